@@ -1,0 +1,44 @@
+"""The experiment as data: what a recipe may say, checked once at the edge.
+
+A recipe is a YAML file of sections. Every component is handed its own section and nothing else.
+An unknown key, a wrong type or a value out of range is refused with the key, the value, what is
+allowed and the nearest match (`RecipeError`).
+
+    recipe = load_recipe("recipes/sample/digits-fast5.yaml", {"synthesis.steps": 2})
+"""
+
+from fastdfkd.recipe.messages import RecipeError, unknown
+from fastdfkd.recipe.reading import Overrides, find_recipe, load_recipe, shipped_recipes
+from fastdfkd.recipe.sections import (
+    BankSection,
+    DataSection,
+    DeepInversionSynthesis,
+    DistillationSection,
+    FastSynthesis,
+    PlatformSection,
+    Recipe,
+    StudentSection,
+    SynthesisSection,
+    TeacherSection,
+    TrackingSection,
+)
+
+__all__ = [
+    "BankSection",
+    "DataSection",
+    "DeepInversionSynthesis",
+    "DistillationSection",
+    "FastSynthesis",
+    "Overrides",
+    "PlatformSection",
+    "Recipe",
+    "RecipeError",
+    "StudentSection",
+    "SynthesisSection",
+    "TeacherSection",
+    "TrackingSection",
+    "find_recipe",
+    "load_recipe",
+    "shipped_recipes",
+    "unknown",
+]

@@ -1,0 +1,291 @@
+"""The sections of a recipe, each a frozen group of settings with its checks.
+
+Symbols (`lr_g`, `lr_z`, `bn`, `oh`, `adv`) are the paper's: arXiv 2112.06253, Sec. 3 and 4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from omegaconf import OmegaConf
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from fastdfkd.recipe.plain import escaped, flatten
+
+
+def _no_bool(value: Any) -> Any:
+    """`true` is no number, although Python counts it as 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, got {str(value).lower()}")
+    return value
+
+
+_Whole = Annotated[int, BeforeValidator(_no_bool)]
+_Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Positive = Annotated[_Whole, Field(ge=1)]
+Count = Annotated[_Whole, Field(ge=0)]
+Seed = Annotated[_Whole, Field(ge=0, lt=2**32)]
+Rate = Annotated[_Real, Field(gt=0)]
+Weight = Annotated[_Real, Field(ge=0)]
+Share = Annotated[_Real, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A frozen, keyword-only group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataSection(Section):
+    """Which real images judge the student (and train the sample teachers). Never distilled on."""
+
+    name: str
+    """`digits`, `glyphs`, `cifar10` or `cifar100`."""
+    root: str | None = None
+    """Folder that already holds CIFAR; `digits` and `glyphs` need none."""
+
+
+class TeacherSection(Section):
+    """The network to compress. With `weights` it is opened, without it is trained (and cached)."""
+
+    model: str
+    """A name from the model table, or `package.module:builder` for your own network."""
+    weights: str | None = None
+    """`.safetensors` file, or `.pt`/`.pth` state dict (opened with `weights_only=True`)."""
+    epochs: Positive = 200
+    """Passes over the training images when the teacher is trained here."""
+    batch_size: Positive = 128
+    lr: Rate = 0.1
+    """Peak learning rate of SGD (Nesterov 0.9) on a one-cycle schedule."""
+    weight_decay: Weight = 5e-4
+    crop_padding: Count = 4
+    """Pixels of zero padding before the random crop."""
+    flip: bool = True
+    """Random horizontal flips: off for digits and letters, which are not symmetric."""
+
+
+class StudentSection(Section):
+    """The smaller network that learns from the teacher."""
+
+    model: str
+    """A name from the model table, or `package.module:builder`."""
+
+
+class SynthesisSection(Section):
+    """What every way of making images shares."""
+
+    rounds: Positive = 220
+    """Batches synthesised in all (the paper: one an epoch)."""
+    warmup_rounds: Count = 20
+    """First rounds that only fill the bank: no student update, no adversarial term."""
+    batch_size: Positive = 256
+    """Images a round."""
+    bn: Weight = 10.0
+    """Weight of the BatchNorm-statistics loss."""
+    oh: Weight = 0.5
+    """Weight of the one-hot cross-entropy towards the drawn labels."""
+    adv: Weight = 1.33
+    """Weight of the adversarial loss (off during warm-up)."""
+    balanced_labels: bool = False
+    """Draw labels exactly balanced over the classes instead of uniformly (not in the paper)."""
+    crop_padding: Count = 4
+    """Pixels of zero padding before the random crop of each synthesis step."""
+    flip: bool = True
+    """Random horizontal flip in each synthesis step."""
+
+    @model_validator(mode="after")
+    def _warmup_leaves_rounds(self) -> SynthesisSection:
+        if self.warmup_rounds >= self.rounds:
+            raise ValueError(
+                f"warmup_rounds ({self.warmup_rounds}) must be below rounds ({self.rounds}), "
+                "or the student is never updated"
+            )
+        return self
+
+
+class FastSynthesis(SynthesisSection):
+    """FastDFKD: a few Adam steps on a copy of a meta-learned generator and on z."""
+
+    method: Literal["fast"] = "fast"
+    steps: Positive = 5
+    """k, inner Adam steps a batch (2, 5, 10 in the paper)."""
+    lr_g: Rate = 3e-3
+    """Inner learning rate of the generator copy."""
+    lr_z: Rate = 0.01
+    """Inner learning rate of the latent codes."""
+    bn_momentum: Share = 0.9
+    """Share of the running estimate in the BatchNorm statistics; 0 uses the batch alone."""
+    meta: Literal["fomaml", "reptile", "sequential", "none"] = "fomaml"
+    """How the generator is shared between batches; the last two are the paper's ablations."""
+    meta_lr: Rate | None = None
+    """Meta learning rate; unset: `lr_g * steps`."""
+    reptile_scale: Rate = 67.0
+    """c in Reptile's gradient c * (theta - theta'_k)."""
+    reset_after: Positive | None = 120
+    """Batches past warm-up after which the generator's first layers are re-initialised once."""
+    latent_dim: Positive = 256
+    """nz, length of a latent code."""
+    generator_width: Positive = 64
+    """ngf, channels of the generator's last hidden layer (twice that before it)."""
+
+
+class DeepInversionSynthesis(SynthesisSection):
+    """DeepInversion (arXiv 1912.08795): every image optimised from noise. The 1x reference."""
+
+    method: Literal["deep_inversion"]
+    steps: Positive = 2000
+    """Adam steps on the pixels of each batch."""
+    lr: Rate = 0.1
+    """Learning rate of the pixels (Adam, betas 0.5 and 0.99)."""
+    bn: Weight = 10.0
+    oh: Weight = 1.0
+    adv: Weight = 1.0
+    tv: Weight = 0.0
+    """Weight of the total-variation prior."""
+    l2: Weight = 0.0
+    """Weight of the L2 prior on the images."""
+    jitter: Share = 0.125
+    """Largest random roll of an image in each direction, as a share of its side."""
+
+
+class DistillationSection(Section):
+    """The student's updates on batches drawn from the whole bank."""
+
+    updates_per_round: Positive = 400
+    """Student updates after each batch that is past warm-up (kd_steps)."""
+    batch_size: Positive = 256
+    """Images of one update over all workers together."""
+    lr: Rate = 0.2
+    """SGD learning rate at the first update; cosine to `min_lr` at the last."""
+    min_lr: Weight = 2e-4
+    momentum: Share = 0.9
+    weight_decay: Weight = 1e-4
+    temperature: Rate = 20.0
+    """Softmax temperature of the KL loss, which is scaled by its square."""
+    crop_padding: Count = 4
+    flip: bool = True
+
+
+class BankSection(Section):
+    """What the sample bank keeps."""
+
+    capacity: Positive | None = None
+    """Most images kept, oldest out first; unset: every image of the run."""
+
+
+class PlatformSection(Section):
+    """What runs where, and how closely the two roles follow each other."""
+
+    schedule: Literal["lockstep", "async"] = "async"
+    """`lockstep`: the paper's order. `async`: both roles at once, within `tolerance_rounds`."""
+    tolerance_rounds: Positive = 4
+    """async: rounds that either role may be ahead of the paper's order."""
+    synthesizers: Positive = 1
+    """Synthesizer actors."""
+    workers: Count = 0
+    """Ray Train worker processes of the student; 0 trains in the driver's own process."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: CUDA where the cluster has GPUs, else the CPU."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Autocast type of both roles; weights, statistics and losses stay float32."""
+    cpus_per_synthesizer: Rate = 1.0
+    gpus_per_synthesizer: Rate | None = None
+    """A whole number or a fraction; unset: the cluster's GPUs are shared out evenly."""
+    cpus_per_worker: Rate = 1.0
+    gpus_per_worker: Rate | None = None
+    publish_every: Positive | None = None
+    """Student updates between two published versions; unset: `updates_per_round`."""
+    max_staleness: Positive = 2
+    """async: most student versions a batch's student may be behind the newest when inserted."""
+    evaluations: Count = 10
+    """Evaluations on held-out real images during the run; the last one is always made."""
+    start_timeout_s: Rate = 30.0
+    """Seconds to wait for the cluster to grant what the run asks for."""
+
+
+class TrackingSection(Section):
+    """Where MLflow writes."""
+
+    experiment: str = "fastdfkd"
+    uri: str | None = None
+    """Unset: `MLFLOW_TRACKING_URI`, else a SQLite file in the folder of the runs."""
+
+
+AnySynthesis = Annotated[FastSynthesis | DeepInversionSynthesis, Field(discriminator="method")]
+
+
+class Recipe(Section):
+    """One experiment, fully resolved."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Used in folder and run names."""
+    description: str = ""
+    """One line for `fastdfkd recipes`."""
+    seed: Seed = 0
+    """Everything random follows from it."""
+    data: DataSection
+    teacher: TeacherSection
+    student: StudentSection
+    synthesis: AnySynthesis = FastSynthesis()
+    distillation: DistillationSection = DistillationSection()
+    bank: BankSection = BankSection()
+    platform: PlatformSection = PlatformSection()
+    tracking: TrackingSection = TrackingSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fast_is_the_default(cls, values: Any) -> Any:
+        synthesis = values.get("synthesis") if isinstance(values, dict) else None
+        if isinstance(synthesis, dict) and "method" not in synthesis:
+            return {**values, "synthesis": {**synthesis, "method": "fast"}}
+        return values
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> Recipe:
+        capacity = self.bank.capacity
+        if capacity is not None and capacity < self.synthesis.batch_size:
+            raise ValueError(
+                f"bank.capacity ({capacity}) must hold at least one batch: "
+                f"synthesis.batch_size is {self.synthesis.batch_size}"
+            )
+        workers = max(self.platform.workers, 1)
+        if self.distillation.batch_size % workers:
+            raise ValueError(
+                f"distillation.batch_size ({self.distillation.batch_size}) must be a multiple of "
+                f"platform.workers ({workers}): every worker takes an equal share of a batch"
+            )
+        return self
+
+    @property
+    def updates(self) -> int:
+        """Student updates in all."""
+        past_warmup = self.synthesis.rounds - self.synthesis.warmup_rounds
+        return past_warmup * self.distillation.updates_per_round
+
+    @property
+    def capacity(self) -> int:
+        """Images the bank holds at most: whole batches, so that oldest-out drops whole ones."""
+        batch = self.synthesis.batch_size
+        wanted = self.bank.capacity or self.synthesis.rounds * batch
+        return min(wanted, self.synthesis.rounds * batch) // batch * batch
+
+    def flat(self) -> dict[str, Any]:
+        """Every value under its dotted key, as logged to MLflow."""
+        return dict(flatten(self.model_dump()))
+
+    def literal(self) -> dict[str, Any]:
+        """Every section as plain data in which OmegaConf finds nothing to interpolate."""
+        tree = escaped(self.model_dump())
+        assert isinstance(tree, dict)
+        return tree
+
+    def to_yaml(self) -> str:
+        """The fully resolved recipe as YAML that `load_recipe` reads back unchanged."""
+        return OmegaConf.to_yaml(OmegaConf.create(self.literal()))
+
+    def digest(self) -> str:
+        """SHA-256 over everything that can change the result (not name, text or tracking)."""
+        content = self.model_dump(exclude={"name", "description", "tracking"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

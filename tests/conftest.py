@@ -1,0 +1,158 @@
+"""What tests of more than one room need: a tiny recipe, a made-up result, a quick pipeline."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastdfkd.recipe import Recipe
+from fastdfkd.result import RunResult
+
+
+def _tiny_recipe(**changes: Any) -> Recipe:
+    """Two rounds of four images; the teacher trains for an epoch."""
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "data": {"name": "digits"},
+        "teacher": {"model": "resnet14", "epochs": 1, "crop_padding": 1, "flip": False},
+        "student": {"model": "resnet8-half"},
+        "synthesis": {"rounds": 2, "warmup_rounds": 0, "batch_size": 4},
+        "distillation": {"updates_per_round": 5, "batch_size": 4},
+    }
+    return Recipe.model_validate({**values, **changes})
+
+
+def _result(**changes: Any) -> RunResult:
+    """Figures of a run that never was."""
+    values: dict[str, Any] = {
+        "recipe": "tiny",
+        "recipe_digest": "0" * 64,
+        "seed": 0,
+        "accuracy": 0.97,
+        "teacher_accuracy": 0.998,
+        "agreement": 0.968,
+        "images": 100,
+        "updates": 50,
+        "synthesis_seconds": 2.0,
+        "storage_seconds": 0.5,
+        "distillation_seconds": 5.0,
+        "evaluation_seconds": 1.0,
+        "synthesizer_idle_seconds": 0.1,
+        "trainer_idle_seconds": 0.2,
+        "end_to_end_seconds": 8.0,
+        "wall_seconds": 12.0,
+        "max_staleness": 1,
+        "versions": {"python": "3.11"},
+        "hardware": {"cores": 2},
+        "commit": "unknown",
+    }
+    return RunResult.model_validate({**values, **changes})
+
+
+class FakePlatform:
+    """Stands in for `platform.cluster` and `platform.pipeline`, and checks what it is given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.addresses: list[str | None] = []
+        self.connected = 0
+        self.error: BaseException | None = None
+        import fastdfkd.platform as platform
+
+        for name, content in (
+            ("cluster", {"connect": self.connect}),
+            ("pipeline", {"run": self.run}),
+        ):
+            module = ModuleType(f"fastdfkd.platform.{name}")
+            vars(module).update(content)
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+            monkeypatch.setattr(platform, name, module, raising=False)
+
+    @contextmanager
+    def connect(self, address: str | None) -> Iterator[None]:
+        self.addresses.append(address)
+        self.connected += 1
+        try:
+            yield
+        finally:
+            self.connected -= 1
+
+    def run(self, recipe: Recipe, teacher: Any, directory: Path, recorder: Any) -> RunResult:
+        assert self.connected, "the pipeline needs a cluster"
+        assert directory.is_absolute()
+        assert directory.is_dir()
+        assert (directory / "recipe.yaml").is_file()
+        assert (directory / "teacher.json").is_file()
+        assert not (directory / "result.json").exists()
+        seconds = 2.0 * recipe.synthesis.steps / 5
+        recorder.log({"updates": 0, "rounds": 1, "images": 4, "synthesis_seconds": seconds / 2})
+        if self.error is not None:
+            raise self.error
+        recorder.log({"updates": 10, "accuracy": 0.9, "loss": 0.5, "synthesis_seconds": seconds})
+        self._write(recipe, directory)
+        return _result(
+            recipe=recipe.name,
+            recipe_digest=recipe.digest(),
+            accuracy=0.9,
+            teacher_accuracy=teacher.accuracy,
+            images=recipe.synthesis.rounds * recipe.synthesis.batch_size,
+            updates=recipe.updates,
+            synthesis_seconds=seconds,
+        )
+
+    def _write(self, recipe: Recipe, directory: Path) -> None:
+        from fastdfkd.models import build_network, save_weights
+        from fastdfkd.report.samples import save_grid
+
+        save_weights(directory / "student.safetensors", build_network(recipe.student.model, 10, 1))
+        save_grid(np.zeros((4, 1, 16, 16), np.uint8), directory / "samples.png")
+
+
+@pytest.fixture(scope="session")
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A real MLflow store in SQLite; making it takes seconds, so the session shares one."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def workplace(
+    tmp_path: Path, tracking_uri: str, teacher_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """An empty current folder, with the teacher cache and MLflow of the session."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    monkeypatch.setenv("FASTDFKD_HOME", str(teacher_cache))
+    yield tmp_path
+    assert Path.cwd() == tmp_path, "the code under test must not change the current folder"
+    assert os.environ["MLFLOW_TRACKING_URI"] == tracking_uri
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Callable[..., Recipe]:
+    """Makes a tiny recipe; keywords replace whole sections."""
+    return _tiny_recipe
+
+
+@pytest.fixture(scope="session")
+def make_result() -> Callable[..., RunResult]:
+    """Makes a result; keywords replace figures."""
+    return _result
+
+
+@pytest.fixture
+def platform(monkeypatch: pytest.MonkeyPatch) -> FakePlatform:
+    """A pipeline without Ray that takes no time."""
+    return FakePlatform(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def teacher_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder of the session's own, so that a teacher is trained once."""
+    return tmp_path_factory.mktemp("cache")

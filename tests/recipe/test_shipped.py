@@ -1,0 +1,107 @@
+"""The recipes that ship: all load, and the paper's carry the values of its tables."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from fastdfkd.models import CLASSIFIERS
+from fastdfkd.recipe import FastSynthesis, Recipe, find_recipe, load_recipe, shipped_recipes
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+SAMPLES = {
+    "digits-deep-inversion",
+    "digits-fast10",
+    "digits-fast2",
+    "digits-fast5",
+    "glyphs-fast5",
+}
+# METHOD.md's tables, written down a second time on purpose.
+RATES = {2: (0.005, 0.015), 5: (0.003, 0.01), 10: (0.002, 0.01)}
+WEIGHTS = {"resnet34": (1.33, 0.5), "vgg11": (1.0, 0.5), "wrn-40-2": (1.1, 0.4)}
+PAIRS = {
+    ("resnet34", "resnet18"),
+    ("vgg11", "resnet18"),
+    ("wrn-40-2", "wrn-16-1"),
+    ("wrn-40-2", "wrn-40-1"),
+    ("wrn-40-2", "wrn-16-2"),
+}
+
+
+@pytest.mark.parametrize("file", shipped_recipes(), ids=lambda file: file.stem)
+def test_a_shipped_recipe_loads_by_its_name(file: Path) -> None:
+    recipe = load_recipe(file.stem)
+    assert recipe.name == file.stem
+    assert find_recipe(file.stem) == file
+    assert {recipe.teacher.model, recipe.student.model} <= set(CLASSIFIERS)
+    assert recipe.description
+    assert "\n" not in recipe.description
+
+
+def test_the_samples_come_first() -> None:
+    names = [file.stem for file in shipped_recipes()]
+    assert set(names[: len(SAMPLES)]) == SAMPLES
+    assert len(set(names)) == len(names) == len(SAMPLES) + 30
+
+
+@pytest.fixture(scope="module")
+def paper() -> list[Recipe]:
+    return [load_recipe(file) for file in sorted((RECIPES / "paper").glob("*.yaml"))]
+
+
+def test_every_cell_of_the_tables_has_its_recipe(paper: list[Recipe]) -> None:
+    cells = {(r.data.name, r.synthesis.steps, r.teacher.model, r.student.model) for r in paper}
+    assert cells == {
+        (data, k, *pair) for data in ("cifar10", "cifar100") for k in RATES for pair in PAIRS
+    }
+
+
+def test_the_paper_recipes_carry_the_papers_values(paper: list[Recipe]) -> None:
+    for recipe in paper:
+        synthesis = recipe.synthesis
+        assert isinstance(synthesis, FastSynthesis)
+        assert (synthesis.lr_g, synthesis.lr_z) == RATES[synthesis.steps]
+        assert (synthesis.adv, synthesis.oh) == WEIGHTS[recipe.teacher.model]
+        assert (synthesis.bn, synthesis.bn_momentum, synthesis.meta) == (10, 0.9, "fomaml")
+        assert (synthesis.latent_dim, synthesis.generator_width) == (256, 64)
+        assert (synthesis.reset_after, synthesis.meta_lr) == (120, None)
+        assert (synthesis.rounds, synthesis.warmup_rounds) == (220, 20)
+        assert recipe.capacity == 56_320
+        student = recipe.distillation
+        assert (student.updates_per_round, student.batch_size, student.temperature) == (
+            400,
+            256,
+            20,
+        )
+        assert (student.lr, student.min_lr) == (0.2, 2e-4)
+        assert (student.momentum, student.weight_decay) == (0.9, 1e-4)
+        teacher = recipe.teacher
+        assert (teacher.epochs, teacher.lr, teacher.batch_size) == (200, 0.1, 128)
+        assert (teacher.weight_decay, teacher.weights) == (5e-4, None)
+        assert (recipe.platform.schedule, recipe.platform.synthesizers) == ("lockstep", 1)
+
+
+def test_a_paper_recipe_cites_its_cell() -> None:
+    text = (RECIPES / "paper" / "cifar10-resnet34-resnet18-fast5.yaml").read_text(encoding="utf-8")
+    assert "CIFAR-10 table of arXiv 2112.06253, row Fast-5" in text
+    assert "# paper: 93.63 % , 0.14 h" in text
+
+
+def test_the_paper_recipes_are_what_their_script_writes() -> None:
+    written = runpy.run_path(str(RECIPES / "make_paper.py"))["recipes"]()
+    found = {f.name: f.read_text(encoding="utf-8") for f in (RECIPES / "paper").glob("*.yaml")}
+    assert found == written
+
+
+def test_the_digits_recipes_can_be_compared() -> None:
+    """Same teacher, same student, same number of updates: only the synthesis differs."""
+    fast = [load_recipe(f"digits-fast{k}") for k in (2, 5, 10)]
+    reference = load_recipe("digits-deep-inversion")
+    assert {r.updates for r in (*fast, reference)} == {500}
+    assert len({r.teacher for r in (*fast, reference)}) == 1
+    assert len({r.student for r in (*fast, reference)}) == 1
+    assert len({load_recipe(r, {"synthesis.steps": 5}).digest() for r in fast}) == 1
+    assert reference.capacity == 64
+    assert "64 images" in reference.description
