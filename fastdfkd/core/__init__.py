@@ -1,0 +1,1 @@
+"""The algorithm in plain torch. Nothing here knows Ray, MLflow or files."""

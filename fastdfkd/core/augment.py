@@ -1,0 +1,104 @@
+"""Random crop, flip and normalisation of a whole batch on its own device.
+
+A crop from a zero-padded image followed by a flip moves pixels and drops some, so its gradient is
+the opposite move: both directions are one gather, and neither needs a scatter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CropFlip:
+    """One random move for each image of a batch.
+
+    Output pixel (y, x) is input pixel (y + dy, x' + dx), with x' = x, or W - 1 - x where flipped;
+    zero outside the image. That is "pad by p, crop at random, then flip".
+    """
+
+    dy: Tensor
+    """(B,) int64 in [-p, p]."""
+    dx: Tensor
+    """(B,) int64 in [-p, p]."""
+    flip: Tensor
+    """(B,) bool."""
+
+    @classmethod
+    def draw(cls, count: int, padding: int, flip: bool, generator: torch.Generator) -> CropFlip:
+        """Moves for `count` images: shifts uniform in [-padding, padding], flips with p = 1/2."""
+        device = generator.device
+        low, high = -padding, padding + 1
+        shifts = torch.randint(low, high, (2, count), generator=generator, device=device)
+        if flip:
+            flips = torch.rand(count, generator=generator, device=device) < 0.5
+        else:
+            flips = torch.zeros(count, dtype=torch.bool, device=device)
+        return cls(shifts[0], shifts[1], flips)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Move images (B, C, H, W) of any type; differentiable where they are float."""
+        return _Move.apply(images, self)  # type: ignore[no-any-return, no-untyped-call]
+
+    def apply(self, images: Tensor) -> Tensor:
+        """The move itself."""
+        height, width = images.shape[2:]
+        x = torch.arange(width, device=images.device)
+        x = torch.where(self.flip[:, None], width - 1 - x, x) + self.dx[:, None]
+        y = torch.arange(height, device=images.device) + self.dy[:, None]
+        return _gather(images, y, x)
+
+    def adjoint(self, gradient: Tensor) -> Tensor:
+        """The move back, which is its transpose: every pixel goes to one place or is dropped."""
+        height, width = gradient.shape[2:]
+        x = torch.arange(width, device=gradient.device) - self.dx[:, None]
+        inside = (x >= 0) & (x < width)
+        x = torch.where(self.flip[:, None], width - 1 - x, x).masked_fill(~inside, -1)
+        y = torch.arange(height, device=gradient.device) - self.dy[:, None]
+        return _gather(gradient, y, x)
+
+
+class _Move(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, move: CropFlip) -> Tensor:
+        ctx.move = move
+        return move.apply(images)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.move.adjoint(gradient), None
+
+
+def _gather(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Pixels (y, x) of each image, zero where an index leaves it. y: (B, H), x: (B, W)."""
+    count, channels, height, width = images.shape
+    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+    index = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]
+    index = index.reshape(count, 1, -1).expand(-1, channels, -1)
+    moved = images.reshape(count, channels, -1).gather(2, index)
+    return (moved * inside.reshape(count, 1, -1)).reshape(images.shape)
+
+
+class Normalisation:
+    """(x - mean) / std per channel for images in [0, 1], and back."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device | str):
+        self.mean = torch.tensor(mean, device=device).reshape(1, -1, 1, 1)
+        self.std = torch.tensor(std, device=device).reshape(1, -1, 1, 1)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) float in [0, 1] as a network expects them."""
+        return (images - self.mean) / self.std
+
+    def from_uint8(self, images: Tensor) -> Tensor:
+        """The same for uint8 images, in one fused multiply-add."""
+        return torch.addcdiv(-self.mean / self.std, images.float(), 255 * self.std)
+
+    def inverse(self, images: Tensor) -> Tensor:
+        """Network input back to [0, 1] (not clamped)."""
+        return images * self.std + self.mean

@@ -1,0 +1,63 @@
+"""What a synthesizer hands over: a batch of images with labels and where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """How a batch came to be."""
+
+    round: int
+    """Number of the batch in the run, from 0."""
+    synthesizer: int = 0
+    """Which synthesizer made it."""
+    student_version: int = 0
+    """Version of the student in the adversarial loss."""
+    generator_version: int = 0
+    """Meta-updates (and resets) that the shared generator had seen."""
+    synthesis_seconds: float = 0.0
+    """Draw of z to finished uint8 batch, device synchronised."""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    """Loss terms of the step whose images were kept: `loss`, `bn`, `oh`, `adv`, unweighted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticBatch:
+    """Images ready for the bank.
+
+    Raises:
+        ValueError: the tensors do not have the promised types and shapes.
+    """
+
+    images: Tensor
+    """(B, C, H, W) uint8."""
+    labels: Tensor
+    """(B,) int64, the classes the images were pulled towards."""
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype is not torch.uint8 or images.ndim != 4:
+            raise ValueError(
+                f"a batch's images are (B, C, H, W) uint8, got {tuple(images.shape)} {images.dtype}"
+            )
+        if labels.dtype is not torch.int64 or labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"a batch of {len(images)} images needs ({len(images)},) int64 labels, "
+                f"got {tuple(labels.shape)} {labels.dtype}"
+            )
+
+    def timed(self, seconds: float) -> SyntheticBatch:
+        """The same batch with its synthesis seconds set."""
+        return replace(self, provenance=replace(self.provenance, synthesis_seconds=seconds))
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Images in [0, 1] as uint8, rounded to the nearest of 256 levels. Keeps the shape."""
+    return images.detach().mul(255).round_().clamp_(0, 255).to(torch.uint8)

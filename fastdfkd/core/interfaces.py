@@ -1,0 +1,90 @@
+"""The nouns of the house and the order of calls.
+
+    for round in range(rounds):
+        synthesizer.load_student(student_state, version)
+        bank.insert(synthesizer.synthesize(round))
+        if round >= warmup_rounds:
+            for _ in range(updates_per_round):
+                distiller.update(bank)
+
+`reference_loop` is this order in one process; the platform runs the same calls in many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from fastdfkd.core.batch import SyntheticBatch
+
+StateDict = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class MetaUpdate:
+    """What one batch teaches the shared generator.
+
+    `tensors` holds, for each parameter in order, the meta-gradient (FOMAML, Reptile) or the new
+    weights (sequential reuse). Empty where nothing is shared.
+    """
+
+    round: int
+    tensors: list[Tensor]
+
+
+class Synthesizer(Protocol):
+    """Makes batches of images from a teacher."""
+
+    def load_student(self, state: StateDict, version: int) -> None:
+        """Take the student's newest weights for the adversarial loss."""
+
+    def make(self, round: int) -> tuple[SyntheticBatch, MetaUpdate]:
+        """Synthesise batch number `round` without learning from it."""
+
+    def learn(self, updates: Sequence[MetaUpdate]) -> None:
+        """Move the shared generator by the updates of one or more batches."""
+
+    def synthesize(self, round: int) -> SyntheticBatch:
+        """`make`, then `learn` from it: one round of the paper's algorithm."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next batch depends on, apart from the student."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+
+
+class SampleBank(Protocol):
+    """Keeps synthesised images and draws from all of them."""
+
+    def insert(self, batch: SyntheticBatch) -> None:
+        """Add a batch; the oldest images leave when the capacity is reached."""
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` images, uniformly and with replacement: (count, C, H, W) uint8."""
+
+    def __len__(self) -> int:
+        """Images held now."""
+
+
+class Distiller(Protocol):
+    """Teaches the student."""
+
+    updates: int
+    """Updates made so far."""
+
+    def update(self, bank: SampleBank) -> Tensor:
+        """One student update on a batch from `bank`; returns the loss, a scalar on the device."""
+
+    def student_state(self) -> dict[str, Tensor]:
+        """The student's weights and buffers."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Student, optimiser and number of updates."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""

@@ -1,0 +1,123 @@
+"""The shared generator and how it learns from the batches made with copies of it.
+
+fomaml      theta <- Adam(theta, sum over inner steps of dL/dtheta')       (Eq. 7)
+reptile     theta <- Adam(theta, c * (theta - theta'_k))                   (Eq. 8)
+sequential  theta <- theta'_k            (ablation: reuse without meta-learning)
+none        theta is drawn anew for every batch                (ablation: no reuse)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fastdfkd.core.generators import Generator
+from fastdfkd.core.interfaces import MetaUpdate
+from fastdfkd.core.random_streams import seeded, stream_seed
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe import FastSynthesis
+
+BETAS = (0.5, 0.999)
+
+
+class MetaGenerator:
+    """theta, its meta-optimiser and the first-layer reset. `version` counts its changes."""
+
+    def __init__(
+        self,
+        section: FastSynthesis,
+        image_shape: Sequence[int],
+        seed: int,
+        device: torch.device | str = "cpu",
+    ):
+        self.section, self.image_shape, self.seed = section, tuple(image_shape), seed
+        self.device = torch.device(device)
+        self.generator = self._draw("generator")
+        lr = section.meta_lr or section.lr_g * section.steps
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr, betas=BETAS, fused=True)
+        self.version = 0
+        self.reset_done = False
+
+    def begin(self, round: int) -> None:
+        """Before batch `round`: draw theta anew (`none`), or reset its first layers when due."""
+        if self.section.meta == "none":
+            fresh = self._draw("generator", round)
+            self.generator.load_state_dict(fresh.state_dict())
+            return
+        after = self.section.reset_after
+        due = after is not None and round >= self.section.warmup_rounds + after
+        if due and not self.reset_done:
+            self.generator.reset_first_layers(stream_seed(self.seed, "reset"))
+            self.reset_done = True
+            self.version += 1
+
+    def update_of(
+        self, round: int, summed_gradients: Sequence[Tensor], fast: Sequence[Tensor]
+    ) -> MetaUpdate:
+        """The meta-update of a batch from its inner gradients and its last weights theta'_k."""
+        match self.section.meta:
+            case "fomaml":
+                return MetaUpdate(round, list(summed_gradients))
+            case "reptile":
+                theta = [p.detach() for p in self.generator.parameters()]
+                difference = torch._foreach_sub(theta, [p.detach() for p in fast])
+                torch._foreach_mul_(difference, self.section.reptile_scale)
+                return MetaUpdate(round, list(difference))
+            case "sequential":
+                return MetaUpdate(round, [p.detach() for p in fast])
+            case _:
+                return MetaUpdate(round, [])
+
+    def learn(self, updates: Sequence[MetaUpdate]) -> None:
+        """Apply updates of one or more batches, whatever order they came in.
+
+        Gradients of several batches are averaged (a larger meta-batch); of several sequential
+        reuses the last round's stays.
+        """
+        if self.section.meta == "none" or not updates:
+            return
+        ordered = [u.tensors for u in sorted(updates, key=lambda update: update.round)]
+        theta = list(self.generator.parameters())
+        if self.section.meta == "sequential":
+            with torch.no_grad():
+                for parameter, new in zip(theta, ordered[-1], strict=True):
+                    parameter.copy_(new)
+        else:
+            for parameter, *gradients in zip(theta, *ordered, strict=True):
+                parameter.grad = torch.stack(gradients).mean(0).to(self.device)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        self.version += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """theta, meta-optimiser, version and whether the reset has happened."""
+        return {**self.shared_state(), "optimizer": self.optimizer.state_dict()}
+
+    def shared_state(self) -> dict[str, Any]:
+        """What a copy elsewhere needs to make batches, without the optimiser."""
+        return {
+            "generator": self.generator.state_dict(),
+            "version": self.version,
+            "reset_done": self.reset_done,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`, or take a `shared_state()`."""
+        self.generator.load_state_dict(state["generator"])
+        if "optimizer" in state:
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.version = state["version"]
+        self.reset_done = state["reset_done"]
+
+    def _draw(self, *keys: str | int) -> Generator:
+        with seeded(self.seed, *keys):
+            generator = Generator(
+                self.section.latent_dim, self.section.generator_width, self.image_shape
+            )
+        channels_last: Any = {"memory_format": torch.channels_last}
+        generator.to(self.device, **channels_last)
+        return generator

@@ -1,0 +1,64 @@
+"""A ring of uint8 images on one device: the bank of one process, the mirror of a trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fastdfkd.core.batch import SyntheticBatch
+
+
+class SampleBuffer:
+    """Holds the newest `capacity` images and draws uniformly from all of them.
+
+    Image number n of the run lies in slot n mod capacity, so two buffers that were shown the same
+    images hold the same, in the same order.
+    """
+
+    def __init__(
+        self, capacity: int, image_shape: Sequence[int], device: torch.device | str = "cpu"
+    ):
+        self.images = torch.empty((capacity, *image_shape), dtype=torch.uint8, device=device)
+        self.inserted = 0
+        """Images ever inserted."""
+
+    def __len__(self) -> int:
+        """Images held now."""
+        return min(self.inserted, len(self.images))
+
+    def insert(self, batch: SyntheticBatch) -> None:
+        """Add a batch, over the oldest images once the ring is full."""
+        self.extend(batch.images)
+
+    def extend(self, images: Tensor) -> None:
+        """Add images (B, C, H, W) uint8, copied to the buffer's device.
+
+        Raises:
+            ValueError: another type or shape than the buffer's, or more images than it holds.
+        """
+        if images.dtype is not torch.uint8 or images.shape[1:] != self.images.shape[1:]:
+            raise ValueError(
+                f"the buffer holds (B, {', '.join(map(str, self.images.shape[1:]))}) uint8, "
+                f"got {tuple(images.shape)} {images.dtype}"
+            )
+        capacity = len(self.images)
+        if len(images) > capacity:
+            raise ValueError(f"a batch of {len(images)} images exceeds the capacity {capacity}")
+        start = self.inserted % capacity
+        head = min(len(images), capacity - start)
+        self.images[start : start + head].copy_(images[:head], non_blocking=True)
+        self.images[: len(images) - head].copy_(images[head:], non_blocking=True)
+        self.inserted += len(images)
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` images, uniformly and with replacement: (count, C, H, W) uint8.
+
+        Raises:
+            ValueError: the buffer is empty.
+        """
+        if not self.inserted:
+            raise ValueError("nothing to draw: no batch has been inserted yet")
+        index = torch.randint(len(self), (count,), generator=generator, device=self.images.device)
+        return self.images.index_select(0, index)

@@ -1,0 +1,136 @@
+"""DeepInversion (arXiv 1912.08795): optimise every image from noise. The 1x of all speed-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from fastdfkd.core.augment import Normalisation
+from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
+from fastdfkd.core.clock import Clock
+from fastdfkd.core.interfaces import MetaUpdate, StateDict
+from fastdfkd.core.losses import jensen_shannon_adversarial_loss, total_variation
+from fastdfkd.core.precision import Precision
+from fastdfkd.core.random_streams import stream
+from fastdfkd.core.synthesizers.objective import Best, InversionObjective, draw_labels
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe import DeepInversionSynthesis
+
+BETAS = (0.5, 0.99)
+
+
+class DeepInversion:
+    """Implements `Synthesizer`. Batches are independent: nothing is learned between them."""
+
+    def __init__(
+        self,
+        section: DeepInversionSynthesis,
+        teacher: nn.Module,
+        student: nn.Module,
+        *,
+        image_shape: Sequence[int],
+        num_classes: int,
+        normalisation: Normalisation,
+        seed: int,
+        device: torch.device | str = "cpu",
+        precision: Precision = "float32",
+        index: int = 0,
+    ):
+        self.section, self.num_classes, self.normalisation = section, num_classes, normalisation
+        self.image_shape, self.seed, self.index = tuple(image_shape), seed, index
+        self.device = torch.device(device)
+        self.objective = InversionObjective(
+            teacher,
+            student,
+            (section.bn, section.oh, section.adv),
+            jensen_shannon_adversarial_loss,
+            device=device,
+            precision=precision,
+        )
+        self.clock = Clock(device)
+
+    def load_student(self, state: StateDict, version: int) -> None:
+        """Take the student's newest weights for the adversarial loss."""
+        self.objective.load_student(state, version)
+
+    def make(self, round: int) -> tuple[SyntheticBatch, MetaUpdate]:
+        """Optimise one batch from noise; everything random follows from (seed, round)."""
+        section = self.section
+        start = self.clock.now()
+        randomness = stream(self.seed, "synthesis", round, device=self.device)
+        shape = (section.batch_size, *self.image_shape)
+        x = torch.randn(shape, generator=randomness, device=self.device)
+        labels = draw_labels(len(x), self.num_classes, section.balanced_labels, randomness)
+        kept, losses = self._optimise(x, labels, round, randomness)
+        images = to_uint8(self.normalisation.inverse(kept)).contiguous()
+        provenance = Provenance(
+            round=round,
+            synthesizer=self.index,
+            student_version=self.objective.student_version,
+            synthesis_seconds=self.clock.now() - start,
+            losses=losses,
+        )
+        batch = SyntheticBatch(images=images, labels=labels, provenance=provenance)
+        return batch, MetaUpdate(round, [])
+
+    def learn(self, updates: Sequence[MetaUpdate]) -> None:
+        """Nothing to learn."""
+
+    def synthesize(self, round: int) -> SyntheticBatch:
+        """Optimise one batch."""
+        return self.make(round)[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: batches do not depend on each other."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to load."""
+
+    def _optimise(
+        self, x: Tensor, labels: Tensor, round: int, randomness: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Adam on normalised pixels, kept where images in [0, 1] can be."""
+        section = self.section
+        low = self.normalisation(torch.zeros_like(x[:1]))
+        high = self.normalisation(torch.ones_like(x[:1]))
+        x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+        optimizer = torch.optim.Adam([x], lr=section.lr, betas=BETAS, fused=True)
+        moves = self._moves(randomness)
+        best = Best()
+        adversarial = round >= section.warmup_rounds
+        with self.objective.batch():
+            for shift_y, shift_x, flip in moves:
+                seen = x.roll((shift_y, shift_x), (2, 3))
+                terms = self.objective(seen.flip(3) if flip else seen, labels, adversarial)
+                loss = terms[0]
+                if section.tv > 0:
+                    loss = loss + section.tv * total_variation(x)
+                if section.l2 > 0:
+                    loss = loss + section.l2 * torch.linalg.vector_norm(x)
+                best.offer(torch.cat([loss.detach()[None], terms[1:].detach()]), x)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                with torch.no_grad():
+                    x.clamp_(low, high)
+        return best.take(round)
+
+    def _moves(self, randomness: torch.Generator) -> list[list[int]]:
+        """(steps, 3): rolls in y and x and flip of the whole batch, read from the device once."""
+        section = self.section
+        steps, device = (section.steps,), self.device
+        height, width = self.image_shape[1:]
+        columns = []
+        for side in (height, width):
+            limit = int(side * section.jitter)
+            columns.append(
+                torch.randint(-limit, limit + 1, steps, generator=randomness, device=device)
+            )
+        flips = torch.randint(2, steps, generator=randomness, device=device)
+        columns.append(flips if section.flip else torch.zeros_like(flips))
+        return torch.stack(columns, 1).tolist()

@@ -1,0 +1,164 @@
+"""FastDFKD's synthesizer (Algorithm 1 of arXiv 2112.06253).
+
+A batch is a few Adam steps on a copy of the shared generator and on the latent codes; what those
+steps did to the copy is what the shared generator learns from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from fastdfkd.core.augment import CropFlip, Normalisation
+from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
+from fastdfkd.core.clock import Clock
+from fastdfkd.core.interfaces import MetaUpdate, StateDict
+from fastdfkd.core.losses import adversarial_loss
+from fastdfkd.core.meta_gradient import BETAS, MetaGenerator
+from fastdfkd.core.precision import Precision, autocast
+from fastdfkd.core.random_streams import stream
+from fastdfkd.core.synthesizers.objective import Best, InversionObjective, draw_labels
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe import FastSynthesis
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """What k steps on one batch produced."""
+
+    images: Tensor
+    """(B, C, H, W) float in [0, 1], of the lowest-loss step."""
+    losses: dict[str, float]
+    """Loss terms of that step: `loss`, `bn`, `oh`, `adv` (the last three unweighted)."""
+    summed_gradients: list[Tensor]
+    """Sum over the steps of dL/dtheta', for each generator parameter."""
+    fast: list[Tensor]
+    """theta'_k, for each generator parameter."""
+
+
+class FastSynthesizer:
+    """Implements `Synthesizer`."""
+
+    def __init__(
+        self,
+        section: FastSynthesis,
+        teacher: nn.Module,
+        student: nn.Module,
+        *,
+        image_shape: Sequence[int],
+        num_classes: int,
+        normalisation: Normalisation,
+        seed: int,
+        device: torch.device | str = "cpu",
+        precision: Precision = "float32",
+        index: int = 0,
+    ):
+        self.section, self.num_classes, self.normalisation = section, num_classes, normalisation
+        self.seed, self.index, self.device = seed, index, torch.device(device)
+        self.objective = InversionObjective(
+            teacher,
+            student,
+            (section.bn, section.oh, section.adv),
+            adversarial_loss,
+            bn_momentum=section.bn_momentum,
+            device=device,
+            precision=precision,
+        )
+        self.meta = MetaGenerator(section, image_shape, seed, device)
+        self.clock = Clock(device)
+
+    def load_student(self, state: StateDict, version: int) -> None:
+        """Take the student's newest weights for the adversarial loss."""
+        self.objective.load_student(state, version)
+
+    def make(self, round: int) -> tuple[SyntheticBatch, MetaUpdate]:
+        """Synthesise batch number `round`; everything random follows from (seed, round)."""
+        section = self.section
+        self.meta.begin(round)
+        start = self.clock.now()
+        randomness = stream(self.seed, "synthesis", round, device=self.device)
+        z = torch.randn(
+            section.batch_size, section.latent_dim, generator=randomness, device=self.device
+        )
+        labels = draw_labels(len(z), self.num_classes, section.balanced_labels, randomness)
+        inner = self.inner_loop(z, labels, round >= section.warmup_rounds, randomness, round)
+        images = to_uint8(inner.images).contiguous()
+        batch = SyntheticBatch(
+            images=images,
+            labels=labels,
+            provenance=Provenance(
+                round=round,
+                synthesizer=self.index,
+                student_version=self.objective.student_version,
+                generator_version=self.meta.version,
+                synthesis_seconds=self.clock.now() - start,
+                losses=inner.losses,
+            ),
+        )
+        return batch, self.meta.update_of(round, inner.summed_gradients, inner.fast)
+
+    def learn(self, updates: Sequence[MetaUpdate]) -> None:
+        """Move the shared generator."""
+        self.meta.learn(updates)
+
+    def synthesize(self, round: int) -> SyntheticBatch:
+        """`make`, then `learn` from it. The meta-update counts as synthesis time."""
+        batch, update = self.make(round)
+        start = self.clock.now()
+        self.learn([update])
+        seconds = batch.provenance.synthesis_seconds + self.clock.now() - start
+        return batch.timed(seconds)
+
+    def inner_loop(
+        self,
+        z: Tensor,
+        labels: Tensor,
+        adversarial: bool,
+        randomness: torch.Generator,
+        round: int = 0,
+    ) -> InnerLoop:
+        """K Adam steps on copies of theta and z. theta itself is not changed.
+
+        Args:
+            z: (B, latent_dim) latent codes.
+            labels: (B,) int64.
+            adversarial: whether the student takes part.
+            randomness: draws the augmentation of each step.
+            round: named in the error if every loss is NaN or infinite.
+        """
+        section, generator = self.section, self.meta.generator
+        names = [name for name, _ in generator.named_parameters()]
+        fast = [p.detach().clone().requires_grad_() for p in generator.parameters()]
+        z = z.detach().clone().requires_grad_()
+        groups: list[dict[str, Any]] = [{"params": fast}, {"params": [z], "lr": section.lr_z}]
+        optimizer = torch.optim.Adam(groups, lr=section.lr_g, betas=BETAS, fused=True)
+        summed, best = [torch.zeros_like(p) for p in fast], Best()
+        with self.objective.batch():
+            for _ in range(section.steps):
+                with autocast(self.device, self.objective.precision):
+                    images = functional_call(generator, dict(zip(names, fast, strict=True)), (z,))
+                images = images.to(z.dtype)
+                move = CropFlip.draw(len(z), section.crop_padding, section.flip, randomness)
+                terms = self.objective(self.normalisation(move(images)), labels, adversarial)
+                best.offer(terms, images)
+                optimizer.zero_grad(set_to_none=True)
+                terms[0].backward()  # type: ignore[no-untyped-call]
+                torch._foreach_add_(summed, [p.grad for p in fast if p.grad is not None])
+                optimizer.step()
+        kept, losses = best.take(round)
+        return InnerLoop(kept, losses, summed, [p.detach() for p in fast])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Shared generator with its optimiser, and the BatchNorm running estimates."""
+        return {"meta": self.meta.state_dict(), "bn": self.objective.statistics.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`."""
+        self.meta.load_state_dict(state["meta"])
+        self.objective.statistics.load_state_dict(state["bn"])
