@@ -1,0 +1,70 @@
+"""Where made things are kept between runs: rendered glyphs, trained sample teachers."""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def cache_folder() -> Path:
+    """`$FASTDFKD_HOME`, or `~/.cache/fastdfkd`. It need not exist yet; deleting it is safe."""
+    home = os.environ.get("FASTDFKD_HOME")
+    return Path(home).expanduser() if home else Path.home() / ".cache" / "fastdfkd"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader finds all of it or what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def cached_arrays(
+    name: str, shapes: Mapping[str, tuple[int, ...]], make: Callable[[], dict[str, Bytes]]
+) -> dict[str, Bytes]:
+    """The uint8 arrays kept as `data/<name>.npz`, made (again) where they are not there whole.
+
+    Args:
+        name: has to change whenever `make` would give other arrays.
+        shapes: what each array's shape has to be; a file that differs counts as damaged.
+        make: called only if the file is missing or damaged.
+    """
+    path = cache_folder() / "data" / f"{name}.npz"
+    kept = _read(path)
+    if all(_fits(kept.get(key), shape) for key, shape in shapes.items()):
+        return kept
+    arrays = make()
+    content = io.BytesIO()
+    np.savez(content, **arrays)  # type: ignore[arg-type]
+    write_whole(path, content.getvalue())
+    return arrays
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Arrays of a file, none where it is missing or damaged. Never unpickles."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
+        return {}
+
+
+def _fits(array: Any, shape: tuple[int, ...]) -> bool:
+    return array is not None and array.shape == shape and array.dtype == np.uint8

@@ -1,0 +1,90 @@
+"""Opening a network: by name or by the user's own builder, with or without weights."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from fastdfkd.models.table import build_network
+from fastdfkd.models.weights import load_weights, save_weights, weights_digest
+from fastdfkd.recipe.messages import RecipeError, unknown
+
+__all__ = ["open_network", "save_weights", "weights_digest"]
+
+
+def open_network(
+    name: str, num_classes: int, in_channels: int = 3, weights: str | Path | None = None
+) -> nn.Module:
+    """Build a network and, where `weights` are given, load them.
+
+    Args:
+        name: a name of the table, or `package.module:builder` for any importable callable. It is
+            called with `num_classes=` where it takes that keyword, and with `in_channels=` only
+            where it has a parameter of that name: `torchvision.models:resnet18` works.
+        num_classes: width of the logits.
+        in_channels: channels of the images.
+        weights: a `.safetensors` file, or a state dict saved by `torch.save` as `.pt`, `.pth`,
+            `.ckpt` or `.bin`, which may sit under `state_dict`, `model` or `net`. Unset: the
+            network is freshly initialised from torch's global random state.
+
+    Raises:
+        RecipeError: the name leads to no network.
+        ValueError: the weights are missing, damaged, unsafe to open, or do not fit the network.
+    """
+    if ":" in name:
+        network = _call(_find(name), name, num_classes, in_channels)
+    else:
+        network = build_network(name, num_classes, in_channels)
+    if weights is not None:
+        built = f"{name} ({num_classes} classes, {in_channels} input channels)"
+        load_weights(network, Path(weights), built)
+    return network
+
+
+def _find(name: str) -> Callable[..., Any]:
+    """The callable that `package.module:builder` points at."""
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise RecipeError(
+            f"model {name!r}: module {module_name!r} cannot be imported ({error}); install it in "
+            "this environment or put its folder on PYTHONPATH"
+        ) from error
+    builder = getattr(module, attribute, None)
+    if callable(builder):
+        return builder  # type: ignore[no-any-return]
+    public = [key for key, value in vars(module).items() if key[0] != "_" and callable(value)]
+    raise RecipeError(unknown(f"model {name!r}", attribute, public))
+
+
+def _call(builder: Callable[..., Any], name: str, num_classes: int, in_channels: int) -> nn.Module:
+    wanted = {"num_classes": num_classes, "in_channels": in_channels}
+    try:
+        network = builder(**_accepted(builder, wanted))
+    except TypeError as error:
+        raise RecipeError(
+            f"model {name!r}: the builder cannot be called with num_classes={num_classes} and "
+            f"in_channels={in_channels} alone ({error}); point at a function that needs no more"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise RecipeError(
+            f"model {name!r}: expected the builder to return a torch.nn.Module, "
+            f"got {type(network).__name__}"
+        )
+    return network
+
+
+def _accepted(builder: Callable[..., Any], wanted: dict[str, int]) -> dict[str, int]:
+    """What of `wanted` the builder takes; `**kwargs` alone takes `num_classes` only."""
+    parameters = inspect.signature(builder).parameters
+    by_keyword = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    named = {key for key in wanted if key in parameters and parameters[key].kind in by_keyword}
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        named.add("num_classes")
+    return {key: wanted[key] for key in wanted if key in named}

@@ -1,0 +1,65 @@
+"""Residual networks for small images (He et al., arXiv 1512.03385, Sec. 4.2).
+
+A 3x3 stem without pooling, then stages of two-convolution blocks; from the second stage on the
+first block halves the sides. Projection shortcuts (1x1 convolution and BatchNorm) where the shape
+changes. Parameter names are those of the CIFAR checkpoints in common use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fastdfkd.models.initialisation import initialise
+
+
+class ResidualBlock(nn.Module):
+    """3x3, BN, ReLU, 3x3, BN, added to the shortcut, ReLU."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or in_channels != channels:
+            self.shortcut.append(nn.Conv2d(in_channels, channels, 1, stride, bias=False))
+            self.shortcut.append(nn.BatchNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, channels, H / stride, W / stride)."""
+        residual = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(residual + self.shortcut(x))
+
+
+class ResidualNetwork(nn.Module):
+    """A stage of `blocks[i]` blocks with `widths[i]` channels for each i, then one linear layer."""
+
+    def __init__(
+        self, blocks: Sequence[int], widths: Sequence[int], num_classes: int, in_channels: int = 3
+    ) -> None:
+        super().__init__()
+        if len(blocks) != len(widths):
+            raise ValueError(f"a width for every stage: got {len(blocks)} and {len(widths)}")
+        self.conv1 = nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.stages = [f"layer{index}" for index in range(1, len(blocks) + 1)]
+        before = widths[0]
+        for name, count, width in zip(self.stages, blocks, widths, strict=True):
+            stride = 1 if name == "layer1" else 2
+            rest = (ResidualBlock(width, width, 1) for _ in range(count - 1))
+            self.add_module(name, nn.Sequential(ResidualBlock(before, width, stride), *rest))
+            before = width
+        self.linear = nn.Linear(before, num_classes)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, num_classes) of normalised images (B, in_channels, H, W)."""
+        x = F.relu(self.bn1(self.conv1(x)))
+        for name in self.stages:
+            x = self.get_submodule(name)(x)
+        logits: Tensor = self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        return logits

@@ -1,0 +1,55 @@
+"""The classifiers that a recipe may name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from fastdfkd.models.resnet import ResidualNetwork
+from fastdfkd.models.vgg import VGG, VGG11_GROUPS
+from fastdfkd.models.wide_resnet import WideResNet
+from fastdfkd.recipe.messages import RecipeError, unknown
+
+Builder = Callable[[int, int], nn.Module]
+"""(num_classes, in_channels) to a freshly initialised network."""
+
+
+def _wide(depth: int, width: int) -> Builder:
+    return lambda num_classes, in_channels: WideResNet(depth, width, num_classes, in_channels)
+
+
+def _residual(blocks: Sequence[int], widths: Sequence[int]) -> Builder:
+    return lambda num_classes, in_channels: ResidualNetwork(
+        blocks, widths, num_classes, in_channels
+    )
+
+
+CLASSIFIERS: dict[str, Builder] = {
+    "wrn-40-2": _wide(40, 2),
+    "wrn-40-1": _wide(40, 1),
+    "wrn-16-2": _wide(16, 2),
+    "wrn-16-1": _wide(16, 1),
+    "resnet34": _residual((3, 4, 6, 3), (64, 128, 256, 512)),
+    "resnet18": _residual((2, 2, 2, 2), (64, 128, 256, 512)),
+    "vgg11": lambda num_classes, in_channels: VGG(VGG11_GROUPS, num_classes, in_channels),
+    "resnet20": _residual((3, 3, 3), (16, 32, 64)),
+    "resnet14": _residual((2, 2, 2), (16, 32, 64)),
+    "resnet8": _residual((1, 1, 1), (16, 32, 64)),
+    "resnet8-half": _residual((1, 1, 1), (8, 16, 32)),
+}
+"""Every network takes images of any side from 8 pixels on and returns logits (B, num_classes)."""
+
+
+def build_network(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
+    """A freshly initialised network of the table, drawn from torch's global random state.
+
+    Raises:
+        RecipeError: `name` is not in the table; the message lists the names and the nearest one.
+    """
+    if name not in CLASSIFIERS:
+        raise RecipeError(
+            f"{unknown(f'model {name!r}', name, list(CLASSIFIERS))}, "
+            "or package.module:builder for a network of your own"
+        )
+    return CLASSIFIERS[name](num_classes, in_channels)

@@ -1,0 +1,162 @@
+"""Weights on disk: read without unpickling objects, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import uuid
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+PICKLED = (".pt", ".pth", ".ckpt", ".bin")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+_PREFIXES = ("module.", "_orig_mod.")
+_LISTED = 5
+
+
+def load_weights(network: nn.Module, path: Path, built: str = "the network") -> None:
+    """Load the weights at `path` into `network`, in place.
+
+    `num_batches_tracked` may be missing (old checkpoints have none); all else has to fit.
+
+    Raises:
+        ValueError: the file cannot be read (see `read_weights`) or does not fit; the message
+            names the first keys that are missing, unexpected or of another shape.
+    """
+    state, own = read_weights(path), network.state_dict()
+    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+    extra = [key for key in state if key not in own]
+    reshaped = [
+        f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    findings = {"missing": missing, "unexpected": extra, "other shape": reshaped}
+    lines = [f"  {kind}: {_first(keys)}" for kind, keys in findings.items() if keys]
+    if lines:
+        raise ValueError(
+            "\n".join([f"weights {path} do not fit {built}:", *lines])
+            + "\n  name the model, classes and channels that the weights were saved from"
+        )
+    network.load_state_dict(state, strict=False)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, on the CPU, from a `.safetensors` file or a `torch.save`d state dict.
+
+    A state dict under `state_dict`, `model_state_dict`, `model` or `net` is taken out, and the
+    prefixes that DataParallel and torch.compile add are removed.
+
+    Raises:
+        ValueError: no such file, an unknown ending, a damaged file, or one that holds pickled
+            objects (which are never loaded: unpickling runs code).
+    """
+    if not path.is_file():
+        raise ValueError(f"weights {path}: no such file (looked in {path.parent.absolute()})")
+    if path.suffix == ".safetensors":
+        try:
+            return _without_prefix(load_file(path))
+        except (SafetensorError, OSError) as error:
+            raise ValueError(_damaged(path, error)) from error
+    if path.suffix in PICKLED:
+        return _without_prefix(_tensors(_unpickle(path), path))
+    endings = ", ".join((".safetensors", *PICKLED))
+    raise ValueError(f"weights {path}: expected a file ending in {endings}, got {path.suffix!r}")
+
+
+def save_weights(path: Path | str, model_or_state: nn.Module | Mapping[str, Tensor]) -> None:
+    """Write parameters and buffers as safetensors: a reader finds the whole file or the old one."""
+    state = model_or_state
+    if isinstance(state, nn.Module):
+        state = state.state_dict()
+    content = save({key: _plain(value).clone() for key, value in state.items()})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) over names, types, shapes and bytes, in the order of the names.
+
+    Device and memory layout do not matter; every bit of every value does.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(state_dict):
+        value = _plain(state_dict[name])
+        digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _plain(value: Tensor) -> Tensor:
+    return value.detach().cpu().contiguous()
+
+
+def _unpickle(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # the pickle protocol of a refused file
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # The text advises to open the file unsafely: it is read here, never shown.
+        text = str(error).lower()
+        if not any(word in text for word in ("global", "operand", "instruction", "class")):
+            raise ValueError(_damaged(path, ValueError("no archive of tensors"))) from None
+        raise ValueError(
+            f"weights {path}: holds pickled Python objects, a whole module perhaps, and is not "
+            "opened, because that could run code; where you trust it, save its state dict: "
+            "torch.save(model.state_dict(), path)"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+        raise ValueError(_damaged(path, error)) from error
+
+
+def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    inner = [content[key] for key in _WRAPPERS if isinstance(content, Mapping) and key in content]
+    for wrapped in inner:
+        if isinstance(wrapped, Mapping):
+            return _tensors(wrapped, path)
+    if not isinstance(content, Mapping) or not content:
+        came = "nothing" if isinstance(content, Mapping) else f"a {type(content).__name__}"
+        raise ValueError(
+            f"weights {path}: expected a state dict, got {came}; save model.state_dict()"
+        )
+    strangers = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
+    if strangers:
+        raise ValueError(
+            f"weights {path}: expected only tensors, but {_first(strangers)} are none; "
+            "save model.state_dict() alone"
+        )
+    return {str(key): value for key, value in content.items()}
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in _PREFIXES:
+        if state and all(key.startswith(prefix) for key in state):
+            return _without_prefix({key.removeprefix(prefix): v for key, v in state.items()})
+    return state
+
+
+def _first(keys: list[str]) -> str:
+    more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
+    return ", ".join(keys[:_LISTED]) + more
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"weights {path}: cannot be read, damaged or cut short ({reason}); save or copy it again"

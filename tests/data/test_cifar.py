@@ -1,0 +1,60 @@
+"""CIFAR is never downloaded: torchvision's own reader is given a tiny forged copy."""
+
+import hashlib
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torchvision import datasets
+
+from fastdfkd.data import load_split
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8)
+LABELS = [3, 1, 4, 1, 5, 9]
+
+
+@pytest.fixture
+def forged(tmp_path, monkeypatch):
+    """CIFAR-100's layout with six images a split, and torchvision's checksums to match."""
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+
+    def write(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        return name, hashlib.md5((folder / name).read_bytes()).hexdigest()
+
+    batch = {"data": PIXELS.reshape(6, -1), "fine_labels": LABELS}
+    kind = datasets.CIFAR100
+    monkeypatch.setattr(kind, "train_list", [write("train", batch)])
+    monkeypatch.setattr(kind, "test_list", [write("test", {**batch, "fine_labels": LABELS[::-1]})])
+    name, digest = write("meta", {"fine_label_names": [str(label) for label in range(100)]})
+    meta = {"filename": name, "key": "fine_label_names", "md5": digest}
+    monkeypatch.setattr(kind, "meta", meta)
+    return tmp_path
+
+
+def test_images_and_labels_come_through(forged):
+    train, test = load_split("cifar100", "train", forged), load_split("cifar100", "test", forged)
+    assert torch.equal(train.images, torch.from_numpy(PIXELS))
+    assert train.images.is_contiguous()
+    assert train.labels.tolist() == LABELS
+    assert test.labels.tolist() == LABELS[::-1]
+    assert train.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_root_has_to_be_set(name):
+    with pytest.raises(ValueError, match=r"data.root: cifar10* needs .*cs\.toronto\.edu"):
+        load_split(name, "test")
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"expected the folder .*cifar-10-batches-py"):
+        load_split("cifar10", "train", tmp_path)
+
+
+def test_altered_files_are_refused(forged):
+    (forged / "cifar-100-python" / "train").write_bytes(b"something else")
+    with pytest.raises(ValueError, match="missing or altered"):
+        load_split("cifar100", "train", forged)

@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from fastdfkd.data import DATASETS, cache_folder, data_spec, load_split
+from fastdfkd.recipe import RecipeError
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path_factory):
+    """One for all: importing and enlarging takes seconds."""
+    monkeypatch.setenv("FASTDFKD_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+
+
+@pytest.mark.parametrize("name", ["digits", "glyphs", "cifar10", "cifar100"])
+def test_specs_agree_with_themselves(name):
+    spec = data_spec(name)
+    assert spec.name == name
+    assert len(spec.mean) == len(spec.std) == spec.image_shape[0]
+    assert len(set(spec.class_names)) == len(spec.class_names) == spec.num_classes
+    assert all(0 < std < 0.5 for std in spec.std)
+
+
+def test_unknown_names_are_answered():
+    with pytest.raises(RecipeError, match=r"did you mean cifar10") as info:
+        data_spec("cifar-10")
+    assert all(name in str(info.value) for name in DATASETS)
+    with pytest.raises(RecipeError, match="allowed: cifar10"):
+        load_split("imagenet", "train")
+
+
+def test_unknown_splits_are_answered():
+    with pytest.raises(ValueError, match="expected train or test, got 'val'"):
+        load_split("digits", "val")  # type: ignore[arg-type]
+
+
+def test_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTDFKD_HOME", str(tmp_path / "here"))
+    assert cache_folder() == tmp_path / "here"
+    monkeypatch.delenv("FASTDFKD_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "fastdfkd"
+
+
+def test_digits():
+    spec = data_spec("digits")
+    train, test = load_split("digits", "train"), load_split("digits", "test")
+    assert (len(train), len(test)) == (1297, 500)
+    for part in (train, test):
+        assert part.images.shape[1:] == spec.image_shape
+        assert part.images.dtype == torch.uint8
+        assert part.labels.dtype == torch.int64
+        share = part.labels.bincount(minlength=10) / len(part)
+        assert (share - 0.1).abs().max() < 0.01
+    assert int(train.images.max()) == 255
+    pixels = train.images.double() / 255
+    assert pixels.mean().item() == pytest.approx(spec.mean[0], abs=1e-3)
+    assert pixels.std().item() == pytest.approx(spec.std[0], abs=1e-3)
+
+
+def test_digits_split_is_fixed_and_disjoint():
+    train, test = load_split("digits", "train"), load_split("digits", "test")
+    assert train.digest()[:16] == "26bf1f4a9363dd04"
+    assert load_split("digits", "train").digest() == train.digest() != test.digest()
+    rows = torch.cat([train.images, test.images]).flatten(1)
+    assert len(torch.unique(rows, dim=0)) == 1797
+
+
+def test_digits_are_upright():
+    """A zero is dark in its middle and bright to the left and right of it."""
+    train = load_split("digits", "train")
+    zero = train.images[train.labels == 0].float().mean(0)[0]
+    assert zero[6:10, 7:9].mean() < 60 < zero[6:10, 3:6].mean()
+
+
+def test_digits_are_kept(monkeypatch):
+    first = load_split("digits", "test")
+    monkeypatch.setattr("fastdfkd.data.digits._make", lambda: pytest.fail("made again"))
+    assert load_split("digits", "test").digest() == first.digest()
