@@ -1,0 +1,83 @@
+"""One experiment's parts, built once in the driver and handed to every role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from fastdfkd.core.augment import Normalisation
+from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.interfaces import Synthesizer
+from fastdfkd.core.random_streams import seeded
+from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.core.synthesizers import build_synthesizer
+from fastdfkd.core.teacher_contract import check_teacher
+from fastdfkd.data import DataSpec, LabelledImages, data_spec, load_split
+from fastdfkd.models import open_network
+from fastdfkd.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What a synthesizer and a trainer are made from. Networks are in their initial state."""
+
+    recipe: Recipe
+    teacher: nn.Module
+    student: nn.Module
+    spec: DataSpec
+    test: LabelledImages
+    """Held-out real images: they judge the student and are never trained on."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, teacher: nn.Module) -> Experiment:
+        """Build the parts of a recipe around an opened teacher.
+
+        Raises:
+            ValueError: the teacher or the student does not fit the data set or the recipe.
+        """
+        spec = data_spec(recipe.data.name)
+        check_teacher(teacher, spec.image_shape, spec.num_classes, recipe.synthesis.bn)
+        with seeded(recipe.seed, "student"):
+            student = open_network(recipe.student.model, spec.num_classes, spec.image_shape[0])
+        test = load_split(recipe.data.name, "test", recipe.data.root)
+        return cls(recipe=recipe, teacher=teacher, student=student, spec=spec, test=test)
+
+    def normalisation(self, device: torch.device | str) -> Normalisation:
+        """The data set's normalisation on `device`."""
+        return Normalisation(self.spec.mean, self.spec.std, device)
+
+    def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:
+        """A synthesizer in its initial state."""
+        return build_synthesizer(
+            self.recipe.synthesis,
+            teacher=self.teacher,
+            student=self.student,
+            image_shape=self.spec.image_shape,
+            num_classes=self.spec.num_classes,
+            normalisation=self.normalisation(device),
+            seed=self.recipe.seed,
+            device=device,
+            precision=self.recipe.platform.precision,
+            index=index,
+        )
+
+    def distiller(self, device: torch.device | str = "cpu", **worker: Any) -> StudentDistiller:
+        """A distiller in its initial state; `worker` is rank, world_size and wrapped."""
+        return StudentDistiller(
+            self.recipe.distillation,
+            self.teacher,
+            self.student,
+            total_updates=self.recipe.updates,
+            normalisation=self.normalisation(device),
+            seed=self.recipe.seed,
+            device=device,
+            precision=self.recipe.platform.precision,
+            **worker,
+        )
+
+    def buffer(self, device: torch.device | str = "cpu") -> SampleBuffer:
+        """An empty buffer of the bank's capacity."""
+        return SampleBuffer(self.recipe.capacity, self.spec.image_shape, device)

@@ -1,0 +1,1 @@
+"""Training on real images (the sample teachers), training on the bank, and judging the result."""

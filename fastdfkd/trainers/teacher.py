@@ -1,0 +1,226 @@
+"""The network to compress: given, opened from weights, or trained here once and cached."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fastdfkd.core.augment import CropFlip, Normalisation
+from fastdfkd.core.precision import Precision, autocast
+from fastdfkd.core.random_streams import seeded, stream
+from fastdfkd.core.teacher_contract import check_teacher
+from fastdfkd.data import DataSpec, LabelledImages, cache_folder, data_spec, load_split
+from fastdfkd.models import load_weights, open_network, save_weights, weights_digest
+from fastdfkd.recipe import Recipe, TeacherSection
+from fastdfkd.trainers.evaluation import accuracy, predict
+
+OnEpoch = Callable[[int, int, float], None]
+"""Called after every epoch with its number (from 1), the number of epochs and the mean loss."""
+
+_CACHE_FORMAT = 1
+_TRAINING = {"epochs", "batch_size", "lr", "weight_decay", "crop_padding", "flip"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Teacher:
+    """A network that is ready to be compressed."""
+
+    model: nn.Module
+    """float32, in eval mode, without gradients, channels-last, on the device asked for."""
+    accuracy: float
+    """On the held-out real images, 0..1."""
+    digest: str
+    """SHA-256 (hex) of the weights; see `weights_digest`."""
+    description: dict[str, Any]
+    """What `teacher.json` holds: where the network came from and what it is."""
+
+
+def prepare_teacher(
+    recipe: Recipe,
+    *,
+    model: nn.Module | None = None,
+    device: torch.device | str = "cpu",
+    precision: Precision = "float32",
+    seed: int = 0,
+    on_epoch: OnEpoch | None = None,
+) -> Teacher:
+    """The recipe's teacher: `model` if given, else its weights, else trained (once) and cached.
+
+    Args:
+        recipe: its `data` and `teacher` sections, and the weight of the BatchNorm loss.
+        model: a network of the user's own; it is copied, never altered.
+        device: where the teacher is trained, judged and left.
+        precision: of training alone; everything else is float32.
+        seed: of training. Not the recipe's, so that runs of many seeds share one teacher.
+        on_epoch: told of training progress.
+
+    Raises:
+        ValueError: weights that do not open or fit, training that diverges, real images that are
+            not there, or a network that the method cannot learn from. The message says what to do.
+    """
+    started = time.perf_counter()
+    spec, device = data_spec(recipe.data.name), torch.device(device)
+    test = load_split(spec.name, "test", recipe.data.root)
+    facts: dict[str, Any]
+    if model is not None:
+        network = copy.deepcopy(model)
+        facts = {"source": "module", "model": type(model).__qualname__}
+    elif recipe.teacher.weights is not None:
+        network, facts = _opened(recipe.teacher, spec)
+    else:
+        run = _TrainingRun(recipe, seed, device, precision)
+        network, facts = run.train_or_load(on_epoch)
+    network.float().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval().requires_grad_(False)
+    check_teacher(network, spec.image_shape, spec.num_classes, recipe.synthesis.bn)
+    normalise = Normalisation(spec.mean, spec.std, device)
+    score = accuracy(predict(network, test.images, normalise, device), test.labels)
+    digest = weights_digest(network.state_dict())
+    facts |= {
+        "data": spec.name,
+        "accuracy": score,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "digest": digest,
+        "seconds": time.perf_counter() - started,
+    }
+    return Teacher(model=network, accuracy=score, digest=digest, description=facts)
+
+
+def _opened(section: TeacherSection, spec: DataSpec) -> tuple[nn.Module, dict[str, Any]]:
+    path = Path(section.weights or "").expanduser()
+    network = open_network(section.model, spec.num_classes, spec.image_shape[0], path)
+    return network, {"source": "weights", "model": section.model, "weights": str(path.absolute())}
+
+
+@dataclass(frozen=True)
+class _TrainingRun:
+    """What a trained teacher's weights follow from."""
+
+    recipe: Recipe
+    seed: int
+    device: torch.device
+    precision: Precision
+
+    def train_or_load(self, on_epoch: OnEpoch | None) -> tuple[nn.Module, dict[str, Any]]:
+        """The trained network and where it came from. A damaged cache entry is made again."""
+        section, spec = self.recipe.teacher, data_spec(self.recipe.data.name)
+        with seeded(self.seed, "teacher", "weights"):
+            network = open_network(section.model, spec.num_classes, spec.image_shape[0])
+        check_teacher(network, spec.image_shape, spec.num_classes, self.recipe.synthesis.bn)
+        train = load_split(spec.name, "train", self.recipe.data.root)
+        path = cache_folder() / "teachers" / f"{self.key(train)[:16]}.safetensors"
+        settings = section.model_dump(include=_TRAINING)
+        facts = {
+            "source": "trained",
+            "model": section.model,
+            "weights": str(path),
+            "training": {**settings, "seed": self.seed, "precision": self.precision},
+        }
+        try:
+            load_weights(network, path)
+            return network, {**facts, "cached": True}
+        except ValueError:  # not there yet, or damaged
+            train_classifier(
+                network,
+                train,
+                spec,
+                section,
+                seed=self.seed,
+                device=self.device,
+                precision=self.precision,
+                on_epoch=on_epoch,
+            )
+        save_weights(path, network)
+        return network, {**facts, "cached": False}
+
+    def key(self, train: LabelledImages) -> str:
+        """SHA-256 (hex) that names the cache entry; the device is left out."""
+        spec = data_spec(self.recipe.data.name)
+        content = [
+            _CACHE_FORMAT,
+            (spec.name, spec.mean, spec.std, train.digest()),
+            self.recipe.teacher.model_dump(exclude={"weights"}),
+            (self.seed, self.precision),
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def train_classifier(
+    model: nn.Module,
+    train: LabelledImages,
+    spec: DataSpec,
+    section: TeacherSection,
+    *,
+    seed: int,
+    device: torch.device | str,
+    precision: Precision = "float32",
+    on_epoch: OnEpoch | None = None,
+) -> None:
+    """Train `model` on real images, in place, and leave it on `device` in training mode.
+
+    SGD with Nesterov momentum 0.9 on a one-cycle schedule up to `section.lr`, cross-entropy, random
+    crops and flips made on the device. The images that do not fill an epoch's last batch wait for
+    the next epoch's order. The result follows from the model's initial weights and `seed`.
+
+    Raises:
+        ValueError: the loss is no longer finite.
+    """
+    device = torch.device(device)
+    model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    data = LabelledImages(train.images.to(device), train.labels.to(device))
+    steps = max(len(data) // section.batch_size, 1)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        section.lr,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=section.weight_decay,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, section.lr, total_steps=section.epochs * steps, cycle_momentum=False
+    )
+    normalise = Normalisation(spec.mean, spec.std, device)
+    generator = stream(seed, "teacher", "training", device=device)
+    for epoch in range(1, section.epochs + 1):
+        total = torch.zeros((), device=device)
+        for images, labels in _batches(data, section, generator):
+            with autocast(device, precision):
+                logits: Tensor = model(normalise.from_uint8(images))
+            loss = F.cross_entropy(logits.float(), labels)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            total += loss.detach()
+        mean = total.item() / steps
+        if not math.isfinite(mean):
+            raise ValueError(
+                f"the teacher's training diverged in epoch {epoch} of {section.epochs} "
+                f"(loss {mean}): lower teacher.lr, now {section.lr}"
+            )
+        if on_epoch is not None:
+            on_epoch(epoch, section.epochs, mean)
+
+
+def _batches(
+    data: LabelledImages, section: TeacherSection, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch: whole batches of moved images (B, C, H, W) uint8 channels-last, and labels."""
+    size = min(section.batch_size, len(data))
+    order = torch.randperm(len(data), generator=generator, device=generator.device)
+    for start in range(0, len(data) - size + 1, size):
+        rows = order[start : start + size]
+        move = CropFlip.draw(size, section.crop_padding, section.flip, generator)
+        images = move(data.images[rows]).contiguous(memory_format=torch.channels_last)
+        yield images, data.labels[rows]

@@ -1,0 +1,240 @@
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from fastdfkd.data import LabelledImages, data_spec
+from fastdfkd.models import build_network, save_weights, weights_digest
+from fastdfkd.recipe import Recipe
+from fastdfkd.trainers import teacher as room
+from fastdfkd.trainers.teacher import prepare_teacher, train_classifier
+
+SPEC = data_spec("digits")
+
+
+def few(split, count=96):
+    """Ten easy classes: a bright bar whose row is the class."""
+    generator = torch.Generator().manual_seed(int(split == "test"))
+    labels = torch.arange(count) % 10
+    images = torch.randint(0, 60, (count, 1, 16, 16), dtype=torch.uint8, generator=generator)
+    images[torch.arange(count), 0, labels + 3] = 255
+    return LabelledImages(images, labels)
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTDFKD_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(room, "load_split", lambda name, split, root=None: few(split))
+    return tmp_path / "home"
+
+
+def recipe(**teacher):
+    settings = {"model": "resnet8-half", "epochs": 1, "batch_size": 32, "crop_padding": 0}
+    values = {
+        "name": "small",
+        "data": {"name": "digits"},
+        "teacher": {**settings, "flip": False, **teacher},
+        "student": {"model": "resnet8-half"},
+    }
+    return Recipe.model_validate(values)
+
+
+def trained(section=None, *, seed=0, data=None, **settings):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_network("resnet8-half", 10, 1)
+    section = section or recipe().teacher
+    train_classifier(
+        network, data or few("train"), SPEC, section, seed=seed, device="cpu", **settings
+    )
+    return network
+
+
+def test_training_learns_and_reports():
+    epochs = []
+    section = recipe(epochs=12, batch_size=16).teacher
+    network = trained(section, on_epoch=lambda *facts: epochs.append(facts))
+    assert [(epoch, count) for epoch, count, _ in epochs] == [(i, 12) for i in range(1, 13)]
+    assert epochs[-1][2] < 0.5 < epochs[0][2]
+    assert network.training
+
+
+def test_training_follows_its_seed_alone():
+    torch.manual_seed(1)
+    first = weights_digest(trained().state_dict())
+    torch.manual_seed(2)
+    assert weights_digest(trained().state_dict()) == first
+    assert weights_digest(trained(seed=1).state_dict()) != first
+
+
+@pytest.mark.parametrize("change", [{"lr": 0.05}, {"weight_decay": 0.1}, {"flip": True}])
+def test_every_setting_counts(change):
+    changed = trained(recipe(crop_padding=1, **change).teacher)
+    kept = trained(recipe(crop_padding=1).teacher)
+    assert weights_digest(changed.state_dict()) != weights_digest(kept.state_dict())
+
+
+def test_fewer_images_than_a_batch():
+    network = trained(data=few("train", 10))
+    assert network.get_buffer("bn1.num_batches_tracked").item() == 1
+
+
+def test_bfloat16_trains_float32_weights():
+    network = trained(precision="bfloat16")
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    other = trained()
+    assert weights_digest(network.state_dict()) != weights_digest(other.state_dict())
+    torch.testing.assert_close(network.conv1.weight, other.conv1.weight, rtol=0.1, atol=0.1)
+
+
+def test_divergence_is_refused():
+    with pytest.raises(ValueError, match=r"diverged in epoch \d of 3 .*lower teacher.lr"):
+        trained(recipe(lr=1e30, epochs=3).teacher)
+
+
+def test_a_trained_teacher_is_ready_and_described():
+    teacher = prepare_teacher(recipe())
+    assert not any(module.training for module in teacher.model.modules())
+    assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
+    facts = json.loads(json.dumps(teacher.description))
+    assert facts["source"] == "trained"
+    assert facts["cached"] is False
+    assert facts["parameters"] == 19_810
+    assert facts["accuracy"] == teacher.accuracy
+    assert facts["digest"] == teacher.digest == weights_digest(teacher.model.state_dict())
+    assert facts["training"]["epochs"] == 1
+    assert facts["seconds"] > 0
+
+
+def test_the_second_run_takes_the_first_ones_teacher(home, monkeypatch):
+    first = prepare_teacher(recipe())
+
+    def refuse(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(room, "train_classifier", refuse)
+    other_run = recipe().model_copy(update={"seed": 7, "name": "another"})
+    second = prepare_teacher(other_run)
+    assert second.description["cached"] is True
+    assert (second.digest, second.accuracy) == (first.digest, first.accuracy)
+    images = torch.randn(4, 1, 16, 16)
+    assert torch.equal(first.model(images), second.model(images))
+
+
+@pytest.mark.parametrize(
+    "change", [{"teacher": {"lr": 0.01}}, {"teacher": {"model": "resnet8"}}, {"seed": 1}]
+)
+def test_other_teachers_have_entries_of_their_own(home, change):
+    prepare_teacher(recipe())
+    prepare_teacher(recipe(**change.get("teacher", {})), seed=change.get("seed", 0))
+    assert len(list((home / "teachers").iterdir())) == 2
+
+
+def test_other_images_have_an_entry_of_their_own(home, monkeypatch):
+    prepare_teacher(recipe())
+    monkeypatch.setattr(room, "load_split", lambda name, split, root=None: few(split, 64))
+    assert prepare_teacher(recipe()).description["cached"] is False
+
+
+def test_a_damaged_entry_is_trained_again(home):
+    first = prepare_teacher(recipe())
+    (entry,) = (home / "teachers").iterdir()
+    content = entry.read_bytes()
+    entry.write_bytes(content[:-40])
+    again = prepare_teacher(recipe())
+    assert again.description["cached"] is False
+    assert again.digest == first.digest
+    assert entry.read_bytes() == content
+
+
+def test_weights_are_opened_not_trained(tmp_path, home):
+    network = trained()
+    save_weights(tmp_path / "net.safetensors", network)
+    teacher = prepare_teacher(recipe(weights=str(tmp_path / "net.safetensors")))
+    assert teacher.digest == weights_digest(network.state_dict())
+    assert teacher.description["source"] == "weights"
+    assert teacher.description["weights"] == str(tmp_path / "net.safetensors")
+    assert not home.exists()
+
+
+def test_accuracy_is_that_of_the_held_out_images():
+    class Reader(nn.Module):
+        """Right on `few`: finds the bright row; wrong on every class below 3."""
+
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm2d(1)
+
+        def forward(self, x):
+            rows = self.norm(x).mean((1, 3))[:, 3:13]
+            return torch.cat([rows[:, :3] - 100, rows[:, 3:]], 1)
+
+    teacher = prepare_teacher(recipe(), model=Reader())
+    labels = few("test").labels
+    assert teacher.accuracy == pytest.approx((labels >= 3).double().mean().item())
+
+
+def test_a_given_module_wins_and_is_not_altered():
+    network = build_network("resnet8", 10, 1).train()
+    before = weights_digest(network.state_dict())
+    teacher = prepare_teacher(recipe(weights="/nowhere.pt"), model=network)
+    assert teacher.description["source"] == "module"
+    assert teacher.description["model"] == "ResidualNetwork"
+    assert teacher.model is not network
+    assert network.training
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert weights_digest(network.state_dict()) == before == teacher.digest
+
+
+def test_a_half_precision_module_becomes_float32():
+    teacher = prepare_teacher(recipe(), model=build_network("resnet8-half", 10, 1).half())
+    assert {parameter.dtype for parameter in teacher.model.parameters()} == {torch.float32}
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = build_network("resnet8-half", 10, 1)
+
+    def forward(self, x):
+        return self.inner(x), x
+
+
+def poisoned():
+    network = build_network("resnet8-half", 10, 1)
+    nn.init.constant_(network.linear.bias, float("nan"))
+    return network
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: build_network("resnet8-half", 9, 1), r"expected \(2, 10\)"),
+        (lambda: build_network("resnet8-half", 10, 3), "cannot read images of shape"),
+        (Pair, "returns tuple"),
+        (poisoned, "not finite"),
+    ],
+)
+def test_unfit_teachers_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        prepare_teacher(recipe(), model=make())
+
+
+def no_batch_norm(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(256, num_classes))
+
+
+def test_unfit_teachers_are_refused_before_they_are_trained(monkeypatch):
+    monkeypatch.setattr(room, "train_classifier", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(ValueError, match=r"no BatchNorm"):
+        prepare_teacher(recipe(model=f"{__name__}:no_batch_norm"))
+
+
+@pytest.mark.slow
+def test_digits_teacher_reaches_99_percent(monkeypatch):
+    from fastdfkd.data import load_split
+
+    monkeypatch.setattr(room, "load_split", load_split)
+    section = {"model": "resnet14", "epochs": 8, "batch_size": 64, "crop_padding": 1}
+    assert prepare_teacher(recipe(**section)).accuracy >= 0.99
