@@ -1,0 +1,1 @@
+"""Ray: what runs where, and what passes between. Start reading at `pipeline`."""

@@ -1,0 +1,62 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def connect(address: str | None = None) -> Iterator[None]:
+    """Run a block on a Ray cluster; nested uses share the outer one.
+
+    Without an address, `RAY_ADDRESS` is joined where it is set (as in `ray job submit`), else Ray
+    is started on this machine and stopped at the end of the block.
+
+    Raises:
+        ConnectionError: no cluster answers at the address.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    wanted = address or os.environ.get("RAY_ADDRESS")
+    try:
+        dashboard = None if wanted else False
+        ray.init(wanted or "local", logging_level=logging.ERROR, include_dashboard=dashboard)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if not wanted:
+            raise
+        raise ConnectionError(
+            f"no Ray cluster answers at {wanted}: {error}. Start one with `ray start --head`, or "
+            "leave the address out to run on this machine"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cluster_resources() -> dict[str, float]:
+    """What the whole cluster has, such as `{"CPU": 2.0, "GPU": 1.0}`."""
+    import ray
+
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
+
+
+def free_resources() -> dict[str, float]:
+    """What of it nobody has taken."""
+    import ray
+
+    return dict(ray.available_resources())  # type: ignore[no-untyped-call]

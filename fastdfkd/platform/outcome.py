@@ -1,0 +1,67 @@
+"""The end of a run: the student's file, the picture and the figures."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastdfkd.environment import commit, hardware, versions
+from fastdfkd.models import save_weights
+from fastdfkd.platform.dispatcher import SynthesisTotals
+from fastdfkd.platform.monitor import times
+from fastdfkd.recipe import Recipe
+from fastdfkd.report.samples import save_grid
+from fastdfkd.result import RunResult
+from fastdfkd.trainers.weights import to_tensors
+
+if TYPE_CHECKING:
+    from fastdfkd.trainers.teacher import Teacher
+
+_SHOWN = 64
+
+
+def finish(
+    recipe: Recipe,
+    teacher: Teacher,
+    directory: Path,
+    totals: SynthesisTotals,
+    final: dict[str, Any],
+    images: Any,
+    began: float,
+) -> RunResult:
+    """Write `student.safetensors` and `samples.png`; put the figures together.
+
+    Args:
+        recipe: of the run.
+        teacher: that was compressed.
+        directory: of the run.
+        totals: of the synthesizers.
+        final: the trainer's last row and student, from the board.
+        images: newest batch, (B, C, H, W) uint8.
+        began: Unix time when the run was started.
+    """
+    save_weights(directory / "student.safetensors", to_tensors(final["student"]))
+    save_grid(images[:_SHOWN], directory / "samples.png")
+    row = final["row"]
+    return RunResult(
+        recipe=recipe.name,
+        recipe_digest=recipe.digest(),
+        seed=recipe.seed,
+        accuracy=row["accuracy"],
+        teacher_accuracy=teacher.accuracy,
+        agreement=row["agreement"],
+        images=totals.images,
+        updates=int(row["updates"]),
+        synthesis_seconds=totals.seconds["synthesis"],
+        distillation_seconds=row["distillation_seconds"],
+        evaluation_seconds=row["evaluation_seconds"],
+        synthesizer_idle_seconds=totals.seconds["idle"],
+        **times(row, totals),
+        wall_seconds=time.time() - began,
+        max_staleness=totals.max_staleness,
+        versions=versions(),
+        hardware=hardware(),
+        commit=commit(),
+        directory=directory,
+    )

@@ -1,0 +1,65 @@
+"""Who may go on: pure arithmetic on two counters, so that any history can be tested.
+
+    I = rounds inserted in the bank, U = student updates made, W = warm-up rounds,
+    k = updates_per_round, N = synthesizers, t = tolerance
+
+The paper's order is: insert round r (I = r + 1), then k updates if r >= W. So
+
+    updates allowed:  U <= k * (I - W)            an update never sees fewer images than there
+    round r may start: k * (r - W - t) <= U       no more than t rounds ahead of the student
+
+`lockstep` is t = 0 with rounds taken in waves of N: a wave starts when the one before it is in the
+bank and its updates are made, and the trainer goes on when a wave is whole. With N = 1 that is the
+paper's order. `async` is t = tolerance_rounds without waves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastdfkd.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateLimiter:
+    """The policy alone; the counters belong to the bank."""
+
+    rounds: int
+    warmup_rounds: int
+    updates_per_round: int
+    tolerance: int
+    """Rounds that synthesizers may be ahead of the student."""
+    wave: int
+    """Rounds that start and count together; 1 where they need not."""
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> RateLimiter:
+        """The limiter of a recipe."""
+        lockstep = recipe.platform.schedule == "lockstep"
+        return cls(
+            rounds=recipe.synthesis.rounds,
+            warmup_rounds=recipe.synthesis.warmup_rounds,
+            updates_per_round=recipe.distillation.updates_per_round,
+            tolerance=0 if lockstep else recipe.platform.tolerance_rounds,
+            wave=recipe.platform.synthesizers if lockstep else 1,
+        )
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether nobody may be ahead."""
+        return self.tolerance == 0
+
+    def may_start(self, round: int, inserted: int, updates: int) -> bool:
+        """Whether round number `round` may start after `inserted` rounds and `updates` updates."""
+        first = round // self.wave * self.wave
+        if self.lockstep and inserted < first:
+            return False
+        return self.updates_per_round * (first - self.warmup_rounds - self.tolerance) <= updates
+
+    def updates_allowed(self, inserted: int) -> int:
+        """Student updates that may have been made once `inserted` rounds are in the bank."""
+        return self.updates_per_round * max(self.visible(inserted) - self.warmup_rounds, 0)
+
+    def visible(self, inserted: int) -> int:
+        """Inserted rounds that the trainer may draw from: whole waves, or all at the end."""
+        return inserted if inserted == self.rounds else inserted // self.wave * self.wave

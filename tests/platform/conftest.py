@@ -1,0 +1,74 @@
+"""A Ray cluster on this machine, and a run small enough to take seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from fastdfkd.core.random_streams import seeded
+from fastdfkd.experiment import Experiment
+from fastdfkd.models import build_network
+from fastdfkd.platform.cluster import connect
+from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.trainers.teacher import Teacher
+
+TINY = {
+    "synthesis.steps": 2,
+    "synthesis.rounds": 7,
+    "synthesis.warmup_rounds": 2,
+    "synthesis.batch_size": 16,
+    "synthesis.latent_dim": 8,
+    "synthesis.generator_width": 4,
+    "synthesis.reset_after": 3,
+    "distillation.updates_per_round": 3,
+    "distillation.batch_size": 12,
+    "platform.evaluations": 2,
+}
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    with connect(None):
+        yield
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def teacher() -> Teacher:
+    with seeded(7, "test-teacher"):
+        model = build_network("resnet8-half", 10, 1)
+        model.train()
+        with torch.no_grad():
+            for _ in range(3):
+                model(torch.randn(32, 1, 16, 16))
+    model.eval().requires_grad_(False)
+    return Teacher(model=model, accuracy=0.1, digest="0" * 64, description={})
+
+
+def tiny(**overrides: Any) -> Recipe:
+    changes = {key.replace("__", "."): value for key, value in overrides.items()}
+    return load_recipe("digits-fast5", {**TINY, **changes})
+
+
+def tiny_experiment(recipe: Recipe, teacher: Teacher) -> Experiment:
+    return Experiment.of(recipe, teacher.model)
+
+
+class Rows:
+    """A recorder that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def log(self, row: dict[str, float]) -> None:
+        self.rows.append(dict(row))
