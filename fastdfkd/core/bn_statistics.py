@@ -77,16 +77,17 @@ class BatchNormStatistics:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from `state_dict()` of a teacher with the same layers."""
         names = {key.rpartition(".")[0] for key in state}
-        if names and names != set(self.layers):
-            raise ValueError(
-                "running estimates belong to another teacher: "
-                f"layers {sorted(names ^ set(self.layers))[:3]} are not in both"
-            )
-        device = next((d.running_mean.device for d in self.layers.values()), None)  # type: ignore[union-attr]
+        for name in names:
+            layer = self.layers.get(name)
+            if layer is None or state[f"{name}.mean"].shape != (layer.num_features,):
+                raise ValueError(
+                    f"running estimates belong to another teacher: layer {name} of "
+                    f"{len(state[f'{name}.mean'])} channels is not in this one"
+                )
         self._running = {
             name: (state[f"{name}.mean"].to(device), state[f"{name}.var"].to(device))
-            for name in self.layers
-            if names
+            for name in names
+            for device in [self.layers[name].running_mean.device]  # type: ignore[union-attr]
         }
 
     def _mixed(self) -> dict[str, Moments]:
@@ -151,10 +152,11 @@ def _moments(x: Tensor) -> Moments:
     """
     chunk = -(-len(x) // 16) if x.device.type == "cpu" else len(x)
     parts = torch.split(x, chunk)
-    stats = [torch.batch_norm_update_stats(part, None, None, 0.0) for part in parts]
     exact = torch.float64 if x.dtype is torch.float64 else torch.float32
-    means = torch.stack([mean for mean, _ in stats]).to(exact)
-    variances = torch.stack([var for _, var in stats]).to(exact)
+    unused = x.new_zeros(2, x.shape[1], dtype=exact)  # makes the kernel answer in that type
+    stats = [torch.batch_norm_update_stats(part, unused[0], unused[1], 0.0) for part in parts]
+    means = torch.stack([mean for mean, _ in stats])
+    variances = torch.stack([var for _, var in stats])
     weights = means.new_tensor([len(part) / len(x) for part in parts])[:, None]
     mean = (weights * means).sum(0)
     return mean, (weights * (variances + (means - mean).square())).sum(0)

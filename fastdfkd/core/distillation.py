@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fastdfkd.core.augment import CropFlip, Normalisation
 from fastdfkd.core.interfaces import SampleBank
+from fastdfkd.core.layout import load_optimizer
 from fastdfkd.core.losses import distillation_loss
 from fastdfkd.core.precision import Precision, autocast
 from fastdfkd.core.random_streams import stream
@@ -105,5 +106,5 @@ class StudentDistiller:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`."""
         self.module.load_state_dict(state["student"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.updates = state["updates"]

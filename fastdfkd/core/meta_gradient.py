@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fastdfkd.core.generators import Generator
 from fastdfkd.core.interfaces import MetaUpdate
+from fastdfkd.core.layout import like, load_optimizer
 from fastdfkd.core.random_streams import seeded, stream_seed
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class MetaGenerator:
                     parameter.copy_(new)
         else:
             for parameter, *gradients in zip(theta, *ordered, strict=True):
-                parameter.grad = torch.stack(gradients).mean(0).to(self.device)
+                parameter.grad = like(torch.stack(gradients).mean(0), parameter)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
         self.version += 1
@@ -109,7 +110,7 @@ class MetaGenerator:
         """Go on from `state_dict()`, or take a `shared_state()`."""
         self.generator.load_state_dict(state["generator"])
         if "optimizer" in state:
-            self.optimizer.load_state_dict(state["optimizer"])
+            load_optimizer(self.optimizer, state["optimizer"])
         self.version = state["version"]
         self.reset_done = state["reset_done"]
 

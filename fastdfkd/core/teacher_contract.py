@@ -44,7 +44,7 @@ def check_teacher(
     try:
         with torch.inference_mode():
             logits = teacher(noise.to(parameter.device, parameter.dtype))
-    except RuntimeError as error:
+    except Exception as error:  # whatever a stranger's forward raises
         raise ValueError(
             f"the teacher cannot read images of shape {tuple(image_shape)}: {error}"
         ) from error

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+log = logging.getLogger(__name__)
+
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
@@ -33,8 +35,12 @@ def connect(address: str | None = None) -> Iterator[None]:
         return
     wanted = address or os.environ.get("RAY_ADDRESS")
     try:
-        dashboard = None if wanted else False
-        ray.init(wanted or "local", logging_level=logging.ERROR, include_dashboard=dashboard)
+        ray.init(
+            wanted or "local",
+            logging_level=logging.ERROR,
+            include_dashboard=None if wanted else False,
+            log_to_driver=bool(wanted) or log.isEnabledFor(logging.INFO),
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         if not wanted:
             raise

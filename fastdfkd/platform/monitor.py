@@ -24,10 +24,14 @@ class Log(Protocol):
 
 
 class Monitor:
-    """A thread that joins the trainer's rows with the synthesizers' totals. Context manager."""
+    """A thread that joins the trainer's rows with the synthesizers' totals. Context manager.
+
+    Before the first student update (warm-up) the totals are shown alone.
+    """
 
     def __init__(self, board: Any, dispatcher: Dispatcher, recorder: Log):
         self.board, self.dispatcher, self.recorder = board, dispatcher, recorder
+        self._training, self._shown = False, 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
@@ -54,8 +58,11 @@ class Monitor:
             return
         for row in rows:
             self.recorder.log(joined(row, self.dispatcher))
-        if not rows and self.dispatcher.totals.rounds:
+        made = self.dispatcher.totals.rounds
+        if not rows and not self._training and made > self._shown:
             self.recorder.log(self.dispatcher.totals.row())
+        self._training = self._training or bool(rows)
+        self._shown = made
 
 
 def joined(row: dict[str, float], dispatcher: Dispatcher) -> dict[str, float]:

@@ -89,12 +89,13 @@ def start(experiment: Experiment, plan: Plan, group: Any) -> Iterator[Cast]:
         _shared_generator(experiment) if shared else None,
     )
     reference = ray.put(experiment)
+    ray.get(board.keep.remote([reference]))
     synthesizers = [
         SynthesizerActor.options(  # type: ignore[attr-defined]
             num_cpus=plan.synthesizer["CPU"],
             num_gpus=plan.synthesizer.get("GPU", 0),
             scheduling_strategy=in_bundle(group, index),
-        ).remote([reference], board, index, plan.device, threads(plan.synthesizer), shared)
+        ).remote(board, index, plan.device, threads(plan.synthesizer), shared)
         for index in range(plan.synthesizers)
     ]
     try:

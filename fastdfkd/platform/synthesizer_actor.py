@@ -26,7 +26,6 @@ class SynthesizerActor:
 
     def __init__(
         self,
-        experiment: list[Any],
         board: Any,
         index: int,
         device: str,
@@ -37,7 +36,7 @@ class SynthesizerActor:
 
         torch.set_num_threads(threads)
         self.board, self.index, self.shared = board, index, shared
-        parts: Experiment = ray.get(experiment[0])
+        parts: Experiment = ray.get(ray.get(board.parts.remote())[0])
         self.synthesizer = parts.synthesizer(device, index)
         self.student_version = -1
         self.generator_version = -1 if shared else 0

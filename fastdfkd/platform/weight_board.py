@@ -34,6 +34,7 @@ class WeightBoard:
     def __init__(self, max_staleness: int | None, wave: int, meta: Any = None):
         self.max_staleness, self.wave = max_staleness, wave
         self.meta = meta
+        self.experiment: list[Any] = []
         self.student_version = -1
         self.student: list[Any] | None = None
         self.generator: list[Any] | None = None
@@ -43,6 +44,14 @@ class WeightBoard:
         self.turned_away = 0
         self.rows: list[dict[str, float]] = []
         self.outcome: dict[str, Any] | None = None
+
+    def keep(self, experiment: list[Any]) -> None:
+        """Keep the reference to the run's parts for synthesizers that start, or start again."""
+        self.experiment = experiment
+
+    def parts(self) -> list[Any]:
+        """What `keep` was given."""
+        return self.experiment
 
     def publish(self, weights: Mapping[str, Any]) -> int:
         """Hang up a newer student, unless a batch in the making would become too stale.

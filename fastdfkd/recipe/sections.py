@@ -158,7 +158,7 @@ class DistillationSection(Section):
     batch_size: Positive = 256
     """Images of one update over all workers together."""
     lr: Rate = 0.2
-    """SGD learning rate at the first update; cosine to `min_lr` at the last."""
+    """SGD learning rate of the first round's updates; a cosine step each round towards `min_lr`."""
     min_lr: Weight = 2e-4
     momentum: Share = 0.9
     weight_decay: Weight = 1e-4

@@ -89,15 +89,16 @@ class StudentTraining:
                 allowed = self.loader.advance(done)
             stop = min(allowed, total, (done // every + 1) * every)
             loss = self._update_until(stop)
-            if not self.leads:
-                continue
-            row = self._row(loss)
-            if stop % every == 0 and stop < total:
-                self._publish()
-            if self._evaluation_due(stop, total):
-                row |= self._evaluate()
+            due = self._evaluation_due(stop, total)
+            if self.leads:
+                row = self._row(loss)
+                if stop % every == 0 and stop < total:
+                    self._publish()
+                if due:
+                    row |= self._evaluate()
+                self.job.board.post.remote(row)
+            if due:  # a barrier: every worker must come
                 ray.train.report(dict(row))
-            self.job.board.post.remote(row)
         if self.leads:
             student = to_arrays(self.distiller.student_state())
             ray.get(self.job.board.complete.remote({"row": row, "student": student}))
@@ -117,11 +118,11 @@ class StudentTraining:
 
     def _evaluation_due(self, updates: int, total: int) -> bool:
         wanted = updates * max(self.recipe.platform.evaluations, 1) // total
-        return bool(updates == total or wanted > self.evaluated)
+        due = bool(wanted > self.evaluated)
+        self.evaluated = wanted
+        return due
 
     def _evaluate(self) -> dict[str, float]:
-        updates, total = self.distiller.updates, self.recipe.updates
-        self.evaluated = updates * max(self.recipe.platform.evaluations, 1) // total
         with self.clock.measure("evaluation"):
             says = self._predict(self.distiller.module)
         assert self.teacher_says is not None

@@ -14,7 +14,6 @@ from fastdfkd.experiment import Experiment
 from fastdfkd.platform import pipeline
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.teacher import Teacher
-
 from tests.platform.conftest import Rows, tiny
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]

@@ -103,29 +103,35 @@ class Best:
     def __init__(self) -> None:
         self.terms: Tensor | None = None
         self.images: Tensor | None = None
+        self.total: Tensor | None = None
+        """Sum of all steps' terms: finite if and only if every one was."""
 
     def offer(self, terms: Tensor, images: Tensor) -> None:
         """Keep `images` if `terms[0]` is the lowest loss so far."""
         terms, images = terms.detach(), images.detach()
-        if self.terms is None or self.images is None:
-            self.terms, self.images = terms, images.clone()
+        if self.terms is None or self.images is None or self.total is None:
+            self.terms, self.images, self.total = terms, images.clone(), terms.clone()
             return
         better = terms[0] < self.terms[0]
         self.terms = torch.where(better, terms, self.terms)
         self.images = torch.where(better, images, self.images)
+        self.total += terms
 
     def take(self, round: int) -> tuple[Tensor, dict[str, float]]:
-        """The images and the loss terms of their step.
+        """The images and the loss terms of their step. Waits for the device.
 
         Raises:
-            FloatingPointError: no step had a finite loss.
+            FloatingPointError: the loss of some step was NaN or infinite, so that nothing may be
+                learned from this batch.
         """
         assert self.terms is not None
         assert self.images is not None
+        assert self.total is not None
         losses = dict(zip(TERMS, self.terms.tolist(), strict=True))
-        if not all(value == value and abs(value) != float("inf") for value in losses.values()):
+        if not torch.isfinite(self.total).all():
             raise FloatingPointError(
-                f"synthesis of round {round} diverged: losses {losses}; lower synthesis.lr_g, "
-                "lr_z or the loss weights, or use platform.precision=float32"
+                f"synthesis of round {round} diverged: a loss became NaN or infinite (lowest: "
+                f"{losses}); lower the learning rates or loss weights of synthesis, or use "
+                "platform.precision=float32"
             )
         return self.images, losses

@@ -1,0 +1,59 @@
+"""Compress a neural network when its training data is gone: FastDFKD on Ray.
+
+    import fastdfkd
+    result = fastdfkd.distill("digits-fast5", {"synthesis.steps": 2})
+    print(result.accuracy, result.directory)
+
+Importing the package is cheap: torch, Ray and MLflow come with the first call that needs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+# Nothing leaves the machine unasked. Ray and MLflow read these when they are imported.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+if TYPE_CHECKING:
+    from fastdfkd.api import distill, evaluate, train_teacher
+    from fastdfkd.finished_run import Evaluation
+    from fastdfkd.recipe import Recipe, RecipeError, load_recipe
+    from fastdfkd.result import RunResult
+
+__all__ = [
+    "Evaluation",
+    "Recipe",
+    "RecipeError",
+    "RunResult",
+    "distill",
+    "evaluate",
+    "load_recipe",
+    "train_teacher",
+]
+
+_HOMES = {
+    "Evaluation": "fastdfkd.finished_run",
+    "Recipe": "fastdfkd.recipe",
+    "RecipeError": "fastdfkd.recipe",
+    "RunResult": "fastdfkd.result",
+    "distill": "fastdfkd.api",
+    "evaluate": "fastdfkd.api",
+    "load_recipe": "fastdfkd.recipe",
+    "train_teacher": "fastdfkd.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,192 @@
+"""The commands. Everything heavy is imported inside them, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from fastdfkd.result import RunResult
+
+app = typer.Typer(
+    name="fastdfkd", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+_USER_ERRORS = (ValueError, OSError)
+_BAD_INPUT, _INTERRUPTED, _TERMINATED = 2, 130, 143
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.")
+]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.steps=2."),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier run left in the folder.")
+]
+
+
+@app.callback(invoke_without_command=True, epilog="Example: fastdfkd quickstart")
+def root(
+    context: typer.Context,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log what is going on, to stderr.")
+    ] = False,
+) -> None:
+    """Compress a neural network when its training data is gone."""
+    logging.getLogger("fastdfkd").setLevel(logging.INFO if verbose else logging.WARNING)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(epilog="Example: fastdfkd quickstart")
+def quickstart() -> None:
+    """Show in minutes what 10x and 100x mean.
+
+    Trains a small teacher on handwritten digits, compresses it without its data by the 1x
+    reference, Fast-10, Fast-5 and Fast-2, and prints a table. Everything goes to
+    runs/quickstart/, replacing what was there.
+    """
+    from fastdfkd.quickstart import run_quickstart
+
+    run_quickstart(progress=True)
+
+
+@app.command(
+    epilog="Example: fastdfkd teacher digits-fast5 teacher.epochs=10 --out runs/my-teacher"
+)
+def teacher(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Train the teacher of a recipe and write its weights."""
+    from fastdfkd.api import train_teacher_into
+
+    found, folder = train_teacher_into(
+        recipe, overrides or [], out=out, overwrite=overwrite, progress=True
+    )
+    typer.echo(f"accuracy   {found.accuracy:.1%} on held-out real images")
+    typer.echo(f"digest     {found.digest}")
+    typer.echo(f"weights    {folder / 'teacher.safetensors'}")
+
+
+@app.command(epilog="Example: fastdfkd distill digits-fast5 synthesis.steps=2 --out runs/k2")
+def distill(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    out: OutOption = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON on stdout, nothing else.")
+    ] = False,
+) -> None:
+    """Compress a teacher without its data."""
+    from fastdfkd.api import distill as run
+
+    result = run(
+        recipe, overrides or [], out=out, address=address, overwrite=overwrite, progress=True
+    )
+    typer.echo(result.model_dump_json(indent=2) if as_json else _summary(result))
+
+
+@app.command(epilog="Example: fastdfkd evaluate runs/quickstart/fast-5")
+def evaluate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data-root", metavar="DIR", help="Where CIFAR is, if it has moved."),
+    ] = None,
+) -> None:
+    """Judge a run's student again, on real held-out images."""
+    from fastdfkd.api import evaluate as judge
+
+    found = judge(directory, data_root=data_root)
+    typer.echo(f"accuracy  {found.accuracy:.1%} of {found.images:,} held-out real images")
+    agreement = "unknown" if found.agreement is None else f"{found.agreement:.1%}"
+    typer.echo(f"agreement {agreement} ({found.note})")
+
+
+@app.command(epilog="Example: fastdfkd recipes")
+def recipes() -> None:
+    """List the recipes that ship, the sample ones first."""
+    from fastdfkd.recipe import load_recipe, shipped_recipes
+
+    files = shipped_recipes()
+    width = max((len(file.stem) for file in files), default=0)
+    for file in files:
+        typer.echo(f"{file.stem:<{width}}  {load_recipe(file).description}")
+
+
+def _summary(result: RunResult) -> str:
+    lines = {
+        "accuracy": f"{result.accuracy:.1%} (teacher {result.teacher_accuracy:.1%})",
+        "agreement": f"{result.agreement:.1%} with the teacher",
+        "images": f"{result.images:,} synthesised, {result.updates:,} student updates",
+        "synthesis": f"{result.synthesis_seconds:.1f} s "
+        f"({result.synthesis_seconds_per_image * 1e3:.3g} ms an image)",
+        "end to end": f"{result.end_to_end_seconds:.1f} s, evaluation left out",
+        "run": f"{result.directory}",
+    }
+    return "\n".join(f"{key:<11}{value}" for key, value in lines.items())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; its exit code. Errors of the user become one message on stderr."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=list(arguments), prog_name="fastdfkd", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get("FASTDFKD_DEBUG") or not _is_users(error):
+            raise
+        _say(_message(error))
+        return _BAD_INPUT
+    if code == _INTERRUPTED:
+        _say("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """Entry point of the `fastdfkd` command."""
+    logging.basicConfig(level=logging.WARNING, format="fastdfkd: %(message)s")
+    signal.signal(signal.SIGTERM, _on_terminate)
+    sys.exit(run(sys.argv[1:]))
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether the user can mend it: a usage error of the command line, or bad input."""
+    return hasattr(error, "format_message") or isinstance(error, _USER_ERRORS)
+
+
+def _message(error: Any) -> str:
+    """The error's own words; those of its cause, where Ray wraps it in a remote traceback."""
+    if hasattr(error, "format_message"):
+        return f"{error.format_message()} (see fastdfkd --help)"
+    return str(getattr(error, "cause", None) or error)
+
+
+def _say(message: str) -> None:
+    print(f"fastdfkd: {message}", file=sys.stderr)
+
+
+def _on_terminate(signum: int, frame: object) -> NoReturn:
+    raise SystemExit(_TERMINATED)

@@ -1,0 +1,86 @@
+"""Progress rows: their columns, and `metrics.csv`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+Row = Mapping[str, float]
+"""One progress row: some of `COLUMNS`, as numbers."""
+
+COLUMNS = (
+    "updates",
+    "rounds",
+    "images",
+    "bank_images",
+    "loss",
+    "lr",
+    "accuracy",
+    "agreement",
+    "staleness",
+    "images_per_second",
+    "updates_per_second",
+    "synthesis_loss",
+    "bn_loss",
+    "oh_loss",
+    "adv_loss",
+    "synthesis_seconds",
+    "storage_seconds",
+    "distillation_seconds",
+    "evaluation_seconds",
+    "synthesizer_idle_seconds",
+    "trainer_idle_seconds",
+    "end_to_end_seconds",
+)
+"""Every column of `metrics.csv`, in its order; times are seconds since the start of the run.
+
+`updates` is the step. `loss` is the student's KL; `accuracy` and `agreement` (0 to 1) are on
+evaluation rows only. A cell that a row says nothing about is empty.
+"""
+
+
+class RowFile:
+    """`metrics.csv`, open for appending. Each row is on disk when `append` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.DictWriter(self._file, COLUMNS, restval="")
+        self._writer.writeheader()
+        self._file.flush()
+
+    def append(self, row: Row) -> None:
+        """Write one row; non-finite numbers are written as they are.
+
+        Raises:
+            ValueError: the row has a key that is not in `COLUMNS`.
+        """
+        strange = sorted(set(row) - set(COLUMNS))
+        if strange:
+            raise ValueError(f"unknown progress columns {strange}: add them to tracking.COLUMNS")
+        self._writer.writerow(row)
+        self._file.flush()
+
+    def __enter__(self) -> RowFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """Rows of a `metrics.csv`, empty cells left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {key: float(cell) for key, cell in row.items() if cell} for row in csv.DictReader(file)
+        ]

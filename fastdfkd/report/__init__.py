@@ -1,0 +1,1 @@
+"""What a user is shown: sample grids, the table of settings, pictures, speed-ups."""

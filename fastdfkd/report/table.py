@@ -1,0 +1,115 @@
+"""The table of settings: as data, for a terminal and as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from fastdfkd.result import RunResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+TEACHER = "teacher"
+"""Label of the teacher's row."""
+
+
+def build_table(runs: Mapping[str, RunResult]) -> pd.DataFrame:
+    """One row for the teacher and one for each run, in the order given.
+
+    Columns: `setting`, `accuracy` and `agreement` (0 to 1), `images`,
+    `synthesis_seconds_per_image`, `synthesis_speedup`, `end_to_end_seconds`,
+    `end_to_end_speedup`. What does not apply is NaN.
+
+    Raises:
+        ValueError: no runs, or runs of teachers with different accuracies.
+    """
+    import pandas as pd
+
+    accuracies = {run.teacher_accuracy for run in runs.values()}
+    if len(accuracies) != 1:
+        raise ValueError(f"a table needs runs of one teacher, got accuracies {sorted(accuracies)}")
+    rows: list[dict[str, object]] = [{"setting": TEACHER, "accuracy": accuracies.pop()}]
+    rows += [
+        {
+            "setting": label,
+            "accuracy": run.accuracy,
+            "agreement": run.agreement,
+            "images": run.images,
+            "synthesis_seconds_per_image": run.synthesis_seconds_per_image,
+            "synthesis_speedup": run.synthesis_speedup,
+            "end_to_end_seconds": run.end_to_end_seconds,
+            "end_to_end_speedup": run.end_to_end_speedup,
+        }
+        for label, run in runs.items()
+    ]
+    table = pd.DataFrame(rows, columns=["setting", *_COLUMNS])
+    numbers = table.columns.drop("setting")
+    return table.astype({name: "float64" for name in numbers})
+
+
+def render_terminal(table: pd.DataFrame, title: str = "", caption: str = "") -> Table:
+    """A rich table; print it with a rich console."""
+    from rich.table import Table
+
+    shown = Table(title=title or None, caption=caption or None, caption_justify="left")
+    heads, rows = _cells(table)
+    shown.add_column(heads[0], no_wrap=True)
+    for head in heads[1:]:
+        shown.add_column(head, justify="right")
+    for row in rows:
+        shown.add_row(*row)
+    return shown
+
+
+def render_markdown(table: pd.DataFrame, caption: str = "") -> str:
+    """A Markdown table, with the caption as a paragraph below."""
+    heads, rows = _cells(table)
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return f"{text}\n{caption}\n" if caption else text
+
+
+def seconds(value: float) -> str:
+    """A duration a person can read: `640 µs`, `6.4 ms`, `1.98 s`."""
+    if value < 1e-3:
+        return f"{value * 1e6:.0f} µs"
+    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.2f} s"
+
+
+def times(value: float) -> str:
+    """A speed-up: `0.94x`, `2.7x`, `136x`."""
+    return f"{value:.0f}x" if value >= 10 else f"{value:.1f}x" if value >= 1 else f"{value:.2f}x"
+
+
+def _percent(value: float) -> str:
+    return f"{value * 100:.1f} %"
+
+
+_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "accuracy": ("accuracy", _percent),
+    "agreement": ("agreement", _percent),
+    "images": ("images", lambda value: f"{value:,.0f}"),
+    "synthesis_seconds_per_image": ("synthesis / image", seconds),
+    "synthesis_speedup": ("synthesis speed-up", times),
+    "end_to_end_seconds": ("end to end", lambda value: f"{value:.1f} s"),
+    "end_to_end_speedup": ("end-to-end speed-up", times),
+}
+
+
+def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Headings and formatted rows."""
+    heads = ["setting", *(head for head, _ in _COLUMNS.values())]
+    rows = [
+        [
+            str(record["setting"]),
+            *(
+                "-" if math.isnan(record[name]) else show(record[name])
+                for name, (_, show) in _COLUMNS.items()
+            ),
+        ]
+        for record in table.to_dict("records")
+    ]
+    return heads, rows

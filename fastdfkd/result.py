@@ -1,0 +1,82 @@
+"""What one run found: the object that `fastdfkd.distill` returns and `result.json` holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RunResult(BaseModel):
+    """Figures of one finished run. Seconds follow the time contract in ARCHITECTURE.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    recipe: str
+    """Name of the recipe."""
+    recipe_digest: str
+    """SHA-256 of everything in the recipe that can change the result."""
+    seed: int
+    accuracy: float
+    """Share of held-out real images that the last student classifies rightly, 0 to 1."""
+    teacher_accuracy: float
+    """The same for the teacher."""
+    agreement: float
+    """Share of held-out real images where student and teacher say the same class, 0 to 1."""
+    images: int
+    """Images synthesised and inserted into the bank."""
+    updates: int
+    """Student updates made."""
+    synthesis_seconds: float
+    """Draw of z to finished uint8 batch, summed over batches."""
+    storage_seconds: float
+    """Finished batch to the trainer's device buffer, summed over batches."""
+    distillation_seconds: float
+    """Student updates with augmentation and the teacher's forward, on rank 0."""
+    evaluation_seconds: float
+    """Evaluation on held-out real images."""
+    synthesizer_idle_seconds: float
+    """Synthesizers waiting for the trainer, summed over synthesizers."""
+    trainer_idle_seconds: float
+    """Rank 0 waiting for images."""
+    end_to_end_seconds: float
+    """First draw of z to last student update, evaluation left out."""
+    wall_seconds: float
+    """The whole run as the user waited for it: start-up, evaluation and all, teacher left out."""
+    max_staleness: int
+    """Most student versions that an inserted batch's student was behind the newest."""
+    versions: dict[str, str]
+    """Python and the packages that matter."""
+    hardware: dict[str, Any]
+    """Processor, cores given, memory, accelerators."""
+    commit: str
+    """Git commit of the code, with `-dirty` for local changes; `unknown` outside a checkout."""
+    synthesis_speedup: float | None = None
+    """Reference synthesis seconds for this many images / this run's."""
+    end_to_end_speedup: float | None = None
+    """Reference end-to-end seconds for this many images and updates / this run's."""
+    directory: Path | None = Field(default=None, exclude=True)
+    """Folder of the run; not part of `result.json`."""
+
+    @property
+    def synthesis_seconds_per_image(self) -> float:
+        """Synthesis seconds a image cost."""
+        return self.synthesis_seconds / self.images
+
+    def save(self, path: Path) -> None:
+        """Write `result.json`."""
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: str | Path) -> RunResult:
+        """Read the result of a finished run from its folder.
+
+        Raises:
+            FileNotFoundError: the folder holds no `result.json`, so no finished run.
+        """
+        path = Path(directory) / "result.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{directory} holds no finished run: {path.name} is missing")
+        result = cls.model_validate_json(path.read_text(encoding="utf-8"))
+        return result.model_copy(update={"directory": Path(directory)})

@@ -1,0 +1,106 @@
+"""The folder of a run: where it is made, what it may replace, and how files are finished in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+RUN_FILES = (
+    "recipe.yaml",
+    "teacher.json",
+    "metrics.csv",
+    "student.safetensors",
+    "samples.png",
+    "result.json",
+)
+"""Every file that a run writes; `result.json` comes last, so a folder with it is finished."""
+
+RUN_FOLDERS = ("ray_train",)
+"""Every folder that a run makes: Ray Train's, which would go on from what it finds there."""
+
+TEACHER_FILES = ("teacher.json", "teacher.safetensors")
+"""Every file that training a teacher writes."""
+
+
+def runs_folder() -> Path:
+    """`runs/` under the current folder: runs that were given no folder, and the MLflow store."""
+    return Path.cwd() / "runs"
+
+
+def claim(
+    recipe: str,
+    out: str | Path | None,
+    *,
+    overwrite: bool = False,
+    files: tuple[str, ...] = (*RUN_FILES, *RUN_FOLDERS),
+) -> Path:
+    """Make the folder of a new run and prove that it can be written to; absolute path.
+
+    Without `out` it is `runs/<recipe>-<YYYYmmdd-HHMMSS>/`, with a suffix where that is taken.
+
+    Args:
+        recipe: its name, used without `out`.
+        out: the folder the user asked for.
+        overwrite: remove the `files` of an earlier run from it; everything else stays.
+        files: names of files and folders that the coming run will write.
+
+    Raises:
+        ValueError: the folder is not empty and `overwrite` is off, or is no folder.
+        OSError: the folder cannot be made or written to.
+    """
+    folder = _fresh(recipe) if out is None else Path(out).expanduser().absolute()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: name a folder for the run")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise ValueError(
+            f"{folder} is not empty: choose another folder, or overwrite the run in it "
+            "(--overwrite, or overwrite=True)"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        for name in files:
+            _remove(folder / name)
+    except OSError as error:
+        reason = error.strerror or error
+        raise type(error)(f"cannot write to the run's folder {folder}: {reason}") from error
+    return folder
+
+
+def discard_if_empty(folder: Path) -> None:
+    """Remove a claimed folder that nothing was written to."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is either whole or absent (temporary name, then rename)."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """`write_text` of a mapping as indented JSON."""
+    write_text(path, json.dumps(values, indent=2, default=str) + "\n")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _fresh(name: str) -> Path:
+    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    parent = runs_folder()
+    candidates = (parent / (stem if n == 1 else f"{stem}-{n}") for n in range(1, 1000))
+    return next(folder for folder in candidates if not folder.exists())

@@ -1,0 +1,98 @@
+"""One run from recipe to result: teacher, cluster, recorder, pipeline, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastdfkd import tracking
+from fastdfkd.progress import EpochProgress, RunProgress
+from fastdfkd.recipe import Recipe
+from fastdfkd.result import RunResult
+from fastdfkd.run_folder import write_json, write_text
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fastdfkd.trainers.teacher import Teacher
+
+
+def execute(
+    recipe: Recipe,
+    directory: Path,
+    *,
+    address: str | None = None,
+    model: nn.Module | None = None,
+    parent_run_id: str | None = None,
+    progress: bool = False,
+    run_name: str | None = None,
+    complete: Callable[[RunResult], RunResult] | None = None,
+) -> RunResult:
+    """Run a recipe in a claimed folder; what is raised is said at `api.distill`.
+
+    Args:
+        recipe: what to run.
+        directory: where its files go.
+        address: Ray cluster to join.
+        model: the user's own teacher.
+        parent_run_id: MLflow run above this one.
+        progress: show a bar.
+        run_name: in MLflow and on the bar.
+        complete: adds to the result (speed-ups) before it is written and recorded.
+    """
+    tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
+    from fastdfkd.platform import cluster, pipeline
+
+    tracking.warm_up()  # after torch and Ray: MLflow's import then overlaps with their start
+    teacher = obtain_teacher(recipe, model=model, progress=progress)
+    write_text(directory / "recipe.yaml", recipe.to_yaml())
+    write_teacher(teacher, directory)
+    label = run_name or recipe.name
+    with (
+        cluster.connect(address),
+        RunProgress(recipe, label, shown=progress) as bar,
+        tracking.Recorder(
+            recipe, directory, run_name=label, parent_run_id=parent_run_id, progress=bar
+        ) as recorder,
+    ):
+        result = pipeline.run(recipe, teacher, directory, recorder)
+        result = result.model_copy(update={"directory": directory})
+        if complete is not None:
+            result = complete(result)
+        write_text(directory / "result.json", result.model_dump_json(indent=2) + "\n")
+        recorder.finish(result)
+    return result
+
+
+def obtain_teacher(
+    recipe: Recipe, *, model: nn.Module | None = None, progress: bool = False
+) -> Teacher:
+    """The recipe's teacher: given, opened, cached or trained, with a bar over its epochs."""
+    from fastdfkd.trainers.teacher import prepare_teacher
+
+    label = f"teacher {recipe.teacher.model} on {recipe.data.name}"
+    with EpochProgress(label, recipe.teacher.epochs, shown=progress) as bar:
+
+        def on_epoch(epoch: int, epochs: int, loss: float) -> None:
+            bar.update(epoch, f"loss {loss:.3f}")
+
+        return prepare_teacher(recipe, model=model, device=_device(recipe), on_epoch=on_epoch)
+
+
+def write_teacher(teacher: Teacher, directory: Path, *, weights: bool = False) -> None:
+    """Write `teacher.json`: what the teacher was, with its digest; and its weights if asked."""
+    if weights:
+        from fastdfkd.models import save_weights
+
+        save_weights(directory / "teacher.safetensors", teacher.model)
+    write_json(directory / "teacher.json", teacher.description)
+
+
+def _device(recipe: Recipe) -> str:
+    """Where this process trains or judges the teacher."""
+    import torch
+
+    if recipe.platform.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return recipe.platform.device

@@ -1,0 +1,171 @@
+"""Records one distillation: parameters, tags, progress rows, result, status."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+
+from fastdfkd.metrics_file import Row, RowFile
+from fastdfkd.recipe import Recipe
+from fastdfkd.result import RunResult
+from fastdfkd.tracking.run import TrackedRun, environment_tags, status_after
+from fastdfkd.tracking.store import store_uri
+
+_SECONDS_BETWEEN_WRITES = 1.0
+_Entry = tuple[int, Row]  # step and row
+_LOGGED_FILES = ("recipe.yaml", "teacher.json", "metrics.csv", "samples.png", "result.json")
+
+
+class Recorder:
+    """Context manager around one run, from its first row to its status.
+
+    The MLflow run ends FINISHED after `finish`, KILLED when stopped by hand (Ctrl-C, SIGTERM),
+    and FAILED in every other case.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        directory: Path,
+        *,
+        run_name: str | None = None,
+        parent_run_id: str | None = None,
+        progress: Callable[[Row], None] | None = None,
+    ) -> None:
+        """Say what will be recorded; nothing is opened yet.
+
+        Args:
+            recipe: all its values become parameters.
+            directory: an existing folder, which gets `metrics.csv`.
+            run_name: the recipe's name when unset.
+            parent_run_id: MLflow run that this one is shown under.
+            progress: is given every row too.
+        """
+        self._recipe = recipe
+        self._directory = directory
+        self._name = run_name or recipe.name
+        self._parent = parent_run_id
+        self._progress = progress
+        self._step = 0
+        self._finished = False
+
+    @property
+    def run_id(self) -> str:
+        """Id of the MLflow run, while and after the recorder is open."""
+        return self._run.run_id
+
+    def __enter__(self) -> Recorder:
+        """Open store and `metrics.csv`.
+
+        Raises:
+            TrackingError: the store cannot be opened.
+        """
+        tracking = self._recipe.tracking
+        tags = {
+            **environment_tags(),
+            "recipe": self._recipe.name,
+            "recipe_digest": self._recipe.digest(),
+            "directory": str(self._directory),
+        }
+        self._run = TrackedRun.begin(
+            store_uri(tracking.uri),
+            tracking.experiment,
+            name=self._name,
+            parent=self._parent,
+            tags=tags,
+        )
+        try:
+            self._run.log_params(self._recipe.flat())
+            self._rows = RowFile(self._directory / "metrics.csv")
+            self._writer = _Writer(self._run)
+        except BaseException as error:
+            self._run.end(status_after(type(error), finished=False))
+            raise
+        return self
+
+    def log(self, row: Row) -> None:
+        """Record one progress row; the step is its `updates`, or those of the row before.
+
+        Raises:
+            ValueError: the row has a key that is not in `COLUMNS`.
+        """
+        self._rows.append(row)
+        self._step = int(row.get("updates", self._step))
+        self._writer.put(self._step, row)
+        if self._progress is not None:
+            self._progress(row)
+
+    def finish(self, result: RunResult, artifacts: Iterable[Path] | None = None) -> None:
+        """Record the result: its figures as metrics, the run's files as artifacts.
+
+        Args:
+            result: of the whole run.
+            artifacts: files to keep in MLflow; unset: those of the run's folder but the weights.
+        """
+        self._writer.close()
+        figures = {
+            key: float(value)
+            for key, value in result.model_dump(exclude={"seed"}).items()
+            if isinstance(value, int | float)
+        }
+        self._run.log_metrics([(result.updates, figures)])
+        if artifacts is None:
+            files = (self._directory / name for name in _LOGGED_FILES)
+            artifacts = [file for file in files if file.is_file()]
+        self._run.log_artifacts(artifacts)
+        self._finished = True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._writer.close()
+            self._rows.__exit__(kind, error, trace)
+        finally:
+            self._run.end(status_after(kind, self._finished))
+
+
+class _Writer:
+    """Sends rows to MLflow from a thread of its own, about once a second."""
+
+    def __init__(self, run: TrackedRun) -> None:
+        self._run = run
+        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, step: int, row: Row) -> None:
+        self._queue.put((step, dict(row)))
+
+    def close(self) -> None:
+        """Write what is left and stop; a second call does nothing."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        open_ = True
+        while open_:
+            rows, open_ = self._gather()
+            self._run.log_metrics(rows)
+
+    def _gather(self) -> tuple[list[_Entry], bool]:
+        """Rows of the next second, and whether more may come."""
+        rows: list[_Entry] = []
+        deadline: float | None = None
+        while True:
+            wait = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            try:
+                row = self._queue.get(timeout=wait)
+            except queue.Empty:
+                return rows, True
+            if row is None:
+                return rows, False
+            rows.append(row)
+            deadline = deadline or time.monotonic() + _SECONDS_BETWEEN_WRITES

@@ -1,0 +1,137 @@
+"""Finding, making and opening the MLflow store."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from fastdfkd.run_folder import runs_folder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_CONNECT_SECONDS = 5.0
+_PORTS = {"http": 80, "https": 443}
+_SQLITE = "sqlite:///"
+_ENTRIES_A_BATCH = 100
+Tags = Mapping[str, str]
+
+
+class TrackingError(ValueError):
+    """The MLflow store cannot be opened. The message says which, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open MLflow store and one experiment of it."""
+
+    client: MlflowClient
+    uri: str
+    experiment_id: str
+
+    def describe(
+        self, run_id: str, *, params: Mapping[str, object] | None = None, tags: Tags | None = None
+    ) -> None:
+        """Log parameters and tags of a run, as many at once as MLflow takes."""
+        from mlflow.entities import Param, RunTag
+
+        texts = [Param(key, str(value)) for key, value in (params or {}).items()]
+        for start in range(0, len(texts), _ENTRIES_A_BATCH):
+            self.client.log_batch(run_id, params=texts[start : start + _ENTRIES_A_BATCH])
+        marks = [RunTag(key, value) for key, value in (tags or {}).items()]
+        for start in range(0, len(marks), _ENTRIES_A_BATCH):
+            self.client.log_batch(run_id, tags=marks[start : start + _ENTRIES_A_BATCH])
+
+
+def store_uri(configured: str | None = None) -> str:
+    """The recipe's URI, else `MLFLOW_TRACKING_URI`, else a SQLite file in the folder of runs."""
+    chosen = configured or os.environ.get("MLFLOW_TRACKING_URI")
+    return chosen or f"{_SQLITE}{runs_folder() / 'mlflow.db'}"
+
+
+def check_reachable(uri: str) -> None:
+    """Knock at a tracking server, so that a wrong address is told at once and not after retries.
+
+    Raises:
+        TrackingError: nothing listens there.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in _PORTS:
+        return
+    try:
+        address = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
+        socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise _unusable(uri, error) from error
+
+
+def open_store(uri: str, experiment: str) -> Store:
+    """Open a store, making the database and the experiment where they are missing.
+
+    A new SQLite database made by several processes at once breaks, so a file lock stands before it.
+
+    Raises:
+        TrackingError: the store cannot be opened.
+    """
+    check_reachable(uri)
+    try:
+        database = _database(uri)
+        if database is None:
+            return _open(uri, experiment, None)
+        database.parent.mkdir(parents=True, exist_ok=True)
+        from filelock import FileLock
+
+        with FileLock(f"{database}.lock"):
+            return _open(uri, experiment, (database.parent / "mlartifacts").as_uri())
+    except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and the system's
+        raise _unusable(uri, error) from error
+
+
+def warm_up() -> threading.Thread:
+    """Import MLflow in the background: it takes seconds, most of them while others wait for Ray."""
+    thread = threading.Thread(target=_import_mlflow, name="mlflow-import", daemon=True)
+    thread.start()
+    return thread
+
+
+def _import_mlflow() -> None:
+    # A server that goes away must not hold a run for MLflow's default of several minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    import mlflow  # noqa: F401
+
+
+def _open(uri: str, experiment: str, artifacts: str | None) -> Store:
+    _import_mlflow()
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return Store(client, uri, client.create_experiment(experiment, artifacts))
+    if found.lifecycle_stage != "active":
+        raise ValueError(f"experiment {experiment!r} was deleted; restore it or name another")
+    return Store(client, uri, found.experiment_id)
+
+
+def _database(uri: str) -> Path | None:
+    """The file of a SQLite store, None for any other."""
+    return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
+
+
+def _unusable(uri: str, error: Exception) -> TrackingError:
+    shown = re.sub(r"//[^/@]*@", "//", uri)  # without a password
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    return TrackingError(
+        f"the MLflow store {shown} cannot be opened ({first}); check tracking.uri in the recipe "
+        "and MLFLOW_TRACKING_URI, or unset both to use a SQLite file in runs/"
+    )

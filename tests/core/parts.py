@@ -1,0 +1,146 @@
+"""Small networks and sections that the tests of this folder share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastdfkd.core.augment import Normalisation
+from fastdfkd.core.synthesizers.deep_inversion import DeepInversion
+from fastdfkd.core.synthesizers.fast import FastSynthesizer
+from fastdfkd.recipe import DeepInversionSynthesis, FastSynthesis
+
+from . import naive
+
+IMAGE_SHAPE = (3, 8, 8)
+CLASSES = 3
+MEAN, STD = (0.5, 0.25, 0.375), (0.25, 0.5, 0.125)
+SEED = 11
+
+
+def network(seed: int, widths: tuple[int, int]) -> nn.Sequential:
+    """Two convolutions with BatchNorm whose running statistics are not the initial ones."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        first, second = widths
+        model = nn.Sequential(
+            nn.Conv2d(3, first, 3, padding=1, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
+            nn.Conv2d(first, second, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(second),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(second, CLASSES),
+        )
+        for layer in model:
+            if isinstance(layer, nn.BatchNorm2d):
+                nn.init.normal_(layer.running_mean, 0.0, 0.5)
+                nn.init.uniform_(layer.running_var, 0.5, 2.0)
+                nn.init.uniform_(layer.weight, 0.5, 1.5)
+                nn.init.normal_(layer.bias, 0.0, 0.3)
+        # Centred and scaled logits, so that no class wins everywhere.
+        model.eval().requires_grad_(False)
+        logits = model(torch.randn(256, *IMAGE_SHAPE))
+        model[-1].weight.div_(logits.std(0)[:, None])
+        model[-1].bias.sub_(logits.mean(0)).div_(logits.std(0))
+    return model.requires_grad_(True)
+
+
+def teacher() -> nn.Sequential:
+    return network(1, (5, 6)).eval()
+
+
+def student() -> nn.Sequential:
+    """Agrees with the teacher on three to five of eight images, by no hair's breadth in bf16."""
+    return network(39, (3, 4)).eval()
+
+
+def normalisation(device: str = "cpu") -> Normalisation:
+    return Normalisation(MEAN, STD, device)
+
+
+def column(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values).reshape(1, -1, 1, 1)
+
+
+def fast_section(**changes: Any) -> FastSynthesis:
+    values = {
+        "rounds": 6,
+        "warmup_rounds": 1,
+        "batch_size": 8,
+        "steps": 3,
+        "lr_g": 5e-3,
+        "lr_z": 0.015,
+        "bn": 2.0,
+        "oh": 0.5,
+        "adv": 1.3,
+        "bn_momentum": 0.9,
+        "crop_padding": 2,
+        "reset_after": None,
+        "latent_dim": 5,
+        "generator_width": 4,
+    }
+    return FastSynthesis(**{**values, **changes})
+
+
+def deep_section(**changes: Any) -> DeepInversionSynthesis:
+    values = {
+        "method": "deep_inversion",
+        "rounds": 6,
+        "warmup_rounds": 1,
+        "batch_size": 6,
+        "steps": 5,
+        "bn": 2.0,
+    }
+    return DeepInversionSynthesis(**{**values, **changes})
+
+
+def parts(**changes: Any) -> dict[str, Any]:
+    values = {
+        "image_shape": IMAGE_SHAPE,
+        "num_classes": CLASSES,
+        "normalisation": normalisation(changes.get("device", "cpu")),
+        "seed": SEED,
+    }
+    return {**values, **changes}
+
+
+def fast(section: FastSynthesis, **changes: Any) -> FastSynthesizer:
+    return FastSynthesizer(section, teacher(), student(), **parts(**changes))
+
+
+def deep(section: DeepInversionSynthesis, **changes: Any) -> DeepInversion:
+    return DeepInversion(section, teacher(), student(), **parts(**changes))
+
+
+def naive_fast(synthesizer: FastSynthesizer, section: FastSynthesis) -> naive.FastSynthesizer:
+    """The independent synthesizer, from the same theta and networks of its own."""
+    objective = naive.Objective(
+        teacher(), student(), section.bn, section.oh, section.adv, section.bn_momentum
+    )
+    return naive.FastSynthesizer(
+        synthesizer.meta.generator,
+        objective,
+        steps=section.steps,
+        lr_g=section.lr_g,
+        lr_z=section.lr_z,
+        padding=section.crop_padding,
+        mean=column(MEAN),
+        std=column(STD),
+        meta=section.meta,
+        reptile_scale=section.reptile_scale,
+    )
+
+
+def contiguous(state: Any) -> Any:
+    """A copy of nested state whose tensors lie in row-major order."""
+    if isinstance(state, Tensor):
+        return state.clone(memory_format=torch.contiguous_format)
+    if isinstance(state, Mapping):
+        return {key: contiguous(value) for key, value in state.items()}
+    return [contiguous(value) for value in state] if isinstance(state, list) else state

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from fastdfkd.core.augment import CropFlip, Normalisation
+
+from . import naive
+
+settings.load_profile("core")
+
+SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 3), st.integers(1, 7), st.integers(1, 7))
+
+
+def randomness(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images_of(shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    if dtype is torch.uint8:
+        return torch.randint(0, 256, shape, generator=randomness(seed), dtype=dtype)
+    return torch.randn(shape, generator=randomness(seed), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.uint8])
+@given(shape=SHAPES, padding=st.integers(0, 9), flip=st.booleans(), seed=st.integers(0, 9999))
+def test_crop_and_flip_image_by_image(
+    dtype: torch.dtype, shape: tuple[int, ...], padding: int, flip: bool, seed: int
+) -> None:
+    move = CropFlip.draw(shape[0], padding, flip, randomness(seed))
+    images = images_of(shape, seed, dtype)
+    expected = naive.crop_flip(images, move, padding)
+    for moved in (move(images), move.apply(images)):
+        assert moved.dtype is dtype
+        assert torch.equal(moved, expected)
+
+
+def test_one_move_by_hand() -> None:
+    """Shift one down and one left, then flip: rows move up, columns right, and mirror."""
+    image = torch.arange(1.0, 10.0).reshape(1, 1, 3, 3)
+    move = CropFlip(torch.tensor([1]), torch.tensor([-1]), torch.tensor([False]))
+    assert move(image).tolist() == [[[[0, 4, 5], [0, 7, 8], [0, 0, 0]]]]
+    move = CropFlip(torch.tensor([1]), torch.tensor([-1]), torch.tensor([True]))
+    assert move(image).tolist() == [[[[5, 4, 0], [8, 7, 0], [0, 0, 0]]]]
+
+
+def test_channels_last_images_move_alike() -> None:
+    images = images_of((4, 3, 6, 5), 0)
+    move = CropFlip.draw(4, 2, True, randomness(0))
+    assert torch.equal(move(images.contiguous(memory_format=torch.channels_last)), move(images))
+
+
+def test_no_padding_and_no_flip_change_nothing() -> None:
+    images = images_of((5, 2, 4, 4), 0)
+    assert torch.equal(CropFlip.draw(5, 0, False, randomness(3))(images), images)
+
+
+@given(shape=SHAPES, padding=st.integers(0, 9), flip=st.booleans(), seed=st.integers(0, 9999))
+def test_the_gradient_is_the_transpose(
+    shape: tuple[int, ...], padding: int, flip: bool, seed: int
+) -> None:
+    """<A x, y> = <x, A' y>, and autograd through the naive crop gives the same A' y."""
+    move = CropFlip.draw(shape[0], padding, flip, randomness(seed))
+    x, y = images_of(shape, seed).requires_grad_(), images_of(shape, seed + 1)
+    gradient = torch.autograd.grad(move(x), x, y)[0]
+    assert (move(x) * y).sum().item() == pytest.approx((x * gradient).sum().item(), abs=1e-9)
+    assert torch.equal(gradient, torch.autograd.grad(naive.crop_flip(x, move, padding), x, y)[0])
+
+
+def test_gradcheck() -> None:
+    move = CropFlip.draw(3, 2, True, randomness(1))
+    assert torch.autograd.gradcheck(move, (images_of((3, 2, 4, 3), 0).requires_grad_(),))
+
+
+def test_moves_cover_their_range_evenly() -> None:
+    count, padding = 7000, 3
+    move = CropFlip.draw(count, padding, True, randomness(0))
+    for shift in (move.dy, move.dx):
+        found = torch.bincount(shift + padding, minlength=7)
+        assert len(found) == 7
+        # 1000 each; five standard deviations of the binomial are 146.
+        assert (found - 1000).abs().max() < 146
+    assert abs(int(move.flip.sum()) - count // 2) < 5 * 42
+    assert (
+        torch.corrcoef(torch.stack([move.dy, move.dx, move.flip.long()]).double())[
+            [0, 0, 1], [1, 2, 2]
+        ]
+        .abs()
+        .max()
+        < 0.06
+    )
+    assert not CropFlip.draw(count, padding, False, randomness(0)).flip.any()
+
+
+def test_draws_are_the_generators() -> None:
+    first, again, other = (CropFlip.draw(50, 4, True, randomness(s)) for s in (1, 1, 2))
+    for name in ("dy", "dx", "flip"):
+        assert torch.equal(getattr(first, name), getattr(again, name))
+        assert not torch.equal(getattr(first, name), getattr(other, name))
+
+
+MEAN, STD = [0.2, 0.5, 0.75], [0.1, 0.25, 2.0]
+
+
+def test_normalisation_by_hand() -> None:
+    normalise = Normalisation(MEAN, STD, "cpu")
+    images = torch.tensor([0.3, 1.0, 0.75]).reshape(1, 3, 1, 1)
+    assert normalise(images).flatten().tolist() == pytest.approx([1.0, 2.0, 0.0], abs=1e-6)
+
+
+def test_normalisation_and_back() -> None:
+    normalise = Normalisation(MEAN, STD, "cpu")
+    images = torch.rand(4, 3, 5, 2, generator=randomness(0))
+    torch.testing.assert_close(normalise.inverse(normalise(images)), images)
+
+
+def test_normalisation_of_every_uint8_value() -> None:
+    values = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(1, 3, -1, -1)
+    ours = Normalisation(MEAN, STD, "cpu").from_uint8(values)
+    for channel in range(3):
+        exact = (values[0, 0].double() / 255 - MEAN[channel]) / STD[channel]
+        torch.testing.assert_close(ours[0, channel].double(), exact, rtol=1e-6, atol=2e-6)
+
+
+@pytest.mark.gpu
+def test_cuda_moves_like_the_cpu() -> None:
+    drawn = CropFlip.draw(9, 3, True, torch.Generator("cuda").manual_seed(0))
+    here = CropFlip(drawn.dy.cpu(), drawn.dx.cpu(), drawn.flip.cpu())
+    for dtype in (torch.uint8, torch.float32):
+        images = images_of((9, 3, 8, 8), 0, dtype)
+        assert torch.equal(drawn(images.to("cuda")).cpu(), here(images))

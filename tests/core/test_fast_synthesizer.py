@@ -1,0 +1,427 @@
+"""One and two rounds of FastDFKD against the naive float64 formulation."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.batch import SyntheticBatch
+from fastdfkd.core.interfaces import MetaUpdate
+from fastdfkd.core.random_streams import stream
+from fastdfkd.core.synthesizers.fast import FastSynthesizer, InnerLoop
+from fastdfkd.recipe import FastSynthesis
+
+from . import naive, parts
+
+SHARED = ("fomaml", "reptile", "sequential")
+
+
+def draws(section: FastSynthesis, round: int) -> tuple[Tensor, Tensor, list[CropFlip]]:
+    """z, labels and moves of a round, in the order of the paper's algorithm."""
+    randomness = stream(parts.SEED, "synthesis", round)
+    count = section.batch_size
+    z = torch.randn(count, section.latent_dim, generator=randomness)
+    labels = torch.randint(parts.CLASSES, (count,), generator=randomness)
+    moves = [
+        CropFlip.draw(count, section.crop_padding, section.flip, randomness)
+        for _ in range(section.steps)
+    ]
+    return z, labels, moves
+
+
+def both(
+    synthesizer: FastSynthesizer,
+    reference: naive.FastSynthesizer,
+    section: FastSynthesis,
+    round: int,
+) -> tuple[InnerLoop, naive.Inner]:
+    """The inner loop of a round, ours and the naive one, on the same random numbers."""
+    randomness = stream(parts.SEED, "synthesis", round)
+    z = torch.randn(section.batch_size, section.latent_dim, generator=randomness)
+    labels = torch.randint(parts.CLASSES, (section.batch_size,), generator=randomness)
+    adversarial = round >= section.warmup_rounds
+    ours = synthesizer.inner_loop(z, labels, adversarial, randomness)
+    return ours, reference.inner_loop(*draws(section, round), adversarial)
+
+
+def assert_lists_close(ours: Any, expected: Any, **tolerance: float) -> None:
+    for mine, theirs in zip(ours, expected, strict=True):
+        torch.testing.assert_close(mine.detach(), theirs.detach(), **tolerance)
+
+
+def theta(synthesizer: FastSynthesizer) -> list[Tensor]:
+    return [p.detach().clone() for p in synthesizer.meta.generator.parameters()]
+
+
+TIGHT = {"rtol": 1e-7, "atol": 1e-9}
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("meta", SHARED)
+def test_rounds_equal_the_formulation(meta: str) -> None:
+    """A warm-up round and two with the student: terms, images, gradients, theta, estimates."""
+    section = parts.fast_section(meta=meta)
+    synthesizer = parts.fast(section)
+    reference = parts.naive_fast(synthesizer, section)
+    for round in range(3):
+        ours, expected = both(synthesizer, reference, section, round)
+        best = expected.best
+        assert ours.losses == pytest.approx(expected.terms[best], rel=1e-9)
+        assert (ours.losses["adv"] < 0) == (round > 0)
+        torch.testing.assert_close(ours.images, expected.images[best], **TIGHT)
+        assert_lists_close(ours.summed_gradients, expected.summed(), **TIGHT)
+        assert_lists_close(ours.fast, expected.fast, **TIGHT)
+        before = theta(synthesizer)
+        update = synthesizer.meta.update_of(round, ours.summed_gradients, ours.fast)
+        assert_lists_close(theta(synthesizer), before, rtol=0, atol=0)
+        synthesizer.learn([update])
+        reference.learn(expected)
+        assert_lists_close(theta(synthesizer), reference.theta.parameters(), **TIGHT)
+        state = synthesizer.objective.statistics.state_dict()
+        for name, (mean, var) in zip(("1", "4"), reference.objective.running, strict=True):
+            torch.testing.assert_close(state[f"{name}.mean"], mean, **TIGHT)
+            torch.testing.assert_close(state[f"{name}.var"], var, **TIGHT)
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_comparison_exercises_the_mask() -> None:
+    """The networks of these tests agree on some images and differ on others."""
+    section = parts.fast_section()
+    z, _, moves = draws(section, 1)
+    images = naive.crop_flip(parts.fast(section).meta.generator(z), moves[0], section.crop_padding)
+    inputs = (images - parts.column(parts.MEAN)) / parts.column(parts.STD)
+    agree = parts.teacher()(inputs).argmax(1) == parts.student()(inputs).argmax(1)
+    assert 0 < int(agree.sum()) < len(agree)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("lr_g", [1.0, 2.0])
+def test_the_lowest_loss_step_is_kept_though_it_is_not_the_last(lr_g: float) -> None:
+    section = parts.fast_section(lr_g=lr_g, lr_z=0.5, steps=6)
+    synthesizer = parts.fast(section)
+    ours, expected = both(synthesizer, parts.naive_fast(synthesizer, section), section, 1)
+    assert expected.best < section.steps - 1
+    assert ours.losses == pytest.approx(expected.terms[expected.best], rel=1e-6)
+    torch.testing.assert_close(ours.images, expected.images[expected.best], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("meta", SHARED)
+def test_synthesize_is_the_whole_round(meta: str) -> None:
+    """The public call draws z, labels and moves in this order, rounds images, and learns."""
+    section = parts.fast_section(meta=meta)
+    synthesizer = parts.fast(section)
+    reference = parts.naive_fast(synthesizer, section)
+    for round in range(2):
+        batch = synthesizer.synthesize(round)
+        _, labels, _ = drawn = draws(section, round)
+        expected = reference.inner_loop(*drawn, round > 0)
+        reference.learn(expected)
+        assert torch.equal(batch.labels, labels)
+        assert torch.equal(batch.images, naive.to_uint8(expected.images[expected.best]))
+        assert batch.provenance.losses == pytest.approx(expected.terms[expected.best], rel=1e-9)
+        assert batch.provenance.generator_version == round
+        assert batch.provenance.synthesis_seconds > 0
+        assert_lists_close(theta(synthesizer), reference.theta.parameters(), **TIGHT)
+
+
+@pytest.mark.parametrize("meta", SHARED)
+def test_float32_follows_float64(meta: str) -> None:
+    section = parts.fast_section(meta=meta)
+    synthesizer = parts.fast(section)
+    reference = parts.naive_fast(synthesizer, section)
+    ours, expected = both(synthesizer, reference, section, 1)
+    assert ours.losses == pytest.approx(expected.terms[expected.best], rel=1e-3)
+    assert_lists_close(ours.summed_gradients, expected.summed(), rtol=2e-2, atol=2e-3)
+    synthesizer.learn([synthesizer.meta.update_of(1, ours.summed_gradients, ours.fast)])
+    reference.learn(expected)
+    assert_lists_close(theta(synthesizer), reference.theta.parameters(), rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("scale", [1.0, 67.0])
+def test_reptiles_update_by_hand(scale: float) -> None:
+    """The first Adam step on c * (theta - theta') is lr * g / (|g| + eps), lr = k * lr_g."""
+    section = parts.fast_section(meta="reptile", reptile_scale=scale)
+    synthesizer = parts.fast(section)
+    before = theta(synthesizer)
+    _, update = synthesizer.make(0)
+    fast = parts.naive_fast(synthesizer, section).inner_loop(*draws(section, 0), False)
+    expected = [scale * (old - new) for old, new in zip(before, fast.fast, strict=True)]
+    assert_lists_close(update.tensors, expected, **TIGHT)
+    synthesizer.learn([update])
+    stepped = [p - 3 * 5e-3 * g / (g.abs() + 1e-8) for p, g in zip(before, expected, strict=True)]
+    assert_lists_close(theta(synthesizer), stepped, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_meta_learning_rate_of_its_own() -> None:
+    section = parts.fast_section(meta_lr=1e-4)
+    synthesizer = parts.fast(section)
+    before = theta(synthesizer)
+    _, update = synthesizer.make(0)
+    synthesizer.learn([update])
+    stepped = [p - 1e-4 * g / (g.abs() + 1e-8) for p, g in zip(before, update.tensors, strict=True)]
+    assert_lists_close(theta(synthesizer), stepped, rtol=0, atol=1e-12)
+
+
+def test_sequential_reuse_replaces_theta() -> None:
+    synthesizer = parts.fast(parts.fast_section(meta="sequential"))
+    _, update = synthesizer.make(0)
+    synthesizer.learn([update])
+    assert_lists_close(theta(synthesizer), update.tensors, rtol=0, atol=0)
+    other = MetaUpdate(1, [x + 1 for x in update.tensors])
+    synthesizer.learn([other, update])
+    assert_lists_close(theta(synthesizer), other.tensors, rtol=0, atol=0)
+
+
+def test_without_reuse_every_batch_has_a_theta_of_its_own() -> None:
+    section = parts.fast_section(meta="none")
+    synthesizer, late = parts.fast(section), parts.fast(section)
+    seen = []
+    for round in range(3):
+        synthesizer.synthesize(round)
+        seen.append(theta(synthesizer))
+    for a, b in ((0, 1), (1, 2), (0, 2)):
+        assert not torch.equal(seen[a][0], seen[b][0])
+    late.synthesize(2)
+    assert_lists_close(theta(late), seen[2], rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("float64")
+def test_without_reuse_the_round_equals_the_formulation() -> None:
+    section = parts.fast_section(meta="none", bn_momentum=0.0)
+    synthesizer = parts.fast(section)
+    batch = synthesizer.synthesize(2)
+    expected = parts.naive_fast(synthesizer, section).inner_loop(*draws(section, 2), True)
+    assert batch.provenance.losses == pytest.approx(expected.terms[expected.best], rel=1e-9)
+    assert torch.equal(batch.images, naive.to_uint8(expected.images[expected.best]))
+
+
+def test_no_adversarial_term_in_warm_up() -> None:
+    synthesizer = parts.fast(parts.fast_section(warmup_rounds=2))
+    found = [synthesizer.synthesize(round).provenance.losses["adv"] for round in range(3)]
+    assert found[:2] == [0, 0]
+    assert found[2] < 0
+
+
+def test_the_newest_student_is_the_adversary() -> None:
+    section = parts.fast_section()
+    changed = parts.fast(section)
+    newer = parts.network(5, (3, 4)).eval()
+    changed.load_student(newer.state_dict(), 7)
+    batch, _ = changed.make(1)
+    assert batch.provenance.student_version == 7
+    fresh = FastSynthesizer(section, parts.teacher(), newer, **parts.parts())
+    assert torch.equal(batch.images, fresh.make(1)[0].images)
+    old, _ = parts.fast(section).make(1)
+    assert batch.provenance.losses["adv"] != old.provenance.losses["adv"]
+
+
+def test_the_students_own_network_is_not_touched() -> None:
+    """The synthesizer works on a copy: the distiller's student stays trainable."""
+    student = parts.student().train()
+    before = copy.deepcopy(student.state_dict())
+    FastSynthesizer(parts.fast_section(), parts.teacher(), student, **parts.parts()).synthesize(1)
+    assert student.training
+    assert all(p.requires_grad and p.grad is None for p in student.parameters())
+    assert all(torch.equal(before[key], value) for key, value in student.state_dict().items())
+
+
+def test_the_teacher_does_not_change() -> None:
+    teacher = parts.teacher()
+    before = copy.deepcopy(teacher.state_dict())
+    FastSynthesizer(parts.fast_section(), teacher, parts.student(), **parts.parts()).synthesize(1)
+    assert all(torch.equal(before[key], value) for key, value in teacher.state_dict().items())
+
+
+def test_first_layers_are_reset_once() -> None:
+    """warm-up 1, reset_after 2: before round 3, and never again."""
+    section = parts.fast_section(reset_after=2, latent_dim=64, rounds=9)
+    synthesizer = parts.fast(section)
+    meta, resets = synthesizer.meta, []
+    for round in range(9):
+        before = {n: p.detach().clone() for n, p in meta.generator.named_parameters()}
+        meta.begin(round)
+        changed = {n for n, p in meta.generator.named_parameters() if not torch.equal(p, before[n])}
+        if changed:
+            resets.append(round)
+            assert changed == set(list(before)[:4])
+            weight, bias, norm_weight, norm_bias = list(meta.generator.parameters())[:4]
+            assert weight.std().item() == pytest.approx(0.02, rel=0.1)
+            assert abs(weight.mean().item()) < 0.02 * 5 / weight.numel() ** 0.5
+            assert 0 < norm_weight.abs().max() < 0.1
+            assert not bias.any()
+            assert not norm_bias.any()
+        synthesizer.synthesize(round)
+    assert resets == [3]
+
+
+def test_a_reset_that_was_missed_comes_late_and_is_remembered() -> None:
+    section = parts.fast_section(reset_after=2)
+    synthesizer = parts.fast(section)
+    before = synthesizer.meta.generator.project.weight.detach().clone()
+    synthesizer.meta.begin(5)
+    assert not torch.equal(before, synthesizer.meta.generator.project.weight)
+    resumed = parts.fast(section)
+    resumed.load_state_dict(copy.deepcopy(synthesizer.state_dict()))
+    before = resumed.meta.generator.project.weight.detach().clone()
+    resumed.meta.begin(6)
+    assert torch.equal(before, resumed.meta.generator.project.weight)
+
+
+def same(a: SyntheticBatch, b: SyntheticBatch) -> bool:
+    return torch.equal(a.images, b.images) and a.provenance.losses == b.provenance.losses
+
+
+def test_a_batch_follows_from_seed_and_round() -> None:
+    section = parts.fast_section()
+    batch, _ = parts.fast(section).make(3)
+    torch.randn(5)
+    assert same(batch, parts.fast(section, index=4).make(3)[0])
+    assert not same(batch, parts.fast(section).make(4)[0])
+    assert not same(batch, parts.fast(section, seed=parts.SEED + 1).make(3)[0])
+
+
+def test_making_a_batch_leaves_torchs_own_random_state_alone() -> None:
+    before = torch.get_rng_state()
+    parts.fast(parts.fast_section(reset_after=1)).synthesize(3)
+    parts.fast(parts.fast_section(meta="none")).synthesize(3)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("meta", SHARED)
+def test_the_order_of_updates_does_not_matter(meta: str) -> None:
+    section = parts.fast_section(meta=meta)
+    synthesizer = parts.fast(section)
+    updates = [synthesizer.make(round)[1] for round in range(3)]
+    outcomes = []
+    for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
+        other = parts.fast(section)
+        other.learn([updates[i] for i in order])
+        assert other.meta.version == 1
+        outcomes.append(theta(other))
+    for outcome in outcomes[1:]:
+        assert_lists_close(outcome, outcomes[0], rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("meta", ["fomaml", "reptile"])
+def test_several_updates_are_averaged(meta: str) -> None:
+    section = parts.fast_section(meta=meta)
+    several = parts.fast(section)
+    updates = [several.make(round)[1] for round in range(3)]
+    expected = copy.deepcopy(several.meta.generator)
+    adam = torch.optim.Adam(expected.parameters(), lr=3 * 5e-3, betas=(0.5, 0.999), foreach=False)
+    for parameter, *gradients in zip(
+        expected.parameters(), *(u.tensors for u in updates), strict=True
+    ):
+        parameter.grad = (gradients[0] + gradients[1] + gradients[2]) / 3
+    adam.step()
+    several.learn(updates)
+    assert_lists_close(theta(several), expected.parameters(), rtol=1e-9, atol=1e-11)
+
+
+def test_no_update_is_no_step() -> None:
+    synthesizer = parts.fast(parts.fast_section())
+    before = theta(synthesizer)
+    synthesizer.learn([])
+    assert synthesizer.meta.version == 0
+    assert_lists_close(theta(synthesizer), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("meta", [*SHARED, "none"])
+def test_resuming_in_the_middle_changes_no_bit(meta: str) -> None:
+    section = parts.fast_section(meta=meta, reset_after=3)
+    straight, first = parts.fast(section), parts.fast(section)
+    for round in range(2):
+        straight.synthesize(round)
+        first.synthesize(round)
+    resumed = parts.fast(section)
+    resumed.load_state_dict(copy.deepcopy(first.state_dict()))
+    for round in range(2, 6):
+        assert same(straight.synthesize(round), resumed.synthesize(round))
+    assert_lists_close(theta(resumed), theta(straight), rtol=0, atol=0)
+    assert resumed.meta.version == straight.meta.version
+
+
+@pytest.mark.parametrize("meta", ["fomaml", "reptile"])
+def test_a_states_memory_layout_does_not_matter(meta: str) -> None:
+    """A store may hand tensors back contiguous; weights here are channels_last."""
+    section = parts.fast_section(meta=meta)
+    straight = parts.fast(section)
+    for round in range(2):
+        straight.synthesize(round)
+    resumed = parts.fast(section)
+    resumed.load_state_dict(parts.contiguous(straight.state_dict()))
+    batches = straight.synthesize(2), resumed.synthesize(2)
+    assert same(*batches)
+    assert_lists_close(theta(resumed), theta(straight), rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("meta", ["fomaml", "reptile"])
+def test_an_updates_memory_layout_does_not_matter(meta: str) -> None:
+    """Updates travel between processes, which may change strides but never values."""
+    section = parts.fast_section(meta=meta)
+    outcomes = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        synthesizer = parts.fast(section)
+        _, update = synthesizer.make(0)
+        tensors = [x.contiguous(memory_format=layout) if x.ndim == 4 else x for x in update.tensors]
+        synthesizer.learn([MetaUpdate(0, tensors)])
+        outcomes.append(theta(synthesizer))
+    assert_lists_close(*outcomes, rtol=0, atol=0)
+
+
+def test_bfloat16_runs_and_starts_where_float32_does() -> None:
+    section = parts.fast_section(steps=1)
+    exact, _ = parts.fast(section).make(1)
+    half = parts.fast(section, precision="bfloat16")
+    batch = half.synthesize(1)
+    assert batch.provenance.losses == pytest.approx(dict(exact.provenance.losses), rel=2e-2)
+    assert batch.provenance.losses != exact.provenance.losses
+    assert {p.dtype for p in half.meta.generator.parameters()} == {torch.float32}
+    state = half.objective.statistics.state_dict()
+    assert {value.dtype for value in state.values()} == {torch.float32}
+    longer = parts.fast(parts.fast_section(), precision="bfloat16").synthesize(1)
+    assert longer.images.dtype is torch.uint8
+
+
+def test_a_diverged_batch_says_so() -> None:
+    synthesizer = parts.fast(parts.fast_section())
+    with torch.no_grad():
+        synthesizer.meta.generator.project.weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"round 4 diverged.*lower the learning rates"):
+        synthesizer.make(4)
+
+
+@pytest.mark.gpu
+def test_cuda_equals_the_cpu() -> None:
+    section = parts.fast_section(steps=1)
+    z, labels, _ = draws(section, 1)
+    # Without crop or flip the random streams of the two devices do not matter.
+    section = section.model_copy(update={"crop_padding": 0, "flip": False})
+    results = [
+        parts.fast(section, device=device).inner_loop(
+            z.to(device), labels.to(device), True, torch.Generator(device).manual_seed(0)
+        )
+        for device in ("cpu", "cuda")
+    ]
+    assert results[1].losses == pytest.approx(results[0].losses, rel=5e-3)
+    torch.testing.assert_close(results[1].images.cpu(), results[0].images, rtol=1e-3, atol=1e-3)
+    gradients = [x.cpu() for x in results[1].summed_gradients]
+    assert_lists_close(gradients, results[0].summed_gradients, rtol=5e-2, atol=5e-3)
+
+
+@pytest.mark.gpu
+def test_a_round_stays_on_cuda() -> None:
+    synthesizer = parts.fast(parts.fast_section(), device="cuda")
+    batch = synthesizer.synthesize(1)
+    assert batch.images.device.type == "cuda"
+    assert {p.device.type for p in synthesizer.meta.generator.parameters()} == {"cuda"}

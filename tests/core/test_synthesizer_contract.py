@@ -1,0 +1,143 @@
+"""What every implementation of `Synthesizer` promises."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from fastdfkd.core.interfaces import Synthesizer
+from fastdfkd.core.synthesizers import SYNTHESIZERS, build_synthesizer
+from fastdfkd.core.synthesizers.objective import TERMS, Best, draw_labels
+
+from . import parts
+
+SECTIONS = {"fast": parts.fast_section(), "deep_inversion": parts.deep_section()}
+
+
+@pytest.fixture(params=SYNTHESIZERS)
+def method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def build(method: str) -> Callable[..., Synthesizer]:
+    def built(**changes: object) -> Synthesizer:
+        section = SECTIONS[method].model_copy(update=changes)
+        return build_synthesizer(
+            section, teacher=parts.teacher(), student=parts.student(), **parts.parts(index=3)
+        )
+
+    return built
+
+
+def test_a_batch_is_what_the_bank_takes(method: str, build: Callable[..., Synthesizer]) -> None:
+    batch = build().synthesize(2)
+    count = SECTIONS[method].batch_size
+    assert batch.images.shape == (count, *parts.IMAGE_SHAPE)
+    assert batch.images.dtype is torch.uint8
+    assert batch.images.is_contiguous()
+    assert int(batch.images.max()) > int(batch.images.min())
+    assert batch.labels.shape == (count,)
+    assert set(batch.labels.tolist()) <= set(range(parts.CLASSES))
+    assert (batch.provenance.round, batch.provenance.synthesizer) == (2, 3)
+    assert tuple(batch.provenance.losses) == TERMS
+    assert batch.provenance.synthesis_seconds > 0
+
+
+def test_synthesize_is_make_then_learn(build: Callable[..., Synthesizer]) -> None:
+    whole, halves = build(), build()
+    for round in range(2):
+        batch, update = halves.make(round)
+        assert update.round == round
+        halves.learn([update])
+        assert torch.equal(batch.images, whole.synthesize(round).images)
+
+
+def test_making_twice_gives_the_same_batch(build: Callable[..., Synthesizer]) -> None:
+    """A first batch teaches nothing until `learn`: only the BatchNorm estimate has moved."""
+    synthesizer = build(bn=0.0)
+    first, again = synthesizer.make(2)[0], synthesizer.make(2)[0]
+    assert torch.equal(first.images, again.images)
+    assert first.provenance.losses == again.provenance.losses
+
+
+def test_the_student_takes_part_after_warm_up(build: Callable[..., Synthesizer]) -> None:
+    newer = parts.network(8, (3, 4)).eval().state_dict()
+    for round, matters in ((0, False), (1, True)):
+        old, new = build(), build()
+        new.load_student(newer, 5)
+        batches = old.make(round)[0], new.make(round)[0]
+        assert (batches[0].provenance.losses == batches[1].provenance.losses) != matters
+        assert [b.provenance.student_version for b in batches] == [0, 5]
+
+
+def test_state_goes_round(build: Callable[..., Synthesizer]) -> None:
+    straight = build()
+    straight.synthesize(0)
+    resumed = build()
+    resumed.load_state_dict(copy.deepcopy(straight.state_dict()))
+    for round in (1, 2):
+        batches = straight.synthesize(round), resumed.synthesize(round)
+        assert torch.equal(batches[0].images, batches[1].images)
+        assert batches[0].provenance.losses == batches[1].provenance.losses
+
+
+@pytest.mark.parametrize("count", [6, 7, 9])
+def test_balanced_labels(build: Callable[..., Synthesizer], count: int) -> None:
+    labels = build(balanced_labels=True, batch_size=count, steps=1).make(0)[0].labels
+    counts = torch.bincount(labels, minlength=parts.CLASSES)
+    assert counts.sum() == count
+    assert counts.max() - counts.min() == (1 if count % parts.CLASSES else 0)
+
+
+def test_the_classes_left_over_are_drawn_by_chance() -> None:
+    randomness = torch.Generator().manual_seed(0)
+    total = sum(
+        torch.bincount(draw_labels(4, 3, True, randomness), minlength=3) for _ in range(300)
+    )
+    assert isinstance(total, torch.Tensor)
+    # Each class is the extra one 100 times of 300; five standard deviations are 41.
+    assert (total - 400).abs().max() < 41
+
+
+def test_uniform_labels_are_uniform() -> None:
+    labels = draw_labels(9000, 3, False, torch.Generator().manual_seed(0))
+    assert labels.dtype is torch.int64
+    # 3000 each; five standard deviations of the binomial are 224.
+    assert (torch.bincount(labels, minlength=3) - 3000).abs().max() < 224
+
+
+def offered(*losses: float) -> Best:
+    best = Best()
+    for step, loss in enumerate(losses):
+        best.offer(torch.tensor([loss, 0.0, 0.0, 0.0]), torch.full((1, 1, 1, 1), float(step)))
+    return best
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept"),
+    [((3, 1, 2), 1), ((1, 1, 1), 0), ((3, 2, 1), 2), ((2, float("nan"), 1), 2)],
+    ids=str,
+)
+def test_the_lowest_loss_is_kept(losses: tuple[float, ...], kept: int) -> None:
+    images, terms = offered(*losses).take(0)
+    assert images.item() == kept
+    assert terms["loss"] == losses[kept]
+
+
+def test_images_kept_do_not_change_when_the_pixels_move_on() -> None:
+    pixels = torch.zeros(1, 1, 1, 1)
+    best = Best()
+    for loss in (1.0, 2.0):
+        best.offer(torch.tensor([loss, 0.0, 0.0, 0.0]), pixels)
+        pixels.add_(1)
+    assert best.take(0)[0].item() == 0
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
+def test_no_finite_loss_is_an_error(loss: float) -> None:
+    with pytest.raises(FloatingPointError, match=r"round 7 diverged.*float32"):
+        offered(loss, loss).take(7)

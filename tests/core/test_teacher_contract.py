@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fastdfkd.core.teacher_contract import check_teacher
+
+from . import parts
+
+
+def check(teacher: nn.Module, bn: float = 10.0, classes: int = parts.CLASSES) -> None:
+    check_teacher(teacher, parts.IMAGE_SHAPE, classes, bn)
+
+
+def plain() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, parts.CLASSES))
+
+
+def with_weights(name: str, value: float) -> nn.Module:
+    teacher = parts.teacher()
+    teacher.state_dict()[name].reshape(-1)[0] = value
+    return teacher
+
+
+class Wrapped(nn.Module):
+    """A teacher whose output is changed by `change`."""
+
+    def __init__(self, change: Callable[[Tensor], object]):
+        super().__init__()
+        self.inner, self.change = parts.teacher(), change
+
+    def forward(self, x: Tensor) -> object:
+        return self.change(self.inner(x))
+
+
+class AssertsItsShape(nn.Module):
+    """Like torchvision's vision transformers: an assertion about the image size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch._assert(x.shape[2] == 224, "Wrong image height!")
+        return self.norm(x)
+
+
+class ReadsVectors(nn.Module):
+    """BatchNorm1d refuses images with a ValueError of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x)
+
+
+def test_a_sound_teacher_passes() -> None:
+    check(parts.teacher())
+    check(parts.teacher().double())
+    check(plain(), bn=0.0)
+
+
+REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
+    (plain, r"synthesis\.bn is 10\.0.*no BatchNorm.*set synthesis\.bn to 0"),
+    (
+        lambda: nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), plain()),
+        r"Sequential has no BatchNorm.*track_running_stats=True",
+    ),
+    (lambda: with_weights("8.weight", float("nan")), r"not finite \(8\.weight\).*other weights"),
+    (lambda: with_weights("1.running_var", float("inf")), r"not finite \(1\.running_var\)"),
+    (lambda: with_weights("1.running_var", -5.0), r"NaN or infinity for random images"),
+    (lambda: Wrapped(lambda x: (x, x)), r"returns tuple, expected logits.*wrap it"),
+    (lambda: Wrapped(lambda x: {"out": x}), r"returns dict, expected logits"),
+    (lambda: Wrapped(lambda x: x[:, :2]), r"\(2, 2\).*expected \(2, 3\).*has 3 classes"),
+    (lambda: Wrapped(lambda x: x[..., None]), r"\(2, 3, 1\) for 2 images, expected \(2, 3\)"),
+    (
+        lambda: nn.Sequential(nn.BatchNorm2d(1), plain()),
+        r"cannot read images of shape \(3, 8, 8\)",
+    ),
+    (AssertsItsShape, r"cannot read images of shape \(3, 8, 8\).*Wrong image height"),
+    (ReadsVectors, r"cannot read images of shape \(3, 8, 8\)"),
+]
+
+
+@pytest.mark.parametrize(("teacher", "message"), REFUSALS, ids=[m for _, m in REFUSALS])
+@pytest.mark.parametrize("training", [True, False])
+def test_refusals_say_what_to_do_and_leave_no_trace(
+    teacher: Callable[[], nn.Module], message: str, training: bool
+) -> None:
+    model = teacher().train(training)
+    before = snapshot(model)
+    with pytest.raises(ValueError, match=message):
+        check(model)
+    assert_unchanged(model, before)
+
+
+def snapshot(model: nn.Module) -> tuple[list[bool], dict[str, Tensor], list[bool]]:
+    return (
+        [module.training for module in model.modules()],
+        copy.deepcopy(model.state_dict()),
+        [p.requires_grad for p in model.parameters()],
+    )
+
+
+def assert_unchanged(
+    model: nn.Module, before: tuple[list[bool], dict[str, Tensor], list[bool]]
+) -> None:
+    modes, state, gradients = snapshot(model)
+    assert (modes, gradients) == (before[0], before[2])
+    for name, value in state.items():
+        torch.testing.assert_close(value, before[1][name], rtol=0, atol=0, equal_nan=True)
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+
+
+def test_mixed_training_flags_stay_as_they_were() -> None:
+    teacher = parts.teacher().train()
+    teacher[1].eval()
+    teacher[0].weight.requires_grad_(False)
+    before = snapshot(teacher)
+    check(teacher)
+    assert_unchanged(teacher, before)
+
+
+def test_the_check_draws_no_global_random_numbers() -> None:
+    before = torch.get_rng_state()
+    check(parts.teacher())
+    assert torch.equal(before, torch.get_rng_state())

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fastdfkd.report.speedup import with_speedups
+from fastdfkd.result import RunResult
+
+MakeResult = Callable[..., RunResult]
+
+
+def test_the_reference_is_extrapolated_to_the_runs_images_and_updates(
+    make_result: MakeResult,
+) -> None:
+    reference = make_result(
+        images=10, updates=100, synthesis_seconds=20, storage_seconds=1, distillation_seconds=5
+    )
+    run = make_result(images=200, updates=300, synthesis_seconds=4, end_to_end_seconds=15)
+    found = with_speedups(reference, run)
+    assert found.synthesis_speedup == pytest.approx(2.0 * 200 / 4)
+    assert found.end_to_end_speedup == pytest.approx((2.1 * 200 + 0.05 * 300) / 15)
+    assert (
+        found.model_copy(update={"synthesis_speedup": None, "end_to_end_speedup": None})
+        == run.model_copy()
+    )
+
+
+def test_the_reference_is_the_1x(make_result: MakeResult) -> None:
+    reference = make_result(
+        synthesis_seconds=2, storage_seconds=0.5, distillation_seconds=5, end_to_end_seconds=8
+    )
+    found = with_speedups(reference, reference)
+    assert found.synthesis_speedup == 1
+    assert found.end_to_end_speedup == pytest.approx(7.5 / 8)
+
+
+@pytest.mark.parametrize("name", ["images", "updates", "synthesis_seconds", "end_to_end_seconds"])
+def test_runs_without_figures_cannot_be_compared(make_result: MakeResult, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"the run \(tiny\) has no {name}"):
+        with_speedups(make_result(), make_result(**{name: 0}))
+    with pytest.raises(ValueError, match=rf"the reference \(tiny\) has no {name}"):
+        with_speedups(make_result(**{name: 0}), make_result())

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fastdfkd.metrics_file import COLUMNS, RowFile, read_rows
+from fastdfkd.recipe import Recipe
+from fastdfkd.result import RunResult
+from fastdfkd.tracking import ParentRun, Recorder, TrackingError, check_reachable, store_uri
+from fastdfkd.tracking.store import open_store
+
+Make = Callable[..., Recipe]
+MakeResult = Callable[..., RunResult]
+
+
+def client(uri: str):
+    return open_store(uri, "fastdfkd").client
+
+
+def test_a_finished_run_is_all_there(
+    workplace: Path, tracking_uri: str, tiny_recipe: Make, make_result: MakeResult
+) -> None:
+    recipe = tiny_recipe(seed=7)
+    rows = []
+    (workplace / "recipe.yaml").write_text(recipe.to_yaml())
+    (workplace / "student.safetensors").write_bytes(b"weights")
+    with Recorder(recipe, workplace, run_name="first", progress=rows.append) as recorder:
+        recorder.log({"updates": 5, "loss": 1.5, "lr": 0.1})
+        recorder.log({"updates": 10, "loss": 0.5, "accuracy": 0.75})
+        recorder.finish(make_result(updates=10, accuracy=0.75, synthesis_speedup=12.0))
+    store = client(tracking_uri)
+    run = store.get_run(recorder.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "first"
+    assert run.data.params == {key: str(value) for key, value in recipe.flat().items()}
+    assert run.data.tags["recipe_digest"] == recipe.digest()
+    assert {"commit", "hardware", "version.torch", "directory"} <= set(run.data.tags)
+    history = store.get_metric_history(recorder.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(5, 1.5), (10, 0.5)]
+    assert run.data.metrics["synthesis_speedup"] == 12.0
+    assert run.data.metrics["end_to_end_seconds"] == 8.0
+    artifacts = {item.path for item in store.list_artifacts(recorder.run_id)}
+    assert artifacts == {"recipe.yaml", "metrics.csv"}
+    assert rows == [
+        {"updates": 5, "loss": 1.5, "lr": 0.1},
+        {"updates": 10, "loss": 0.5, "accuracy": 0.75},
+    ]
+    assert read_rows(workplace / "metrics.csv") == rows
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("boom"), "FAILED"),
+        (KeyboardInterrupt(), "KILLED"),
+        (SystemExit(143), "KILLED"),
+    ],
+)
+def test_a_broken_run_is_not_left_running(
+    workplace: Path, tracking_uri: str, tiny_recipe: Make, error: BaseException, status: str
+) -> None:
+    def break_down(row: object) -> None:
+        raise error
+
+    recorder = Recorder(tiny_recipe(), workplace, progress=break_down)
+    with pytest.raises(type(error)), recorder:
+        recorder.log({"updates": 1, "loss": 2.0})
+    run = client(tracking_uri).get_run(recorder.run_id)
+    assert run.info.status == status
+    assert run.data.metrics["loss"] == 2.0
+    assert read_rows(workplace / "metrics.csv") == [{"updates": 1, "loss": 2.0}]
+
+
+def test_leaving_without_a_result_is_a_failure(
+    workplace: Path, tracking_uri: str, tiny_recipe: Make
+) -> None:
+    with Recorder(tiny_recipe(), workplace) as recorder:
+        pass
+    assert client(tracking_uri).get_run(recorder.run_id).info.status == "FAILED"
+
+
+def test_a_folder_that_cannot_be_written_fails_the_run(
+    workplace: Path, tracking_uri: str, tiny_recipe: Make
+) -> None:
+    recorder = Recorder(tiny_recipe(), workplace / "absent")
+    with pytest.raises(FileNotFoundError), recorder:
+        pass
+    assert client(tracking_uri).get_run(recorder.run_id).info.status == "FAILED"
+
+
+def test_mlflow_lost_in_mid_run_costs_one_warning(
+    workplace: Path,
+    tiny_recipe: Make,
+    make_result: MakeResult,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("the server has gone")
+
+    with caplog.at_level(logging.WARNING), Recorder(tiny_recipe(), workplace) as recorder:
+        store = recorder._run.store.client
+        for name in ("log_batch", "log_artifact", "set_terminated"):
+            monkeypatch.setattr(store, name, refuse)
+        recorder.log({"updates": 1, "loss": 2.0})
+        recorder.finish(make_result())
+    assert len(caplog.records) == 1
+    assert "the server has gone" in caplog.text
+    assert read_rows(workplace / "metrics.csv") == [{"updates": 1, "loss": 2.0}]
+
+
+def test_training_does_not_wait_for_a_slow_store(
+    workplace: Path, tracking_uri: str, tiny_recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Recorder(tiny_recipe(), workplace) as recorder:
+        store = recorder._run.store.client
+        write = store.log_batch
+
+        def slowly(*entries: object) -> object:
+            time.sleep(0.5)
+            return write(*entries)
+
+        monkeypatch.setattr(store, "log_batch", slowly)
+        started = time.perf_counter()
+        for step in range(300):
+            recorder.log({"updates": step, "loss": 1.0})
+        assert time.perf_counter() - started < 0.4
+    history = client(tracking_uri).get_metric_history(recorder.run_id, "loss")
+    assert [point.step for point in history] == list(range(300))
+
+
+def test_a_row_without_updates_belongs_to_the_step_before(
+    workplace: Path, tracking_uri: str, tiny_recipe: Make
+) -> None:
+    with Recorder(tiny_recipe(), workplace) as recorder:
+        for row in ({"images": 1}, {"updates": 5}, {"images": 2}, {"updates": 9, "images": 3}):
+            recorder.log(row)
+    history = client(tracking_uri).get_metric_history(recorder.run_id, "images")
+    assert [(point.step, point.value) for point in history] == [(0, 1), (5, 2), (9, 3)]
+
+
+def test_numbers_that_are_not_finite_stay_in_the_file(
+    workplace: Path, tracking_uri: str, tiny_recipe: Make
+) -> None:
+    with Recorder(tiny_recipe(), workplace) as recorder:
+        recorder.log({"updates": 1, "loss": math.inf, "lr": 0.1})
+    assert read_rows(workplace / "metrics.csv")[0]["loss"] == math.inf
+    assert set(client(tracking_uri).get_run(recorder.run_id).data.metrics) == {"updates", "lr"}
+
+
+def test_an_unknown_column_is_refused(tmp_path: Path) -> None:
+    with RowFile(tmp_path / "metrics.csv") as file:
+        file.append({"loss": 1.0})
+        with pytest.raises(ValueError, match=r"\['losss'\]"):
+            file.append({"losss": 1.0})
+    header, line = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert tuple(header.split(",")) == COLUMNS
+    assert line == ",,,,1.0" + "," * (len(COLUMNS) - 5)
+
+
+def test_children_are_shown_under_their_parent(
+    workplace: Path, tracking_uri: str, tiny_recipe: Make, make_result: MakeResult
+) -> None:
+    table = workplace / "table.md"
+    table.write_text("| a |")
+    with ParentRun("sweep") as parent:
+        with Recorder(tiny_recipe(), workplace, parent_run_id=parent.run_id) as child:
+            child.finish(make_result())
+        parent.log(metrics={"best": 0.9}, tags={"kind": "test"}, artifacts=[table])
+    store = client(tracking_uri)
+    assert store.get_run(child.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
+    run = store.get_run(parent.run_id)
+    assert (run.info.status, run.data.metrics["best"]) == ("FINISHED", 0.9)
+    assert run.data.tags["kind"] == "test"
+    assert [item.path for item in store.list_artifacts(parent.run_id)] == ["table.md"]
+
+
+def test_an_interrupted_parent_is_killed(workplace: Path, tracking_uri: str) -> None:
+    parent = ParentRun("sweep")
+    with pytest.raises(KeyboardInterrupt), parent:
+        raise KeyboardInterrupt
+    assert client(tracking_uri).get_run(parent.run_id).info.status == "KILLED"
+
+
+def test_the_store_is_the_recipes_or_the_environments_or_beside_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert store_uri() == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    assert store_uri() == "http://localhost:5000"
+    assert store_uri("sqlite:////elsewhere.db") == "sqlite:////elsewhere.db"
+
+
+def test_artifacts_lie_beside_the_database(workplace: Path, tracking_uri: str) -> None:
+    with ParentRun("place") as parent:
+        pass
+    place = client(tracking_uri).get_run(parent.run_id).info.artifact_uri
+    folder = Path(tracking_uri.removeprefix("sqlite:///")).parent
+    assert place.startswith((folder / "mlartifacts").as_uri())
+
+
+def test_a_server_that_is_not_there_is_told_at_once() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = time.perf_counter()
+    with pytest.raises(TrackingError, match=rf"127.0.0.1:{port} cannot be opened") as told:
+        check_reachable(f"http://user:secret@127.0.0.1:{port}")
+    assert time.perf_counter() - started < 3
+    assert "secret" not in str(told.value)
+    assert "MLFLOW_TRACKING_URI" in str(told.value)
+
+
+def test_a_database_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrackingError, match="cannot be opened"):
+        open_store(f"sqlite:///{tmp_path}/file/mlflow.db", "fastdfkd")
+
+
+def test_a_strange_uri_is_told() -> None:
+    with pytest.raises(TrackingError, match="no-such-scheme"):
+        open_store("no-such-scheme://x", "fastdfkd")
+
+
+def test_importing_the_tracking_does_not_import_mlflow() -> None:
+    code = "import sys, fastdfkd.tracking; assert 'mlflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_two_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from fastdfkd.tracking.store import open_store; "
+        "print(open_store(sys.argv[1], 'fastdfkd').experiment_id)"
+    )
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/mlflow.db"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert len({process.communicate(timeout=120)[0] for process in both}) == 1
+    assert [process.returncode for process in both] == [0, 0]
