@@ -140,6 +140,8 @@ def _print_report(results: Mapping[str, RunResult], folder: Path, uri: str) -> N
     from rich.console import Console
 
     console = Console()
+    if not console.is_terminal:
+        console.width = 120
     console.print(render_terminal(build_table(results), title=_TITLE, caption=caption(results)))
     mlflow = Path(sys.executable).parent / "mlflow"
     look = uri if uri.startswith("http") else f"{mlflow} ui --backend-store-uri {uri}"

@@ -46,6 +46,8 @@ class RunResult(BaseModel):
     """The whole run as the user waited for it: start-up, evaluation and all, teacher left out."""
     max_staleness: int
     """Most student versions that an inserted batch's student was behind the newest."""
+    precision: str
+    """Autocast type on the driver's kind of device: float32 or bfloat16."""
     versions: dict[str, str]
     """Python and the packages that matter."""
     hardware: dict[str, Any]

@@ -49,6 +49,7 @@ def _result(**changes: Any) -> RunResult:
         "trainer_idle_seconds": 0.2,
         "end_to_end_seconds": 8.0,
         "wall_seconds": 12.0,
+        "precision": "float32",
         "max_staleness": 1,
         "versions": {"python": "3.11"},
         "hardware": {"cores": 2},

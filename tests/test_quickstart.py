@@ -56,7 +56,7 @@ def test_everything_is_run_written_and_said(
     assert "| fast-5 |" in (folder / "table.md").read_text()
     assert (folder / "accuracy_vs_synthesis.png").stat().st_size > 10_000
     shown = capsys.readouterr().out
-    for words in ("10x:", "100x:", "64 images only", "easy", tracking_uri, str(folder)):
+    for words in ("10x:", "100x:", "32 images only", "easy", tracking_uri, str(folder)):
         assert words in " ".join(shown.split()) or words in shown
     store = open_store(tracking_uri, "fastdfkd")
     runs = store.client.search_runs([store.experiment_id], "run_name = 'quickstart'")

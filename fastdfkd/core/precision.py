@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Literal
 
 import torch
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """bf16 autocast on `device`, or nothing for float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    enabled = resolved(device, precision) == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def resolved(device: torch.device, precision: Precision) -> Literal["float32", "bfloat16"]:
+    """What `precision` means on a device: `auto` is bf16 where the hardware multiplies in it."""
+    if precision == "auto":
+        return "bfloat16" if _multiplies_bf16(device.type) else "float32"
+    return precision
+
+
+@cache
+def _multiplies_bf16(device_type: str) -> bool:
+    if device_type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device_type == "cpu":
+        return any(
+            getattr(torch.cpu, name, bool)()  # private names, which come and go between versions
+            for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        )
+    return False

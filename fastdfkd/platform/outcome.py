@@ -6,10 +6,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from fastdfkd.core.precision import resolved
 from fastdfkd.environment import commit, hardware, versions
 from fastdfkd.models import save_weights
 from fastdfkd.platform.dispatcher import SynthesisTotals
 from fastdfkd.platform.monitor import times
+from fastdfkd.platform.placement import Plan
 from fastdfkd.recipe import Recipe
 from fastdfkd.report.samples import save_grid
 from fastdfkd.result import RunResult
@@ -23,6 +27,7 @@ _SHOWN = 64
 
 def finish(
     recipe: Recipe,
+    plan: Plan,
     teacher: Teacher,
     directory: Path,
     totals: SynthesisTotals,
@@ -34,6 +39,7 @@ def finish(
 
     Args:
         recipe: of the run.
+        plan: of its placement.
         teacher: that was compressed.
         directory: of the run.
         totals: of the synthesizers.
@@ -60,6 +66,7 @@ def finish(
         **times(row, totals),
         wall_seconds=time.time() - began,
         max_staleness=totals.max_staleness,
+        precision=resolved(torch.device(plan.device), recipe.platform.precision),
         versions=versions(),
         hardware=hardware(),
         commit=commit(),

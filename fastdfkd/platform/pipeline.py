@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def run(recipe: Recipe, teacher: Teacher, directory: Path, recorder: Recorder) -
             fit(cast, plan, recipe, directory, dispatcher)
         final = ray.get(cast.board.final.remote())
         images = dispatcher.newest_images()
-    return finish(recipe, teacher, directory, dispatcher.totals, final, images, began)
+    return finish(recipe, plan, teacher, directory, dispatcher.totals, final, images, began)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def start(experiment: Experiment, plan: Plan, group: Any) -> Iterator[Cast]:
     bank = SampleBank.options(max_concurrency=1000, **light).remote(  # type: ignore[attr-defined]
         limiter, recipe.capacity // recipe.synthesis.batch_size
     )
-    board = WeightBoard.options(**light).remote(  # type: ignore[attr-defined]
+    name = f"fastdfkd-board-{uuid.uuid4().hex}"
+    board = WeightBoard.options(name=name, **light).remote(  # type: ignore[attr-defined]
         None if limiter.lockstep else recipe.platform.max_staleness,
         limiter.wave,
         _shared_generator(experiment) if shared else None,
@@ -95,7 +97,7 @@ def start(experiment: Experiment, plan: Plan, group: Any) -> Iterator[Cast]:
             num_cpus=plan.synthesizer["CPU"],
             num_gpus=plan.synthesizer.get("GPU", 0),
             scheduling_strategy=in_bundle(group, index),
-        ).remote(board, index, plan.device, threads(plan.synthesizer), shared)
+        ).remote(name, index, plan.device, threads(plan.synthesizer), shared)
         for index in range(plan.synthesizers)
     ]
     try:

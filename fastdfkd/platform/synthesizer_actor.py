@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 class SynthesizerActor:
     """Holds a teacher, the latest student and a meta-generator on its own device.
 
-    The caller of `synthesize` owns the images, so they outlive this actor.
+    The caller of `synthesize` owns the images, so they outlive this actor. The board is found by
+    name: a restartable actor's arguments should not need the object store.
     """
 
     def __init__(
         self,
-        board: Any,
+        board: str,
         index: int,
         device: str,
         threads: int,
@@ -35,16 +36,17 @@ class SynthesizerActor:
         import torch
 
         torch.set_num_threads(threads)
-        self.board, self.index, self.shared = board, index, shared
-        parts: Experiment = ray.get(ray.get(board.parts.remote())[0])
+        self.board: Any = ray.get_actor(board)
+        self.index, self.shared = index, shared
+        parts: Experiment = self._parts()
         self.synthesizer = parts.synthesizer(device, index)
         self.student_version = -1
         self.generator_version = -1 if shared else 0
         self.finished: float | None = None
 
-    def ready(self) -> bool:
-        """Answers once the actor is built."""
-        return True
+    def _parts(self) -> Any:
+        reference: Any = ray.get(self.board.parts.remote())
+        return ray.get(reference[0])
 
     def synthesize(self, round: int) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
         """Make batch number `round`.

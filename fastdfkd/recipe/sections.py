@@ -188,8 +188,9 @@ class PlatformSection(Section):
     """Ray Train worker processes of the student; 0 trains in the driver's own process."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: CUDA where the cluster has GPUs, else the CPU."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Autocast type of both roles; weights, statistics and losses stay float32."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Autocast type of both roles; weights, statistics and losses stay float32. `auto`: bfloat16
+    where a role's processor or GPU multiplies in it."""
     cpus_per_synthesizer: Rate = 1.0
     gpus_per_synthesizer: Rate | None = None
     """A whole number or a fraction; unset: the cluster's GPUs are shared out evenly."""

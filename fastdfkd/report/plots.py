@@ -27,7 +27,7 @@ def accuracy_against_synthesis(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -56,6 +56,7 @@ def accuracy_against_synthesis(
     axes.set_ylim(0, 106)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("synthesis, seconds (log scale)")
     axes.set_ylabel("accuracy on held-out real images, %")
     axes.set_title(title, loc="left")

@@ -1,0 +1,221 @@
+"""The naive structure: what a step costs when nothing is done for speed. The yardstick.
+
+Written from a description (shared METHOD.md): eager float32, row-major (NCHW); forward hooks that
+permute and call `var`; the generator copied as a module for every batch; `.item()` in every step;
+one optimiser loop per tensor; weight gradients of frozen networks computed and thrown away; images
+as PNG files in one folder, which a rebuilt DataLoader reads. It computes the same function as
+`fastdfkd.core` (`tests/benchmarks/test_naive.py`). Never import it from the package.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from fastdfkd.core.augment import CropFlip, Normalisation
+from fastdfkd.core.generators import Generator
+from fastdfkd.recipe import DistillationSection, FastSynthesis
+
+
+class MomentsHook:
+    """Statistics loss of one BatchNorm layer, from a forward hook."""
+
+    def __init__(self, layer: nn.Module, momentum: float) -> None:
+        self.layer, self.momentum = layer, momentum
+        self.running: tuple[Tensor, Tensor] | None = None
+        layer.register_forward_hook(self.look)
+
+    def look(self, _layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        """Mean and biased variance of the layer's input, mixed with the running estimate."""
+        x = inputs[0]
+        mean = x.mean([0, 2, 3])
+        var = x.permute(1, 0, 2, 3).contiguous().view(x.shape[1], -1).var(1, unbiased=False)
+        if self.running is not None:
+            a = self.momentum
+            mean = (1 - a) * mean + a * self.running[0]
+            var = (1 - a) * var + a * self.running[1]
+        self.newest = mean.detach(), var.detach()
+        layer: Any = self.layer
+        self.loss = torch.norm(layer.running_var - var, 2) + torch.norm(layer.running_mean - mean)
+
+    def end_batch(self) -> None:
+        """Keep the newest statistics for the next batch."""
+        if self.momentum:
+            self.running = self.newest
+
+
+class NaiveSynthesizer:
+    """One synthesised batch after another; `theta` is the meta-generator."""
+
+    def __init__(
+        self,
+        section: FastSynthesis,
+        theta: Generator,
+        teacher: nn.Module,
+        student: nn.Module,
+        normalisation: Normalisation,
+    ) -> None:
+        self.section, self.normalisation = section, normalisation
+        self.theta = row_major(theta)
+        self.teacher, self.student = row_major(teacher).eval(), row_major(student).eval()
+        layers = [m for m in self.teacher.modules() if isinstance(m, nn.BatchNorm2d)]
+        self.hooks = [MomentsHook(layer, section.bn_momentum) for layer in layers]
+        self.meta = adam([{"params": self.theta.parameters()}], section.lr_g * section.steps)
+
+    def inner_loop(
+        self, z: Tensor, labels: Tensor, adversarial: bool, randomness: torch.Generator
+    ) -> tuple[Tensor, float, list[Tensor]]:
+        """K steps. Returns the images of the lowest loss, the first loss and summed gradients."""
+        section = self.section
+        fast, z = copy.deepcopy(self.theta), z.clone().requires_grad_()
+        groups = [{"params": fast.parameters()}, {"params": [z], "lr": section.lr_z}]
+        optimizer, losses = adam(groups, section.lr_g), []
+        best, kept = float("inf"), z
+        summed = [torch.zeros_like(p) for p in fast.parameters()]
+        for _ in range(section.steps):
+            images = fast(z)
+            moved = crop_flip(images, section.crop_padding, section.flip, randomness)
+            inputs = self.normalisation(moved)
+            logits = self.teacher(inputs)
+            loss = section.bn * sum(hook.loss for hook in self.hooks)
+            loss = loss + section.oh * F.cross_entropy(logits, labels)
+            if adversarial:
+                loss = loss + section.adv * self._adversarial(logits, self.student(inputs))
+            losses.append(loss.item())
+            if losses[-1] < best:
+                best, kept = losses[-1], images.detach().clone()
+            optimizer.zero_grad()
+            loss.backward()
+            for total, parameter in zip(summed, fast.parameters(), strict=True):
+                total += parameter.grad
+            optimizer.step()
+        for hook in self.hooks:
+            hook.end_batch()
+        return kept, losses[0], summed
+
+    def synthesize(self, z: Tensor, labels: Tensor, randomness: torch.Generator) -> Tensor:
+        """A batch (B, C, H, W) in [0, 1] and the meta-update."""
+        images, _, summed = self.inner_loop(z, labels, True, randomness)
+        for parameter, gradient in zip(self.theta.parameters(), summed, strict=True):
+            parameter.grad = gradient
+        self.meta.step()
+        return images
+
+    def _adversarial(self, logits: Tensor, student_logits: Tensor) -> Tensor:
+        mask = (student_logits.max(1)[1] == logits.max(1)[1]).float()
+        terms = F.kl_div(
+            F.log_softmax(student_logits, dim=1), F.softmax(logits, dim=1), reduction="none"
+        )
+        return -(terms.sum(1) * mask).mean()
+
+
+class NaiveDistiller:
+    """Student updates: eager float32, a loss read every step."""
+
+    def __init__(
+        self,
+        section: DistillationSection,
+        teacher: nn.Module,
+        student: nn.Module,
+        normalisation: Normalisation,
+    ) -> None:
+        self.section, self.normalisation = section, normalisation
+        self.teacher, self.student = row_major(teacher).eval(), row_major(student).train()
+        self.optimizer = torch.optim.SGD(
+            self.student.parameters(),
+            lr=section.lr,
+            momentum=section.momentum,
+            weight_decay=section.weight_decay,
+            foreach=False,
+        )
+
+    def update(self, images: Tensor, randomness: torch.Generator) -> float:
+        """One update on images (B, C, H, W) in [0, 1]."""
+        moved = crop_flip(images, self.section.crop_padding, self.section.flip, randomness)
+        return self.update_on(self.normalisation(moved))
+
+    def update_on(self, inputs: Tensor) -> float:
+        """One update on normalised images."""
+        with torch.no_grad():
+            teacher_logits = self.teacher(inputs)
+        student_logits, t = self.student(inputs), self.section.temperature
+        loss = F.kl_div(
+            F.log_softmax(student_logits / t, dim=1),
+            F.softmax(teacher_logits / t, dim=1),
+            reduction="batchmean",
+        )
+        loss = loss * t * t
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+class PngFolder(Dataset[Tensor]):
+    """Images as PNG files; the folder is walked at every construction."""
+
+    def __init__(self, folder: Path, padding: int, flip: bool) -> None:
+        self.files = sorted(str(path) for path in folder.rglob("*.png"))
+        self.padding, self.flip = padding, flip
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Tensor:
+        with Image.open(self.files[index]) as image:
+            pixels = np.asarray(image)
+        x = torch.from_numpy(pixels.copy()).reshape(*pixels.shape[:2], -1).permute(2, 0, 1) / 255
+        return crop_flip(x[None], self.padding, self.flip, None)[0]
+
+
+def save_pngs(images: Tensor, folder: Path, start: int) -> None:
+    """Images (B, C, H, W) in [0, 1] as one PNG file each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate((images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()):
+        Image.fromarray(image.squeeze()).save(folder / f"{start + i}.png")
+
+
+def loader(folder: Path, batch: int, padding: int, flip: bool) -> Iterator[Tensor]:
+    """A DataLoader built anew, as every round does. No worker processes: a core is shared here."""
+    data = PngFolder(folder, padding, flip)
+    return iter(DataLoader(data, batch, shuffle=True, num_workers=int(os.environ.get("WORKERS", 0))))
+
+
+def crop_flip(
+    images: Tensor, padding: int, flip: bool, randomness: torch.Generator | None
+) -> Tensor:
+    """Pad, crop and flip image by image. Draws as `CropFlip` does where a generator is given."""
+    if randomness is None:
+        move = CropFlip.draw(len(images), padding, flip, torch.default_generator)
+    else:
+        move = CropFlip.draw(len(images), padding, flip, randomness)
+    height, width = images.shape[2:]
+    padded, moved = F.pad(images, [padding] * 4), []
+    for image, dy, dx, flipped in zip(padded, move.dy, move.dx, move.flip, strict=True):
+        top, left = padding + int(dy), padding + int(dx)
+        window = image[:, top : top + height, left : left + width]
+        moved.append(window.flip(2) if flipped else window)
+    return torch.stack(moved)
+
+
+def adam(groups: list[dict[str, Any]], lr: float) -> torch.optim.Adam:
+    """Adam with a Python loop over tensors."""
+    return torch.optim.Adam(groups, lr, betas=(0.5, 0.999), foreach=False, fused=False)
+
+
+def row_major(model: Any) -> Any:
+    """A copy with every weight in NCHW order that requires its gradient."""
+    model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.contiguous()
+    return model.requires_grad_()
