@@ -42,13 +42,16 @@ class Synthesizer(Protocol):
     def load_student(self, state: StateDict, version: int) -> None:
         """Take the student's newest weights for the adversarial loss."""
 
-    def make(self, round: int) -> tuple[SyntheticBatch, MetaUpdate]:
-        """Synthesise batch number `round` without learning from it."""
+    def make(self, round: int, attempt: int = 0) -> tuple[SyntheticBatch, MetaUpdate]:
+        """Synthesise batch number `round` without learning from it.
+
+        A batch that was refused is made again with the next `attempt`, from other draws.
+        """
 
     def learn(self, updates: Sequence[MetaUpdate]) -> None:
         """Move the shared generator by the updates of one or more batches."""
 
-    def synthesize(self, round: int) -> SyntheticBatch:
+    def synthesize(self, round: int, attempt: int = 0) -> SyntheticBatch:
         """`make`, then `learn` from it: one round of the paper's algorithm."""
 
     def state_dict(self) -> dict[str, Any]:

@@ -24,6 +24,11 @@ def stream(seed: int, *keys: str | int, device: torch.device | str = "cpu") -> t
     return torch.Generator(device).manual_seed(stream_seed(seed, *keys))
 
 
+def batch_stream(round: int, attempt: int = 0) -> tuple[str | int, ...]:
+    """Keys of the stream that a batch draws from; a batch made again draws from another."""
+    return ("synthesis", round, attempt) if attempt else ("synthesis", round)
+
+
 @contextmanager
 def seeded(seed: int, *keys: str | int) -> Iterator[None]:
     """Run a block (module initialisation) with torch's global CPU generator on a stream."""

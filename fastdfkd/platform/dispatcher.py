@@ -1,8 +1,8 @@
 """The driver's side of synthesis: gives rounds to synthesizers and their batches to the bank.
 
 The driver calls the synthesizers, so it owns their batches: a batch outlives the actor that made
-it, and a bank that restarts could be told of them again. A round is the unit of retry: when a
-synthesizer dies its round goes back to the bank and is made by whoever is free.
+it, and a bank that was restarted is told of all of them again. A round is the unit of retry: when
+a synthesizer dies, or its batch is refused, the round goes back and is made by whoever is free.
 """
 
 from __future__ import annotations
@@ -11,64 +11,23 @@ import asyncio
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
 
+from fastdfkd.platform.sample_bank import UNKNOWING
+from fastdfkd.platform.totals import BatchRecord, SynthesisTotals
+
 log = logging.getLogger(__name__)
 
 MOST_DEATHS_IN_A_ROW = 10
 """Deaths of one synthesizer without a batch between them after which the run gives up."""
-
-
-@dataclass
-class SynthesisTotals:
-    """What the synthesizers have done so far, summed over them."""
-
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """`synthesis`, `storage` (finished batch to bank) and `idle`."""
-    rounds: int = 0
-    images: int = 0
-    started: float = float("inf")
-    """Unix time of the first draw."""
-    max_staleness: int = 0
-    staleness: int = 0
-    """Of the newest batch."""
-    losses: dict[str, float] = field(default_factory=dict)
-    """Of the newest batch."""
-    restarts: int = 0
-
-    def add(self, record: dict[str, Any], stored: float) -> None:
-        """Count a batch that was in the bank at Unix time `stored`."""
-        provenance = record["provenance"]
-        self.seconds["synthesis"] += provenance.synthesis_seconds
-        self.seconds["storage"] += max(stored - record["finished"], 0.0)
-        self.seconds["idle"] += record["idle"]
-        self.rounds += 1
-        self.images += len(record["labels"])
-        self.started = min(self.started, record["started"])
-        self.staleness = record["staleness"]
-        self.max_staleness = max(self.max_staleness, self.staleness)
-        self.losses = dict(provenance.losses)
-
-    def row(self) -> dict[str, float]:
-        """The synthesis half of a progress row."""
-        seconds = self.seconds
-        losses = {f"{'synthesis' if n == 'loss' else n}_loss": v for n, v in self.losses.items()}
-        return {
-            "rounds": self.rounds,
-            "images": self.images,
-            "staleness": self.staleness,
-            "synthesis_seconds": seconds["synthesis"],
-            "storage_seconds": seconds["storage"],
-            "synthesizer_idle_seconds": seconds["idle"],
-            "images_per_second": self.images / max(seconds["synthesis"], 1e-9),
-            **losses,
-        }
+MOST_REFUSALS_IN_A_ROW = 5
+"""Batches of one synthesizer refused without a good one between them, likewise."""
+MOST_SECONDS_WITHOUT_BANK = 120.0
 
 
 class Dispatcher:
@@ -77,12 +36,27 @@ class Dispatcher:
     Its first error ends it and is kept in `error`; the bank is closed so that the trainer ends.
     """
 
-    def __init__(self, bank: Any, board: Any, synthesizers: Sequence[Any]):
+    def __init__(
+        self,
+        bank: Any,
+        board: Any,
+        synthesizers: Sequence[Any],
+        capacity_rounds: int,
+        totals: SynthesisTotals | None = None,
+        history: Sequence[tuple[int, Any]] = (),
+        updates: int = 0,
+    ):
         self.bank, self.board, self.synthesizers = bank, board, synthesizers
-        self.totals = SynthesisTotals()
+        self.capacity_rounds = capacity_rounds
+        self.totals = totals or SynthesisTotals()
+        self.history: list[tuple[int, Any]] = list(history)
+        """(round, reference) of all insertions in order; the reference is None once evicted."""
+        self.updates = updates
+        """Student updates that the monitor last heard of."""
         self.error: BaseException | None = None
-        self.sample: Any = None
-        """Images of the newest batch, (B, C, H, W) uint8."""
+        self._working: set[int] = set()
+        self._attempts: Counter[int] = Counter()
+        self._restoring = asyncio.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -97,15 +71,26 @@ class Dispatcher:
         self._thread.join(timeout=30)
 
     def newest_images(self) -> Any:
-        """Images of the newest inserted batch, read from the store."""
-        return None if self.sample is None else ray.get(self.sample)
+        """Images of the newest inserted batch, (B, C, H, W) uint8, read from the store."""
+        return ray.get(self.history[-1][1])
+
+    def held(self, rounds: Sequence[int]) -> list[int]:
+        """Those of `rounds` whose images are not evicted, in the same order."""
+        there = {round for round, reference in self.history if reference is not None}
+        return [round for round in rounds if round in there]
+
+    def images_of(self, rounds: Sequence[int]) -> list[Any]:
+        """Images of rounds that are still held, read from the store."""
+        references = dict(self.history)
+        return list(ray.get([references[round] for round in rounds]))
 
     def _run(self) -> None:
         try:
             asyncio.run(self._drive_all())
         except BaseException as error:  # handed to the driver, which raises it
-            self.error = error
-            ray.get(self.bank.close.remote(str(error)))
+            group = isinstance(error, BaseExceptionGroup)
+            self.error = self.error or (error.exceptions[0] if group else error)  # type: ignore[attr-defined]
+            ray.get(self.bank.close.remote(str(self.error)))
 
     async def _drive_all(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -113,33 +98,115 @@ class Dispatcher:
                 group.create_task(self._drive(index, actor))
 
     async def _drive(self, index: int, actor: Any) -> None:
-        deaths = 0
+        deaths = refusals = 0
         while not self._stop.is_set():
-            round = await self.bank.reserve.remote()
+            round = await self._reserve()
             if round is None:
-                if await self.bank.done.remote():
-                    return
-                continue
-            images, record = actor.synthesize.options(num_returns=2).remote(round)
+                return
+            attempt = self._attempts[round]
+            images, record = actor.synthesize.options(num_returns=2).remote(round, attempt)
             try:
                 made = await record
             except RayActorError as error:
                 deaths += 1
-                await self._recover(index, round, deaths, error)
+                await self._mourn(index, round, deaths, error)
                 continue
-            deaths = 0
-            await self.bank.insert.remote(round, [images])
-            self.totals.add(made, time.time())
-            self.sample = images
+            except FloatingPointError as error:
+                reason: str | None = str(error)
+            else:
+                reason = made["refusal"]
+            if reason is not None:
+                refusals += 1
+                await self._refuse(index, round, refusals, reason)
+                continue
+            deaths = refusals = 0
+            await self._insert(round, images, made)
 
-    async def _recover(self, index: int, round: int, deaths: int, error: RayActorError) -> None:
+    async def _reserve(self) -> int | None:
+        """A round to make, or None when none will be left."""
+        since = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                answer = await self.bank.reserve.remote()
+                if answer == UNKNOWING:
+                    await self._restore_bank()
+                elif answer is not None:
+                    self._working.add(answer)
+                    return int(answer)
+                elif await self.bank.done.remote():
+                    return None
+                since = time.monotonic()
+            except RayActorError as error:
+                await self._await_bank(since, error)
+        return None
+
+    async def _insert(self, round: int, images: Any, made: dict[str, Any]) -> None:
+        since = time.monotonic()
+        while True:
+            try:
+                if await self.bank.insert.remote(round, [images]):
+                    break
+                await self._restore_bank()
+            except RayActorError as error:
+                await self._await_bank(since, error)
+        self._working.discard(round)
+        self.history.append((round, images))
+        evicted = len(self.history) - self.capacity_rounds - 1
+        if evicted >= 0:
+            self.history[evicted] = (self.history[evicted][0], None)
+        self.totals.started = min(self.totals.started, made["started"])
+        self.totals.records.append(BatchRecord.of(made, time.time()))
+
+    async def _restore_bank(self) -> None:
+        """Tell a bank that knows nothing what it was."""
+        async with self._restoring:
+            if await self.bank.knows_all.remote():
+                return
+            if self.totals.records:
+                self.totals.bank_restarts += 1
+                log.warning("the bank was restarted: telling it of %d rounds", len(self.history))
+            history = [(round, [reference]) for round, reference in self.history]
+            await self.bank.restore.remote(history, self.updates, sorted(self._working))
+
+    async def _await_bank(self, since: float, error: RayActorError) -> None:
+        if time.monotonic() - since > MOST_SECONDS_WITHOUT_BANK:
+            raise RuntimeError(
+                f"the sample bank did not come back within {MOST_SECONDS_WITHOUT_BANK:g} s: {error}"
+            ) from error
+        await asyncio.sleep(0.2)
+
+    async def _mourn(self, index: int, round: int, deaths: int, error: RayActorError) -> None:
         self.totals.restarts += 1
         log.warning("synthesizer %d died in round %d (death %d in a row)", index, round, deaths)
-        await self.board.abandon.remote(index)
-        await self.bank.release.remote(round)
+        await self._give_back(index, round)
         if deaths >= MOST_DEATHS_IN_A_ROW:
             raise RuntimeError(
                 f"synthesizer {index} died {deaths} times in a row without a batch; the last time: "
                 f"{error}"
             ) from error
         await asyncio.sleep(min(0.1 * 2**deaths, 5.0))
+
+    async def _refuse(self, index: int, round: int, refusals: int, reason: str) -> None:
+        self.totals.rejected += 1
+        self._attempts[round] += 1
+        log.warning("batch of round %d refused: %s", round, reason)
+        await self._give_back(index, round)
+        if refusals >= MOST_REFUSALS_IN_A_ROW:
+            raise FloatingPointError(
+                f"{refusals} batches of synthesizer {index} in a row were refused; the last one: "
+                f"{reason}"
+            )
+
+    async def _give_back(self, index: int, round: int) -> None:
+        self._working.discard(round)
+        since = time.monotonic()
+        while True:
+            try:
+                await self.bank.release.remote(round)
+                break
+            except RayActorError as error:
+                await self._await_bank(since, error)
+        try:
+            await self.board.abandon.remote(index)
+        except RayActorError as error:
+            log.warning("the weight board is away: %s", error)

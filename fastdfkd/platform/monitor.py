@@ -1,14 +1,19 @@
-"""Carries progress from the roles to the recorder while the run goes on."""
+"""Carries progress from the roles to the recorder, and checkpoints to the disk, during the run."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import ray
+from ray.exceptions import RayActorError
 
-from fastdfkd.platform.dispatcher import Dispatcher, SynthesisTotals
+from fastdfkd.platform.dispatcher import Dispatcher
+from fastdfkd.platform.totals import SynthesisTotals
+from fastdfkd.platform.weight_board import Progress
+from fastdfkd.trainers.checkpoint import CheckpointFolder
 
 log = logging.getLogger(__name__)
 _EVERY_SECONDS = 0.5
@@ -24,13 +29,23 @@ class Log(Protocol):
 
 
 class Monitor:
-    """A thread that joins the trainer's rows with the synthesizers' totals. Context manager.
+    """A thread that fetches what the trainer left on the board. Use as a context manager.
 
-    Before the first student update (warm-up) the totals are shown alone.
+    The trainer's rows are joined with the synthesizers' totals; before the first student update
+    (warm-up) the totals are shown alone. A board that was restarted is told what it last knew.
     """
 
-    def __init__(self, board: Any, dispatcher: Dispatcher, recorder: Log):
+    def __init__(
+        self,
+        board: Any,
+        dispatcher: Dispatcher,
+        recorder: Log,
+        checkpoints: CheckpointFolder,
+        restore_board: Callable[[dict[str, Any] | None], None],
+    ):
         self.board, self.dispatcher, self.recorder = board, dispatcher, recorder
+        self.checkpoints, self.restore_board = checkpoints, restore_board
+        self._last: dict[str, Any] | None = None
         self._training, self._shown = False, 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
@@ -43,7 +58,7 @@ class Monitor:
     def __exit__(self, *_: object) -> None:
         """Carry the last rows and stop."""
         self._stop.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=60)
 
     def _run(self) -> None:
         while not self._stop.wait(_EVERY_SECONDS):
@@ -52,22 +67,46 @@ class Monitor:
 
     def _carry(self) -> None:
         try:
-            rows = ray.get(self.board.collect.remote())
-        except ray.exceptions.RayError as error:
-            log.warning("progress could not be read: %s", error)
+            progress: Progress = ray.get(self.board.collect.remote())
+            if not progress.knows:
+                log.warning("the weight board was restarted: telling it what it last knew")
+                self.restore_board(self._last)
+        except RayActorError as error:
+            log.warning("the weight board is away: %s", error)
             return
-        for row in rows:
-            self.recorder.log(joined(row, self.dispatcher))
-        made = self.dispatcher.totals.rounds
-        if not rows and not self._training and made > self._shown:
+        for row in progress.rows:
+            self.dispatcher.updates = int(row["updates"])
+            self.recorder.log(joined(row, self.dispatcher.totals))
+        if not progress.rows and not self._training:
+            self._show_warm_up()
+        self._training = self._training or bool(progress.rows)
+        if progress.checkpoint is not None:
+            self._last = progress.checkpoint
+            self._save(progress.checkpoint)
+
+    def _show_warm_up(self) -> None:
+        made = len(self.dispatcher.totals.records)
+        if made > self._shown:
             self.recorder.log(self.dispatcher.totals.row())
-        self._training = self._training or bool(rows)
         self._shown = made
 
+    def _save(self, state: dict[str, Any]) -> None:
+        """Write a checkpoint; a full disk costs the checkpoint, not the run."""
+        trainer, totals = state["trainer"], self.dispatcher.totals
+        updates, rounds = trainer["distiller"]["updates"], trainer["rounds"]
+        new = self.checkpoints.unwritten(self.dispatcher.held(rounds))
+        try:
+            self.checkpoints.save(
+                updates,
+                {**state, "totals": totals.state(rounds, trainer["ended"] - totals.started)},
+                dict(zip(new, self.dispatcher.images_of(new), strict=True)),
+            )
+        except OSError as error:
+            log.warning("checkpoint after update %d was not written: %s", updates, error)
 
-def joined(row: dict[str, float], dispatcher: Dispatcher) -> dict[str, float]:
+
+def joined(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
     """A trainer's row with the synthesizers' half and the times that need both."""
-    totals = dispatcher.totals
     return {
         **totals.row(),
         **{name: value for name, value in row.items() if name not in TRAINER_ONLY},
@@ -79,7 +118,7 @@ def times(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
     """The times that need both roles. Nobody waits for the other before the first draw."""
     before = max(totals.started - row["began"], 0.0)
     return {
-        "storage_seconds": totals.seconds["storage"] + row["loading_seconds"],
+        "storage_seconds": totals.sum("storage_seconds") + row["loading_seconds"],
         "trainer_idle_seconds": max(row["waiting_seconds"] - before, 0.0),
         "end_to_end_seconds": row["ended"] - totals.started,
     }

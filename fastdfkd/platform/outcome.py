@@ -11,9 +11,9 @@ import torch
 from fastdfkd.core.precision import resolved
 from fastdfkd.environment import commit, hardware, versions
 from fastdfkd.models import save_weights
-from fastdfkd.platform.dispatcher import SynthesisTotals
 from fastdfkd.platform.monitor import times
 from fastdfkd.platform.placement import Plan
+from fastdfkd.platform.totals import SynthesisTotals
 from fastdfkd.recipe import Recipe
 from fastdfkd.report.samples import save_grid
 from fastdfkd.result import RunResult
@@ -59,10 +59,10 @@ def finish(
         agreement=row["agreement"],
         images=totals.images,
         updates=int(row["updates"]),
-        synthesis_seconds=totals.seconds["synthesis"],
+        synthesis_seconds=totals.sum("synthesis_seconds"),
         distillation_seconds=row["distillation_seconds"],
         evaluation_seconds=row["evaluation_seconds"],
-        synthesizer_idle_seconds=totals.seconds["idle"],
+        synthesizer_idle_seconds=totals.sum("idle_seconds"),
         **times(row, totals),
         wall_seconds=time.time() - began,
         max_staleness=totals.max_staleness,

@@ -72,6 +72,11 @@ class Plan:
         plan._check(cluster)
         return plan
 
+    @staticmethod
+    def threads(resources: Mapping[str, float]) -> int:
+        """Processor threads of a role, from the cores it was given."""
+        return max(int(resources["CPU"]), 1)
+
     def _check(self, cluster: Mapping[str, float]) -> None:
         for kind in self.synthesizer:
             asked = self.synthesizers * self.synthesizer[kind] + self.workers * self.worker[kind]

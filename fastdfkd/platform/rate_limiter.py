@@ -60,6 +60,17 @@ class RateLimiter:
         """Student updates that may have been made once `inserted` rounds are in the bank."""
         return self.updates_per_round * max(self.visible(inserted) - self.warmup_rounds, 0)
 
+    def rounds_for(self, updates: int) -> int:
+        """Rounds in the bank when update number `updates` (from 1) is made in the paper's order."""
+        past_warmup = -(-updates // self.updates_per_round)
+        waves = -(-(self.warmup_rounds + past_warmup) // self.wave)
+        return min(waves * self.wave, self.rounds)
+
+    def wave_crosses(self, round: int, every: int) -> bool:
+        """Whether the rounds that count with `round` reach or pass a multiple of `every`."""
+        first = round // self.wave * self.wave
+        return (first + self.wave) // every > first // every
+
     def visible(self, inserted: int) -> int:
         """Inserted rounds that the trainer may draw from: whole waves, or all at the end."""
         return inserted if inserted == self.rounds else inserted // self.wave * self.wave

@@ -4,10 +4,9 @@ No image passes through it. The images lie in Ray's object store and belong to t
 which called the synthesizers for them; the bank hands references on. Life of a round:
 
     reserve -> (synthesizer works) -> insert -> grant to trainers -> evicted, oldest first
-        \-> release (its synthesizer died) -> reserve again
+        \-> release (its synthesizer died, or its batch was refused) -> reserve again
 
-Invariant: every round is in exactly one of waiting, reserved, inserted. References are kept in
-round order within a wave, so every trainer's mirror fills its slots in the same order.
+A bank that was restarted knows nothing and gives no leave until the driver has restored it.
 """
 
 from __future__ import annotations
@@ -19,10 +18,14 @@ from typing import Any
 
 import ray
 
+from fastdfkd.platform.bank_index import BankIndex
 from fastdfkd.platform.rate_limiter import RateLimiter
 
 POLL_SECONDS = 5.0
 """Longest time that a call waits before it answers "not yet"."""
+
+UNKNOWING = "unknowing"
+"""Answer of `reserve` from a bank that has to be restored."""
 
 
 @dataclass(frozen=True)
@@ -31,98 +34,56 @@ class Grant:
 
     until: int
     """Student updates that may have been made in all."""
-    new: list[Any]
-    """References to the images of rounds that the trainer has not seen, oldest first."""
-    skipped: int
-    """Rounds that were evicted before this trainer saw them; they come before `new`."""
+    rounds: list[int]
+    """Numbers of the visible rounds that the trainer has not seen, in the bank's order."""
+    references: list[Any]
+    """Their images; None where they were evicted before this trainer saw them."""
 
 
-class BankIndex:
-    """The bank without Ray: what has been reserved, inserted, granted and evicted."""
-
-    def __init__(self, limiter: RateLimiter, capacity_rounds: int):
-        self.limiter, self.capacity_rounds = limiter, capacity_rounds
-        self.waiting = list(range(limiter.rounds))
-        self.reserved: set[int] = set()
-        self.pending: dict[int, Any] = {}
-        """Inserted rounds of a wave that is not whole."""
-        self.entries: list[Any] = []
-        """References of visible rounds, by order of visibility; evicted ones are None."""
-        self.evicted = 0
-        self.updates = 0
-
-    @property
-    def inserted(self) -> int:
-        """Rounds inserted, visible or not."""
-        return len(self.entries) + len(self.pending)
-
-    def reserve(self) -> int | None:
-        """The next round to make, or None while the limiter holds it back or none is left."""
-        if not self.waiting:
-            return None
-        if not self.limiter.may_start(self.waiting[0], self.inserted, self.updates):
-            return None
-        round = self.waiting.pop(0)
-        self.reserved.add(round)
-        return round
-
-    def release(self, round: int) -> None:
-        """Round `round` will not come: it is made again."""
-        self.reserved.remove(round)
-        self.waiting = sorted([round, *self.waiting])
-
-    def insert(self, round: int, reference: Any) -> None:
-        """Keep the images of a reserved round.
-
-        Raises:
-            ValueError: the round was not reserved, or is in the bank already.
-        """
-        if round not in self.reserved:
-            raise ValueError(f"round {round} was not reserved: it cannot be inserted")
-        self.reserved.remove(round)
-        self.pending[round] = reference
-        while len(self.entries) < self.limiter.visible(self.inserted):
-            self.entries.append(self.pending.pop(min(self.pending)))
-        while self.evicted < len(self.entries) - self.capacity_rounds:
-            self.entries[self.evicted] = None
-            self.evicted += 1
-
-    def frontier(self, updates: int) -> tuple[int, int] | None:
-        """(updates allowed in all, rounds to draw from) beyond `updates`, or None while held."""
-        until = self.limiter.updates_allowed(self.inserted)
-        return (until, len(self.entries)) if until > updates else None
-
-    def rounds_between(self, seen: int, visible: int) -> tuple[list[Any], int]:
-        """References of visible rounds from number `seen` on, and how many were evicted."""
-        first = min(max(seen, self.evicted), visible)
-        return self.entries[first:visible], first - seen
-
-    def state(self) -> dict[str, int]:
-        """Counters for logs and error messages."""
-        return {
-            "inserted": self.inserted,
-            "reserved": len(self.reserved),
-            "waiting": len(self.waiting),
-            "held": len(self.entries) - self.evicted,
-            "updates": self.updates,
-        }
-
-
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_restarts=-1)
 class SampleBank:
     """`BankIndex` as an actor. One event loop: every wait is on the same condition."""
 
     def __init__(self, limiter: RateLimiter, capacity_rounds: int):
         self.index = BankIndex(limiter, capacity_rounds)
         self.changed = asyncio.Condition()
+        self.knows = False
         self.closed: str | None = None
         """Why no more leave is given."""
         self.frontiers: dict[int, tuple[int, int]] = {}
 
-    async def reserve(self) -> int | None:
-        """The next round to make, or None after `POLL_SECONDS` without one: look again."""
-        answer = await self._wait(lambda: self.index.reserve() if not self._over() else -1)
+    async def restore(
+        self, history: Sequence[tuple[int, Any]], updates: int, reserved: Sequence[int]
+    ) -> None:
+        """Become what the driver says the bank is: at the start, and after a restart.
+
+        Args:
+            history: (round, list of its reference) in the order of insertion; the list holds None
+                where the images are gone.
+            updates: student updates made.
+            reserved: rounds that synthesizers are at.
+        """
+        self.index = BankIndex.restored(
+            self.index.limiter,
+            self.index.capacity_rounds,
+            [(round, reference[0]) for round, reference in history],
+            max(updates, self.index.updates),
+            set(reserved),
+        )
+        self.knows = True
+        await self._notify()
+
+    async def reserve(self) -> int | str | None:
+        """The next round to make; None after `POLL_SECONDS` without one: look again.
+
+        `UNKNOWING` asks to be restored first.
+        """
+        answer = await self._wait(self._next_round)
         return None if answer == -1 else answer
+
+    async def knows_all(self) -> bool:
+        """Whether it has been restored since it started."""
+        return self.knows
 
     async def done(self) -> bool:
         """Whether no round is left to make or to wait for."""
@@ -135,14 +96,21 @@ class SampleBank:
 
     async def release(self, round: int) -> None:
         """Give a reserved round back."""
-        self.index.release(round)
-        await self._notify()
+        if self.knows:
+            self.index.release(round)
+            await self._notify()
 
-    async def insert(self, round: int, reference: Sequence[Any]) -> dict[str, int]:
-        """Keep a round's images; `reference` is a list of one, so that Ray leaves it unread."""
+    async def insert(self, round: int, reference: Sequence[Any]) -> bool:
+        """Keep a round's images; `reference` is a list of one, so that Ray leaves it unread.
+
+        Returns:
+            Whether it was taken: False asks to be restored first.
+        """
+        if not self.knows:
+            return False
         self.index.insert(round, reference[0])
         await self._notify()
-        return self.index.state()
+        return True
 
     async def grant(self, updates: int, seen: int, leader: bool) -> Grant | str | None:
         """Leave to go on; None after `POLL_SECONDS` without it; why, if there will be none.
@@ -159,19 +127,27 @@ class SampleBank:
             self.index.updates = updates
             await self._notify()
         if updates not in self.frontiers:
-            frontier = await self._wait(lambda: self.closed or self.index.frontier(updates))
+            frontier = await self._wait(lambda: self.closed or self._frontier(updates))
             if not isinstance(frontier, tuple):
                 return frontier  # type: ignore[no-any-return]
             self.frontiers = {updates: self.frontiers.get(updates, frontier)}
         until, visible = self.frontiers[updates]
-        return Grant(until, *self.index.rounds_between(seen, visible))
+        return Grant(until, *self.index.between(seen, visible))
 
     async def state(self) -> dict[str, int]:
         """Counters for logs and error messages."""
         return self.index.state()
 
+    def _next_round(self) -> int | str | None:
+        if not self.knows:
+            return UNKNOWING
+        return -1 if self._over() else self.index.reserve()
+
+    def _frontier(self, updates: int) -> tuple[int, int] | None:
+        return self.index.frontier(updates) if self.knows else None
+
     def _over(self) -> bool:
-        return self.closed is not None or not (self.index.waiting or self.index.reserved)
+        return self.closed is not None or (self.knows and self.index.finished)
 
     async def _wait(self, ask: Callable[[], Any]) -> Any:
         try:

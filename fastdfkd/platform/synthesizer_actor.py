@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import ray
 
-from fastdfkd.core.interfaces import MetaUpdate
-from fastdfkd.trainers.weights import to_tensors
+from fastdfkd.core.interfaces import MetaUpdate, Synthesizer
+from fastdfkd.trainers.calls import insist
+from fastdfkd.trainers.weights import to_cpu, to_tensors
 
 if TYPE_CHECKING:
     from fastdfkd.experiment import Experiment
@@ -21,63 +22,69 @@ if TYPE_CHECKING:
 class SynthesizerActor:
     """Holds a teacher, the latest student and a meta-generator on its own device.
 
-    The caller of `synthesize` owns the images, so they outlive this actor. The board is found by
-    name: a restartable actor's arguments should not need the object store.
+    The caller of `synthesize` owns the images, so they outlive this actor; one that was restarted
+    goes on from the state it last left on the board. The board is found by name: a restartable
+    actor's arguments should not need the object store.
     """
 
-    def __init__(
-        self,
-        board: str,
-        index: int,
-        device: str,
-        threads: int,
-        shared: bool,
-    ):
+    def __init__(self, board: str, index: int, device: str, threads: int, shared: bool):
         import torch
 
         torch.set_num_threads(threads)
         self.board: Any = ray.get_actor(board)
         self.index, self.shared = index, shared
-        parts: Experiment = self._parts()
-        self.synthesizer = parts.synthesizer(device, index)
+        self.synthesizer: Synthesizer = self._build(device)
         self.student_version = -1
         self.generator_version = -1 if shared else 0
         self.finished: float | None = None
 
-    def _parts(self) -> Any:
-        reference: Any = ray.get(self.board.parts.remote())
-        return ray.get(reference[0])
-
-    def synthesize(self, round: int) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-        """Make batch number `round`.
+    def synthesize(
+        self, round: int, attempt: int = 0
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+        """Make batch number `round`; a refused batch is made again with the next `attempt`.
 
         Returns:
             Images (B, C, H, W) uint8, and a record: provenance, `labels`, `staleness` in student
-            versions, `started` and `finished` in Unix seconds, `idle` seconds since the last batch.
+            versions, `started` and `finished` in Unix seconds, `idle` seconds since the last batch,
+            `refusal`: why the bank should not take it, or None.
         """
         waited = time.time()
         idle = 0.0 if self.finished is None else waited - self.finished
-        news = self.board.begin.remote(
-            self.index, round, self.student_version, self.generator_version
-        )
-        self._read(ray.get(news))
+        news: News = self._ask("begin", round, self.student_version, self.generator_version)
+        self._read(news)
         started = time.time()
+        update = None
         if self.shared:
-            batch, made = self.synthesizer.make(round)
+            batch, made = self.synthesizer.make(round, attempt)
             update = MetaUpdate(round, [tensor.cpu() for tensor in made.tensors])
         else:
-            batch, update = self.synthesizer.synthesize(round), None
+            batch = self.synthesizer.synthesize(round, attempt)
         self.finished = time.time()
-        staleness = ray.get(self.board.finish.remote(self.index, update))
+        images = batch.images.cpu().numpy()
+        refusal = refusal_of(images)
+        state = to_cpu(self.synthesizer.state_dict()) if news.leave_state and not refusal else None
         record = {
             "provenance": batch.provenance,
             "labels": batch.labels.cpu().numpy(),
-            "staleness": staleness,
+            "staleness": self._ask("finish", None if refusal else update, state),
             "started": started,
             "finished": self.finished,
             "idle": idle,
+            "refusal": refusal,
         }
-        return batch.images.cpu().numpy(), record
+        return images, record
+
+    def _build(self, device: str) -> Synthesizer:
+        reference, state = insist(lambda: self.board.parts.remote(self.index), "the weight board")
+        parts: Experiment = ray.get(reference[0])
+        synthesizer = parts.synthesizer(device, self.index)
+        if state is not None:
+            synthesizer.load_state_dict(state)
+        return synthesizer
+
+    def _ask(self, method: str, *args: Any) -> Any:
+        call = getattr(self.board, method)
+        return insist(lambda: call.remote(self.index, *args), "the weight board")
 
     def _read(self, news: News) -> None:
         if news.student is not None:
@@ -88,3 +95,10 @@ class SynthesizerActor:
             state = ray.get(news.generator[0])
             self.synthesizer.meta.load_state_dict(state)  # type: ignore[attr-defined]
             self.generator_version = news.generator_version
+
+
+def refusal_of(images: npt.NDArray[np.uint8]) -> str | None:
+    """Why a batch teaches nothing: all its images are the same flat colour."""
+    if images.min() == images.max():
+        return f"every pixel of its {len(images)} images is {images.flat[0]}"
+    return None

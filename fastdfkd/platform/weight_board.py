@@ -6,6 +6,10 @@ version that would is turned away, and the trainer offers a newer one later.
 
 With several synthesizers the shared generator lives here: `finish` brings a batch's meta-update,
 which is applied at once (`async`) or when its wave is whole (`lockstep`), in round order.
+
+The board also takes in what a checkpoint is made of: synthesizers leave their state when it asks
+for it, the trainer leaves its own (`save`), and the driver fetches and writes them (`collect`).
+A board that was restarted is told by the driver what it last knew (`restore`).
 """
 
 from __future__ import annotations
@@ -25,35 +29,71 @@ class News:
     student: list[Any] | None
     generator_version: int
     generator: list[Any] | None
+    leave_state: bool
+    """Whether to bring the synthesizer's state with the batch."""
 
 
-@ray.remote(num_cpus=0)
+@dataclass(frozen=True)
+class Progress:
+    """What the driver fetches."""
+
+    knows: bool
+    """False: the board was restarted and has to be restored."""
+    rows: list[dict[str, float]]
+    checkpoint: dict[str, Any] | None
+
+
+@ray.remote(num_cpus=0, max_restarts=-1)
 class WeightBoard:
-    """Versions, references to weights, and the progress rows on their way to the driver."""
+    """Versions, references to weights, and what is on its way to the driver."""
 
-    def __init__(self, max_staleness: int | None, wave: int, meta: Any = None):
-        self.max_staleness, self.wave = max_staleness, wave
-        self.meta = meta
+    def __init__(self, limiter: Any, max_staleness: int | None, checkpoint_every: int | None):
+        self.limiter, self.max_staleness = limiter, max_staleness
+        self.checkpoint_every = checkpoint_every
+        self.knows = False
         self.experiment: list[Any] = []
+        self.meta: Any = None
         self.student_version = -1
         self.student: list[Any] | None = None
         self.generator: list[Any] | None = None
         self.generator_on_show = -1
         self.in_use: dict[int, int] = {}
         self.wave_updates: dict[int, Any] = {}
+        self.synthesizers: dict[int, Any] = {}
+        self.trainer: Any = None
         self.turned_away = 0
         self.rows: list[dict[str, float]] = []
+        self.checkpoint: dict[str, Any] | None = None
         self.outcome: dict[str, Any] | None = None
 
-    def keep(self, experiment: list[Any]) -> None:
-        """Keep the reference to the run's parts for synthesizers that start, or start again."""
-        self.experiment = experiment
+    def restore(self, experiment: list[Any], state: Mapping[str, Any], meta: Any) -> None:
+        """Become what the driver says: at the start, when a run is resumed, after a restart.
 
-    def parts(self) -> list[Any]:
-        """What `keep` was given."""
-        return self.experiment
+        Args:
+            experiment: list of the reference to the run's parts, for whoever starts.
+            state: `student` weights as arrays, their `version`, states of `synthesizers` by
+                index, of the `trainer` and of the shared generator (`meta`) where there are any.
+            meta: the shared `MetaGenerator` in its initial state, or None.
+        """
+        self.experiment, self.meta = experiment, meta
+        if meta is not None and state.get("meta") is not None:
+            meta.load_state_dict(state["meta"])
+        self.synthesizers = dict(state.get("synthesizers", {}))
+        self.trainer = state.get("trainer")
+        self.student, self.student_version = [ray.put(state["student"])], state["version"]
+        self.knows = True
 
-    def publish(self, weights: Mapping[str, Any]) -> int:
+    def parts(self, synthesizer: int | None = None) -> tuple[list[Any], Any] | None:
+        """The run's parts, and the state that the synthesizer (or else the trainer) last left.
+
+        None, as from other calls: the board has to be restored first, ask again.
+        """
+        if not self.knows:
+            return None
+        left = self.trainer if synthesizer is None else self.synthesizers.get(synthesizer)
+        return self.experiment, left
+
+    def publish(self, weights: Mapping[str, Any]) -> int | None:
         """Hang up a newer student, unless a batch in the making would become too stale.
 
         Args:
@@ -62,6 +102,8 @@ class WeightBoard:
         Returns:
             The newest version's number; 0 is the initial student.
         """
+        if not self.knows:
+            return None
         oldest = min(self.in_use.values(), default=self.student_version)
         limit = self.max_staleness
         if limit is not None and self.student_version + 1 - oldest > limit:
@@ -73,8 +115,10 @@ class WeightBoard:
 
     def begin(
         self, synthesizer: int, round: int, student_version: int, generator_version: int
-    ) -> News:
+    ) -> News | None:
         """The newest weights, where they are not the ones the synthesizer has."""
+        if not self.knows:
+            return None
         self.in_use[synthesizer] = self.student_version
         newest = generator_version
         if self.meta:
@@ -88,13 +132,25 @@ class WeightBoard:
             self.student if self.student_version != student_version else None,
             newest,
             self.generator if newest != generator_version else None,
+            bool(self.checkpoint_every and self.limiter.wave_crosses(round, self.checkpoint_every)),
         )
 
-    def finish(self, synthesizer: int, update: Any = None) -> int:
-        """A batch is done: take its meta-update; returns its student's staleness in versions."""
+    def finish(self, synthesizer: int, update: Any, state: Any) -> int:
+        """A batch is done.
+
+        Args:
+            synthesizer: whose it is.
+            update: its meta-update where the generator is shared, else None.
+            state: of the synthesizer where `News.leave_state` asked for it, else None.
+
+        Returns:
+            Student versions between the one it used and the newest.
+        """
         if self.meta and update is not None:
             self.wave_updates[update.round] = update
             self._learn(update.round)
+        if state is not None:
+            self.synthesizers[synthesizer] = state
         return self.student_version - self.in_use.pop(synthesizer, self.student_version)
 
     def abandon(self, synthesizer: int) -> None:
@@ -105,21 +161,37 @@ class WeightBoard:
         """The trainer's progress, for the driver."""
         self.rows.append(row)
 
-    def complete(self, outcome: dict[str, Any]) -> None:
+    def save(self, trainer: dict[str, Any], student: Mapping[str, Any]) -> bool | None:
+        """The trainer's state for a checkpoint, with its student as arrays."""
+        if not self.knows:
+            return None
+        self.trainer = trainer
+        self.checkpoint = {
+            "trainer": trainer,
+            "student": dict(student),
+            "version": self.student_version,
+            "synthesizers": dict(self.synthesizers),
+            "meta": self.meta.state_dict() if self.meta else None,
+        }
+        return True
+
+    def complete(self, outcome: dict[str, Any]) -> bool:
         """The trainer's last word: figures and the final student's weights."""
         self.outcome = outcome
+        return True
 
-    def collect(self) -> list[dict[str, float]]:
-        """Progress rows since the last call."""
-        rows, self.rows = self.rows, []
-        return rows
+    def collect(self) -> Progress:
+        """What came since the last call."""
+        progress = Progress(self.knows, self.rows, self.checkpoint)
+        self.rows, self.checkpoint = [], None
+        return progress
 
     def final(self) -> dict[str, Any] | None:
         """What `complete` left, or None if the trainer never finished."""
         return self.outcome
 
     def _learn(self, round: int) -> None:
-        first = round // self.wave * self.wave
-        whole = range(first, min(first + self.wave, self.meta.section.rounds))
+        first = round // self.limiter.wave * self.limiter.wave
+        whole = range(first, min(first + self.limiter.wave, self.limiter.rounds))
         if all(number in self.wave_updates for number in whole):
             self.meta.learn([self.wave_updates.pop(number) for number in whole])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ Overrides = Mapping[str, Any] | Sequence[str]
 def load_recipe(source: str | Path | Recipe, overrides: Overrides = ()) -> Recipe:
     """Read a recipe file (or take a recipe), apply dotted overrides and check the whole.
 
-    A bare name such as `digits-fast5` is looked up among the recipes that ship.
+    A bare name such as `digits-fast5` is looked up among the recipes that ship; `-` is the text
+    on standard input.
 
     Raises:
         RecipeError: the file cannot be read, or a key or a value is not allowed.
@@ -32,6 +34,8 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = ()) -> Recip
         tree: Any
         if isinstance(source, Recipe):
             tree = OmegaConf.create(source.literal())
+        elif source == "-":
+            tree = OmegaConf.create(sys.stdin.read())
         else:
             tree = OmegaConf.load(find_recipe(source))
         if not OmegaConf.is_dict(tree):

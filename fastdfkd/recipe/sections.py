@@ -202,6 +202,10 @@ class PlatformSection(Section):
     """async: most student versions a batch's student may be behind the newest when inserted."""
     evaluations: Count = 10
     """Evaluations on held-out real images during the run; the last one is always made."""
+    checkpoint_every: Positive | None = 10
+    """Rounds between two checkpoints; null: none, and the run cannot be resumed."""
+    most_worker_failures: Count = 3
+    """Times that Ray Train restarts the group of workers before the run fails."""
     start_timeout_s: Rate = 30.0
     """Seconds to wait for the cluster to grant what the run asks for."""
 

@@ -9,11 +9,14 @@ from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayActorError
 
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.trainers.calls import MOST_SECONDS_AWAY
 
 log = logging.getLogger(__name__)
+_SAY_EVERY_SECONDS = 10.0
 
 
 class BankClosed(RuntimeError):
@@ -28,7 +31,8 @@ class BankLoader:
     ):
         self.bank, self.buffer, self.clock, self.leader = bank, buffer, clock, leader
         self.batch_size = batch_size
-        self.seen = 0
+        self.rounds: list[int] = []
+        """Numbers of the rounds taken in, in the bank's order."""
 
     def advance(self, updates: int) -> int:
         """Wait until more than `updates` updates are allowed, take in what is new.
@@ -42,27 +46,38 @@ class BankLoader:
         with self.clock.measure("idle"):
             grant = self._ask(updates)
         with self.clock.measure("storage"):
-            self.buffer.inserted += grant.skipped * self.batch_size
-            for images in ray.get(grant.new):
-                self.buffer.extend(_as_tensor(images))
-            self.seen += grant.skipped + len(grant.new)
+            for round, reference in zip(grant.rounds, grant.references, strict=True):
+                self._take_in(round, reference)
         return int(grant.until)
 
+    def _take_in(self, round: int, reference: Any) -> None:
+        """Copy a round's images into the ring; its slots are passed over where they are gone."""
+        if reference is None:
+            self.buffer.inserted += self.batch_size
+        else:
+            self.buffer.extend(_as_tensor(ray.get(reference)))
+        self.rounds.append(round)
+
     def _ask(self, updates: int) -> Any:
-        start = time.monotonic()
+        since = answered = said = time.monotonic()
         while True:
-            grant = ray.get(self.bank.grant.remote(updates, self.seen, self.leader))
-            if isinstance(grant, str):
-                raise BankClosed(grant)
-            if grant is not None:
-                return grant
-            state = ray.get(self.bank.state.remote())
-            log.info(
-                "waiting for images since %.0f s at update %d; bank: %s",
-                time.monotonic() - start,
-                updates,
-                state,
-            )
+            now = time.monotonic()
+            try:
+                seen = len(self.rounds)
+                grant = ray.get(self.bank.grant.remote(updates, seen, self.leader))
+                answered = now
+                if isinstance(grant, str):
+                    raise BankClosed(grant)
+                if grant is not None:
+                    return grant
+            except RayActorError as error:
+                if now - answered > MOST_SECONDS_AWAY:
+                    raise
+                log.warning("the sample bank is away: %s", error)
+                time.sleep(0.2)
+            if now - said > _SAY_EVERY_SECONDS:
+                said = now
+                log.info("waiting for images since %.0f s at update %d", now - since, updates)
 
 
 def _as_tensor(images: Any) -> torch.Tensor:

@@ -1,13 +1,15 @@
 """The Ray Train loop that distils the student from the growing bank.
 
     while there is leave to go on:
-        take in new batches -> updates up to the next publication -> publish -> report
+        take in new batches -> updates up to the next publication -> publish -> report -> checkpoint
 
-Runs in every worker of the group (DDP over them), or in the driver with `workers: 0`.
+Runs in every worker of the group (DDP over them), or in the driver with `workers: 0`. A group that
+was restarted, or a resumed run, goes on from the state that the board holds.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -20,17 +22,18 @@ import torch
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.experiment import Experiment
-from fastdfkd.trainers.bank_loader import BankLoader
+from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
+from fastdfkd.trainers.calls import insist
 from fastdfkd.trainers.evaluation import accuracy, agreement, predict
-from fastdfkd.trainers.weights import to_arrays
+from fastdfkd.trainers.weights import to_arrays, to_cpu
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudentJob:
     """What a worker is given."""
 
-    experiment: Any
-    """Reference to an `Experiment`."""
     bank: Any
     board: Any
     device: str
@@ -46,6 +49,8 @@ def train_student(config: dict[str, StudentJob]) -> None:
     torch.set_num_threads(job.threads)
     try:
         StudentTraining(job).run()
+    except BankClosed as closed:  # the driver raises why; a new group of workers would not help
+        log.info("training ends early: %s", closed)
     finally:
         torch.set_num_threads(before)
 
@@ -57,7 +62,8 @@ class StudentTraining:
         context = ray.train.get_context()
         self.rank, world = context.get_world_rank(), context.get_world_size()
         self.job = job
-        self.experiment: Experiment = ray.get(job.experiment)
+        reference, state = insist(job.board.parts.remote, "the weight board")
+        self.experiment: Experiment = ray.get(reference[0])
         self.recipe = self.experiment.recipe
         self.device = _device(job.device, self.recipe.platform.workers)
         self.clock = Clock(self.device)
@@ -70,38 +76,34 @@ class StudentTraining:
             leader=self.leads,
         )
         self.teacher_says = self._predict(self.experiment.teacher) if self.leads else None
-        self.evaluated = 0
+        self.evaluations = self.checkpoints = 0
+        self.row: dict[str, float] = {}
+        if state is not None:
+            self._go_on_from(state)
+        self.evaluated_before = self.clock.seconds["evaluation"]
+        self.began = time.time()
 
     @property
     def leads(self) -> bool:
-        """Whether this worker publishes, evaluates and reports."""
+        """Whether this worker publishes, evaluates, reports and saves."""
         return bool(self.rank == 0)
 
     def run(self) -> None:
         """Train to the last update."""
-        self.began = time.time()
         total = self.recipe.updates
         every = self.recipe.platform.publish_every or self.recipe.distillation.updates_per_round
         allowed = 0
-        row: dict[str, float] = {}
         while (done := self.distiller.updates) < total:
             if done >= allowed:
                 allowed = self.loader.advance(done)
             stop = min(allowed, total, (done // every + 1) * every)
             loss = self._update_until(stop)
-            due = self._evaluation_due(stop, total)
-            if self.leads:
-                row = self._row(loss)
-                if stop % every == 0 and stop < total:
-                    self._publish()
-                if due:
-                    row |= self._evaluate()
-                self.job.board.post.remote(row)
-            if due:  # a barrier: every worker must come
-                ray.train.report(dict(row))
+            if stop % every == 0 or stop == total:
+                self._end_of_chapter(loss)
         if self.leads:
             student = to_arrays(self.distiller.student_state())
-            ray.get(self.job.board.complete.remote({"row": row, "student": student}))
+            outcome = {"row": self.row, "student": student}
+            insist(lambda: self.job.board.complete.remote(outcome), "the weight board")
 
     def _update_until(self, stop: int) -> float:
         """Updates up to number `stop`; returns their mean loss, read from the device once."""
@@ -112,15 +114,55 @@ class StudentTraining:
                 total += self.distiller.update(self.loader.buffer)
         return float(total) / max(stop - done, 1)
 
-    def _publish(self) -> None:
-        student = to_arrays(self.distiller.student_state())
-        ray.get(self.job.board.publish.remote(student))
+    def _end_of_chapter(self, loss: float) -> None:
+        """Publish, report, evaluate and save; all workers come here at the same updates."""
+        last = self.distiller.updates == self.recipe.updates
+        evaluate = self._evaluation_due()
+        if self.leads:
+            self.row = self._row(loss)
+            board, student = self.job.board, to_arrays(self.distiller.student_state())
+            if not last:
+                insist(lambda: board.publish.remote(student), "the weight board")
+            if evaluate:
+                self.row |= self._evaluate()
+            board.post.remote(self.row)
+            if self._checkpoint_due() and not last:
+                insist(lambda: board.save.remote(self._state(), student), "the weight board")
+        if evaluate:  # a barrier: every worker must come
+            ray.train.report(dict(self.row))
 
-    def _evaluation_due(self, updates: int, total: int) -> bool:
-        wanted = updates * max(self.recipe.platform.evaluations, 1) // total
-        due = bool(wanted > self.evaluated)
-        self.evaluated = wanted
+    def _evaluation_due(self) -> bool:
+        wanted = self.recipe.platform.evaluations or 1
+        reached = self.distiller.updates * wanted // self.recipe.updates
+        due = bool(reached > self.evaluations)
+        self.evaluations = reached
         return due
+
+    def _checkpoint_due(self) -> bool:
+        """Whether the rounds behind the updates have passed a multiple of `checkpoint_every`."""
+        every = self.recipe.platform.checkpoint_every
+        rounds, rest = divmod(self.distiller.updates, self.recipe.distillation.updates_per_round)
+        if every is None or rest:
+            return False
+        reached = (rounds + self.recipe.synthesis.warmup_rounds) // every
+        due = bool(reached > self.checkpoints)
+        self.checkpoints = reached
+        return due
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "distiller": to_cpu(self.distiller.state_dict()),
+            "clock": dict(self.clock.seconds),
+            "evaluations": self.evaluations,
+            "checkpoints": self.checkpoints,
+            "rounds": list(self.loader.rounds),
+            "ended": self._net_time(),
+        }
+
+    def _go_on_from(self, state: dict[str, Any]) -> None:
+        self.distiller.load_state_dict(state["distiller"])
+        self.clock.seconds.update(state["clock"])
+        self.evaluations, self.checkpoints = state["evaluations"], state["checkpoints"]
 
     def _evaluate(self) -> dict[str, float]:
         with self.clock.measure("evaluation"):
@@ -141,7 +183,7 @@ class StudentTraining:
         seconds, distiller = self.clock.seconds, self.distiller
         return {
             "began": self.began,
-            "ended": time.time() - seconds["evaluation"],
+            "ended": self._net_time(),
             "updates": distiller.updates,
             "loss": loss,
             "lr": distiller.lr,
@@ -152,6 +194,10 @@ class StudentTraining:
             "loading_seconds": seconds["storage"],
             "waiting_seconds": seconds["idle"],
         }
+
+    def _net_time(self) -> float:
+        """Unix seconds now, less what this process has spent on evaluation."""
+        return time.time() - (self.clock.seconds["evaluation"] - self.evaluated_before)
 
     def _predict(self, model: torch.nn.Module) -> torch.Tensor:
         normalise = self.experiment.normalisation(self.device)

@@ -30,3 +30,16 @@ def to_tensors(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
         name: array if isinstance(array, torch.Tensor) else torch.tensor(array)
         for name, array in arrays.items()
     }
+
+
+def to_cpu(tree: Any) -> Any:
+    """A nested state with every tensor on the CPU, for a journey between processes."""
+    import torch
+
+    if isinstance(tree, torch.Tensor):
+        return tree.detach().cpu()
+    if isinstance(tree, Mapping):
+        return {key: to_cpu(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [to_cpu(value) for value in tree]
+    return tree

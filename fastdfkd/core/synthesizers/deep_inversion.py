@@ -14,7 +14,7 @@ from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, StateDict
 from fastdfkd.core.losses import jensen_shannon_adversarial_loss, total_variation
 from fastdfkd.core.precision import Precision
-from fastdfkd.core.random_streams import stream
+from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.synthesizers.objective import Best, InversionObjective, draw_labels
 
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ class DeepInversion:
         """Take the student's newest weights for the adversarial loss."""
         self.objective.load_student(state, version)
 
-    def make(self, round: int) -> tuple[SyntheticBatch, MetaUpdate]:
-        """Optimise one batch from noise; everything random follows from (seed, round)."""
+    def make(self, round: int, attempt: int = 0) -> tuple[SyntheticBatch, MetaUpdate]:
+        """Optimise one batch from noise; everything random follows from (seed, round, attempt)."""
         section = self.section
         start = self.clock.now()
-        randomness = stream(self.seed, "synthesis", round, device=self.device)
+        randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
         shape = (section.batch_size, *self.image_shape)
         x = torch.randn(shape, generator=randomness, device=self.device)
         labels = draw_labels(len(x), self.num_classes, section.balanced_labels, randomness)
@@ -80,9 +80,9 @@ class DeepInversion:
     def learn(self, updates: Sequence[MetaUpdate]) -> None:
         """Nothing to learn."""
 
-    def synthesize(self, round: int) -> SyntheticBatch:
+    def synthesize(self, round: int, attempt: int = 0) -> SyntheticBatch:
         """Optimise one batch."""
-        return self.make(round)[0]
+        return self.make(round, attempt)[0]
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: batches do not depend on each other."""
@@ -118,7 +118,7 @@ class DeepInversion:
                 optimizer.step()
                 with torch.no_grad():
                     x.clamp_(low, high)
-        return best.take(round)
+            return best.take(round)
 
     def _moves(self, randomness: torch.Generator) -> list[list[int]]:
         """(steps, 3): rolls in y and x and flip of the whole batch, read from the device once."""

@@ -21,7 +21,7 @@ from fastdfkd.core.interfaces import MetaUpdate, StateDict
 from fastdfkd.core.losses import adversarial_loss
 from fastdfkd.core.meta_gradient import BETAS, MetaGenerator
 from fastdfkd.core.precision import Precision, autocast
-from fastdfkd.core.random_streams import stream
+from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.synthesizers.objective import Best, InversionObjective, draw_labels
 
 if TYPE_CHECKING:
@@ -77,12 +77,12 @@ class FastSynthesizer:
         """Take the student's newest weights for the adversarial loss."""
         self.objective.load_student(state, version)
 
-    def make(self, round: int) -> tuple[SyntheticBatch, MetaUpdate]:
-        """Synthesise batch number `round`; everything random follows from (seed, round)."""
+    def make(self, round: int, attempt: int = 0) -> tuple[SyntheticBatch, MetaUpdate]:
+        """Synthesise batch `round`; everything random follows from (seed, round, attempt)."""
         section = self.section
         self.meta.begin(round)
         start = self.clock.now()
-        randomness = stream(self.seed, "synthesis", round, device=self.device)
+        randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
         z = torch.randn(
             section.batch_size, section.latent_dim, generator=randomness, device=self.device
         )
@@ -107,9 +107,9 @@ class FastSynthesizer:
         """Move the shared generator."""
         self.meta.learn(updates)
 
-    def synthesize(self, round: int) -> SyntheticBatch:
+    def synthesize(self, round: int, attempt: int = 0) -> SyntheticBatch:
         """`make`, then `learn` from it. The meta-update counts as synthesis time."""
-        batch, update = self.make(round)
+        batch, update = self.make(round, attempt)
         start = self.clock.now()
         self.learn([update])
         seconds = batch.provenance.synthesis_seconds + self.clock.now() - start
@@ -151,7 +151,7 @@ class FastSynthesizer:
                 terms[0].backward()  # type: ignore[no-untyped-call]
                 torch._foreach_add_(summed, [p.grad for p in fast if p.grad is not None])
                 optimizer.step()
-        kept, losses = best.take(round)
+            kept, losses = best.take(round)
         return InnerLoop(kept, losses, summed, [p.detach() for p in fast])
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""Where a run starts from: nothing, or a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from fastdfkd.experiment import Experiment
+from fastdfkd.platform.totals import SynthesisTotals
+from fastdfkd.trainers.checkpoint import Checkpoint
+from fastdfkd.trainers.weights import to_arrays
+
+
+@dataclass
+class StartingPoint:
+    """What bank, board and driver know at the start."""
+
+    board: dict[str, Any]
+    """State for `WeightBoard.restore`."""
+    totals: SynthesisTotals = field(default_factory=SynthesisTotals)
+    history: list[tuple[int, Any]] = field(default_factory=list)
+    """(round, reference) in the bank's order; None where the images are gone."""
+    updates: int = 0
+
+    @classmethod
+    def of(cls, experiment: Experiment, checkpoint: Checkpoint | None) -> StartingPoint:
+        """From a checkpoint, whose images go back to the object store; else from nothing."""
+        if checkpoint is None:
+            student = to_arrays(experiment.student.state_dict())
+            return cls(board={"student": student, "version": 0})
+        state, recipe = checkpoint.state, experiment.recipe
+        state["student"] = to_arrays(state["student"])
+        images, rounds = checkpoint.images(), state["trainer"]["rounds"]
+        held = set(rounds[-(recipe.capacity // recipe.synthesis.batch_size) :])
+        history = [
+            (round, ray.put(images[round].numpy()) if round in held and round in images else None)
+            for round in rounds
+        ]
+        totals = SynthesisTotals.load(state["totals"])
+        totals.lost += sum(1 for round in held if round not in images)
+        return cls(board=state, totals=totals, history=history, updates=checkpoint.updates)

@@ -1,0 +1,113 @@
+"""What the synthesizers have done: one small record a batch, and sums over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fastdfkd.core.batch import Provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRecord:
+    """A batch that is in the bank."""
+
+    round: int
+    images: int
+    synthesis_seconds: float
+    storage_seconds: float
+    """Finished batch to reference in the bank."""
+    idle_seconds: float
+    """Its synthesizer's wait before it."""
+    staleness: int
+    """Student versions between the one used and the newest when the batch was done."""
+    losses: dict[str, float]
+
+    @classmethod
+    def of(cls, made: dict[str, Any], stored: float) -> BatchRecord:
+        """From what a synthesizer returned and the Unix time at which the bank had the batch."""
+        provenance: Provenance = made["provenance"]
+        return cls(
+            round=provenance.round,
+            images=len(made["labels"]),
+            synthesis_seconds=provenance.synthesis_seconds,
+            storage_seconds=max(stored - made["finished"], 0.0),
+            idle_seconds=made["idle"],
+            staleness=made["staleness"],
+            losses=dict(provenance.losses),
+        )
+
+
+@dataclass
+class SynthesisTotals:
+    """Sums over the batches so far, and the faults."""
+
+    records: list[BatchRecord] = field(default_factory=list)
+    """In the order of insertion."""
+    started: float = float("inf")
+    """Unix time of the first draw; in a resumed run moved by what had already passed."""
+    restarts: int = 0
+    """Synthesizers that died and came back."""
+    rejected: int = 0
+    """Batches refused at the bank's door."""
+    bank_restarts: int = 0
+    lost: int = 0
+    """Rounds whose images were gone when the bank was restored."""
+
+    def sum(self, name: str) -> float:
+        """Sum of a figure over the batches."""
+        return float(sum(getattr(record, name) for record in self.records))
+
+    @property
+    def images(self) -> int:
+        """Images inserted."""
+        return sum(record.images for record in self.records)
+
+    @property
+    def max_staleness(self) -> int:
+        """Over all batches."""
+        return max((record.staleness for record in self.records), default=0)
+
+    def row(self) -> dict[str, float]:
+        """The synthesis half of a progress row."""
+        newest = self.records[-1] if self.records else None
+        losses = newest.losses if newest else {}
+        seconds = self.sum("synthesis_seconds")
+        return {
+            "rounds": len(self.records),
+            "images": self.images,
+            "staleness": newest.staleness if newest else 0,
+            "synthesis_seconds": seconds,
+            "storage_seconds": self.sum("storage_seconds"),
+            "synthesizer_idle_seconds": self.sum("idle_seconds"),
+            "images_per_second": self.images / max(seconds, 1e-9),
+            "restarts": self.restarts,
+            "rejected": self.rejected,
+            "lost": self.lost,
+            **{f"{'synthesis' if n == 'loss' else n}_loss": v for n, v in losses.items()},
+        }
+
+    def state(self, rounds: Iterable[int], elapsed: float) -> dict[str, Any]:
+        """For a checkpoint that holds `rounds` and stands `elapsed` seconds after the start."""
+        held = set(rounds)
+        return {
+            "records": [asdict(record) for record in self.records if record.round in held],
+            "elapsed": elapsed,
+            "restarts": self.restarts,
+            "rejected": self.rejected,
+            "bank_restarts": self.bank_restarts,
+            "lost": self.lost,
+        }
+
+    @classmethod
+    def load(cls, state: dict[str, Any]) -> SynthesisTotals:
+        """Go on from `state()`, the clock starting now."""
+        import time
+
+        faults = ("restarts", "rejected", "bank_restarts", "lost")
+        return cls(
+            records=[BatchRecord(**record) for record in state["records"]],
+            started=time.time() - state["elapsed"],
+            **{name: state[name] for name in faults},
+        )

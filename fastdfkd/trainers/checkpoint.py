@@ -1,0 +1,125 @@
+"""Checkpoints of a whole run: trainer, synthesizers, bank. A torn one is seen and passed over.
+
+    <run>/checkpoints/
+        images-0000240.safetensors         rounds of the bank that came since the last, written once
+        state-0000240.safetensors          all the rest, after 240 student updates
+        manifest-0000240.json              names and digests of what belongs together; written last
+
+A checkpoint exists when its manifest does and every digest in it is right. The last two are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastdfkd.trainers.state_file import load_state, save_state, write_whole
+
+log = logging.getLogger(__name__)
+
+FOLDER = "checkpoints"
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One that was found whole."""
+
+    updates: int
+    """Student updates it stands after."""
+    state: dict[str, Any]
+    """What was saved beside the images."""
+    files: list[Path]
+    """Image segments."""
+
+    def images(self) -> dict[int, torch.Tensor]:
+        """The bank's rounds by number, each (B, C, H, W) uint8; evicted ones are left out."""
+        found: dict[int, torch.Tensor] = {}
+        for file in self.files:
+            segment = load_state(file)
+            found |= dict(zip(segment["rounds"], segment["images"], strict=True))
+        return found
+
+
+class CheckpointFolder:
+    """Writes and finds the checkpoints of a run."""
+
+    def __init__(self, run: Path):
+        self.folder = run / FOLDER
+        self.segments: dict[str, dict[str, Any]] = {}
+        """`digest` and `rounds` of each image segment that counts, by file name."""
+
+    def unwritten(self, rounds: list[int]) -> list[int]:
+        """Those of `rounds` whose images are in no segment yet."""
+        written = {round for segment in self.segments.values() for round in segment["rounds"]}
+        return [round for round in rounds if round not in written]
+
+    def save(self, updates: int, state: dict[str, Any], new: dict[int, Any]) -> None:
+        """Write a checkpoint.
+
+        Args:
+            updates: student updates made.
+            state: a tree for `save_state`.
+            new: images of rounds that are in no segment yet, by number, (B, C, H, W) uint8.
+
+        Raises:
+            OSError: the disk is full or cannot be written to; older checkpoints stay.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if new:
+            name = f"images-{updates:07d}.safetensors"
+            save_state(self.folder / name, {"rounds": list(new), "images": list(new.values())})
+            self.segments[name] = {"digest": _digest(self.folder / name), "rounds": list(new)}
+        name = f"state-{updates:07d}.safetensors"
+        save_state(self.folder / name, state)
+        manifest = {
+            "updates": updates,
+            "state": name,
+            "digest": _digest(self.folder / name),
+            "images": self.segments,
+        }
+        content = json.dumps(manifest, indent=2).encode()
+        write_whole(self.folder / f"manifest-{updates:07d}.json", content)
+        self._forget()
+
+    def newest(self) -> Checkpoint | None:
+        """The newest whole checkpoint; damaged ones are named in the log and passed over."""
+        for path in sorted(self.folder.glob("manifest-*.json"), reverse=True):
+            try:
+                manifest = json.loads(path.read_text(encoding="utf-8"))
+                segments = manifest["images"]
+                self._verify(manifest["state"], manifest["digest"])
+                for name, segment in segments.items():
+                    self._verify(name, segment["digest"])
+                checkpoint = Checkpoint(
+                    manifest["updates"],
+                    load_state(self.folder / manifest["state"]),
+                    [self.folder / name for name in segments],
+                )
+            except (ValueError, KeyError, TypeError, OSError) as error:
+                log.warning("checkpoint %s is damaged, trying the one before: %s", path.name, error)
+                continue
+            self.segments = segments
+            return checkpoint
+        return None
+
+    def _verify(self, name: str, digest: str) -> None:
+        if _digest(self.folder / name) != digest:
+            raise ValueError(f"{name} is not what was written")
+
+    def _forget(self) -> None:
+        for path in sorted(self.folder.glob("manifest-*.json"))[:-KEPT]:
+            path.unlink()
+            state = path.name.replace("manifest", "state").replace(".json", ".safetensors")
+            (self.folder / state).unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
