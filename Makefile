@@ -36,7 +36,7 @@ lint: $(STAMP) ## ruff, mypy, and the direction of imports
 	$(VENV)/bin/lint-imports
 
 bench: $(STAMP) ## where the time of a step goes
-	$(PY) -m benchmarks.step_cost
+	$(PY) -m benchmarks.step_cost --quick
 
 setup: $(STAMP) ## only the environment, .venv/
 

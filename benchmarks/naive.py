@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from fastdfkd.core.augment import CropFlip, Normalisation
-from fastdfkd.core.generators import Generator
+from fastdfkd.core.generators import Generator, UpsampledConv2d
 from fastdfkd.recipe import DistillationSection, FastSynthesis
 
 
@@ -54,6 +54,29 @@ class MomentsHook:
             self.running = self.newest
 
 
+class NaiveGenerator(nn.Module):
+    """The paper's generator, layer by layer, with the weights of ours."""
+
+    def __init__(self, ours: Generator) -> None:
+        super().__init__()
+        self.start = ours.start
+        self.project, self.norm = copy.deepcopy(ours.project), copy.deepcopy(ours.norm)
+        layers: list[nn.Module] = []
+        for layer in copy.deepcopy(ours.blocks):
+            if isinstance(layer, UpsampledConv2d):
+                plain = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, bias=False)
+                plain.weight = layer.weight
+                layers += [nn.Upsample(scale_factor=2), plain]
+            else:
+                layers.append(nn.LeakyReLU(0.2) if isinstance(layer, nn.LeakyReLU) else layer)
+        self.blocks = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] of latent codes."""
+        images: Tensor = self.blocks(self.norm(self.project(z).reshape(-1, *self.start)))
+        return images
+
+
 class NaiveSynthesizer:
     """One synthesised batch after another; `theta` is the meta-generator."""
 
@@ -66,7 +89,7 @@ class NaiveSynthesizer:
         normalisation: Normalisation,
     ) -> None:
         self.section, self.normalisation = section, normalisation
-        self.theta = row_major(theta)
+        self.theta = row_major(NaiveGenerator(theta))
         self.teacher, self.student = row_major(teacher).eval(), row_major(student).eval()
         layers = [m for m in self.teacher.modules() if isinstance(m, nn.BatchNorm2d)]
         self.hooks = [MomentsHook(layer, section.bn_momentum) for layer in layers]

@@ -18,7 +18,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 if TYPE_CHECKING:
-    from fastdfkd.api import distill, evaluate, train_teacher
+    from fastdfkd.api import distill, evaluate, resume, train_teacher
     from fastdfkd.finished_run import Evaluation
     from fastdfkd.recipe import Recipe, RecipeError, load_recipe
     from fastdfkd.result import RunResult
@@ -31,6 +31,7 @@ __all__ = [
     "distill",
     "evaluate",
     "load_recipe",
+    "resume",
     "train_teacher",
 ]
 
@@ -41,6 +42,7 @@ _HOMES = {
     "RunResult": "fastdfkd.result",
     "distill": "fastdfkd.api",
     "evaluate": "fastdfkd.api",
+    "resume": "fastdfkd.api",
     "load_recipe": "fastdfkd.recipe",
     "train_teacher": "fastdfkd.api",
 }

@@ -69,6 +69,39 @@ def distill(
         discard_if_empty(directory)
 
 
+def resume(
+    directory: str | Path,
+    *,
+    address: str | None = None,
+    teacher: nn.Module | None = None,
+    progress: bool = False,
+) -> RunResult:
+    """Go on with a run that was broken off, from its newest whole checkpoint.
+
+    In lock-step with one synthesizer and one worker the student is exactly that of a run that was
+    never broken off.
+
+    Args:
+        directory: folder of the run.
+        address: a Ray cluster to join; unset: Ray is started here and stopped afterwards.
+        teacher: the network that the run was begun with, where it was given as an object.
+        progress: show a progress bar on stderr where that is a terminal.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+        ValueError: the run is finished, or its teacher cannot be had.
+    """
+    from fastdfkd.running import execute
+
+    folder = Path(directory).expanduser().absolute()
+    if not (folder / "recipe.yaml").is_file():
+        raise FileNotFoundError(f"{folder} holds no run to resume: recipe.yaml is missing")
+    if (folder / "result.json").is_file():
+        raise ValueError(f"the run in {folder} is finished: there is nothing to resume")
+    recipe = load_recipe(folder / "recipe.yaml")
+    return execute(recipe, folder, address=address, model=teacher, progress=progress, resume=True)
+
+
 def train_teacher(
     source: str | Path | Recipe,
     overrides: Overrides = (),

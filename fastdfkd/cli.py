@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from fastdfkd.tuning import commands as tuning
+
 if TYPE_CHECKING:
     from fastdfkd.result import RunResult
 
@@ -83,7 +85,14 @@ def teacher(
 
 @app.command(epilog="Example: fastdfkd distill digits-fast5 synthesis.steps=2 --out runs/k2")
 def distill(
-    recipe: RecipeArgument,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A YAML file, or a name that `recipes` lists.",
+            show_default=False,
+        ),
+    ] = None,
     overrides: OverridesArgument = None,
     out: OutOption = None,
     address: Annotated[
@@ -91,17 +100,87 @@ def distill(
         typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
     ] = None,
     overwrite: OverwriteOption = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="DIR", help="Go on with the run in DIR; no RECIPE."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON on stdout, nothing else.")
     ] = False,
 ) -> None:
     """Compress a teacher without its data."""
-    from fastdfkd.api import distill as run
+    from fastdfkd import api
 
-    result = run(
-        recipe, overrides or [], out=out, address=address, overwrite=overwrite, progress=True
-    )
+    if (recipe is None) == (resume is None):
+        raise ValueError("give a RECIPE, or --resume DIR to go on with a run that was broken off")
+    if resume is not None:
+        if overrides or out or overwrite:
+            raise ValueError(
+                "--resume goes on with the run as it was begun: no KEY=VALUE, no --out"
+            )
+        result = api.resume(resume, address=address, progress=True)
+    else:
+        result = api.distill(
+            recipe or "",
+            overrides or [],
+            out=out,
+            address=address,
+            overwrite=overwrite,
+            progress=True,
+        )
     typer.echo(result.model_dump_json(indent=2) if as_json else _summary(result))
+
+
+@app.command(epilog="Example: fastdfkd submit digits-fast5 --address http://127.0.0.1:8265")
+def submit(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="URL",
+            help="Dashboard of the cluster; unset: RAY_API_SERVER_ADDRESS, else "
+            "http://127.0.0.1:8265.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder to write to, on the cluster."),
+    ] = None,
+    no_follow: Annotated[
+        bool, typer.Option("--no-follow", help="Print the job's id and do not wait for it.")
+    ] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Run a recipe as a job of a Ray cluster, and follow its log.
+
+    The recipe is checked here and sent along; the package must be installed on the nodes. Ctrl-C
+    asks whether to stop the job. The exit code is the job's.
+    """
+    from fastdfkd.following import Follower
+    from fastdfkd.submitting import submit as hand_in
+
+    client, job = hand_in(recipe, overrides or [], address=address, out=out, overwrite=overwrite)
+    if no_follow:
+        typer.echo(job)
+        return
+    _say(f"{job} is handed in to {client.get_address()}")
+    follower = Follower(client, job, write=lambda text: typer.echo(text, nl=False), note=_say)
+    raise typer.Exit(follower.run())
+
+
+@app.command(epilog="Example: fastdfkd status runs/quickstart/fast-5")
+def status(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again every two seconds until the run ends.")
+    ] = False,
+) -> None:
+    """Show one screen about a run, while it goes on or afterwards."""
+    from fastdfkd.status import show
+
+    show(directory, watch=watch)
 
 
 @app.command(epilog="Example: fastdfkd evaluate runs/quickstart/fast-5")
@@ -130,6 +209,9 @@ def recipes() -> None:
     width = max((len(file.stem) for file in files), default=0)
     for file in files:
         typer.echo(f"{file.stem:<{width}}  {load_recipe(file).description}")
+
+
+tuning.register(app)
 
 
 def _summary(result: RunResult) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -33,6 +33,10 @@ COLUMNS = (
     "synthesizer_idle_seconds",
     "trainer_idle_seconds",
     "end_to_end_seconds",
+    "restarts",
+    "rejected",
+    "bank_restarts",
+    "lost",
 )
 """Every column of `metrics.csv`, in its order; times are seconds since the start of the run.
 
@@ -44,10 +48,12 @@ evaluation rows only. A cell that a row says nothing about is empty.
 class RowFile:
     """`metrics.csv`, open for appending. Each row is on disk when `append` returns."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kept: Iterable[Row] = ()) -> None:
+        """Begin the file anew with the rows `kept` of an earlier one."""
         self._file = path.open("w", newline="", encoding="utf-8")
         self._writer = csv.DictWriter(self._file, COLUMNS, restval="")
         self._writer.writeheader()
+        self._writer.writerows(kept)
         self._file.flush()
 
     def append(self, row: Row) -> None:
@@ -84,3 +90,13 @@ def read_rows(path: Path) -> list[dict[str, float]]:
         return [
             {key: float(cell) for key, cell in row.items() if cell} for row in csv.DictReader(file)
         ]
+
+
+def rows_until(path: Path, updates: int) -> list[dict[str, float]]:
+    """Rows of a `metrics.csv` up to a number of student updates; none where there is no file."""
+    if not path.is_file():
+        return []
+    rows = read_rows(path)
+    if updates == 0:
+        return []
+    return [row for row in rows if row.get("updates", 0.0) <= updates]

@@ -13,6 +13,7 @@ from typing import Any
 
 RUN_FILES = (
     "recipe.yaml",
+    "state.json",
     "teacher.json",
     "metrics.csv",
     "student.safetensors",
@@ -21,7 +22,7 @@ RUN_FILES = (
 )
 """Every file that a run writes; `result.json` comes last, so a folder with it is finished."""
 
-RUN_FOLDERS = ("ray_train",)
+RUN_FOLDERS = ("ray_train", "checkpoints")
 """Every folder that a run makes: Ray Train's, which would go on from what it finds there."""
 
 TEACHER_FILES = ("teacher.json", "teacher.safetensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ def execute(
     progress: bool = False,
     run_name: str | None = None,
     complete: Callable[[RunResult], RunResult] | None = None,
+    resume: bool = False,
 ) -> RunResult:
     """Run a recipe in a claimed folder; what is raised is said at `api.distill`.
 
@@ -40,12 +42,18 @@ def execute(
         progress: show a bar.
         run_name: in MLflow and on the bar.
         complete: adds to the result (speed-ups) before it is written and recorded.
+        resume: go on from the newest whole checkpoint in the folder, or from the beginning.
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
     from fastdfkd.platform import cluster, pipeline
+    from fastdfkd.trainers.checkpoint import CheckpointFolder
 
     tracking.warm_up()  # after torch and Ray: MLflow's import then overlaps with their start
     teacher = obtain_teacher(recipe, model=model, progress=progress)
+    checkpoint = None
+    if resume:
+        check_same_teacher(teacher, directory)
+        checkpoint = CheckpointFolder(directory).newest()
     write_text(directory / "recipe.yaml", recipe.to_yaml())
     write_teacher(teacher, directory)
     label = run_name or recipe.name
@@ -53,10 +61,15 @@ def execute(
         cluster.connect(address),
         RunProgress(recipe, label, shown=progress) as bar,
         tracking.Recorder(
-            recipe, directory, run_name=label, parent_run_id=parent_run_id, progress=bar
+            recipe,
+            directory,
+            run_name=label,
+            parent_run_id=parent_run_id,
+            progress=bar,
+            resume_at=(checkpoint.updates if checkpoint else 0) if resume else None,
         ) as recorder,
     ):
-        result = pipeline.run(recipe, teacher, directory, recorder)
+        result = pipeline.run(recipe, teacher, directory, recorder, checkpoint=checkpoint)
         result = result.model_copy(update={"directory": directory})
         if complete is not None:
             result = complete(result)
@@ -78,6 +91,26 @@ def obtain_teacher(
             bar.update(epoch, f"loss {loss:.3f}")
 
         return prepare_teacher(recipe, model=model, device=_device(recipe), on_epoch=on_epoch)
+
+
+def check_same_teacher(teacher: Teacher, directory: Path) -> None:
+    """A run goes on with the teacher it began with.
+
+    Raises:
+        ValueError: it is another one, or the folder does not say.
+    """
+    path = directory / "teacher.json"
+    try:
+        digest = json.loads(path.read_text(encoding="utf-8"))["digest"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} does not say which teacher the run began with: {error}"
+        ) from error
+    if digest != teacher.digest:
+        raise ValueError(
+            f"the run in {directory} began with the teacher {digest[:12]}, this one is "
+            f"{teacher.digest[:12]}: give the same weights, or start a new run"
+        )
 
 
 def write_teacher(teacher: Teacher, directory: Path, *, weights: bool = False) -> None:

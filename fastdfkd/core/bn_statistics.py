@@ -17,10 +17,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Moments = tuple[Tensor, Tensor]
+_SIDE = 16
 
 
 class BatchNormStatistics:
@@ -49,16 +51,17 @@ class BatchNormStatistics:
                 handle.remove()
             self._batch.clear()
 
+    def record(self, name: str, moments: Moments) -> None:
+        """Take the moments of a layer's input from a forward that has no hooks."""
+        self._batch[name] = moments
+
     def loss(self) -> Tensor:
         """L_bn of the newest forward, a float32 scalar."""
-        norms = []
-        for name, (mean, var) in self._mixed().items():
-            layer = self.layers[name]
-            assert layer.running_mean is not None
-            assert layer.running_var is not None
-            norms.append(torch.linalg.vector_norm(layer.running_var - var))
-            norms.append(torch.linalg.vector_norm(layer.running_mean - mean))
-        return torch.stack(norms).sum()
+        mixed = self._mixed()
+        layers: list[Any] = [self.layers[name] for name in mixed]
+        targets = [t for layer in layers for t in (layer.running_mean, layer.running_var)]
+        found = [tensor for pair in mixed.values() for tensor in pair]
+        return _SumOfNorms.apply(targets, *found)  # type: ignore[no-any-return, no-untyped-call]
 
     def end_batch(self) -> None:
         """Move the running estimates by the newest forward; once a synthesised batch."""
@@ -102,7 +105,7 @@ class BatchNormStatistics:
 
     def _recorder(self, name: str) -> Any:
         def record(_layer: nn.Module, inputs: tuple[Tensor]) -> None:
-            self._batch[name] = channel_moments(inputs[0])
+            self.record(name, channel_moments(inputs[0]))
 
         return record
 
@@ -124,39 +127,78 @@ def channel_moments(x: Tensor) -> Moments:
     return _ChannelMoments.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class _ChannelMoments(torch.autograd.Function):
-    """Both gradients are affine in x per channel: one multiply-add gives the input's gradient."""
+class _SumOfNorms(torch.autograd.Function):
+    """Sum over l of ||target_l - found_l||_2, in a few multi-tensor calls; gradient 0 at 0."""
 
     @staticmethod
+    def forward(ctx: Any, targets: list[Tensor], *found: Tensor) -> Tensor:
+        differences = torch._foreach_sub(found, targets)
+        norms = torch._foreach_norm(differences)
+        ctx.save_for_backward(*differences, *norms)
+        return torch.stack(norms).sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        differences, norms = saved[: len(saved) // 2], saved[len(saved) // 2 :]
+        norms = torch._foreach_clamp_min(norms, torch.finfo(gradient.dtype).tiny)
+        return None, *torch._foreach_mul(torch._foreach_div(differences, norms), gradient)
+
+
+class _ChannelMoments(torch.autograd.Function):
+    @staticmethod
     def forward(ctx: Any, x: Tensor) -> Moments:
-        mean, var = _moments(x)
+        mean, var = moments(x)
         ctx.save_for_backward(x, mean)
         return mean, var
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         x, mean = ctx.saved_tensors
-        grad_mean, grad_var = gradients
-        shape = (1, -1, *([1] * (x.ndim - 2)))
-        count = x.numel() // x.shape[1]
-        slope = 2 * grad_var / count
-        offset = grad_mean / count - slope * mean
-        return torch.addcmul(offset.reshape(shape).to(x.dtype), x, slope.reshape(shape).to(x.dtype))
+        return moments_gradient(x, mean, *gradients)
 
 
-def _moments(x: Tensor) -> Moments:
-    """Statistics from torch's own batch-norm kernel, which reads x where it lies.
+def moments_gradient(
+    x: Tensor, mean: Tensor, grad_mean: Tensor | None, grad_var: Tensor | None
+) -> Tensor:
+    """What reaches x from its moments, in the type and layout of x.
 
-    On the CPU that kernel adds up a channel in one float32 register, off by 1e-5 over 65,536
-    values: sixteen chunks, joined by Chan's formula, bring it to 1e-6 and cost little.
+    Both gradients are affine in x per channel, grad_mean / n + 2 grad_var (x - mean) / n, so one
+    multiply-add gives them. torch's batch-norm kernel does it with float32 factors for any x.
     """
-    chunk = -(-len(x) // 16) if x.device.type == "cpu" else len(x)
-    parts = torch.split(x, chunk)
+    count = x.numel() // x.shape[1]
+    zero, one = torch.zeros_like(mean), torch.ones_like(mean)
+    slope = zero if grad_var is None else 2 * grad_var / count
+    offset = zero if grad_mean is None else grad_mean / count
+    return F.batch_norm(x, mean, one, slope, offset, eps=0.0)
+
+
+def moments(x: Tensor) -> Moments:
+    """`channel_moments` without a gradient, from a kernel that reads x where it lies.
+
+    On the CPU torch's batch-norm kernel adds up a channel in one float32 register, off by 1e-5
+    over 65,536 values. Sixteen rows side by side are sixteen times the channels and a sixteenth
+    of the rows in one call; joined by Chan's formula they are within 1e-6.
+    """
     exact = torch.float64 if x.dtype is torch.float64 else torch.float32
-    unused = x.new_zeros(2, x.shape[1], dtype=exact)  # makes the kernel answer in that type
-    stats = [torch.batch_norm_update_stats(part, unused[0], unused[1], 0.0) for part in parts]
-    means = torch.stack([mean for mean, _ in stats])
-    variances = torch.stack([var for _, var in stats])
-    weights = means.new_tensor([len(part) / len(x) for part in parts])[:, None]
+    if x.device.type != "cpu":
+        return _kernel_moments(x, exact)
+    rows = x.movedim(1, -1).reshape(-1, x.shape[1]).contiguous()
+    body = len(rows) // _SIDE * _SIDE
+    parts = [rows[:body].view(-1, _SIDE * x.shape[1])] if body else []
+    if body < len(rows):
+        parts.append(rows[body:])
+    stats = [(len(part), *_kernel_moments(part, exact)) for part in parts]
+    means = torch.cat([mean.view(-1, x.shape[1]) for _, mean, _ in stats])
+    variances = torch.cat([var.view(-1, x.shape[1]) for _, _, var in stats])
+    sizes = [size for size, mean, _ in stats for _ in range(len(mean) // x.shape[1])]
+    weights = means.new_tensor([size / len(rows) for size in sizes])[:, None]
     mean = (weights * means).sum(0)
     return mean, (weights * (variances + (means - mean).square())).sum(0)
+
+
+def _kernel_moments(x: Tensor, exact: torch.dtype) -> Moments:
+    """Mean and biased variance as `exact`, which the (unused) running estimates ask for."""
+    unused = x.new_zeros(x.shape[1], dtype=exact)
+    mean, var = torch.batch_norm_update_stats(x, unused, unused, 0.0)
+    return mean, var

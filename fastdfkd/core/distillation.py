@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.augment import CropFlip, Normalisation
+from fastdfkd.core.fused_norm import fused
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.layout import load_optimizer
 from fastdfkd.core.losses import distillation_loss
@@ -47,7 +48,8 @@ class StudentDistiller:
         self.rank, self.share = rank, section.batch_size // world_size
         self.total_updates, self.updates = total_updates, 0
         channels_last: Any = {"memory_format": torch.channels_last}
-        self.teacher = teacher.to(self.device, **channels_last).eval().requires_grad_(False)
+        frozen = teacher.to(self.device, **channels_last).eval().requires_grad_(False)
+        self.teacher = fused(frozen)
         self.module = student.to(self.device, **channels_last)
         self.student = wrapped or self.module
         self.optimizer = torch.optim.SGD(

@@ -35,12 +35,7 @@ def connect(address: str | None = None) -> Iterator[None]:
         return
     wanted = address or os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(
-            wanted or "local",
-            logging_level=logging.ERROR,
-            include_dashboard=None if wanted else False,
-            log_to_driver=bool(wanted) or log.isEnabledFor(logging.INFO),
-        )
+        _start(wanted)
     except (ConnectionError, RuntimeError, ValueError) as error:
         if not wanted:
             raise
@@ -52,6 +47,26 @@ def connect(address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(address: str | None) -> None:
+    """Join, or start here; Ray gives a busy machine 30 s to start, so that is tried twice."""
+    import ray
+
+    for attempt in (1, 2):
+        try:
+            ray.init(
+                address or "local",
+                logging_level=logging.ERROR,
+                include_dashboard=None if address else False,
+                log_to_driver=bool(address) or log.isEnabledFor(logging.INFO),
+            )
+            return
+        except Exception as error:
+            if address or attempt == 2 or "timed out during startup" not in str(error):
+                raise
+            log.warning("Ray did not start in time, trying once more: %s", error)
+            ray.shutdown()
 
 
 def cluster_resources() -> dict[str, float]:

@@ -111,13 +111,9 @@ class Dispatcher:
                 deaths += 1
                 await self._mourn(index, round, deaths, error)
                 continue
-            except FloatingPointError as error:
-                reason: str | None = str(error)
-            else:
-                reason = made["refusal"]
-            if reason is not None:
+            if made["refusal"] is not None:
                 refusals += 1
-                await self._refuse(index, round, refusals, reason)
+                await self._refuse(index, round, refusals, made["refusal"])
                 continue
             deaths = refusals = 0
             await self._insert(round, images, made)

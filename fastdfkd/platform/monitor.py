@@ -80,9 +80,9 @@ class Monitor:
         if not progress.rows and not self._training:
             self._show_warm_up()
         self._training = self._training or bool(progress.rows)
-        if progress.checkpoint is not None:
-            self._last = progress.checkpoint
-            self._save(progress.checkpoint)
+        for state in progress.checkpoints:
+            self._last = state
+            self._save(state)
 
     def _show_warm_up(self) -> None:
         made = len(self.dispatcher.totals.records)

@@ -17,7 +17,7 @@ from fastdfkd.platform.totals import SynthesisTotals
 from fastdfkd.recipe import Recipe
 from fastdfkd.report.samples import save_grid
 from fastdfkd.result import RunResult
-from fastdfkd.trainers.weights import to_tensors
+from fastdfkd.trainers.weights import unpacked
 
 if TYPE_CHECKING:
     from fastdfkd.trainers.teacher import Teacher
@@ -47,7 +47,7 @@ def finish(
         images: newest batch, (B, C, H, W) uint8.
         began: Unix time when the run was started.
     """
-    save_weights(directory / "student.safetensors", to_tensors(final["student"]))
+    save_weights(directory / "student.safetensors", unpacked(final["student"]))
     save_grid(images[:_SHOWN], directory / "samples.png")
     row = final["row"]
     return RunResult(

@@ -29,7 +29,7 @@ from fastdfkd.platform.starting_point import StartingPoint
 from fastdfkd.platform.stopping import stopping
 from fastdfkd.recipe import Recipe
 from fastdfkd.result import RunResult
-from fastdfkd.trainers.checkpoint import CheckpointFolder
+from fastdfkd.trainers.checkpoint import Checkpoint, CheckpointFolder
 from fastdfkd.trainers.student import StudentJob, train_student
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ def run(
     directory: Path,
     recorder: Recorder,
     *,
-    resume: bool = False,
+    checkpoint: Checkpoint | None = None,
     stop: threading.Event | None = None,
 ) -> RunResult:
     """Compress `teacher` as `recipe` says, on the Ray cluster this process is connected to.
 
     Writes `checkpoints/`, `student.safetensors` and `samples.png` into `directory`; progress goes
-    to `recorder`. With `resume` it goes on from the newest whole checkpoint in `directory`, or from
-    the beginning if there is none. Once `stop` is set the run ends within seconds.
+    to `recorder`. With a `checkpoint` of the same run it goes on from there. Once `stop` is set the
+    run ends within seconds.
 
     Raises:
         PlacementError: the cluster cannot give what the recipe asks for.
@@ -61,8 +61,8 @@ def run(
     began = time.time()
     experiment = Experiment.of(recipe, teacher.model)
     plan = Plan.of(recipe, cluster_resources())
-    checkpoints = CheckpointFolder(directory)
-    point = StartingPoint.of(experiment, checkpoints.newest() if resume else None)
+    point = StartingPoint.of(experiment, checkpoint)
+    checkpoints = CheckpointFolder(directory, checkpoint)
     placed = reserved(plan, recipe.platform.start_timeout_s)
     with placed as group, start(experiment, plan, group, point) as cast:
         dispatcher = Dispatcher(

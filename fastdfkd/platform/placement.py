@@ -117,8 +117,11 @@ def in_bundle(group: Any, index: int) -> PlacementGroupSchedulingStrategy:
 
 
 def beside_driver() -> NodeAffinitySchedulingStrategy:
-    """Scheduling of the light actors: the driver's node, or any if it is full."""
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    """Scheduling of the light actors: the driver's node, without which there is no run.
+
+    They take no CPU, so the node is never too full; a soft affinity put them on spot nodes.
+    """
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def _short(resources: Mapping[str, float]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import ray
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform.totals import SynthesisTotals
 from fastdfkd.trainers.checkpoint import Checkpoint
-from fastdfkd.trainers.weights import to_arrays
+from fastdfkd.trainers.weights import packed
 
 
 @dataclass
@@ -28,10 +28,9 @@ class StartingPoint:
     def of(cls, experiment: Experiment, checkpoint: Checkpoint | None) -> StartingPoint:
         """From a checkpoint, whose images go back to the object store; else from nothing."""
         if checkpoint is None:
-            student = to_arrays(experiment.student.state_dict())
+            student = packed(experiment.student.state_dict())
             return cls(board={"student": student, "version": 0})
-        state, recipe = checkpoint.state, experiment.recipe
-        state["student"] = to_arrays(state["student"])
+        state, recipe = packed(checkpoint.state), experiment.recipe
         images, rounds = checkpoint.images(), state["trainer"]["rounds"]
         held = set(rounds[-(recipe.capacity // recipe.synthesis.batch_size) :])
         history = [

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import ray
 
+from fastdfkd.core.batch import SyntheticBatch
 from fastdfkd.core.interfaces import MetaUpdate, Synthesizer
 from fastdfkd.trainers.calls import insist
-from fastdfkd.trainers.weights import to_cpu, to_tensors
+from fastdfkd.trainers.weights import packed, unpacked
 
 if TYPE_CHECKING:
     from fastdfkd.experiment import Experiment
@@ -46,23 +47,23 @@ class SynthesizerActor:
         Returns:
             Images (B, C, H, W) uint8, and a record: provenance, `labels`, `staleness` in student
             versions, `started` and `finished` in Unix seconds, `idle` seconds since the last batch,
-            `refusal`: why the bank should not take it, or None.
+            `refusal`: why the bank should not take it, or None. Of a batch that diverged there are
+            no images and the refusal alone.
         """
         waited = time.time()
         idle = 0.0 if self.finished is None else waited - self.finished
         news: News = self._ask("begin", round, self.student_version, self.generator_version)
         self._read(news)
         started = time.time()
-        update = None
-        if self.shared:
-            batch, made = self.synthesizer.make(round, attempt)
-            update = MetaUpdate(round, [tensor.cpu() for tensor in made.tensors])
-        else:
-            batch = self.synthesizer.synthesize(round, attempt)
+        try:
+            batch, update = self._make(round, attempt)
+        except FloatingPointError as error:
+            self._ask("finish", None, None)
+            return np.zeros(0, np.uint8), {"refusal": str(error)}
         self.finished = time.time()
         images = batch.images.cpu().numpy()
         refusal = refusal_of(images)
-        state = to_cpu(self.synthesizer.state_dict()) if news.leave_state and not refusal else None
+        state = packed(self.synthesizer.state_dict()) if news.leave_state and not refusal else None
         record = {
             "provenance": batch.provenance,
             "labels": batch.labels.cpu().numpy(),
@@ -74,12 +75,19 @@ class SynthesizerActor:
         }
         return images, record
 
+    def _make(self, round: int, attempt: int) -> tuple[SyntheticBatch, MetaUpdate | None]:
+        """A batch, and what it teaches a generator that is not this actor's own."""
+        if not self.shared:
+            return self.synthesizer.synthesize(round, attempt), None
+        batch, made = self.synthesizer.make(round, attempt)
+        return batch, MetaUpdate(round, [tensor.cpu() for tensor in made.tensors])
+
     def _build(self, device: str) -> Synthesizer:
         reference, state = insist(lambda: self.board.parts.remote(self.index), "the weight board")
         parts: Experiment = ray.get(reference[0])
         synthesizer = parts.synthesizer(device, self.index)
         if state is not None:
-            synthesizer.load_state_dict(state)
+            synthesizer.load_state_dict(unpacked(state))
         return synthesizer
 
     def _ask(self, method: str, *args: Any) -> Any:
@@ -88,7 +96,7 @@ class SynthesizerActor:
 
     def _read(self, news: News) -> None:
         if news.student is not None:
-            weights = to_tensors(ray.get(news.student[0]))
+            weights = unpacked(ray.get(news.student[0]))
             self.synthesizer.load_student(weights, news.student_version)
             self.student_version = news.student_version
         if news.generator is not None:

@@ -84,6 +84,7 @@ class SynthesisTotals:
             "images_per_second": self.images / max(seconds, 1e-9),
             "restarts": self.restarts,
             "rejected": self.rejected,
+            "bank_restarts": self.bank_restarts,
             "lost": self.lost,
             **{f"{'synthesis' if n == 'loss' else n}_loss": v for n, v in losses.items()},
         }

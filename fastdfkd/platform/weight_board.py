@@ -20,6 +20,8 @@ from typing import Any
 
 import ray
 
+from fastdfkd.trainers.weights import packed, unpacked
+
 
 @dataclass(frozen=True)
 class News:
@@ -40,7 +42,7 @@ class Progress:
     knows: bool
     """False: the board was restarted and has to be restored."""
     rows: list[dict[str, float]]
-    checkpoint: dict[str, Any] | None
+    checkpoints: list[dict[str, Any]]
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
@@ -63,7 +65,7 @@ class WeightBoard:
         self.trainer: Any = None
         self.turned_away = 0
         self.rows: list[dict[str, float]] = []
-        self.checkpoint: dict[str, Any] | None = None
+        self.checkpoints: list[dict[str, Any]] = []
         self.outcome: dict[str, Any] | None = None
 
     def restore(self, experiment: list[Any], state: Mapping[str, Any], meta: Any) -> None:
@@ -77,7 +79,7 @@ class WeightBoard:
         """
         self.experiment, self.meta = experiment, meta
         if meta is not None and state.get("meta") is not None:
-            meta.load_state_dict(state["meta"])
+            meta.load_state_dict(unpacked(state["meta"]))
         self.synthesizers = dict(state.get("synthesizers", {}))
         self.trainer = state.get("trainer")
         self.student, self.student_version = [ray.put(state["student"])], state["version"]
@@ -166,13 +168,14 @@ class WeightBoard:
         if not self.knows:
             return None
         self.trainer = trainer
-        self.checkpoint = {
+        state = {
             "trainer": trainer,
             "student": dict(student),
             "version": self.student_version,
             "synthesizers": dict(self.synthesizers),
-            "meta": self.meta.state_dict() if self.meta else None,
+            "meta": packed(self.meta.state_dict()) if self.meta else None,
         }
+        self.checkpoints.append(state)
         return True
 
     def complete(self, outcome: dict[str, Any]) -> bool:
@@ -182,8 +185,8 @@ class WeightBoard:
 
     def collect(self) -> Progress:
         """What came since the last call."""
-        progress = Progress(self.knows, self.rows, self.checkpoint)
-        self.rows, self.checkpoint = [], None
+        progress = Progress(self.knows, self.rows, self.checkpoints)
+        self.rows, self.checkpoints = [], []
         return progress
 
     def final(self) -> dict[str, Any] | None:

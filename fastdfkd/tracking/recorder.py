@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
@@ -9,9 +10,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
-from fastdfkd.metrics_file import Row, RowFile
+from fastdfkd.metrics_file import Row, RowFile, rows_until
 from fastdfkd.recipe import Recipe
 from fastdfkd.result import RunResult
+from fastdfkd.run_folder import write_json
 from fastdfkd.tracking.run import TrackedRun, environment_tags, status_after
 from fastdfkd.tracking.store import store_uri
 
@@ -35,6 +37,7 @@ class Recorder:
         run_name: str | None = None,
         parent_run_id: str | None = None,
         progress: Callable[[Row], None] | None = None,
+        resume_at: int | None = None,
     ) -> None:
         """Say what will be recorded; nothing is opened yet.
 
@@ -44,13 +47,16 @@ class Recorder:
             run_name: the recipe's name when unset.
             parent_run_id: MLflow run that this one is shown under.
             progress: is given every row too.
+            resume_at: go on with the folder's run, whose rows after this many student updates are
+                dropped; unset: a new run.
         """
         self._recipe = recipe
         self._directory = directory
         self._name = run_name or recipe.name
         self._parent = parent_run_id
         self._progress = progress
-        self._step = 0
+        self._resume_at = resume_at
+        self._step = resume_at or 0
         self._finished = False
 
     @property
@@ -77,10 +83,14 @@ class Recorder:
             name=self._name,
             parent=self._parent,
             tags=tags,
+            run_id=None if self._resume_at is None else self._earlier_run_id(),
         )
         try:
             self._run.log_params(self._recipe.flat())
-            self._rows = RowFile(self._directory / "metrics.csv")
+            self._note("RUNNING")
+            path = self._directory / "metrics.csv"
+            kept = [] if self._resume_at is None else rows_until(path, self._resume_at)
+            self._rows = RowFile(path, kept)
             self._writer = _Writer(self._run)
         except BaseException as error:
             self._run.end(status_after(type(error), finished=False))
@@ -129,7 +139,21 @@ class Recorder:
             self._writer.close()
             self._rows.__exit__(kind, error, trace)
         finally:
-            self._run.end(status_after(kind, self._finished))
+            status = status_after(kind, self._finished)
+            self._run.end(status)
+            self._note(status)
+
+    def _note(self, status: str) -> None:
+        """Keep status and id of the MLflow run in `state.json`."""
+        state = {"status": status, "mlflow_run_id": self.run_id, "tracking_uri": self._run.uri}
+        write_json(self._directory / "state.json", state)
+
+    def _earlier_run_id(self) -> str | None:
+        try:
+            state = json.loads((self._directory / "state.json").read_text(encoding="utf-8"))
+            return str(state["mlflow_run_id"])
+        except (OSError, ValueError, KeyError):
+            return None
 
 
 class _Writer:

@@ -30,16 +30,30 @@ class TrackedRun:
         self.run_id = run_id
         self._warned = False
 
+    @property
+    def uri(self) -> str:
+        """Of the store."""
+        return self.store.uri
+
     @classmethod
     def begin(
-        cls, uri: str, experiment: str, *, name: str, parent: str | None, tags: Mapping[str, str]
+        cls,
+        uri: str,
+        experiment: str,
+        *,
+        name: str,
+        parent: str | None,
+        tags: Mapping[str, str],
+        run_id: str | None = None,
     ) -> TrackedRun:
-        """Open the store and create a RUNNING run in it.
+        """Open the store and create a RUNNING run in it, or set the one of `run_id` running again.
 
         Raises:
             TrackingError: the store cannot be opened.
         """
         store = open_store(uri, experiment)
+        if run_id is not None and store.reopen(run_id):
+            return cls(store, run_id)
         parentage = {"mlflow.parentRunId": parent} if parent else {}
         run = store.client.create_run(
             store.experiment_id, tags={**tags, **parentage}, run_name=name

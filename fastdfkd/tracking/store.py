@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -17,6 +18,7 @@ from fastdfkd.run_folder import runs_folder
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_log = logging.getLogger("fastdfkd.tracking")
 _CONNECT_SECONDS = 5.0
 _PORTS = {"http": 80, "https": 443}
 _SQLITE = "sqlite:///"
@@ -35,6 +37,17 @@ class Store:
     client: MlflowClient
     uri: str
     experiment_id: str
+
+    def reopen(self, run_id: str) -> bool:
+        """Set an earlier run running again; False where the store does not know it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.update_run(run_id, status="RUNNING")
+        except MlflowException as error:
+            _log.warning("MLflow run %s cannot go on, a new one is begun: %s", run_id, error)
+            return False
+        return True
 
     def describe(
         self, run_id: str, *, params: Mapping[str, object] | None = None, tags: Tags | None = None

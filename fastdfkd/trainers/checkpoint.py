@@ -35,14 +35,15 @@ class Checkpoint:
     """Student updates it stands after."""
     state: dict[str, Any]
     """What was saved beside the images."""
-    files: list[Path]
-    """Image segments."""
+    folder: Path
+    segments: dict[str, dict[str, Any]]
+    """`digest` and `rounds` of each image segment, by file name."""
 
     def images(self) -> dict[int, torch.Tensor]:
         """The bank's rounds by number, each (B, C, H, W) uint8; evicted ones are left out."""
         found: dict[int, torch.Tensor] = {}
-        for file in self.files:
-            segment = load_state(file)
+        for name in self.segments:
+            segment = load_state(self.folder / name)
             found |= dict(zip(segment["rounds"], segment["images"], strict=True))
         return found
 
@@ -50,9 +51,9 @@ class Checkpoint:
 class CheckpointFolder:
     """Writes and finds the checkpoints of a run."""
 
-    def __init__(self, run: Path):
+    def __init__(self, run: Path, from_checkpoint: Checkpoint | None = None):
         self.folder = run / FOLDER
-        self.segments: dict[str, dict[str, Any]] = {}
+        self.segments = dict(from_checkpoint.segments) if from_checkpoint else {}
         """`digest` and `rounds` of each image segment that counts, by file name."""
 
     def unwritten(self, rounds: list[int]) -> list[int]:
@@ -100,12 +101,12 @@ class CheckpointFolder:
                 checkpoint = Checkpoint(
                     manifest["updates"],
                     load_state(self.folder / manifest["state"]),
-                    [self.folder / name for name in segments],
+                    self.folder,
+                    segments,
                 )
             except (ValueError, KeyError, TypeError, OSError) as error:
                 log.warning("checkpoint %s is damaged, trying the one before: %s", path.name, error)
                 continue
-            self.segments = segments
             return checkpoint
         return None
 

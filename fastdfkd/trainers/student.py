@@ -25,7 +25,7 @@ from fastdfkd.experiment import Experiment
 from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
 from fastdfkd.trainers.calls import insist
 from fastdfkd.trainers.evaluation import accuracy, agreement, predict
-from fastdfkd.trainers.weights import to_arrays, to_cpu
+from fastdfkd.trainers.weights import packed, unpacked
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class StudentTraining:
         self.evaluations = self.checkpoints = 0
         self.row: dict[str, float] = {}
         if state is not None:
-            self._go_on_from(state)
+            self._go_on_from(unpacked(state))
         self.evaluated_before = self.clock.seconds["evaluation"]
         self.began = time.time()
 
@@ -101,7 +101,7 @@ class StudentTraining:
             if stop % every == 0 or stop == total:
                 self._end_of_chapter(loss)
         if self.leads:
-            student = to_arrays(self.distiller.student_state())
+            student = packed(self.distiller.student_state())
             outcome = {"row": self.row, "student": student}
             insist(lambda: self.job.board.complete.remote(outcome), "the weight board")
 
@@ -120,7 +120,7 @@ class StudentTraining:
         evaluate = self._evaluation_due()
         if self.leads:
             self.row = self._row(loss)
-            board, student = self.job.board, to_arrays(self.distiller.student_state())
+            board, student = self.job.board, packed(self.distiller.student_state())
             if not last:
                 insist(lambda: board.publish.remote(student), "the weight board")
             if evaluate:
@@ -151,7 +151,7 @@ class StudentTraining:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "distiller": to_cpu(self.distiller.state_dict()),
+            "distiller": packed(self.distiller.state_dict()),
             "clock": dict(self.clock.seconds),
             "evaluations": self.evaluations,
             "checkpoints": self.checkpoints,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.bn_statistics import BatchNormStatistics
+from fastdfkd.core.fused_norm import fused, recording
 from fastdfkd.core.interfaces import StateDict
 from fastdfkd.core.losses import one_hot_loss
 from fastdfkd.core.precision import Precision, autocast
@@ -38,6 +39,7 @@ class InversionObjective:
         self.device = torch.device(device)
         self.teacher = _frozen(teacher, self.device)
         self.student = _frozen(copy.deepcopy(student), self.device)
+        self.fused_teacher, self.fused_student = fused(self.teacher), fused(self.student)
         self.student_version = 0
         self.bn, self.oh, self.adv = weights
         self.adversarial_loss = adversarial_loss
@@ -52,7 +54,8 @@ class InversionObjective:
     @contextmanager
     def batch(self) -> Iterator[None]:
         """The steps of one batch: statistics are recorded inside, running estimates moved last."""
-        with self.statistics.watching():
+        recorder = self.statistics.record
+        with self.statistics.watching(), recording(self.fused_teacher, recorder):
             yield
             if self.bn > 0:
                 self.statistics.end_batch()
@@ -67,8 +70,8 @@ class InversionObjective:
         """
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with autocast(self.device, self.precision):
-            teacher_logits = self.teacher(inputs)
-            student_logits = self.student(inputs) if adversarial and self.adv > 0 else None
+            teacher_logits = self.fused_teacher(inputs)
+            student_logits = self.fused_student(inputs) if adversarial and self.adv > 0 else None
         teacher_logits = _exact(teacher_logits)
         oh = one_hot_loss(teacher_logits, labels)
         bn = self.statistics.loss() if self.bn > 0 else oh.new_zeros(())

@@ -1,0 +1,150 @@
+"""What is measured: pairs of networks with a recipe's settings, built from random weights."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastdfkd.core.augment import Normalisation
+from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
+from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.random_streams import seeded
+from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.core.synthesizers.fast import FastSynthesizer
+from fastdfkd.data import data_spec
+from fastdfkd.models import build_network
+from fastdfkd.recipe import DistillationSection, FastSynthesis, load_recipe
+
+SAMPLES = Path(__file__).parents[1] / "recipes" / "sample"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A teacher, a student and the settings of a step."""
+
+    name: str
+    teacher: nn.Module
+    student: nn.Module
+    synthesis: FastSynthesis
+    distillation: DistillationSection
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    device: torch.device
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Centred on grey."""
+        channels = self.image_shape[0]
+        return Normalisation([0.5] * channels, [0.25] * channels, self.device)
+
+    def synthesizer(self, precision: Any) -> FastSynthesizer:
+        """Ours, from copies of the networks."""
+        return FastSynthesizer(
+            self.synthesis,
+            copy.deepcopy(self.teacher),
+            self.student,
+            precision=precision,
+            **self._shared(),
+            num_classes=self.num_classes,
+            image_shape=self.image_shape,
+        )
+
+    def distiller(self, precision: Any) -> StudentDistiller:
+        """Ours, from copies of the networks."""
+        return StudentDistiller(
+            self.distillation,
+            copy.deepcopy(self.teacher),
+            copy.deepcopy(self.student),
+            total_updates=10_000,
+            precision=precision,
+            **self._shared(),
+        )
+
+    def latents(self) -> tuple[Tensor, Tensor]:
+        """z (B, latent_dim) and labels (B,)."""
+        count, section = self.synthesis.batch_size, self.synthesis
+        z = torch.randn(count, section.latent_dim, device=self.device)
+        return z, torch.randint(self.num_classes, (count,), device=self.device)
+
+    def bank(self, count: int) -> SampleBuffer:
+        """A buffer that holds `count` random images."""
+        bank = SampleBuffer(count, self.image_shape, self.device)
+        bank.extend(torch.randint(0, 256, (count, *self.image_shape), dtype=torch.uint8))
+        return bank
+
+    def store(self, images: Tensor, bank: SampleBuffer) -> None:
+        """From finished float images to the bank."""
+        pixels = to_uint8(images).contiguous()
+        labels = torch.zeros(len(pixels), dtype=torch.int64)
+        bank.insert(SyntheticBatch(images=pixels, labels=labels, provenance=Provenance(round=0)))
+
+    def _shared(self) -> dict[str, Any]:
+        return {"normalisation": self.normalisation, "seed": 0, "device": self.device}
+
+
+def pair_case(pair: str, device: torch.device, images: int, steps: int, batch: int) -> Case:
+    """A CIFAR pair `teacher/student` with the paper's settings at another batch size."""
+    teacher, student = pair.split("/")
+    return _case(
+        pair,
+        (teacher, student),
+        FastSynthesis(batch_size=images, steps=steps),
+        DistillationSection(batch_size=batch),
+        (3, 32, 32),
+        10,
+        device,
+    )
+
+
+def recipe_case(name: str, device: torch.device) -> Case:
+    """A sample recipe as it stands."""
+    recipe = load_recipe(SAMPLES / f"{name}.yaml")
+    spec = data_spec(recipe.data.name)
+    assert isinstance(recipe.synthesis, FastSynthesis)
+    return _case(
+        name,
+        (recipe.teacher.model, recipe.student.model),
+        recipe.synthesis,
+        recipe.distillation,
+        spec.image_shape,
+        spec.num_classes,
+        device,
+    )
+
+
+def _case(
+    name: str,
+    networks: tuple[str, str],
+    synthesis: FastSynthesis,
+    distillation: DistillationSection,
+    image_shape: Any,
+    num_classes: int,
+    device: torch.device,
+) -> Case:
+    """Networks drawn from seed 0, BatchNorm statistics from noise so that activations are sane."""
+    with seeded(0, "benchmark"):
+        teacher, student = (build_network(n, num_classes, image_shape[0]) for n in networks)
+        for network in (teacher, student):
+            for layer in network.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.momentum = None
+            with torch.no_grad():
+                network.train()(torch.randn(32, *image_shape))
+            for layer in network.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.momentum = 0.1
+    return Case(
+        name,
+        teacher.eval().to(device),
+        student.eval().to(device),
+        synthesis,
+        distillation,
+        tuple(image_shape),
+        num_classes,
+        device,
+    )

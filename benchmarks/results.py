@@ -1,0 +1,122 @@
+"""Result files: hardware, versions, commit and command with every table, and the guard."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastdfkd.environment import commit, hardware, versions
+
+FOLDER = Path(__file__).parent / "results"
+ALLOWED_FALL = 0.9
+"""A ratio below this share of the last committed one is called out."""
+
+
+def machine(device: torch.device, threads: int) -> dict[str, Any]:
+    """What a number is worth only together with."""
+    return {
+        "date": date.today().isoformat(),
+        "hardware": hardware(),
+        "device": _device_name(device),
+        "threads": threads,
+        "versions": versions(),
+        "commit": commit(),
+        "command": " ".join(["python -m benchmarks.step_cost", *sys.argv[1:]]),
+    }
+
+
+def results_file(quick: bool) -> Path:
+    """Where this machine's table is, without its ending."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = re.sub(r"[^a-z0-9]+", "-", _device_name(device).lower()).strip("-")
+    return FOLDER / f"step_cost-{name}{'-quick' if quick else ''}"
+
+
+def compare(rows: list[dict[str, Any]], quick: bool) -> list[str]:
+    """A line for each ratio beside the last committed one; FELL where it lost a tenth."""
+    before = {_key(row): row["ratio"] for row in _committed(quick)}
+    lines = []
+    for row in rows:
+        old = before.get(_key(row))
+        line = f"{' · '.join(_key(row)):55s} {row['ratio']:5.2f}x naive"
+        if old is not None:
+            line += f" (last committed {old:.2f}x)"
+            line += " FELL by more than a tenth" if row["ratio"] < ALLOWED_FALL * old else ""
+        lines.append(line)
+    return lines
+
+
+def write(record: dict[str, Any], quick: bool, partial: bool) -> list[Path]:
+    """JSON and a table to read. Some pairs only: not over the whole table."""
+    base = results_file(quick)
+    if partial:
+        base = base.with_name(base.name + "-pairs")
+    FOLDER.mkdir(exist_ok=True)
+    files = [Path(f"{base}{ending}") for ending in (".json", ".md")]
+    files[0].write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    files[1].write_text(table(record), encoding="utf-8")
+    return files
+
+
+def table(record: dict[str, Any]) -> str:
+    """The record as Markdown."""
+    peaks = ", ".join(f"{k} {v / 1e9:.0f} GFLOP/s" for k, v in record["peak_gflops"].items())
+    lines = [
+        "# Cost of a step",
+        "",
+        f"{record['date']}, {record['device']}, {record['threads']} thread(s), "
+        f"commit {record['commit'][:12]}{'-dirty' if 'dirty' in record['commit'] else ''}  ",
+        f"`{record['command']}`  ",
+        f"matmul peak in the same run: {peaks}  ",
+        ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
+        "",
+        "Naive (benchmarks/naive.py) and ours alternated in one process, medians; random weights. "
+        "Its share of the peak counts the multiplications it does, not those it needs.",
+        "",
+        "| case | what | | GFLOP | s | share of peak | against naive | with PNG loading "
+        "| storage share |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        loading = row.get("ratio_with_loading")
+        storage = row.get("storage_share")
+        lines.append(
+            f"| {row['case']} | {row['what']} | {row['precision']} | {row['gflop']:.2f} "
+            f"| {row['seconds']:.3g} | {row['share_of_peak']:.0%} | {row['ratio']:.2f}x "
+            f"| {f'{loading:.2f}x' if loading else ''} "
+            f"| {f'{storage:.2%}' if storage is not None else ''} |"
+        )
+    lines += ["", "Parts of a synthesis step, each alone, milliseconds:", ""]
+    split = [row for row in record["rows"] if "parts" in row]
+    if split:
+        names = list(split[0]["parts"])
+        lines += [f"| case | | step | {' | '.join(names)} |", "|---" * (len(names) + 3) + "|"]
+    for row in split:
+        cells = " | ".join(f"{1e3 * value:.3g}" for value in row["parts"].values())
+        step = f"{1e3 * row['seconds']:.4g}"
+        lines.append(f"| {row['case']} | {row['precision']} | {step} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def _committed(quick: bool) -> list[dict[str, Any]]:
+    path = Path(f"{results_file(quick)}.json").relative_to(FOLDER.parents[1])
+    command = ["git", "-C", str(FOLDER.parents[1]), "show", f"HEAD:{path.as_posix()}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return list(json.loads(done.stdout)["rows"]) if done.returncode == 0 else []
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["case"], row["what"], row["precision"]
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{hardware()['processor']} {torch.backends.cpu.get_cpu_capability()}"

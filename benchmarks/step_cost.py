@@ -1,0 +1,165 @@
+"""What one synthesis step and one student update cost, and what share of the machine they reach.
+
+    python -m benchmarks.step_cost [--quick] [--pair wrn-40-2/wrn-16-1 ...] [--threads 1]
+
+Everything is timed in this process, in turn, against the naive structure (benchmarks/naive.py),
+with random weights. The table goes to benchmarks/results/, the ratios are shown beside those of
+the last committed table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import naive
+from benchmarks.cases import Case, pair_case, recipe_case
+from benchmarks.results import compare, machine, write
+from benchmarks.step_parts import part_seconds
+from benchmarks.timing import alternated, flops, matmul_peaks, seconds
+from fastdfkd.core.random_streams import stream
+
+PAIRS = (
+    "wrn-40-2/wrn-16-1",
+    "wrn-40-2/wrn-40-1",
+    "wrn-40-2/wrn-16-2",
+    "vgg11/resnet18",
+    "resnet34/resnet18",
+)
+RECIPES = ("glyphs-fast5", "digits-fast5")
+PRECISIONS = ("float32", "bfloat16")
+
+
+def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
+    """One synthesised batch, divided by its k steps: naive, float32 and bf16."""
+    z, labels = case.latents()
+    ours = {precision: case.synthesizer(precision) for precision in PRECISIONS}
+    theta = ours["float32"].meta.generator
+    yardstick = naive.NaiveSynthesizer(
+        case.synthesis, theta, case.teacher, case.student, case.normalisation
+    )
+
+    def work(maker: Any) -> Any:
+        randomness = stream(0, "benchmark", device=case.device)
+        return lambda: maker.inner_loop(z, labels, True, randomness)
+
+    works = {"naive": work(yardstick), **{p: work(ours[p]) for p in PRECISIONS}}
+    steps = case.synthesis.steps
+    times = alternated(works, case.device, repeats)
+    bank = case.bank(4 * len(z))
+    images = torch.rand(len(z), *case.image_shape, device=case.device)
+    storage = alternated({"storage": lambda: case.store(images, bank)}, case.device, 5)["storage"]
+    rows = _rows(case, "synthesis step", works, times, peaks, steps)
+    for row in rows[1:]:
+        row["storage_share"] = storage / times[row["precision"]]
+        row["parts"] = part_seconds(case, ours[row["precision"]], z, labels, repeats)
+    return rows
+
+
+def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
+    """One student update, data in memory on both sides; loading is measured beside it."""
+    batch = case.distillation.batch_size
+    bank = case.bank(2 * batch)
+    held = bank.images.float() / 255
+    yardstick = naive.NaiveDistiller(
+        case.distillation, case.teacher, case.student, case.normalisation
+    )
+    randomness = stream(0, "benchmark", device=case.device)
+
+    def naive_update() -> None:
+        index = torch.randint(len(held), (batch,), generator=randomness, device=case.device)
+        yardstick.update(held[index], randomness)
+
+    ours = {precision: case.distiller(precision) for precision in PRECISIONS}
+    works: dict[str, Any] = {"naive": naive_update}
+    for precision, distiller in ours.items():
+        works[precision] = lambda distiller=distiller: distiller.update(bank)
+    times = alternated(works, case.device, repeats)
+    rows = _rows(case, "student update", works, times, peaks, 1)
+    loading = naive_loading(case, held[:batch])
+    rows[0]["loading"] = loading
+    for row in rows[1:]:
+        row["ratio_with_loading"] = (times["naive"] + loading["batch"]) / times[row["precision"]]
+    return rows
+
+
+def naive_loading(case: Case, images: torch.Tensor) -> dict[str, float]:
+    """Seconds to save images as PNG, and to read that batch through a loader built anew.
+
+    The folder holds one batch only, so walking a grown folder is not in it: a lower bound.
+    """
+    section, cpu = case.distillation, torch.device("cpu")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save = seconds(lambda: naive.save_pngs(images, folder, 0), cpu)
+
+        def read() -> None:
+            args = (len(images), section.crop_padding, section.flip)
+            next(naive.loader(folder, *args)).to(case.device)
+
+        return {"save": save, "batch": alternated({"read": read}, cpu, 3)["read"]}
+
+
+def _rows(
+    case: Case,
+    what: str,
+    works: dict[str, Any],
+    times: dict[str, float],
+    peaks: dict[str, float],
+    steps: int,
+) -> list[dict[str, Any]]:
+    rows = []
+    for name, work in works.items():
+        operations = flops(work)
+        peak = peaks["bfloat16" if name == "bfloat16" else "float32"]
+        rows.append(
+            {
+                "case": case.name,
+                "what": what,
+                "precision": name,
+                "gflop": operations / steps / 1e9,
+                "seconds": times[name] / steps,
+                "share_of_peak": operations / times[name] / peak,
+                "ratio": times["naive"] / times[name],
+            }
+        )
+    return rows
+
+
+def cases(options: argparse.Namespace, device: torch.device) -> list[Case]:
+    """Small batches on a CPU: cost is linear in images, and machines are shared."""
+    images, steps, batch = (128, 5, 256) if device.type == "cuda" else (64, 2, 128)
+    if options.quick:
+        images, steps, batch = 32, 2, 64
+    pairs = options.pair or (PAIRS[:1] if options.quick else PAIRS)
+    recipes = [] if options.pair else (RECIPES[:1] if options.quick else RECIPES)
+    found = [pair_case(pair, device, images, steps, batch) for pair in pairs]
+    return found + [recipe_case(name, device) for name in recipes]
+
+
+def main() -> None:
+    """Measure, compare with the last committed table, write the new one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one pair and one recipe, 2 minutes")
+    parser.add_argument("--pair", nargs="*", help="teacher/student, names of the model table")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (process CPU time)")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    repeats = 3 if options.quick else 5
+    peaks, rows = matmul_peaks(device), []
+    for case in cases(options, device):
+        for measure in (synthesis_rows, distillation_rows):
+            rows += measure(case, peaks, repeats)
+            print(*compare(rows[-2:], options.quick), sep="\n", flush=True)
+    record = {**machine(device, options.threads), "peak_gflops": peaks, "rows": rows}
+    print("written:", *write(record, options.quick, partial=bool(options.pair)))
+
+
+if __name__ == "__main__":
+    main()

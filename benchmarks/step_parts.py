@@ -1,0 +1,68 @@
+"""Where the time of a synthesis step goes: each part called on its own with the step's inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.cases import Case
+from benchmarks.timing import Work, alternated
+from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.fused_norm import recording
+from fastdfkd.core.meta_gradient import BETAS
+from fastdfkd.core.precision import autocast
+from fastdfkd.core.random_streams import stream
+from fastdfkd.core.synthesizers.fast import FastSynthesizer
+
+
+def part_seconds(
+    case: Case, maker: FastSynthesizer, z: Tensor, labels: Tensor, repeats: int
+) -> dict[str, float]:
+    """Median seconds of each part of one step, forward and (where it has one) backward.
+
+    Parts run alone with warm caches, so their sum is near the step's time, not equal to it.
+    """
+    objective, device = maker.objective, case.device
+    layout: Any = {"memory_format": torch.channels_last}
+    inputs = torch.randn(len(z), *case.image_shape, device=device).contiguous(**layout)
+    inputs.requires_grad_()
+    pixels = torch.rand_like(inputs).requires_grad_()
+    weights = [p.detach().clone().requires_grad_() for p in maker.meta.generator.parameters()]
+    for weight in weights:
+        weight.grad = torch.randn_like(weight)
+    adam = torch.optim.Adam(weights, lr=1e-3, betas=BETAS, fused=True)
+    randomness = stream(0, "parts", device=device)
+
+    def forward(network: Any, x: Tensor) -> Tensor:
+        with autocast(device, objective.precision):
+            output: Tensor = network(x)
+        return output
+
+    def recorded() -> None:
+        with recording(objective.fused_teacher, objective.statistics.record):
+            forward(objective.fused_teacher, inputs)
+            objective.statistics.loss()
+
+    def augmented() -> Tensor:
+        padding, flip = case.synthesis.crop_padding, case.synthesis.flip
+        return case.normalisation(CropFlip.draw(len(z), padding, flip, randomness)(pixels))
+
+    def both(work: Any) -> Work:
+        return lambda: work().float().sum().backward()
+
+    def teacher_step() -> Tensor:
+        with recording(objective.fused_teacher, objective.statistics.record):
+            logits = forward(objective.fused_teacher, inputs)
+            return logits.sum() + objective.statistics.loss()
+
+    works: dict[str, Work] = {
+        "teacher forward": recorded,
+        "teacher forward + input gradient": both(teacher_step),
+        "student": both(lambda: forward(objective.fused_student, inputs)),
+        "generator": both(lambda: forward(maker.meta.generator, z)),
+        "optimiser": adam.step,
+        "augmentation": both(augmented),
+    }
+    return alternated(works, device, repeats)

@@ -1,0 +1,56 @@
+"""Timing things side by side on a machine that is shared with others."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+Work = Callable[[], object]
+
+
+def seconds(work: Work, device: torch.device) -> float:
+    """One call: CPU seconds of this process on a CPU, synchronised wall seconds on a GPU."""
+    if device.type == "cpu":
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+    torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    work()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def alternated(works: Mapping[str, Work], device: torch.device, repeats: int) -> dict[str, float]:
+    """Median seconds of each, called in turn `repeats` times after one call to warm up."""
+    for work in works.values():
+        work()
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            taken[name].append(seconds(work, device))
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def matmul_peaks(device: torch.device) -> dict[str, float]:
+    """Best FLOP/s of a square matrix product in each type, by its name."""
+    side = 1024 if device.type == "cpu" else 8192
+    peaks = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.randn(side, side, device=device).to(dtype)
+        b = torch.randn(side, side, device=device).to(dtype)
+        seconds(lambda a=a, b=b: a @ b, device)
+        best = min(seconds(lambda a=a, b=b: [a @ b for _ in range(3)], device) for _ in range(8))
+        peaks[str(dtype).removeprefix("torch.")] = 3 * 2 * side**3 / best
+    return peaks
+
+
+def flops(work: Work) -> int:
+    """Floating-point operations of matrix products and convolutions, by torch's own counter."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return int(counter.get_total_flops())

@@ -1,0 +1,142 @@
+"""A frozen network with its BatchNorm and ReLU in one step, forward and backward.
+
+In eval mode BatchNorm is y = a * x + b per channel, and the gradients of the batch's mean and
+variance are affine in x per channel too, so all of it is one small autograd node:
+
+    forward   moments of x (one reading), y = relu(a * x + b) in place
+    backward  dx = a * dy * [y > 0]  +  slope * x + offset        (the last two from the moments)
+
+`fused` finds the layers by tracing the network (torch.fx): a ReLU joins its BatchNorm only where
+the graph shows that nothing else reads what lies between. The network itself stays as it is; the
+fused one shares its tensors. A network that cannot be traced is used as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from fastdfkd.core.bn_statistics import Moments, moments, moments_gradient
+
+Recorder = Callable[[str, Moments], None]
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_RELUS: tuple[Any, ...] = (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
+
+
+class FusedNorm(nn.Module):
+    """BatchNorm in eval mode, and ReLU if `relu`; tells `recorder` the moments of its input."""
+
+    def __init__(self, name: str, layer: nn.Module, relu: bool):
+        super().__init__()
+        self.name, self.layer, self.relu = name, layer, relu
+        self.recorder: Recorder | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) to the same shape."""
+        y: Tensor
+        y, mean, var = _Fused.apply(x, self.layer, self.relu, self.recorder is not None)
+        if self.recorder is not None:
+            self.recorder(self.name, (mean, var))
+        return y
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, layer: Any, relu: bool, recorded: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        mean, var = moments(x) if recorded else (None, None)
+        y = F.batch_norm(
+            x, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps
+        )
+        if relu:
+            y.relu_()
+        ctx.layer = layer
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x if recorded else None, mean, y if relu else None)
+        return y, mean, var
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None]:
+        upper, grad_mean, grad_var = gradients
+        x, mean, y = ctx.saved_tensors
+        lower = None
+        if grad_mean is not None or grad_var is not None:
+            lower = moments_gradient(x, mean, grad_mean, grad_var)
+        if upper is None:
+            return lower, None, None, None
+        if y is not None:
+            upper = torch.ops.aten.threshold_backward(upper, y, 0)
+        scale = _scale(ctx.layer).to(upper.dtype).reshape(1, -1, *[1] * (upper.ndim - 2))
+        if lower is not None:
+            return lower.addcmul_(upper, scale), None, None, None
+        return (upper * scale if y is None else upper.mul_(scale)), None, None, None
+
+
+def _scale(layer: Any) -> Tensor:
+    inverse: Tensor = torch.rsqrt(layer.running_var + layer.eps)
+    return inverse if layer.weight is None else inverse * layer.weight
+
+
+def fused(network: nn.Module) -> nn.Module:
+    """`network` with its BatchNorms (and the ReLUs that follow them) fused, or itself.
+
+    Args:
+        network: in eval mode and without gradients for its parameters, now and whenever the
+            fused network runs. Its hooks on BatchNorm and ReLU modules would no longer be called,
+            so a network with hooks is left as it is.
+    """
+    if any(m._forward_hooks or m._forward_pre_hooks for m in network.modules()):
+        return network
+    try:
+        graph = _Tracer().trace(network)
+    except Exception:  # whatever a stranger's forward raises when traced
+        return network
+    traced = fx.GraphModule(network, graph)
+    modules = dict(network.named_modules())
+    for node in list(graph.nodes):
+        layer = modules.get(str(node.target)) if node.op == "call_module" else None
+        if type(layer) not in _NORMS or layer.running_mean is None:
+            continue
+        relu = next(iter(node.users)) if len(node.users) == 1 else None
+        joined = relu is not None and _is_relu(relu, modules)
+        if joined:
+            relu.replace_all_uses_with(node)
+            graph.erase_node(relu)
+        name = str(node.target)
+        node.target = "fused_" + name.replace(".", "_")
+        traced.add_module(node.target, FusedNorm(name, layer, joined))
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced.eval()
+
+
+@contextmanager
+def recording(network: nn.Module, recorder: Recorder) -> Iterator[None]:
+    """Have every fused norm of `network` report its input's moments inside the block."""
+    norms = [module for module in network.modules() if isinstance(module, FusedNorm)]
+    for norm in norms:
+        norm.recorder = recorder
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.recorder = None
+
+
+class _Tracer(fx.Tracer):
+    """Stops at BatchNorm and at torch's own layers."""
+
+    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+        return isinstance(module, _NORMS) or super().is_leaf_module(module, qualified_name)
+
+
+def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        return type(modules[str(node.target)]) is nn.ReLU
+    return node.op in ("call_function", "call_method") and node.target in _RELUS

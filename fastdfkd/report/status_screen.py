@@ -1,0 +1,148 @@
+"""The screen of `fastdfkd status`: what `status.read_status` found, drawn with rich."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from fastdfkd.status import Status
+
+_COLOURS = {"finished": "green", "running": "cyan", "starting": "cyan", "failed": "red"}
+_TIMES = (
+    "synthesis_seconds",
+    "storage_seconds",
+    "distillation_seconds",
+    "evaluation_seconds",
+    "synthesizer_idle_seconds",
+    "trainer_idle_seconds",
+)
+_FAULTS = {
+    "restarts": "synthesizer restarts",
+    "bank_restarts": "bank restarts",
+    "rejected": "batches rejected",
+    "lost": "batches lost",
+}
+_UNKNOWN = "-"
+
+
+def screen(status: Status) -> Panel:
+    """One panel: state and progress, roles and rates, times, faults."""
+    state = Text(_sentence(status), style=_COLOURS.get(status.state, "yellow"))
+    parts: list[Any] = [state, *_progress(status), Text(), _figures(status), Text(), _times(status)]
+    return Panel(Group(*parts), title=str(status.directory), title_align="left", expand=False)
+
+
+def _sentence(status: Status) -> str:
+    sentence = status.state
+    if status.state == "silent":
+        sentence += f": no news for {duration(status.quiet_s)}; it has stopped, or waits for long"
+    if status.error:
+        sentence += f": {status.error}"
+    if status.left_s is not None:
+        sentence += f", about {duration(status.left_s)} left"
+    return sentence
+
+
+def _progress(status: Status) -> list[Any]:
+    if status.recipe is None:
+        return []
+    total, done = status.recipe.updates, status.latest.get("updates", 0)
+    done = status.result.get("updates", done)
+    return [
+        Text(f"{done:,.0f} of {total:,} student updates"),
+        ProgressBar(total=total, completed=done, width=50),
+    ]
+
+
+def _figures(status: Status) -> Table:
+    """Roles, rates, bank, accuracy and faults, as label and value."""
+    table = Table.grid(padding=(0, 3))
+    for label, value in (*_roles(status), *_measured(status), ("faults", _faults(status))):
+        table.add_row(Text(label, style="bold"), value)
+    return table
+
+
+def _roles(status: Status) -> list[tuple[str, str]]:
+    recipe, found = status.recipe, [("teacher", _UNKNOWN)]
+    if recipe is not None:
+        platform, synthesis = recipe.platform, recipe.synthesis
+        trainers = _count(platform.workers, "worker") if platform.workers else "the driver"
+        method = f"{synthesis.method}, {synthesis.steps} steps"
+        found = [
+            ("recipe", f"{recipe.name} ({method}), {platform.schedule}"),
+            ("roles", f"{_count(platform.synthesizers, 'synthesizer')}, student in {trainers}"),
+            ("teacher", f"{recipe.teacher.model} to {recipe.student.model}"),
+        ]
+    accuracy = status.teacher.get("accuracy")
+    if isinstance(accuracy, float):
+        found[-1] = ("teacher", f"{found[-1][1]}, teacher's accuracy {accuracy:.1%}")
+    return found
+
+
+def _measured(status: Status) -> list[tuple[str, str]]:
+    latest = {**status.latest, **_numbers(status.result)}
+
+    def said(key: str, form: str) -> str:
+        return form.format(latest[key]) if key in latest else _UNKNOWN
+
+    images = status.recipe and status.recipe.synthesis.rounds * status.recipe.synthesis.batch_size
+    total = f" of {images:,}" if images else ""
+    accuracy = f"{said('accuracy', '{:.1%}')}, agreement {said('agreement', '{:.1%}')}"
+    rates = f"{said('images_per_second', '{:,.1f}')} images/s a synthesizer, "
+    return [
+        ("student", f"accuracy {accuracy}, loss {said('loss', '{:.4g}')}"),
+        ("images", f"{said('images', '{:,.0f}')}{total}, {said('bank_images', '{:,.0f}')} held"),
+        ("rates", f"{rates}{said('updates_per_second', '{:,.1f}')} updates/s"),
+        ("staleness", f"{said('staleness', '{:.0f}')} student versions, newest batch"),
+    ]
+
+
+def _faults(status: Status) -> str:
+    if not status.faults:
+        return "none counted"
+    return ", ".join(
+        f"{count:.0f} {_FAULTS.get(name, name)}" for name, count in status.faults.items()
+    )
+
+
+def _times(status: Status) -> Table:
+    """The six times, and what share of the end-to-end time each is."""
+    latest = {**status.latest, **_numbers(status.result)}
+    whole = latest.get("end_to_end_seconds", 0.0)
+    synthesizers = status.recipe.platform.synthesizers if status.recipe else 1
+    table = Table(box=None, padding=(0, 3, 0, 0))
+    for title, side in (("time", "left"), ("", "right"), ("of end to end", "right")):
+        table.add_column(title, justify=side)  # type: ignore[arg-type]
+    for key in _TIMES:
+        if key not in latest:
+            continue
+        processes = synthesizers if key.startswith("synth") else 1
+        within = whole > 0 and key != "evaluation_seconds"  # which is left out of end to end
+        share = f"{latest[key] / (whole * processes):.0%}" if within else _UNKNOWN
+        table.add_row(key.removesuffix("_seconds").replace("_", " "), _s(latest[key]), share)
+    table.add_row("end to end", _s(whole) if whole else _UNKNOWN, "")
+    return table
+
+
+def duration(seconds: float | None) -> str:
+    """`1:02:03`, to the second."""
+    return _UNKNOWN if seconds is None else str(timedelta(seconds=round(seconds)))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _s(seconds: float) -> str:
+    return f"{seconds:,.1f} s"
+
+
+def _numbers(values: Any) -> dict[str, float]:
+    return {key: value for key, value in values.items() if isinstance(value, int | float)}

@@ -1,0 +1,84 @@
+"""The commands of this room. Everything heavy is imported inside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+SearchName = Literal["grid", "random", "optuna"]
+SchedulerName = Literal["fifo", "asha"]
+
+
+def sweep(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="A YAML file, or a recipe's name.")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Argument(metavar="SPACE", help="A search space: recipes/sweeps/*.yaml.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.rounds=20."),
+    ] = None,
+    trials: Annotated[
+        int, typer.Option("--trials", metavar="N", help="Points to try (a grid tries all).")
+    ] = 10,
+    search: Annotated[SearchName, typer.Option("--search", help="How points are chosen.")] = (
+        "random"
+    ),
+    scheduler: Annotated[
+        SchedulerName, typer.Option("--scheduler", help="asha stops bad trials early.")
+    ] = "fifo",
+    objective: Annotated[
+        str,
+        typer.Option(
+            "--objective",
+            help="accuracy, agreement, synthesis_seconds, end_to_end_seconds or "
+            "accuracy_at_seconds:30; or two with a comma.",
+        ),
+    ] = "accuracy",
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", help="Runs of each point, one a seed.")
+    ] = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="DIR", help="Go on with the sweep in a folder."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
+    ] = None,
+) -> None:
+    """Try a recipe's settings over a search space, and say which are best."""
+    from fastdfkd.tuning.ledger import Options
+    from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, run_sweep
+
+    if resume is not None:
+        if recipe is not None:
+            raise ValueError("--resume goes on with what the sweep was asked: name the folder only")
+        chosen = interrupted_sweep(resume)
+    else:
+        if recipe is None or space is None:
+            raise ValueError("a sweep needs a RECIPE and a SPACE, or --resume DIR")
+        options = Options(
+            search=search, scheduler=scheduler, objective=objective, trials=trials, seeds=seeds
+        )
+        chosen = new_sweep(recipe, space, overrides or [], options, out)
+    folder = run_sweep(chosen, address=address, say=typer.echo)
+    typer.echo("\n" + (folder / "table.md").read_text(encoding="utf-8").split("\n", 2)[2])
+    found = sorted(folder.glob("best.yaml")) or sorted(folder.glob("pareto-*.yaml"))
+    for file in found:
+        typer.echo(f"fastdfkd distill {file}")
+    typer.echo(f"Tables, pictures and runs: {folder}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command(
+        epilog="Example: fastdfkd sweep digits-fast5 steps-and-meta-lr --trials 6 --scheduler asha"
+    )(sweep)

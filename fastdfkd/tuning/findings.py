@@ -1,0 +1,223 @@
+"""What a sweep found: tables, the best recipe as a file, and pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastdfkd.recipe import load_recipe
+from fastdfkd.run_folder import write_text
+from fastdfkd.tuning.ledger import TrialRecord
+from fastdfkd.tuning.objective import Objective, pareto_front, parse_objectives
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fastdfkd.tuning.sweep import Sweep
+
+_ALWAYS = ("accuracy", "agreement", "synthesis_seconds", "end_to_end_seconds")
+CAVEAT = (
+    "The best point was chosen by figures on the held-out images that it is also judged on, so "
+    "they flatter it; `fastdfkd compare` with other seeds gives fair ones. Seconds are of this "
+    "machine, under the load that the trials put on it together."
+)
+
+
+def write_findings(
+    sweep: Sweep, records: Sequence[TrialRecord]
+) -> tuple[list[Path], dict[str, float]]:
+    """Write tables, pictures and the best recipe into the sweep's folder.
+
+    Returns:
+        The files, and the best point's figures.
+
+    Raises:
+        ValueError: no trial ran to its end, so nothing was found.
+    """
+    from fastdfkd.tuning.pictures import parallel_coordinates, pareto_picture, slices
+
+    objectives = parse_objectives(sweep.options.objective)
+    folder, first = sweep.folder, objectives[0]
+    trials, points = trial_table(sweep, records), point_table(sweep, records)
+    files = [folder / "trials.csv", folder / "trials.parquet", folder / "points.csv"]
+    write_text(files[0], trials.to_csv(index=False))
+    _plain(trials).to_parquet(files[1], index=False)
+    write_text(files[2], points.to_csv(index=False))
+    whole = points[points["whole"]]
+    if whole.empty:
+        raise ValueError(
+            f"no point of the sweep ran to its end with all its seeds ({_ends(records)}); the "
+            f"trials are in {files[0]}, and --resume {folder} tries the failed ones again"
+        )
+    best = best_point(points, objectives)
+    front = _front(points, objectives)
+    files += _write_best(sweep, points, front if len(objectives) > 1 else [best])
+    files.append(folder / "table.md")
+    write_text(files[-1], f"# {_title(sweep)}\n\n{markdown(points, objectives)}\n{CAVEAT}\n")
+    keys = _keys(points)
+    parallel_coordinates(points, keys, first, folder / "parallel_coordinates.png")
+    slices(points, keys, first, folder / "slices.png")
+    files += [folder / "parallel_coordinates.png", folder / "slices.png"]
+    if len(objectives) > 1:
+        pareto_picture(points, objectives, front, folder / "pareto.png")
+        files.append(folder / "pareto.png")
+    names = dict.fromkeys([*(objective.name for objective in objectives), *_ALWAYS])
+    return files, {f"best.{name}": float(points.loc[best, name]) for name in names}
+
+
+def trial_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
+    """One row a trial: name, point, seed, status, the swept keys, figures, error."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "trial": record.name,
+                "point": record.index,
+                "seed": record.seed,
+                "status": record.status,
+                "evaluations": record.evaluations,
+                **{d.key: record.point.get(d.key) for d in sweep.space.dimensions},
+                **record.figures,
+                "error": record.error,
+            }
+            for record in sorted(records, key=lambda record: (record.index, record.seed))
+        ]
+    )
+
+
+def point_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
+    """One row a point: swept keys, mean of each figure over its finished seeds, `<figure> std`.
+
+    `whole` says whether every seed ran to its end. Of a point that did not, the figures are those
+    of all its trials as far as they came.
+    """
+    import pandas as pd
+
+    objectives = [o.name for o in parse_objectives(sweep.options.objective)]
+    figures = dict.fromkeys([*objectives, *_ALWAYS])
+    rows = []
+    for index in sorted({record.index for record in records}):
+        mine = [record for record in records if record.index == index]
+        finished = [record for record in mine if record.status == "finished"]
+        row: dict[str, Any] = {
+            "point": index,
+            "seeds": len(finished),
+            "status": ", ".join(sorted({record.status for record in mine})),
+            "whole": len(finished) == sweep.options.seeds,
+            **{d.key: mine[0].point.get(d.key) for d in sweep.space.dimensions},
+        }
+        for name in figures:
+            values = [r.figures[name] for r in finished or mine if name in r.figures]
+            row[name] = sum(values) / len(values) if values else math.nan
+            row[f"{name} std"] = _deviation(values)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def best_point(points: pd.DataFrame, objectives: Sequence[Objective]) -> int:
+    """Label of the best row by the first objective, among points whose every seed finished."""
+    whole = points.loc[points["whole"], objectives[0].name]
+    return int(whole.idxmax() if objectives[0].mode == "max" else whole.idxmin())
+
+
+def markdown(points: pd.DataFrame, objectives: Sequence[Objective]) -> str:
+    """The points as a Markdown table, best first; unfinished ones last."""
+    names = list(dict.fromkeys([*(o.name for o in objectives), *_ALWAYS]))
+    keys = _keys(points)
+    ordered = points.sort_values(
+        ["whole", objectives[0].name], ascending=[False, objectives[0].mode == "min"]
+    )
+    lines = [["point", *keys, "seeds", *names, "status"]]
+    lines.append(["---"] * len(lines[0]))
+    for row in ordered.to_dict("records"):
+        shown = [_figure(name, row[name], row[f"{name} std"]) for name in names]
+        settings = [_setting(row[key]) for key in keys]
+        lines.append([str(row["point"]), *settings, str(row["seeds"]), *shown, str(row["status"])])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _write_best(sweep: Sweep, points: pd.DataFrame, labels: Sequence[int]) -> list[Path]:
+    """`best.yaml`, or `pareto-<point>.yaml` for each point of the front."""
+    keys = [dimension.key for dimension in sweep.space.dimensions]
+    files = []
+    for label in labels:
+        row = points.loc[label]
+        index = int(row["point"])
+        point = sweep.points[index] if sweep.points is not None else _of(row, keys)
+        name = "best" if len(labels) == 1 else f"pareto-{index:03d}"
+        shown = ", ".join(f"{key}={_setting(value)}" for key, value in point.items())
+        recipe = load_recipe(
+            sweep.recipe,
+            {
+                **point,
+                "name": f"{sweep.recipe.name}-{name}",
+                "description": f"{name} of a sweep over {sweep.space.name}: {shown}",
+            },
+        )
+        files.append(sweep.folder / f"{name}.yaml")
+        write_text(files[-1], f"# {recipe.description}\n# {CAVEAT}\n{recipe.to_yaml()}")
+    return files
+
+
+def _of(row: Any, keys: Sequence[str]) -> dict[str, Any]:
+    """A point as its row has it; keys that did not apply are absent."""
+    return {key: row[key] for key in keys if not _absent(row[key])}
+
+
+def _front(points: pd.DataFrame, objectives: Sequence[Objective]) -> list[int]:
+    """Labels of the rows on the Pareto front, among points whose every seed finished."""
+    whole = points[points["whole"]]
+    values = whole[[objective.name for objective in objectives]].to_numpy().tolist()
+    return [int(whole.index[i]) for i in pareto_front(values, objectives)]
+
+
+def _keys(points: pd.DataFrame) -> list[str]:
+    """Swept recipe keys, which have a dot in them."""
+    return [str(name) for name in points.columns if "." in str(name)]
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns of mixed kinds as text, which Parquet can hold."""
+    mixed = [name for name in table.columns if table[name].dtype == object]
+    return table.astype(dict.fromkeys(mixed, "string"))
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation; NaN of fewer than two."""
+    if len(values) < 2:
+        return math.nan
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def _figure(name: str, value: float, deviation: float) -> str:
+    if math.isnan(value):
+        return "-"
+    scale, unit = (100.0, " %") if name.startswith(("accuracy", "agreement")) else (1.0, " s")
+    spread = "" if math.isnan(deviation) else f" ± {deviation * scale:.1f}"
+    return f"{value * scale:.1f}{spread}{unit}"
+
+
+def _setting(value: Any) -> str:
+    if _absent(value):
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _ends(records: Sequence[TrialRecord]) -> str:
+    counts = {status: 0 for status in ("finished", "stopped", "failed")}
+    for record in records:
+        counts[record.status] += 1
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def _title(sweep: Sweep) -> str:
+    ways = f"{sweep.options.search} search, {sweep.options.scheduler}"
+    return f"Sweep of {sweep.recipe.name} over {sweep.space.name} ({ways})"

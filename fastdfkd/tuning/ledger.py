@@ -1,0 +1,142 @@
+"""A sweep's folder: what was asked, and one line for each trial that has ended.
+
+    sweep.json      the options, and the sweep's MLflow run
+    recipe.yaml     the recipe with its overrides
+    space.yaml      the search space
+    trials.jsonl    a line a trial, written by the driver when the trial ends
+    trials/<name>/  the trial's run folder
+
+Everything is text: a sweep is resumed from these files and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fastdfkd.run_folder import write_json
+from fastdfkd.tuning.dimension import Point
+
+SWEEP_FILES = ("sweep.json", "recipe.yaml", "space.yaml", "trials.jsonl")
+Status = Literal["finished", "stopped", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a sweep was asked to do."""
+
+    search: Literal["grid", "random", "optuna"]
+    scheduler: Literal["fifo", "asha"]
+    objective: str
+    """As `parse_objectives` reads it."""
+    trials: int
+    """Points; a grid's own number replaces it."""
+    seeds: int
+    """Runs of each point."""
+    parent_run_id: str = ""
+    """The sweep's MLflow run, once there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """How one trial ended."""
+
+    index: int
+    """Of the point."""
+    seed: int
+    point: Point
+    status: Status
+    """`stopped`: by the scheduler, before its last update."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Objectives, accuracy, agreement, images, updates and seconds, as far as the trial came."""
+    evaluations: int = 0
+    """Evaluations that the scheduler saw."""
+    error: str = ""
+    """First line of what a failed trial raised."""
+    directory: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the trial and of its folder."""
+        return trial_name(self.index, self.seed)
+
+
+def trial_name(index: int, seed: int) -> str:
+    """`p003-seed1`."""
+    return f"p{index:03d}-seed{seed}"
+
+
+class Ledger:
+    """Reads and writes a sweep's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save_options(self, options: Options) -> None:
+        """Write `sweep.json`."""
+        write_json(self.folder / "sweep.json", asdict(options))
+
+    def options(self) -> Options:
+        """What the sweep was asked.
+
+        Raises:
+            ValueError: the folder holds no sweep, or a damaged one.
+        """
+        path = self.folder / "sweep.json"
+        try:
+            return Options(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise ValueError(f"{self.folder} holds no sweep: {path.name} is missing") from None
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: damaged, or of another version ({error})") from error
+
+    def append(self, record: TrialRecord) -> None:
+        """Add a trial; it is on disk when this returns."""
+        with (self.folder / "trials.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(record)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def records(self) -> list[TrialRecord]:
+        """Trials that have ended, each once: of one that was run again, its last end.
+
+        A last line that was cut short when the driver was killed is left out.
+
+        Raises:
+            ValueError: a line before the last one is damaged.
+        """
+        path = self.folder / "trials.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        found: dict[str, TrialRecord] = {}
+        for number, line in enumerate(lines, 1):
+            try:
+                record = TrialRecord(**json.loads(line))
+            except (TypeError, ValueError) as error:
+                if number == len(lines):
+                    break
+                raise ValueError(f"{path}, line {number}: damaged ({error})") from error
+            found[record.name] = record
+        return list(found.values())
+
+    def mend(self) -> None:
+        """Cut off a half-written last line, so that the next one starts on its own."""
+        path = self.folder / "trials.jsonl"
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+
+    def done(self) -> list[TrialRecord]:
+        """Trials that are not run again: finished, or stopped by the scheduler."""
+        return [record for record in self.records() if record.status != "failed"]
+
+
+def scalars(figures: Any) -> dict[str, float]:
+    """The numbers among a mapping's values."""
+    return {
+        str(key): float(value)
+        for key, value in dict(figures).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }

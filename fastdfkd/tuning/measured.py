@@ -1,0 +1,109 @@
+"""Finished runs as a comparison takes them: just made, or found in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastdfkd import environment
+from fastdfkd.metrics_file import read_rows
+from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.result import RunResult
+from fastdfkd.tracking.run import environment_tags
+from fastdfkd.tracking.store import Store
+
+_FILES = ("result.json", "recipe.yaml", "metrics.csv", "samples.png")
+_MOST_RUNS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One finished run."""
+
+    label: str
+    """Of its setting; runs of one setting differ in the seed alone."""
+    result: RunResult
+    folder: Path
+    """Holds `metrics.csv`, and `samples.png` where it was kept."""
+    reused: bool
+    """Whether it was found instead of run."""
+
+    def seconds_to(self, accuracy: float) -> float | None:
+        """End-to-end seconds at the first evaluation with that accuracy; None if there is none."""
+        for row in read_rows(self.folder / "metrics.csv"):
+            if row.get("accuracy", -1.0) >= accuracy and "end_to_end_seconds" in row:
+                return row["end_to_end_seconds"]
+        return None
+
+
+def find_same(store: Store, recipe: Recipe, label: str, into: Path) -> Measured | None:
+    """The newest finished run of the same recipe, commit, hardware and versions, if there is one.
+
+    Runs of a checkout with local changes are never re-used: their commit does not name the code.
+    """
+    tags = environment_tags()
+    if environment.commit().endswith("-dirty"):
+        return None
+    wanted = {name: tags[name] for name in ("commit", "hardware")}
+    wanted |= {name: value for name, value in tags.items() if name.startswith("version.")}
+    for run in _finished(store, f"tags.recipe_digest = '{recipe.digest()}'"):
+        if all(run.data.tags.get(name) == value for name, value in wanted.items()):
+            folder = fetch(store, run.info.run_id, into)
+            if folder is not None:
+                return _measured(label, folder)
+    return None
+
+
+def all_of(store: Store, into: Path) -> list[Measured]:
+    """Every finished run of an experiment, the newest of each setting and seed.
+
+    Settings are told apart by the recipe without its seed; where two share a name, the digest's
+    first letters are added to it.
+    """
+    newest: dict[tuple[str, int], Measured] = {}
+    names: dict[str, str] = {}
+    for run in _finished(store, "attributes.status = 'FINISHED'"):
+        folder = fetch(store, run.info.run_id, into / run.info.run_id)
+        if folder is None:
+            continue
+        recipe = load_recipe(folder / "recipe.yaml")
+        setting = load_recipe(recipe, {"seed": 0}).digest()
+        names[setting] = recipe.name
+        newest.setdefault((setting, recipe.seed), _measured(setting, folder))
+    labels = {
+        setting: name if list(names.values()).count(name) == 1 else f"{name}-{setting[:6]}"
+        for setting, name in names.items()
+    }
+    return [
+        Measured(label=labels[run.label], result=run.result, folder=run.folder, reused=True)
+        for run in newest.values()
+    ]
+
+
+def fetch(store: Store, run_id: str, into: Path) -> Path | None:
+    """Copy a run's kept files to a folder; None if it kept too few, as parent runs do."""
+    kept = {file.path for file in store.client.list_artifacts(run_id)}
+    if not {"result.json", "recipe.yaml", "metrics.csv"} <= kept:
+        return None
+    into.mkdir(parents=True, exist_ok=True)
+    for name in _FILES:
+        if name in kept:
+            store.client.download_artifacts(run_id, name, str(into))
+    return into
+
+
+def _measured(label: str, folder: Path) -> Measured:
+    return Measured(label=label, result=RunResult.load(folder), folder=folder, reused=True)
+
+
+def _finished(store: Store, condition: str) -> Iterator[Any]:
+    """Finished runs, newest first."""
+    runs = store.client.search_runs(
+        [store.experiment_id],
+        condition,
+        max_results=_MOST_RUNS,
+        order_by=["attributes.start_time DESC"],
+    )
+    return (run for run in runs if run.info.status == "FINISHED")

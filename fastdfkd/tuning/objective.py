@@ -1,0 +1,110 @@
+"""What a sweep is after: one figure, or two that pull against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+_MODES: dict[str, Literal["max", "min"]] = {
+    "accuracy": "max",
+    "agreement": "max",
+    "accuracy_at_seconds": "max",
+    "synthesis_seconds": "min",
+    "end_to_end_seconds": "min",
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A figure of a run and the direction in which it is better."""
+
+    name: str
+    budget: float | None = None
+    """End-to-end seconds, for `accuracy_at_seconds` alone."""
+
+    @property
+    def mode(self) -> Literal["max", "min"]:
+        """Whether more or less is better."""
+        return _MODES[self.name]
+
+    @property
+    def text(self) -> str:
+        """As `parse_objectives` reads it."""
+        return self.name if self.budget is None else f"{self.name}:{self.budget:g}"
+
+    def better(self, first: float, second: float) -> bool:
+        """Whether `first` beats `second`."""
+        return first > second if self.mode == "max" else first < second
+
+
+def parse_objectives(text: str) -> tuple[Objective, ...]:
+    """Read `accuracy`, `accuracy_at_seconds:30`, or two with a comma between them.
+
+    Raises:
+        ValueError: unknown, without its seconds, or more than two.
+    """
+    objectives = tuple(_parse(part.strip()) for part in text.split(","))
+    names = [objective.name for objective in objectives]
+    if len(objectives) > 2 or len(set(names)) < len(names):
+        raise ValueError(f"--objective: expected one figure or two different ones, got {text!r}")
+    return objectives
+
+
+def _parse(text: str) -> Objective:
+    name, colon, budget = text.partition(":")
+    if name not in _MODES:
+        raise ValueError(f"--objective: expected one of {', '.join(_MODES)}, got {text!r}")
+    if name != "accuracy_at_seconds":
+        if colon:
+            raise ValueError(f"--objective: {name} takes no seconds, got {text!r}")
+        return Objective(name)
+    try:
+        seconds = float(budget)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(
+            f"--objective: say after how many seconds, accuracy_at_seconds:30, got {text!r}"
+        )
+    return Objective(name, seconds)
+
+
+class Judge:
+    """Follows one run's evaluations and says what each objective is so far."""
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self.objectives = objectives
+        self._in_time = 0.0
+
+    def __call__(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Objectives by name after an evaluation.
+
+        Args:
+            figures: `accuracy`, `agreement`, `synthesis_seconds` and `end_to_end_seconds` so far.
+        """
+        found = {}
+        for objective in self.objectives:
+            if objective.budget is None:
+                found[objective.name] = float(figures[objective.name])
+                continue
+            if figures["end_to_end_seconds"] <= objective.budget:
+                self._in_time = float(figures["accuracy"])
+            found[objective.name] = self._in_time
+        return found
+
+
+def pareto_front(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> list[int]:
+    """Indices of the rows that no other row beats in one objective without losing in another."""
+
+    def dominates(first: Sequence[float], second: Sequence[float]) -> bool:
+        trios = list(zip(objectives, first, second, strict=True))
+        return any(o.better(a, b) for o, a, b in trios) and not any(
+            o.better(b, a) for o, a, b in trios
+        )
+
+    return [
+        index
+        for index, row in enumerate(values)
+        if not any(dominates(other, row) for other in values)
+    ]

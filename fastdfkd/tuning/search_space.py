@@ -1,0 +1,149 @@
+"""A search space: which recipe keys vary, over what, and under which conditions.
+
+    space:
+      synthesis.steps: {choice: [2, 5, 10]}
+      synthesis.lr_g: {loguniform: [1.0e-3, 1.0e-2]}
+      synthesis.rounds: {randint: [20, 60], q: 10}     # both ends included
+      synthesis.reptile_scale:
+        uniform: [10, 100]
+        when: {synthesis.meta: reptile}                # a value or a list of values
+
+Every choice and both ends of every range are tried on the recipe before anything starts. In a
+grid, `grid: 4` says how many values of a range are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from fastdfkd.recipe import Recipe, RecipeError, load_recipe, unknown
+from fastdfkd.recipe.reading import recipes_folder
+from fastdfkd.tuning.dimension import Dimension, Point, SpaceError, parse_dimension
+
+_NOT_SWEPT = {
+    "name": "trials are named by their point",
+    "description": "it changes no number",
+    "seed": "every point is run with the same seeds: use --seeds",
+    "data": "trials share one teacher and its data: use `fastdfkd compare` for other ones",
+    "teacher": "trials share one trained teacher: use `fastdfkd compare` for other ones",
+    "tracking": "trials are recorded under the sweep's run",
+}
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Dimensions in the order of the file, parents of conditions first."""
+
+    name: str
+    dimensions: tuple[Dimension, ...]
+
+    def resolve(self, choose: Any, fixed: Mapping[str, Any]) -> Point:
+        """A point: `choose(dimension)` is asked for each dimension whose condition holds.
+
+        Args:
+            choose: gives the value of a dimension.
+            fixed: the recipe's flat values, for conditions on keys that do not vary.
+        """
+        point: Point = {}
+        for dimension in self.dimensions:
+            if dimension.holds({**fixed, **point}):
+                point[dimension.key] = choose(dimension)
+        return point
+
+    def grid(self, fixed: Mapping[str, Any]) -> list[Point]:
+        """Every combination, each once; conditional keys appear only where they apply.
+
+        Raises:
+            SpaceError: a range does not say how many of its values to take.
+        """
+        points: list[Point] = [{}]
+        for dimension in self.dimensions:
+            grown: list[Point] = []
+            for point in points:
+                if dimension.holds({**fixed, **point}):
+                    grown += [{**point, dimension.key: value} for value in dimension.grid_values()]
+                else:
+                    grown.append(point)
+            points = grown
+        return points
+
+    def probes(self) -> Iterator[tuple[Dimension, Point]]:
+        """Points that together show every choice and both ends of every range."""
+        for dimension in self.dimensions:
+            for value in dimension.probes():
+                yield dimension, {**self._allowing(dimension), dimension.key: value}
+
+    def _allowing(self, dimension: Dimension) -> Point:
+        """Values of varying keys under which the dimension applies."""
+        varying = {other.key: other for other in self.dimensions}
+        point: Point = {}
+        for key, allowed in dimension.when.items():
+            if key in varying:
+                point |= {**self._allowing(varying[key]), key: allowed[0]}
+        return point
+
+
+def load_space(source: str | Path, recipe: Recipe) -> SearchSpace:
+    """Read a space file (or the name of one that ships) and try it on the recipe.
+
+    Raises:
+        SpaceError: the file cannot be read or used; the message says which key and why.
+    """
+    path = find_space(source)
+    try:
+        tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, OSError) as error:
+        raise SpaceError(f"{path}: not a readable search space: {error}") from error
+    if not isinstance(tree, dict) or not isinstance(tree.get("space"), dict) or not tree["space"]:
+        raise SpaceError(f"{path}: expected a mapping `space:` of recipe keys, see recipes/sweeps/")
+    strange = sorted(map(str, set(tree) - {"space", "description"}))
+    if strange:
+        raise SpaceError(f"{path}: {unknown(strange[0], strange[0], ['space', 'description'])}")
+    dimensions = tuple(parse_dimension(str(k), given) for k, given in tree["space"].items())
+    space = SearchSpace(path.stem, dimensions)
+    _check(space, recipe, path)
+    return space
+
+
+def find_space(source: str | Path) -> Path:
+    """The file of a space given by path or by the bare name of one that ships."""
+    path = Path(source)
+    if path.is_file():
+        return path
+    shipped = {file.stem: file for file in sorted((recipes_folder() / "sweeps").glob("*.yaml"))}
+    if str(source) in shipped:
+        return shipped[str(source)]
+    raise SpaceError(f"no search space {source}: expected a YAML file or {', '.join(shipped)}")
+
+
+def _check(space: SearchSpace, recipe: Recipe, path: Path) -> None:
+    known = recipe.flat()
+    before: dict[str, Dimension] = {}
+    for dimension in space.dimensions:
+        reason = _NOT_SWEPT.get(dimension.key.partition(".")[0])
+        if reason:
+            raise SpaceError(f"{path}: {dimension.key}: cannot be swept, {reason}")
+        for key, allowed in dimension.when.items():
+            if key not in before and key not in known:
+                raise SpaceError(f"{path}: {dimension.key}: when: {unknown(key, key, list(known))}")
+            if key in {other.key for other in space.dimensions} - set(before):
+                raise SpaceError(f"{path}: {dimension.key}: `when` names {key}: put that one first")
+            if key in before and not all(before[key].can_be(value) for value in allowed):
+                raise SpaceError(
+                    f"{path}: {dimension.key}: `when` asks for {key} in {allowed}, which it never "
+                    "is in this space"
+                )
+        before[dimension.key] = dimension
+    for dimension, point in space.probes():
+        try:
+            load_recipe(recipe, point)
+        except RecipeError as error:
+            value = point[dimension.key]
+            raise SpaceError(f"{path}: {dimension.key} = {value!r} is refused. {error}") from None

@@ -1,0 +1,183 @@
+"""The part of a sweep that is Ray Tune's: searcher, scheduler, resources, and the ledger's pen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+from ray.tune.execution.placement_groups import PlacementGroupFactory
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+
+from fastdfkd.platform.cluster import cluster_resources
+from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.trainers.teacher import Teacher
+from fastdfkd.tuning.ledger import Ledger, TrialRecord, scalars, trial_name
+from fastdfkd.tuning.objective import Objective, parse_objectives
+from fastdfkd.tuning.optuna_search import OptunaPoints
+from fastdfkd.tuning.resources import concurrent_trials, most_costly, pinned_gpus
+from fastdfkd.tuning.sweep import Say, Sweep, remaining
+from fastdfkd.tuning.sweep_run import SweepRun
+from fastdfkd.tuning.trial import DistillTrial, Shared
+
+_TUNES_OWN = ("timestamp", "pid", "iterations_since_restore", "training_iteration", "time_")
+
+
+def run_trials(sweep: Sweep, ledger: Ledger, teacher: Teacher, parent: SweepRun, say: Say) -> None:
+    """Run what the ledger does not have, on the cluster this process is connected to.
+
+    Raises:
+        PlacementError: the cluster is too small for one trial.
+    """
+    cluster = cluster_resources()
+    recipe = pinned_gpus(sweep.recipe, cluster)
+    cost = most_costly(_costed(sweep, recipe), cluster)
+    together = concurrent_trials(cost, cluster)
+    say(f"{sweep.trials} trials, {together} at a time: each takes {_shown(cost.total)}")
+    objectives = parse_objectives(sweep.options.objective)
+    shared = Shared(
+        recipe=load_recipe(recipe, {"tracking.uri": parent.uri}),
+        teacher=teacher,
+        folder=sweep.folder,
+        objectives=objectives,
+        parent_run_id=parent.run_id,
+    )
+    trainable = tune.with_resources(
+        tune.with_parameters(DistillTrial, shared=shared), PlacementGroupFactory([cost.head])
+    )
+    searching: dict[str, Any] = _searching(sweep, ledger, objectives)
+    tune.Tuner(
+        trainable,
+        param_space=searching.pop("param_space", None),
+        tune_config=TuneConfig(
+            scheduler=_scheduler(sweep, objectives[0]),
+            max_concurrent_trials=together,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+            **searching,
+        ),
+        run_config=RunConfig(
+            name="ray_tune",
+            storage_path=str(sweep.folder),
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # the run writes its own
+            callbacks=[_Pen(ledger, sweep, say)],
+            failure_config=FailureConfig(max_failures=0, fail_fast=False),
+            verbose=0,
+        ),
+    ).fit()
+
+
+def _searching(sweep: Sweep, ledger: Ledger, objectives: tuple[Objective, ...]) -> dict[str, Any]:
+    """Where the trials come from."""
+    if sweep.points is not None:
+        trials = remaining(sweep, ledger.done())
+        return {"param_space": {"trial": tune.grid_search(trials)}}
+    done = ledger.done()
+    searcher = OptunaPoints(
+        sweep.space,
+        sweep.recipe.flat(),
+        objectives,
+        points=sweep.options.trials,
+        seeds=sweep.seeds,
+        done=done,
+        search_seed=sweep.recipe.seed,
+    )
+    return {"search_alg": searcher, "num_samples": sweep.trials - len(done)}
+
+
+def _scheduler(sweep: Sweep, objective: Objective) -> Any:
+    """FIFO, or ASHA over evaluations: the better half goes on at every rung."""
+    if sweep.options.scheduler == "fifo":
+        return FIFOScheduler()
+    evaluations = sweep.recipe.platform.evaluations
+    return AsyncHyperBandScheduler(
+        time_attr="training_iteration",
+        metric=objective.name,
+        mode=objective.mode,
+        grace_period=max(evaluations // 5, 1),
+        reduction_factor=2,
+        max_t=evaluations + 2,  # past the run's own end, which is one report after the last
+    )
+
+
+def _costed(sweep: Sweep, recipe: Recipe) -> list[Recipe]:
+    """Recipes whose resources stand for all trials."""
+    points = sweep.points
+    if points is None:
+        points = [point for _, point in sweep.space.probes()]
+    return [load_recipe(recipe, point) for point in points]
+
+
+class _Pen(Callback):  # type: ignore[misc]
+    """Writes a line of the ledger when a trial ends."""
+
+    def __init__(self, ledger: Ledger, sweep: Sweep, say: Say) -> None:
+        self._ledger, self._sweep, self._say = ledger, sweep, say
+        self._ended = len(ledger.done())
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial ran to its end, or was stopped by the scheduler."""
+        finished = bool((trial.last_result or {}).get("finished"))
+        self._write(trial, "finished" if finished else "stopped")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial raised; the others go on."""
+        self._write(trial, "failed", error=_reason(trial))
+
+    def _write(self, trial: Any, status: Any, error: str = "") -> None:
+        config = trial.config["trial"]
+        result = trial.last_result or {}
+        own = {key: value for key, value in result.items() if key not in ("config", "done")}
+        figures = {
+            key: value for key, value in scalars(own).items() if not key.startswith(_TUNES_OWN)
+        }
+        index, seed = int(config["index"]), int(config["seed"])
+        folder = self._sweep.folder / "trials" / trial_name(index, seed)
+        record = TrialRecord(
+            index=index,
+            seed=seed,
+            point=config["point"],
+            status=status,
+            figures=figures,
+            evaluations=int(result.get("training_iteration", 0)) - (status == "finished"),
+            error=error,
+            directory=str(folder),
+        )
+        self._ledger.append(record)
+        self._ended += 1
+        self._say(f"{self._ended} of {self._sweep.trials}: {_line(record)}")
+
+
+def _line(record: TrialRecord) -> str:
+    point = ", ".join(f"{key}={_value(value)}" for key, value in record.point.items())
+    figures = record.figures
+    found = record.error
+    if "accuracy" in figures:
+        found = (
+            f"accuracy {figures['accuracy']:.1%}, {figures['synthesis_seconds']:.1f} s synthesis, "
+            f"{figures['end_to_end_seconds']:.1f} s end to end {found}"
+        )
+    return f"{record.name} ({point}) {record.status}: {found}".rstrip()
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _reason(trial: Any) -> str:
+    """What the trial raised: the last line of the traceback that Tune keeps."""
+    path = trial.error_file
+    text = Path(path).read_text(encoding="utf-8") if path and Path(path).is_file() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown"
+
+
+def _name(trial: Any) -> str:
+    config = trial.config["trial"]
+    return trial_name(int(config["index"]), int(config["seed"]))
+
+
+def _shown(resources: dict[str, float]) -> str:
+    return ", ".join(f"{share:g} {kind}" for kind, share in resources.items())

@@ -1,0 +1,151 @@
+"""Ray nodes as processes of this machine, each a real `ray start`, and no other cluster's.
+
+Every node has ports, a session folder and a process group of its own. Nothing here calls
+`ray stop`, which would end every Ray on the machine: a node is ended by the ids of its processes.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+BIN = Path(sys.executable).parent
+STARTED = "Ray runtime started"
+START_S = 120.0
+"""Seconds a node may take to start on a busy machine; 20 on a calm one."""
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on just now."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def descendants(pid: int) -> set[int]:
+    """Ids of a process and of all below it, as /proc has them now."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:  # it has just ended
+                continue
+            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found, before = {pid}, 0
+    while len(found) > before:
+        before = len(found)
+        found |= {child for child, parent in parents.items() if parent in found}
+    return found
+
+
+def listening(port: int) -> set[str]:
+    """Addresses of IPv4 and IPv6 on which this machine listens at a port."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            number, _, end = local.partition(":")
+            if state == "0A" and int(end, 16) == port:
+                octets = [str(byte) for byte in reversed(bytes.fromhex(number))]
+                found.add(".".join(octets) if name == "tcp" else number)
+    return found
+
+
+class Node:
+    """One `ray start --block` in a session of its own."""
+
+    def __init__(self, words: list[str], env: dict[str, str], cwd: Path, log: Path):
+        self.log = log
+        self._file: IO[bytes] = log.open("wb")
+        self.process = subprocess.Popen(
+            [str(BIN / "ray"), "start", *words, "--disable-usage-stats", "--block"],
+            env=env,
+            cwd=cwd,
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.alive = True
+
+    def wait_until_up(self) -> None:
+        deadline = time.monotonic() + START_S
+        while STARTED not in (said := self.log.read_text(errors="replace")):
+            assert self.process.poll() is None, f"the node has ended:\n{said}"
+            assert time.monotonic() < deadline, f"no node within {START_S:g} s:\n{said}"
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """SIGKILL to every process of the node at once, as when its machine is taken away."""
+        if not self.alive:
+            return
+        for pid in descendants(self.process.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait(timeout=30)
+        self._file.close()
+        self.alive = False
+
+
+class Nodes:
+    """A head and its worker nodes; `close` ends what was started, by process id."""
+
+    def __init__(self, *, head_cpus: int = 0):
+        self.folder = Path(tempfile.mkdtemp(prefix="fd", dir="/tmp"))  # short: socket names
+        self.token = self.folder / "token"
+        self.token.write_text(secrets.token_hex(32))
+        self.port, self.dashboard = free_port(), free_port()
+        self.all: list[Node] = []
+        self.head_cpus = head_cpus
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.dashboard}"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Of a node and of a client: the cluster's token, and our commands first on PATH."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
+        return {
+            **kept,
+            "PATH": f"{BIN}:{kept.get('PATH', '')}",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "FASTDFKD_HOME": str(self.folder / "cache"),
+        }
+
+    def start_head(self) -> Node:
+        words = ["--head", "--port", str(self.port), "--dashboard-port", str(self.dashboard)]
+        words += ["--ray-client-server-port", str(free_port()), "--num-cpus", str(self.head_cpus)]
+        return self._start(words)
+
+    def start_worker(self, *, cpus: int, gpus: int = 0) -> Node:
+        words = ["--address", f"127.0.0.1:{self.port}", "--num-cpus", str(cpus)]
+        return self._start([*words, "--num-gpus", str(gpus)])
+
+    def _start(self, words: list[str]) -> Node:
+        name = f"n{len(self.all)}"
+        words += ["--temp-dir", str(self.folder / name), "--node-ip-address", "127.0.0.1"]
+        words += ["--dashboard-agent-listen-port", str(free_port())]
+        words += ["--object-store-memory", str(150_000_000)]
+        node = Node(words, self.env, self.folder, self.folder / f"{name}.log")
+        self.all.append(node)
+        return node
+
+    def close(self) -> None:
+        for node in reversed(self.all):
+            node.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)

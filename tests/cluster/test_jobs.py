@@ -1,0 +1,151 @@
+"""Jobs on a real cluster: a head and two worker nodes, each a `ray start` of its own.
+
+The nodes have fake GPUs, so that placement by count is as on a cluster; the roles run on the CPU.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastdfkd.metrics_file import read_rows
+from fastdfkd.result import RunResult
+from tests.cluster.nodes import BIN, Node, Nodes, descendants, listening
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
+
+TINY = [
+    "digits-fast5",
+    "synthesis.rounds=6",
+    "synthesis.warmup_rounds=2",
+    "synthesis.batch_size=16",
+    "synthesis.latent_dim=8",
+    "synthesis.generator_width=4",
+    "distillation.updates_per_round=3",
+    "distillation.batch_size=12",
+    "platform.evaluations=1",
+    "platform.device=cpu",
+    "platform.start_timeout_s=60",
+    "teacher.epochs=1",
+]
+JOB_S = 400.0
+"""Seconds a tiny job may take; 30 on a calm machine."""
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    nodes = Nodes()
+    try:
+        nodes.start_head().wait_until_up()
+        workers = [nodes.start_worker(cpus=2, gpus=1) for _ in range(2)]
+        for node in workers:
+            node.wait_until_up()
+        yield nodes
+    finally:
+        nodes.close()
+
+
+def run(nodes: Nodes, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command of a user of the cluster, to its end."""
+    return subprocess.run(
+        [str(BIN / words[0]), *words[1:]],
+        env=nodes.env,
+        cwd=nodes.folder,
+        capture_output=True,
+        text=True,
+        timeout=JOB_S,
+        check=False,
+    )
+
+
+def submit(nodes: Nodes, *words: str) -> subprocess.CompletedProcess[str]:
+    return run(nodes, "fastdfkd", "submit", *TINY, *words, "--address", nodes.address)
+
+
+def test_the_head_is_for_this_machine_and_for_those_with_the_token(nodes: Nodes) -> None:
+    assert listening(nodes.dashboard) == {"127.0.0.1"}
+    env = {**nodes.env, "RAY_AUTH_TOKEN_PATH": str(nodes.folder / "other")}
+    (nodes.folder / "other").write_text("f" * 64)
+    done = subprocess.run(
+        [str(BIN / "fastdfkd"), "submit", *TINY, "--address", nodes.address],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Invalid authentication token" in done.stderr
+    assert "RAY_AUTH_TOKEN_PATH" in done.stderr
+
+
+def test_ray_job_submit_works_as_the_readme_has_it(nodes: Nodes) -> None:
+    out = nodes.folder / "by-ray"
+    words = ["--address", nodes.address, "--", "fastdfkd", "distill", *TINY, "--out", str(out)]
+    done = run(nodes, "ray", "job", "submit", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert RunResult.load(out).updates == 4 * 3
+
+
+def test_submit_follows_the_log_and_ends_as_the_job_does(nodes: Nodes) -> None:
+    out = nodes.folder / "by-us"
+    done = submit(nodes, "seed=3", "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "is handed in to" in done.stderr
+    assert f"run        {out}" in done.stdout, "the job's own summary"
+    result = RunResult.load(out)
+    assert (result.seed, result.images, result.updates) == (3, 6 * 16, 4 * 3)
+    again = submit(nodes, "seed=3", "--out", str(out))
+    assert again.returncode == 2, "the exit code of `distill`, which refuses the folder"
+    assert "is not empty" in again.stdout
+
+
+def test_asking_for_more_than_there_is_ends_the_job_and_says_so(nodes: Nodes) -> None:
+    out = nodes.folder / "too-much"
+    done = submit(nodes, "platform.synthesizers=9", "--out", str(out))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "the recipe asks for 9 CPU" in done.stdout
+    assert "the cluster has 4" in done.stdout
+
+
+def test_a_job_survives_the_loss_of_a_node(nodes: Nodes) -> None:
+    out = nodes.folder / "spot"
+    words = ["submit", *TINY, "synthesis.rounds=60", "platform.synthesizers=2", "--out", str(out)]
+    log = nodes.folder / "spot.log"
+    with log.open("wb") as file:
+        job = subprocess.Popen(
+            [str(BIN / "fastdfkd"), *words, "--address", nodes.address],
+            env=nodes.env,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_for_rows(out / "metrics.csv", 4, job, log)
+        host = next(node for node in nodes.all[1:] if hosts(node, "ray::SynthesizerActor"))
+        assert not hosts(host, "ray::SampleBank"), "the bank stays with the driver"
+        host.kill()
+        assert job.wait(JOB_S) == 0, log.read_text()
+    finally:
+        job.kill()
+    result = RunResult.load(out)
+    assert (result.images, result.updates) == (60 * 16, 58 * 3), "no round is lost or made twice"
+    assert read_rows(out / "metrics.csv")[-1]["restarts"] >= 1
+
+
+def wait_for_rows(path: Path, rows: int, job: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + JOB_S
+    while not path.is_file() or len(path.read_text().splitlines()) <= rows:
+        assert job.poll() is None, f"the job ended before its node was killed: {log.read_text()}"
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+def hosts(node: Node, name: str) -> bool:
+    """Whether a process of this name is one of the node's."""
+    if not node.alive:
+        return False
+    lines = [Path(f"/proc/{pid}/cmdline") for pid in descendants(node.process.pid)]
+    return any(name in line.read_bytes().decode() for line in lines if line.is_file())

@@ -1,0 +1,90 @@
+"""The limiter and the index keep their promises under any history."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastdfkd.platform.bank_index import BankIndex
+from fastdfkd.platform.rate_limiter import RateLimiter
+
+
+@st.composite
+def limiters(draw: st.DrawFn) -> RateLimiter:
+    rounds = draw(st.integers(1, 12))
+    lockstep = draw(st.booleans())
+    return RateLimiter(
+        rounds=rounds,
+        warmup_rounds=draw(st.integers(0, rounds - 1)),
+        updates_per_round=draw(st.integers(1, 5)),
+        tolerance=0 if lockstep else draw(st.integers(1, 4)),
+        wave=draw(st.integers(1, 4)) if lockstep else 1,
+    )
+
+
+def check(index: BankIndex, trained: int) -> None:
+    limiter = index.limiter
+    everywhere = [*index.waiting, *index.reserved, *index.pending, *index.rounds]
+    assert sorted(everywhere) == list(range(limiter.rounds))
+    held = [reference for reference in index.references if reference is not None]
+    assert len(held) == min(len(index.rounds), index.capacity_rounds)
+    assert held == [f"images {round}" for round in index.rounds[len(index.rounds) - len(held) :]]
+    made = index.inserted + len(index.reserved)
+    ahead = made - limiter.warmup_rounds - trained / limiter.updates_per_round
+    assert ahead <= limiter.tolerance + limiter.wave
+    assert trained <= limiter.updates_per_round * max(index.inserted - limiter.warmup_rounds, 0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(limiters(), st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_any_history_keeps_the_policies_and_ends(
+    limiter: RateLimiter, capacity: int, seed: int
+) -> None:
+    index, chance, trained = BankIndex(limiter, capacity), random.Random(seed), 0
+    total = limiter.updates_per_round * (limiter.rounds - limiter.warmup_rounds)
+    history: list[tuple[int, str]] = []
+    for _ in range(10_000):
+        if trained == total and index.finished:
+            break
+        move = chance.choice(["reserve", "insert", "train", "die", "restart"])
+        if move == "reserve":
+            index.reserve()
+        elif move == "insert" and index.reserved:
+            round = chance.choice(sorted(index.reserved))
+            index.insert(round, f"images {round}")
+            history.append((round, f"images {round}"))
+        elif move == "die" and index.reserved and chance.random() < 0.3:
+            index.release(chance.choice(sorted(index.reserved)))
+        elif move == "restart" and chance.random() < 0.1:
+            index = BankIndex.restored(limiter, capacity, history, trained, set(index.reserved))
+        elif move == "train" and (frontier := index.frontier(trained)) is not None:
+            until, visible = frontier
+            assert visible <= len(index.rounds)
+            if limiter.lockstep:
+                assert visible == limiter.rounds_for(trained + 1)
+            trained = index.updates = chance.randint(trained + 1, until)
+        check(index, trained)
+    assert (trained, index.finished) == (total, True)
+
+
+def test_lockstep_with_one_synthesizer_is_the_papers_order() -> None:
+    limiter = RateLimiter(rounds=4, warmup_rounds=1, updates_per_round=2, tolerance=0, wave=1)
+    index, order, trained = BankIndex(limiter, 4), [], 0
+    while trained < 6:
+        if (round := index.reserve()) is not None:
+            index.insert(round, "images")
+            order.append(f"round {round}")
+        elif (frontier := index.frontier(trained)) is not None:
+            trained = index.updates = frontier[0]
+            order.append(f"updates to {trained}, {frontier[1]} rounds in the bank")
+    assert order == [
+        "round 0",
+        "round 1",
+        "updates to 2, 2 rounds in the bank",
+        "round 2",
+        "updates to 4, 3 rounds in the bank",
+        "round 3",
+        "updates to 6, 4 rounds in the bank",
+    ]

@@ -1,0 +1,161 @@
+"""Real processes are killed at random moments; the run ends well and says what happened."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from fastdfkd.platform import cast, pipeline
+from fastdfkd.recipe import Recipe
+from fastdfkd.result import RunResult
+from fastdfkd.trainers.teacher import Teacher
+from tests.platform.conftest import Rows, tiny
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
+
+
+class Pids(Rows):
+    """A recorder that runs something after a number of rows."""
+
+    def __init__(self, after: int, then: Callable[[], None]) -> None:
+        super().__init__()
+        self.after, self.then = after, then
+
+    def log(self, row: dict[str, float]) -> None:
+        super().log(row)
+        if len(self.rows) == self.after:
+            self.then()
+
+
+@contextmanager
+def seen_cast(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[cast.Cast]]:
+    """The actors of the runs inside the block."""
+    found: list[cast.Cast] = []
+    original = cast.Cast.restore_board
+
+    def spy(self: cast.Cast, state: Any = None) -> None:
+        found.append(self)
+        original(self, state)
+
+    monkeypatch.setattr(cast.Cast, "restore_board", spy)
+    yield found
+
+
+def pid_of(actor: Any) -> int:
+    return int(ray.get(actor.__ray_call__.remote(lambda self: os.getpid())))
+
+
+def kill(actor: Any) -> None:
+    os.kill(pid_of(actor), signal.SIGKILL)
+
+
+def busy(**overrides: Any) -> Recipe:
+    """Long enough to be hit in the middle."""
+    return tiny(
+        synthesis__rounds=24,
+        synthesis__warmup_rounds=2,
+        distillation__updates_per_round=4,
+        platform__checkpoint_every=4,
+        **overrides,
+    )
+
+
+def whole(result: RunResult, recipe: Recipe) -> None:
+    assert result.updates == recipe.updates
+    assert result.images == recipe.synthesis.rounds * recipe.synthesis.batch_size
+
+
+def run_and_kill(
+    who: str, teacher: Teacher, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[RunResult, Rows, Recipe]:
+    recipe = busy(platform__schedule="lockstep")
+    random.seed(who)
+    with seen_cast(monkeypatch) as casts:
+
+        def strike() -> None:
+            time.sleep(random.random() / 5)
+            target = casts[0].synthesizers[0] if who == "synthesizer" else getattr(casts[0], who)
+            kill(target)
+
+        blow = threading.Thread(target=strike)
+        recorder = Pids(6, blow.start)
+        result = pipeline.run(recipe, teacher, folder, recorder)
+        blow.join()
+    return result, recorder, recipe
+
+
+def test_a_killed_synthesizer_costs_no_inserted_batch(
+    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, recorder, recipe = run_and_kill("synthesizer", teacher, tmp_path, monkeypatch)
+    whole(result, recipe)
+    assert recorder.rows[-1]["restarts"] == 1
+    images = [row["images"] for row in recorder.rows]
+    assert images == sorted(images)
+
+
+def test_a_killed_bank_comes_back_with_every_round(
+    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, recorder, recipe = run_and_kill("bank", teacher, tmp_path, monkeypatch)
+    whole(result, recipe)
+    assert recorder.rows[-1]["lost"] == 0
+    assert recorder.rows[-1]["bank_restarts"] == 1
+
+
+def test_a_killed_board_is_told_what_it_knew(
+    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, _, recipe = run_and_kill("board", teacher, tmp_path, monkeypatch)
+    whole(result, recipe)
+
+
+def test_a_synthesizer_that_always_dies_ends_the_run_with_a_clear_error(
+    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastdfkd.platform.dispatcher.MOST_DEATHS_IN_A_ROW", 2)
+    stop = threading.Event()
+    with seen_cast(monkeypatch) as casts:
+
+        def strike_again_and_again() -> None:
+            while not stop.is_set():
+                time.sleep(0.3)
+                try:
+                    if casts:
+                        os.kill(pid_of(casts[0].synthesizers[0]), signal.SIGKILL)
+                except (ray.exceptions.RayActorError, ProcessLookupError):
+                    continue
+
+        blows = threading.Thread(target=strike_again_and_again)
+        blows.start()
+        with pytest.raises(RuntimeError, match=r"synthesizer 0 died 2 times in a row"):
+            pipeline.run(busy(), teacher, tmp_path, Rows())
+        stop.set()
+        blows.join()
+
+
+def test_diverging_synthesis_is_refused_counted_and_ends_the_run(
+    teacher: Teacher, tmp_path: Path
+) -> None:
+    recipe = tiny(synthesis__bn=1e38)
+    with pytest.raises(FloatingPointError, match=r"5 batches .* were refused; .* diverged"):
+        pipeline.run(recipe, teacher, tmp_path, Rows())
+
+
+def test_a_run_leaves_nothing_behind(teacher: Teacher, tmp_path: Path) -> None:
+    before = ray.available_resources()
+    pipeline.run(tiny(), teacher, tmp_path, Rows())
+    deadline = time.monotonic() + 10
+    while ray.available_resources().get("CPU") != before.get("CPU"):
+        assert time.monotonic() < deadline, ray.available_resources()
+        time.sleep(0.1)

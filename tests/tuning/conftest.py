@@ -1,0 +1,69 @@
+"""A recipe whose runs take a second or two, and spaces for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastdfkd.recipe import Recipe, load_recipe
+
+SMALL = {
+    "teacher.epochs": 2,
+    "synthesis.steps": 2,
+    "synthesis.rounds": 9,
+    "synthesis.warmup_rounds": 1,
+    "synthesis.batch_size": 32,
+    "synthesis.latent_dim": 8,
+    "synthesis.generator_width": 4,
+    "distillation.updates_per_round": 15,
+    "distillation.batch_size": 32,
+    "platform.evaluations": 4,
+    "platform.precision": "float32",
+}
+
+
+@pytest.fixture
+def small() -> Recipe:
+    return load_recipe("digits-fast5", SMALL)
+
+
+@pytest.fixture
+def space_file(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes the part under `space:` to a file."""
+
+    def write(text: str, name: str = "space.yaml") -> Path:
+        lines = "\n".join(f"  {line}" for line in text.strip().splitlines())
+        path = tmp_path / name
+        path.write_text(f"space:\n{lines}\n")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def options() -> Callable[..., Any]:
+    """Makes a sweep's options; keywords replace them."""
+    from fastdfkd.tuning.ledger import Options
+
+    def make(**changes: Any) -> Options:
+        values: dict[str, Any] = {
+            "search": "grid",
+            "scheduler": "fifo",
+            "objective": "accuracy",
+            "trials": 10,
+            "seeds": 1,
+        }
+        return Options(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    from fastdfkd.platform.cluster import connect
+
+    with connect(None):
+        yield

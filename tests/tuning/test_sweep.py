@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.tracking.store import open_store
+from fastdfkd.tuning.ledger import Ledger
+from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, run_sweep
+
+SpaceFile = Callable[[str], Path]
+MakeOptions = Callable[..., Any]
+
+# One rate that learns, then one that is refused in the run, then four that learn nothing.
+ONE_GOOD = "distillation.lr: {choice: [0.1, 1.0e-9, 2.0e-9, 3.0e-9, 4.0e-9, 5.0e-9]}"
+
+
+def test_everything_is_checked_before_anything_is_made(
+    workplace: Path, small: Recipe, space_file: SpaceFile, options: MakeOptions
+) -> None:
+    space = space_file("synthesis.rounds: {choice: [2, 9]}\nsynthesis.warmup_rounds: {choice: [5]}")
+    with pytest.raises(ValueError, match="warmup_rounds"):
+        new_sweep(small, space, (), options(), None)
+    fine = space_file("synthesis.steps: {choice: [2, 5]}")
+    for changes, words in (
+        ({"scheduler": "asha", "objective": "accuracy,synthesis_seconds"}, "one --objective"),
+        ({"seeds": 0}, "--seeds"),
+        ({"trials": 0}, "--trials"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            new_sweep(small, fine, (), options(**changes), None)
+    with pytest.raises(ValueError, match="evaluations"):
+        new_sweep(small, fine, {"platform.evaluations": 1}, options(scheduler="asha"), None)
+    assert not (workplace / "runs").exists()
+
+
+def test_random_points_differ_and_follow_from_the_seed(
+    workplace: Path, small: Recipe, space_file: SpaceFile, options: MakeOptions
+) -> None:
+    space = space_file("synthesis.steps: {choice: [1, 2, 3]}\nsynthesis.meta: {choice: [none]}")
+    sweep = new_sweep(small, space, (), options(search="random", trials=8, seeds=2), "a")
+    assert sweep.points is not None
+    assert sorted(p["synthesis.steps"] for p in sweep.points) == [1, 2, 3]
+    assert sweep.trials == 6, "the space has three points, each with two seeds"
+    assert sweep.seeds == [0, 1]
+    again = interrupted_sweep("a")
+    assert again.points == sweep.points
+
+
+@pytest.mark.cluster
+def test_asha_stops_bad_trials_and_nothing_is_left(
+    workplace: Path,
+    tracking_uri: str,
+    ray_cluster: None,
+    small: Recipe,
+    space_file: SpaceFile,
+    options: MakeOptions,
+) -> None:
+    sweep = new_sweep(small, space_file(ONE_GOOD), (), options(scheduler="asha"), "out")
+    said: list[str] = []
+    folder = run_sweep(sweep, say=said.append)
+    check_cluster_is_free()
+    records = Ledger(folder).records()
+    assert len(records) == 6
+    by_status = {
+        status: [r.index for r in records if r.status == status] for status in ("finished", "stopped")
+    }
+    assert 0 in by_status["finished"]
+    assert len(by_status["stopped"]) >= 4
+    assert all(r.evaluations < 4 for r in records if r.status == "stopped")
+    best = load_recipe(folder / "best.yaml")
+    assert best.distillation.lr == 0.1
+    assert best.synthesis == small.synthesis
+    for name in ("trials.csv", "trials.parquet", "points.csv", "table.md"):
+        assert (folder / name).stat().st_size > 100
+    for name in ("parallel_coordinates.png", "slices.png"):
+        assert (folder / name).stat().st_size > 5_000
+    check_mlflow(tracking_uri, folder, len(by_status["stopped"]))
+
+
+def check_cluster_is_free(seconds: float = 10.0) -> None:
+    """What the trials held is given back within seconds: cores, and every placement group."""
+    import ray
+
+    deadline = time.monotonic() + seconds
+    while True:
+        free = ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]
+        states = {group["state"] for group in ray.util.placement_group_table().values()}
+        if free and states <= {"REMOVED"}:
+            return
+        assert time.monotonic() < deadline, (ray.available_resources(), states)
+        time.sleep(0.2)
+
+
+def check_mlflow(uri: str, folder: Path, stopped: int) -> None:
+    """The trials are children of the sweep's run, which holds the findings."""
+    store = open_store(uri, "fastdfkd")
+    parent = store.client.get_run(Ledger(folder).options().parent_run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["best.accuracy"] > 0
+    kept = {file.path for file in store.client.list_artifacts(parent.info.run_id)}
+    assert {"best.yaml", "trials.csv", "trials.parquet", "slices.png"} <= kept
+    children = store.client.search_runs(
+        [store.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    )
+    assert len(children) == 6
+    assert sum(child.info.status == "KILLED" for child in children) == stopped
+    assert all("accuracy" in child.data.metrics for child in children)
+
+
+@pytest.mark.cluster
+def test_a_failed_trial_does_not_end_the_sweep(
+    workplace: Path,
+    ray_cluster: None,
+    small: Recipe,
+    space_file: SpaceFile,
+    options: MakeOptions,
+) -> None:
+    space = space_file("student.model: {choice: ['torch.nn:Identity', resnet8-half]}")
+    sweep = new_sweep(small, space, (), options(seeds=2), "out")
+    folder = run_sweep(sweep)
+    check_cluster_is_free()
+    statuses = {record.name: record.status for record in Ledger(folder).records()}
+    assert statuses == {
+        "p000-seed0": "failed",
+        "p000-seed1": "failed",
+        "p001-seed0": "finished",
+        "p001-seed1": "finished",
+    }
+    failed = Ledger(folder).records()[0]
+    assert "Error" in failed.error
+    table = (folder / "points.csv").read_text().splitlines()
+    row = dict(zip(table[0].split(","), table[2].split(","), strict=True))
+    assert row["seeds"] == "2"
+    assert float(row["accuracy std"]) > 0, "seeds differ in everything random"
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
+    workplace: Path,
+    ray_cluster: None,
+    small: Recipe,
+    space_file: SpaceFile,
+    options: MakeOptions,
+) -> None:
+    space = space_file(
+        "synthesis.meta: {choice: [fomaml, none]}\n"
+        "synthesis.meta_lr: {loguniform: [1.0e-3, 0.1], when: {synthesis.meta: fomaml}}"
+    )
+    asked = options(search="optuna", objective="accuracy,synthesis_seconds", trials=3)
+    sweep = new_sweep(small, space, (), asked, "out")
+    folder = run_sweep(sweep)
+    ledger = Ledger(folder)
+    first = ledger.records()
+    assert len(first) == 3
+    assert list(folder.glob("pareto-*.yaml"))
+    assert (folder / "pareto.png").stat().st_size > 5_000
+    lines = (folder / "trials.jsonl").read_text().splitlines(keepends=True)
+    (folder / "trials.jsonl").write_text(lines[0] + lines[2])
+    run_sweep(interrupted_sweep(folder))
+    second = ledger.records()
+    assert sorted(record.index for record in second) == [0, 1, 2]
+    assert [second[0], second[1]] == [first[0], first[2]], "what had ended is not run again"
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(
+    workplace: Path, small: Recipe, space_file: SpaceFile
+) -> None:
+    (workplace / "small.yaml").write_text(small.to_yaml())
+    space = space_file("synthesis.steps: {choice: [1, 2, 3]}")
+    ledger = workplace / "out" / "trials.jsonl"
+    words = ["sweep", "small.yaml", str(space), "--search", "grid", "--out", "out"]
+    driver = subprocess.Popen(command(*words), start_new_session=True)
+    wait_for(lambda: ledger.is_file() and ledger.read_text().count("\n") >= 1, 120)
+    wait_for(lambda: (workplace / "out/trials/p001-seed0/metrics.csv").is_file(), 60)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    before = ledger.read_text()
+    ended = [json.loads(line) for line in before.splitlines()]
+    assert 1 <= len(ended) < 3
+    kept = {
+        row["directory"]: (Path(row["directory"]) / "result.json").stat().st_mtime_ns
+        for row in ended
+    }
+    done = subprocess.run(command("sweep", "--resume", "out"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(ended)} of 3 trials have ended before" in done.stdout
+    assert ledger.read_text().startswith(before)
+    names = [(row["index"], row["seed"]) for row in map(json.loads, ledger.read_text().splitlines())]
+    assert sorted(names) == [(0, 0), (1, 0), (2, 0)], "each once"
+    for directory, when in kept.items():
+        assert (Path(directory) / "result.json").stat().st_mtime_ns == when
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-c", "from fastdfkd.cli import main; main()", *words]
+
+
+def wait_for(ready: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, f"nothing after {seconds:g} s"
+        time.sleep(0.1)
