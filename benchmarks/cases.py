@@ -66,7 +66,7 @@ class Case:
         )
 
     def latents(self) -> tuple[Tensor, Tensor]:
-        """z (B, latent_dim) and labels (B,)."""
+        """Latent codes (B, latent_dim) and labels (B,)."""
         count, section = self.synthesis.batch_size, self.synthesis
         z = torch.randn(count, section.latent_dim, device=self.device)
         return z, torch.randint(self.num_classes, (count,), device=self.device)
@@ -101,16 +101,16 @@ def pair_case(pair: str, device: torch.device, images: int, steps: int, batch: i
     )
 
 
-def recipe_case(name: str, device: torch.device) -> Case:
-    """A sample recipe as it stands."""
+def recipe_case(name: str, device: torch.device, images: int, steps: int, batch: int) -> Case:
+    """A sample recipe at another batch size."""
     recipe = load_recipe(SAMPLES / f"{name}.yaml")
     spec = data_spec(recipe.data.name)
     assert isinstance(recipe.synthesis, FastSynthesis)
     return _case(
         name,
         (recipe.teacher.model, recipe.student.model),
-        recipe.synthesis,
-        recipe.distillation,
+        recipe.synthesis.model_copy(update={"batch_size": images, "steps": steps}),
+        recipe.distillation.model_copy(update={"batch_size": batch}),
         spec.image_shape,
         spec.num_classes,
         device,

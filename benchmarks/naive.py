@@ -10,7 +10,6 @@ as PNG files in one folder, which a rebuilt DataLoader reads. It computes the sa
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -211,7 +210,7 @@ def save_pngs(images: Tensor, folder: Path, start: int) -> None:
 def loader(folder: Path, batch: int, padding: int, flip: bool) -> Iterator[Tensor]:
     """A DataLoader built anew, as every round does. No worker processes: a core is shared here."""
     data = PngFolder(folder, padding, flip)
-    return iter(DataLoader(data, batch, shuffle=True, num_workers=int(os.environ.get("WORKERS", 0))))
+    return iter(DataLoader(data, batch, shuffle=True))
 
 
 def crop_flip(

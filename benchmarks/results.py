@@ -45,7 +45,7 @@ def compare(rows: list[dict[str, Any]], quick: bool) -> list[str]:
     lines = []
     for row in rows:
         old = before.get(_key(row))
-        line = f"{' · '.join(_key(row)):55s} {row['ratio']:5.2f}x naive"
+        line = f"{' · '.join(_key(row)):70s} {row['ratio']:5.2f}x naive"
         if old is not None:
             line += f" (last committed {old:.2f}x)"
             line += " FELL by more than a tenth" if row["ratio"] < ALLOWED_FALL * old else ""
@@ -88,8 +88,9 @@ def table(record: dict[str, Any]) -> str:
         loading = row.get("ratio_with_loading")
         storage = row.get("storage_share")
         lines.append(
-            f"| {row['case']} | {row['what']} | {row['precision']} | {row['gflop']:.2f} "
-            f"| {row['seconds']:.3g} | {row['share_of_peak']:.0%} | {row['ratio']:.2f}x "
+            f"| {row['case']} | {row['what']}, {row['size']} | {row['precision']} "
+            f"| {row['gflop']:.2f} | {row['seconds']:.3g} | {row['share_of_peak']:.0%} "
+            f"| {row['ratio']:.2f}x "
             f"| {f'{loading:.2f}x' if loading else ''} "
             f"| {f'{storage:.2%}' if storage is not None else ''} |"
         )
@@ -112,8 +113,9 @@ def _committed(quick: bool) -> list[dict[str, Any]]:
     return list(json.loads(done.stdout)["rows"]) if done.returncode == 0 else []
 
 
-def _key(row: dict[str, Any]) -> tuple[str, str, str]:
-    return row["case"], row["what"], row["precision"]
+def _key(row: dict[str, Any]) -> tuple[str, ...]:
+    """Only rows of the same size are comparable."""
+    return row["case"], row["what"], row.get("size", ""), row["precision"]
 
 
 def _device_name(device: torch.device) -> str:

@@ -113,6 +113,8 @@ def _rows(
     steps: int,
 ) -> list[dict[str, Any]]:
     rows = []
+    synthesis, distillation = case.synthesis, case.distillation
+    size = f"{synthesis.batch_size} images, k={synthesis.steps}"
     for name, work in works.items():
         operations = flops(work)
         peak = peaks["bfloat16" if name == "bfloat16" else "float32"]
@@ -120,6 +122,7 @@ def _rows(
             {
                 "case": case.name,
                 "what": what,
+                "size": size if "synthesis" in what else f"{distillation.batch_size} images",
                 "precision": name,
                 "gflop": operations / steps / 1e9,
                 "seconds": times[name] / steps,
@@ -132,13 +135,14 @@ def _rows(
 
 def cases(options: argparse.Namespace, device: torch.device) -> list[Case]:
     """Small batches on a CPU: cost is linear in images, and machines are shared."""
-    images, steps, batch = (128, 5, 256) if device.type == "cuda" else (64, 2, 128)
-    if options.quick:
-        images, steps, batch = 32, 2, 64
+    default = (128, 5, 256) if device.type == "cuda" else (64, 2, 128)
+    default = (32, 2, 64) if options.quick else default
+    asked = (options.images, options.steps, options.batch)
+    images, steps, batch = (a or d for a, d in zip(asked, default, strict=True))
     pairs = options.pair or (PAIRS[:1] if options.quick else PAIRS)
     recipes = [] if options.pair else (RECIPES[:1] if options.quick else RECIPES)
     found = [pair_case(pair, device, images, steps, batch) for pair in pairs]
-    return found + [recipe_case(name, device) for name in recipes]
+    return found + [recipe_case(name, device, images, steps, batch) for name in recipes]
 
 
 def main() -> None:
@@ -147,13 +151,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one pair and one recipe, 2 minutes")
     parser.add_argument("--pair", nargs="*", help="teacher/student, names of the model table")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (process CPU time)")
+    parser.add_argument("--images", type=int, help="images of a synthesised batch")
+    parser.add_argument("--steps", type=int, help="inner steps k")
+    parser.add_argument("--batch", type=int, help="images of a student update")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    repeats = 3 if options.quick else 5
-    peaks, rows = matmul_peaks(device), []
+    repeats = 3
+    peaks: dict[str, float] = {}
+    rows: list[dict[str, Any]] = []
     for case in cases(options, device):
+        peaks = matmul_peaks(device)  # anew: a shared machine's speed changes within minutes
         for measure in (synthesis_rows, distillation_rows):
             rows += measure(case, peaks, repeats)
             print(*compare(rows[-2:], options.quick), sep="\n", flush=True)

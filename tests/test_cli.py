@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from fastdfkd import cli
 from fastdfkd.recipe import Recipe
 
-COMMANDS = ("quickstart", "teacher", "distill", "evaluate", "recipes")
+COMMANDS = ("quickstart", "teacher", "distill", "submit", "status", "evaluate", "recipes")
 
 
 def command(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

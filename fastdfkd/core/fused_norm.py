@@ -38,8 +38,9 @@ class FusedNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) to the same shape."""
+        recorded = self.recorder is not None
         y: Tensor
-        y, mean, var = _Fused.apply(x, self.layer, self.relu, self.recorder is not None)
+        y, mean, var = _Fused.apply(x, self.layer, self.relu, recorded)  # type: ignore[no-untyped-call]
         if self.recorder is not None:
             self.recorder(self.name, (mean, var))
         return y
@@ -91,23 +92,24 @@ def fused(network: nn.Module) -> nn.Module:
             fused network runs. Its hooks on BatchNorm and ReLU modules would no longer be called,
             so a network with hooks is left as it is.
     """
-    if any(m._forward_hooks or m._forward_pre_hooks for m in network.modules()):
+    modules = dict(network.named_modules())
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in modules.values())
+    if hooked or not any(_is_norm(module) for module in modules.values()):
         return network
     try:
         graph = _Tracer().trace(network)
     except Exception:  # whatever a stranger's forward raises when traced
         return network
     traced = fx.GraphModule(network, graph)
-    modules = dict(network.named_modules())
     for node in list(graph.nodes):
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
-        if type(layer) not in _NORMS or layer.running_mean is None:
+        if layer is None or not _is_norm(layer):
             continue
-        relu = next(iter(node.users)) if len(node.users) == 1 else None
-        joined = relu is not None and _is_relu(relu, modules)
+        users = list(node.users)
+        joined = len(users) == 1 and _is_relu(users[0], modules)
         if joined:
-            relu.replace_all_uses_with(node)
-            graph.erase_node(relu)
+            users[0].replace_all_uses_with(node)
+            graph.erase_node(users[0])
         name = str(node.target)
         node.target = "fused_" + name.replace(".", "_")
         traced.add_module(node.target, FusedNorm(name, layer, joined))
@@ -134,6 +136,10 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return isinstance(module, _NORMS) or super().is_leaf_module(module, qualified_name)
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return type(module) in _NORMS and module.running_mean is not None
 
 
 def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:

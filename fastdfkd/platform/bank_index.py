@@ -40,15 +40,16 @@ class BankIndex:
         """Whether no round is left to make or to wait for."""
         return not self.waiting and not self.reserved
 
-    def reserve(self) -> int | None:
-        """The next round to make, or None while the limiter holds it back or none is left."""
-        if not self.waiting:
-            return None
-        if not self.limiter.may_start(self.waiting[0], self.inserted, self.updates):
-            return None
-        round = self.waiting.pop(0)
-        self.reserved.add(round)
-        return round
+    def reserve(self, synthesizer: int = 0) -> int | None:
+        """The next round for a synthesizer, or None while there is none for it."""
+        for round in self.waiting:
+            if not self.limiter.may_start(round, self.inserted, self.updates):
+                return None
+            if self.limiter.is_for(round, synthesizer):
+                self.waiting.remove(round)
+                self.reserved.add(round)
+                return round
+        return None
 
     def release(self, round: int) -> None:
         """Round `round` will not come: it is made again."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +16,8 @@ _QUIET = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+
+_ANSWER_SECONDS = 10.0
 
 
 @contextmanager
@@ -35,8 +39,9 @@ def connect(address: str | None = None) -> Iterator[None]:
         return
     wanted = address or os.environ.get("RAY_ADDRESS")
     try:
+        _check_reachable(wanted)
         _start(wanted)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         if not wanted:
             raise
         raise ConnectionError(
@@ -47,6 +52,14 @@ def connect(address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str | None) -> None:
+    """Ray itself tries a dead `host:port` for minutes."""
+    found = re.fullmatch(r"\[?([^\[\]/]+)\]?:(\d+)", address or "")
+    if found is not None:
+        with socket.create_connection((found[1], int(found[2])), timeout=_ANSWER_SECONDS):
+            pass
 
 
 def _start(address: str | None) -> None:

@@ -20,6 +20,7 @@ from ray.exceptions import RayActorError
 
 from fastdfkd.platform.sample_bank import UNKNOWING
 from fastdfkd.platform.totals import BatchRecord, SynthesisTotals
+from fastdfkd.trainers.calls import MOST_SECONDS_AWAY, SAY_EVERY_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,6 @@ MOST_DEATHS_IN_A_ROW = 10
 """Deaths of one synthesizer without a batch between them after which the run gives up."""
 MOST_REFUSALS_IN_A_ROW = 5
 """Batches of one synthesizer refused without a good one between them, likewise."""
-MOST_SECONDS_WITHOUT_BANK = 120.0
 
 
 class Dispatcher:
@@ -45,7 +45,21 @@ class Dispatcher:
         totals: SynthesisTotals | None = None,
         history: Sequence[tuple[int, Any]] = (),
         updates: int = 0,
+        needs_all: bool = False,
     ):
+        """Say what to drive; nothing is asked for yet.
+
+        Args:
+            bank: the sample bank.
+            board: the weight board.
+            synthesizers: their actors, by index.
+            capacity_rounds: rounds that the bank holds.
+            totals: of a resumed run.
+            history: (round, reference) in the bank's order, of a resumed run.
+            updates: student updates made, in a resumed run.
+            needs_all: whether the rounds of one synthesizer cannot be made by another (lock-step).
+        """
+        self.needs_all = needs_all
         self.bank, self.board, self.synthesizers = bank, board, synthesizers
         self.capacity_rounds = capacity_rounds
         self.totals = totals or SynthesisTotals()
@@ -55,6 +69,7 @@ class Dispatcher:
         """Student updates that the monitor last heard of."""
         self.error: BaseException | None = None
         self._working: set[int] = set()
+        self._away: set[int] = set()
         self._attempts: Counter[int] = Counter()
         self._restoring = asyncio.Lock()
         self._stop = threading.Event()
@@ -65,9 +80,12 @@ class Dispatcher:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Stop giving out rounds and wait for the loop to end."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Stop giving out rounds and wait for the loop to end; after an error wait for no batch."""
         self._stop.set()
+        if kind is not None:
+            for actor in self.synthesizers:
+                ray.kill(actor)
         self._thread.join(timeout=30)
 
     def newest_images(self) -> Any:
@@ -100,7 +118,7 @@ class Dispatcher:
     async def _drive(self, index: int, actor: Any) -> None:
         deaths = refusals = 0
         while not self._stop.is_set():
-            round = await self._reserve()
+            round = await self._reserve(index)
             if round is None:
                 return
             attempt = self._attempts[round]
@@ -118,12 +136,12 @@ class Dispatcher:
             deaths = refusals = 0
             await self._insert(round, images, made)
 
-    async def _reserve(self) -> int | None:
+    async def _reserve(self, index: int) -> int | None:
         """A round to make, or None when none will be left."""
         since = time.monotonic()
         while not self._stop.is_set():
             try:
-                answer = await self.bank.reserve.remote()
+                answer = await self.bank.reserve.remote(index)
                 if answer == UNKNOWING:
                     await self._restore_bank()
                 elif answer is not None:
@@ -165,9 +183,9 @@ class Dispatcher:
             await self.bank.restore.remote(history, self.updates, sorted(self._working))
 
     async def _await_bank(self, since: float, error: RayActorError) -> None:
-        if time.monotonic() - since > MOST_SECONDS_WITHOUT_BANK:
+        if time.monotonic() - since > MOST_SECONDS_AWAY:
             raise RuntimeError(
-                f"the sample bank did not come back within {MOST_SECONDS_WITHOUT_BANK:g} s: {error}"
+                f"the sample bank did not come back within {MOST_SECONDS_AWAY:g} s: {error}"
             ) from error
         await asyncio.sleep(0.2)
 
@@ -180,7 +198,29 @@ class Dispatcher:
                 f"synthesizer {index} died {deaths} times in a row without a batch; the last time: "
                 f"{error}"
             ) from error
-        await asyncio.sleep(min(0.1 * 2**deaths, 5.0))
+        await self._await_return(index)
+
+    async def _await_return(self, index: int) -> None:
+        """Wait until a synthesizer is back; without limit only while others can do its work."""
+        self._away.add(index)
+        since = said = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                await self.synthesizers[index].ready.remote()
+                break
+            except RayActorError as error:
+                now = time.monotonic()
+                nobody = self.needs_all or len(self._away) == len(self.synthesizers)
+                if nobody and now - since > MOST_SECONDS_AWAY:
+                    raise RuntimeError(
+                        f"synthesizer {index} did not come back within {MOST_SECONDS_AWAY:g} s: "
+                        f"{error}"
+                    ) from error
+                if now - said > SAY_EVERY_SECONDS:
+                    said = now
+                    log.warning("synthesizer %d is away since %.0f s", index, now - since)
+                await asyncio.sleep(0.2)
+        self._away.discard(index)
 
     async def _refuse(self, index: int, round: int, refusals: int, reason: str) -> None:
         self.totals.rejected += 1

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import ObjectLostError, RayActorError
 
 from fastdfkd.platform.dispatcher import Dispatcher
 from fastdfkd.platform.totals import SynthesisTotals
@@ -101,7 +101,7 @@ class Monitor:
                 {**state, "totals": totals.state(rounds, trainer["ended"] - totals.started)},
                 dict(zip(new, self.dispatcher.images_of(new), strict=True)),
             )
-        except OSError as error:
+        except (OSError, ObjectLostError) as error:
             log.warning("checkpoint after update %d was not written: %s", updates, error)
 
 

@@ -73,11 +73,14 @@ def run(
             point.totals,
             point.history,
             point.updates,
+            needs_all=recipe.platform.schedule == "lockstep",
         )
         monitor = Monitor(cast.board, dispatcher, recorder, checkpoints, cast.restore_board)
         with dispatcher, monitor, stopping(stop, dispatcher):
             fit(cast, plan, recipe, directory, dispatcher)
         final = ray.get(cast.board.final.remote())
+        if final is None:
+            raise RuntimeError("training ended without a word of its result: see the log above")
         images = dispatcher.newest_images()
     return finish(recipe, plan, teacher, directory, dispatcher.totals, final, images, began)
 

@@ -51,10 +51,18 @@ class RateLimiter:
 
     def may_start(self, round: int, inserted: int, updates: int) -> bool:
         """Whether round number `round` may start after `inserted` rounds and `updates` updates."""
-        first = round // self.wave * self.wave
+        first = self.wave_start(round)
         if self.lockstep and inserted < first:
             return False
         return self.updates_per_round * (first - self.warmup_rounds - self.tolerance) <= updates
+
+    def is_for(self, round: int, synthesizer: int) -> bool:
+        """Whether a synthesizer may make a round.
+
+        In a wave each has its own, so that who makes what (and with which running estimates) does
+        not depend on who is faster.
+        """
+        return self.wave == 1 or round % self.wave == synthesizer
 
     def updates_allowed(self, inserted: int) -> int:
         """Student updates that may have been made once `inserted` rounds are in the bank."""
@@ -68,8 +76,12 @@ class RateLimiter:
 
     def wave_crosses(self, round: int, every: int) -> bool:
         """Whether the rounds that count with `round` reach or pass a multiple of `every`."""
-        first = round // self.wave * self.wave
+        first = self.wave_start(round)
         return (first + self.wave) // every > first // every
+
+    def wave_start(self, round: int) -> int:
+        """First round of the wave of `round`."""
+        return round // self.wave * self.wave
 
     def visible(self, inserted: int) -> int:
         """Inserted rounds that the trainer may draw from: whole waves, or all at the end."""

@@ -73,12 +73,12 @@ class SampleBank:
         self.knows = True
         await self._notify()
 
-    async def reserve(self) -> int | str | None:
-        """The next round to make; None after `POLL_SECONDS` without one: look again.
+    async def reserve(self, synthesizer: int) -> int | str | None:
+        """The next round for a synthesizer; None after `POLL_SECONDS` without one: look again.
 
         `UNKNOWING` asks to be restored first.
         """
-        answer = await self._wait(self._next_round)
+        answer = await self._wait(lambda: self._next_round(synthesizer))
         return None if answer == -1 else answer
 
     async def knows_all(self) -> bool:
@@ -138,10 +138,10 @@ class SampleBank:
         """Counters for logs and error messages."""
         return self.index.state()
 
-    def _next_round(self) -> int | str | None:
+    def _next_round(self, synthesizer: int) -> int | str | None:
         if not self.knows:
             return UNKNOWING
-        return -1 if self._over() else self.index.reserve()
+        return -1 if self._over() else self.index.reserve(synthesizer)
 
     def _frontier(self, updates: int) -> tuple[int, int] | None:
         return self.index.frontier(updates) if self.knows else None

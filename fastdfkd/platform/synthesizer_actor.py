@@ -39,6 +39,10 @@ class SynthesizerActor:
         self.generator_version = -1 if shared else 0
         self.finished: float | None = None
 
+    def ready(self) -> bool:
+        """Answers once the actor is built, again after a restart."""
+        return True
+
     def synthesize(
         self, round: int, attempt: int = 0
     ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:

@@ -124,7 +124,7 @@ class WeightBoard:
         self.in_use[synthesizer] = self.student_version
         newest = generator_version
         if self.meta:
-            self.meta.begin(round)
+            self.meta.begin(self.limiter.wave_start(round))
             newest = self.meta.version
             if self.generator_on_show != newest:
                 self.generator = [ray.put(self.meta.shared_state())]
@@ -194,7 +194,7 @@ class WeightBoard:
         return self.outcome
 
     def _learn(self, round: int) -> None:
-        first = round // self.limiter.wave * self.limiter.wave
+        first = self.limiter.wave_start(round)
         whole = range(first, min(first + self.limiter.wave, self.limiter.rounds))
         if all(number in self.wave_updates for number in whole):
             self.meta.learn([self.wave_updates.pop(number) for number in whole])

@@ -9,14 +9,13 @@ from typing import Any
 
 import ray
 import torch
-from ray.exceptions import RayActorError
+from ray.exceptions import ObjectLostError, RayActorError
 
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.sample_buffer import SampleBuffer
-from fastdfkd.trainers.calls import MOST_SECONDS_AWAY
+from fastdfkd.trainers.calls import MOST_SECONDS_AWAY, SAY_EVERY_SECONDS
 
 log = logging.getLogger(__name__)
-_SAY_EVERY_SECONDS = 10.0
 
 
 class BankClosed(RuntimeError):
@@ -55,8 +54,18 @@ class BankLoader:
         if reference is None:
             self.buffer.inserted += self.batch_size
         else:
-            self.buffer.extend(_as_tensor(ray.get(reference)))
+            self.buffer.extend(self._fetch(round, reference))
         self.rounds.append(round)
+
+    def _fetch(self, round: int, reference: Any) -> torch.Tensor:
+        """A round's images; where their node has taken them along, images that are here already."""
+        try:
+            return _as_tensor(ray.get(reference))
+        except ObjectLostError:
+            if len(self.buffer) < self.batch_size:
+                raise
+            log.warning("the images of round %d are lost with their node", round)
+            return self.buffer.images[: self.batch_size].cpu()
 
     def _ask(self, updates: int) -> Any:
         since = answered = said = time.monotonic()
@@ -75,7 +84,7 @@ class BankLoader:
                     raise
                 log.warning("the sample bank is away: %s", error)
                 time.sleep(0.2)
-            if now - said > _SAY_EVERY_SECONDS:
+            if now - said > SAY_EVERY_SECONDS:
                 said = now
                 log.info("waiting for images since %.0f s at update %d", now - since, updates)
 

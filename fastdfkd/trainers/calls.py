@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 MOST_SECONDS_AWAY = 120.0
 _PAUSE_SECONDS = 0.2
-_SAY_EVERY_SECONDS = 10.0
+SAY_EVERY_SECONDS = 10.0
 
 
 def insist(ask: Callable[[], Any], who: str) -> Any:
@@ -39,7 +39,7 @@ def insist(ask: Callable[[], Any], who: str) -> Any:
         now = time.monotonic()
         if now - since > MOST_SECONDS_AWAY:
             raise RuntimeError(f"{who} did not answer for {now - since:.0f} s: {why}")
-        if now - said > _SAY_EVERY_SECONDS:
+        if now - said > SAY_EVERY_SECONDS:
             log.warning("waiting for %s since %.0f s: %s", who, now - since, why)
             said = now
         time.sleep(_PAUSE_SECONDS)

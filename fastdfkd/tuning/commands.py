@@ -77,8 +77,74 @@ def sweep(
     typer.echo(f"Tables, pictures and runs: {folder}")
 
 
+def compare(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE", help="Recipes to compare; KEY=VALUE among them changes all."
+        ),
+    ] = None,
+    reference: Annotated[
+        str, typer.Option("--reference", metavar="RECIPE", help="The 1x.")
+    ] = "digits-deep-inversion",
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Runs of each recipe.")] = 3,
+    accuracy: Annotated[
+        float | None,
+        typer.Option("--accuracy", metavar="SHARE", help="Measure the time to it: 0.9."),
+    ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option("--experiment", metavar="NAME", help="Take runs from MLflow, run nothing."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
+    ] = None,
+) -> None:
+    """Measure settings against a reference: 10x, 100x, and at what accuracy."""
+    from fastdfkd.tuning.comparison import compare as measure
+    from fastdfkd.tuning.comparison import compare_experiment
+    from fastdfkd.tuning.printing import print_comparison
+
+    if experiment is not None:
+        if words:
+            raise ValueError("--experiment takes the runs that are there: name no recipes")
+        found, folder = compare_experiment(experiment, reference, goal=accuracy, out=out)
+    else:
+        given = words or []
+        found, folder = measure(
+            [word for word in given if "=" not in word],
+            reference,
+            [word for word in given if "=" in word],
+            seeds=seeds,
+            goal=accuracy,
+            out=out,
+            address=address,
+            say=typer.echo,
+        )
+    print_comparison(found)
+    typer.echo(f"\nReport, tables and pictures: {folder / 'report.html'}")
+
+
+def ui(
+    port: Annotated[int, typer.Option("--port", metavar="N", help="To listen on.")] = 5000,
+) -> None:
+    """Open the runs in MLflow's UI, on this machine alone."""
+    from fastdfkd.tuning.ui import show
+
+    raise typer.Exit(show(port, typer.echo))
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     app.command(
         epilog="Example: fastdfkd sweep digits-fast5 steps-and-meta-lr --trials 6 --scheduler asha"
     )(sweep)
+    app.command(
+        epilog="Example: fastdfkd compare digits-fast5 digits-fast2 "
+        "--reference digits-deep-inversion --seeds 3"
+    )(compare)
+    app.command(epilog="Example: fastdfkd ui --port 5000")(ui)

@@ -1,6 +1,6 @@
 """START HERE for speed-ups: settings against a reference, over seeds, with everything shown.
 
-    run what is missing (or take an experiment's runs) -> table -> pictures -> report -> MLflow
+run what is missing (or take an experiment's runs) -> table -> pictures -> report -> MLflow
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def compare(
         ValueError: recipes with the same name, or of different data or teachers.
     """
     recipes = _recipes(sources, reference, overrides)
+    _check_goal(goal)
     if seeds < 1:
         raise ValueError(f"--seeds: expected a number at least 1, got {seeds}")
     first = next(iter(recipes.values()))
@@ -110,6 +111,7 @@ def compare_experiment(
     Raises:
         ValueError: the experiment holds no finished run of the reference, or of nothing else.
     """
+    _check_goal(goal)
     folder = claim(f"compare-{reference}", out, files=COMPARISON_FILES)
     store = open_store(store_uri(None), experiment)
     runs: dict[str, list[Measured]] = {reference: []}
@@ -153,9 +155,7 @@ def _recipes(
     return recipes
 
 
-def _measure(
-    label: str, recipe: Recipe, folder: Path, parent: ParentRun, say: Say
-) -> Measured:
+def _measure(label: str, recipe: Recipe, folder: Path, parent: ParentRun, say: Say) -> Measured:
     from fastdfkd.running import execute
 
     directory = folder / "runs" / f"{label}-seed{recipe.seed}"
@@ -180,10 +180,13 @@ def _measure(
     return found
 
 
+def _check_goal(goal: float | None) -> None:
+    if goal is not None and not 0 < goal < 1:
+        raise ValueError(f"--accuracy: expected a share between 0 and 1, got {goal}")
+
+
 def _goal(goal: float | None, runs: dict[str, list[Measured]]) -> float:
     if goal is not None:
-        if not 0 < goal < 1:
-            raise ValueError(f"--accuracy: expected a share between 0 and 1, got {goal}")
         return goal
     means = [sum(r.result.accuracy for r in group) / len(group) for group in runs.values()]
     return int(min(means) * 100) / 100

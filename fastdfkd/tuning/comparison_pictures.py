@@ -57,7 +57,7 @@ def _curves(comparison: Comparison, column: str, path: Path) -> None:
 
 
 def _points(folder: Path, column: str) -> list[tuple[float, float]]:
-    """(seconds, accuracy) at the evaluations; seconds are carried forward where they are missing."""
+    """(seconds, accuracy) at the evaluations; missing seconds are carried forward."""
     points, seconds = [], 0.0
     for row in read_rows(folder / "metrics.csv"):
         seconds = row.get(column, seconds)
@@ -85,7 +85,8 @@ def _where_time_goes(comparison: Comparison, path: Path) -> None:
 
 def _milliseconds(comparison: Comparison, label: str, part: str) -> float:
     runs = [run.result for run in comparison.runs[label]]
-    return sum(getattr(r, f"{part}_seconds") / r.images * 1e3 for r in runs) / len(runs)
+    costs = [float(getattr(run, f"{part}_seconds")) / run.images * 1e3 for run in runs]
+    return sum(costs) / len(costs)
 
 
 def _samples(comparison: Comparison, path: Path) -> None:

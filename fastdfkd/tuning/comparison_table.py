@@ -55,8 +55,8 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
     missed = counted < table["seeds"]
     table.loc[missed, ["seconds_to_accuracy", "seconds_to_accuracy std"]] = math.nan
     table["reused"] = grouped["reused"].sum()
-    at_reference = table.loc[comparison.reference, "seconds_to_accuracy"]
-    table["equal_accuracy_speedup"] = at_reference / table["seconds_to_accuracy"]
+    at_reference: Any = table["seconds_to_accuracy"].to_dict()[comparison.reference]
+    table["equal_accuracy_speedup"] = float(at_reference) / table["seconds_to_accuracy"]
     table["extrapolated"] = table["images"] > table.loc[comparison.reference, "images"]
     table["mark"] = ""
     for goal in GOALS:
@@ -103,7 +103,7 @@ def words(comparison: Comparison, table: pd.DataFrame) -> list[str]:
     by_label = table.set_index("setting")
     reference = comparison.reference
     found = [_goal_words(by_label, goal, reference) for goal in GOALS]
-    images = by_label.loc[reference, "images"]
+    images: Any = by_label["images"].to_dict()[reference]
     if table["extrapolated"].any():
         found.append(
             f"* {reference} was run for real on {images:,.0f} images. Its measured cost an image "

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from fastdfkd.recipe import unknown
 
@@ -160,7 +160,7 @@ def _conditions(key: str, given: Any) -> dict[str, list[Any]]:
     if not isinstance(given, dict):
         raise SpaceError(f"{key}: when: expected `other.key: value`, got {given!r}")
     return {
-        str(other): cast("list[Any]", allowed) if isinstance(allowed, list) else [allowed]
+        str(other): allowed if isinstance(allowed, list) else [allowed]
         for other, allowed in given.items()
     }
 

@@ -64,7 +64,8 @@ def write_findings(
         pareto_picture(points, objectives, front, folder / "pareto.png")
         files.append(folder / "pareto.png")
     names = dict.fromkeys([*(objective.name for objective in objectives), *_ALWAYS])
-    return files, {f"best.{name}": float(points.loc[best, name]) for name in names}
+    found: dict[Any, Any] = points.loc[best, list(names)].to_dict()
+    return files, {f"best.{name}": float(value) for name, value in found.items()}
 
 
 def trial_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
@@ -144,7 +145,7 @@ def _write_best(sweep: Sweep, points: pd.DataFrame, labels: Sequence[int]) -> li
     keys = [dimension.key for dimension in sweep.space.dimensions]
     files = []
     for label in labels:
-        row = points.loc[label]
+        row: Any = points.loc[label]
         index = int(row["point"])
         point = sweep.points[index] if sweep.points is not None else _of(row, keys)
         name = "best" if len(labels) == 1 else f"pareto-{index:03d}"

@@ -63,9 +63,7 @@ img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 """
 
 
-def render(
-    comparison: Comparison, table: pd.DataFrame, notes: list[str], folder: Path
-) -> str:
+def render(comparison: Comparison, table: pd.DataFrame, notes: list[str], folder: Path) -> str:
     """The page, with the pictures of the folder in it. It asks the network for nothing.
 
     Args:

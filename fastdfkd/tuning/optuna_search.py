@@ -67,7 +67,7 @@ class OptunaPoints(Searcher):
         """Points that have not been begun."""
         self._take_in(done)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next point and seed, or FINISHED."""
         if not self._queue:
             if not self._left:

@@ -1,7 +1,12 @@
-"""The part of a sweep that is Ray Tune's: searcher, scheduler, resources, and the ledger's pen."""
+"""The part of a sweep that is Ray Tune's: searcher, scheduler, resources, and the ledger's pen.
+
+Population-based training is not offered. It would copy a good trial's student, bank and generator
+into a bad one in mid-run; then no point of the table is a run that its recipe alone can repeat.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,7 @@ from fastdfkd.tuning.sweep import Say, Sweep, remaining
 from fastdfkd.tuning.sweep_run import SweepRun
 from fastdfkd.tuning.trial import DistillTrial, Shared
 
+_ERROR_LINE = re.compile(r"[\w.]*(Error|Exception|Exit|Interrupt|Died)\b")
 _TUNES_OWN = ("timestamp", "pid", "iterations_since_restore", "training_iteration", "time_")
 
 
@@ -90,7 +96,7 @@ def _searching(sweep: Sweep, ledger: Ledger, objectives: tuple[Objective, ...]) 
 def _scheduler(sweep: Sweep, objective: Objective) -> Any:
     """FIFO, or ASHA over evaluations: the better half goes on at every rung."""
     if sweep.options.scheduler == "fifo":
-        return FIFOScheduler()
+        return FIFOScheduler()  # type: ignore[no-untyped-call]
     evaluations = sweep.recipe.platform.evaluations
     return AsyncHyperBandScheduler(
         time_attr="training_iteration",
@@ -110,7 +116,7 @@ def _costed(sweep: Sweep, recipe: Recipe) -> list[Recipe]:
     return [load_recipe(recipe, point) for point in points]
 
 
-class _Pen(Callback):  # type: ignore[misc]
+class _Pen(Callback):
     """Writes a line of the ledger when a trial ends."""
 
     def __init__(self, ledger: Ledger, sweep: Sweep, say: Say) -> None:
@@ -167,11 +173,12 @@ def _value(value: Any) -> str:
 
 
 def _reason(trial: Any) -> str:
-    """What the trial raised: the last line of the traceback that Tune keeps."""
+    """What the trial raised: the last error of the traceback that Tune keeps, its first line."""
     path = trial.error_file
     text = Path(path).read_text(encoding="utf-8") if path and Path(path).is_file() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown"
+    errors = [line for line in lines if _ERROR_LINE.match(line)]
+    return (errors or lines or ["unknown"])[-1]
 
 
 def _name(trial: Any) -> str:

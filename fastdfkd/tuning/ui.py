@@ -54,5 +54,3 @@ def show(port: int, say: Callable[[str], None], experiment: str = "fastdfkd") ->
     finally:
         process.terminate()
         process.wait()
-
-

@@ -23,6 +23,8 @@ STARTED = "Ray runtime started"
 START_S = 120.0
 """Seconds a node may take to start on a busy machine; 20 on a calm one."""
 
+TRIES = 3
+
 
 def free_port() -> int:
     """A port of loopback that nobody listens on just now."""
@@ -33,16 +35,20 @@ def free_port() -> int:
 
 
 def descendants(pid: int) -> set[int]:
-    """Ids of a process and of all below it, as /proc has them now."""
+    """Ids of a process, of all below it and of all in its session, as /proc has them now."""
     parents: dict[int, int] = {}
+    found = {pid}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 stat = (entry / "stat").read_text()
             except OSError:  # it has just ended
                 continue
-            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
-    found, before = {pid}, 0
+            _, parent, _, session, *_ = stat.rpartition(")")[2].split()
+            parents[int(entry.name)] = int(parent)
+            if int(session) == pid:
+                found.add(int(entry.name))
+    before = 0
     while len(found) > before:
         before = len(found)
         found |= {child for child, parent in parents.items() if parent in found}
@@ -78,12 +84,17 @@ class Node:
         )
         self.alive = True
 
-    def wait_until_up(self) -> None:
+    def came_up(self) -> bool:
+        """Whether it is up; waits until that is known."""
         deadline = time.monotonic() + START_S
-        while STARTED not in (said := self.log.read_text(errors="replace")):
-            assert self.process.poll() is None, f"the node has ended:\n{said}"
-            assert time.monotonic() < deadline, f"no node within {START_S:g} s:\n{said}"
+        while STARTED not in self.said():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                return False
             time.sleep(0.2)
+        return True
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
 
     def kill(self) -> None:
         """SIGKILL to every process of the node at once, as when its machine is taken away."""
@@ -137,13 +148,18 @@ class Nodes:
         return self._start([*words, "--num-gpus", str(gpus)])
 
     def _start(self, words: list[str]) -> Node:
-        name = f"n{len(self.all)}"
-        words += ["--temp-dir", str(self.folder / name), "--node-ip-address", "127.0.0.1"]
-        words += ["--dashboard-agent-listen-port", str(free_port())]
-        words += ["--object-store-memory", str(150_000_000)]
-        node = Node(words, self.env, self.folder, self.folder / f"{name}.log")
-        self.all.append(node)
-        return node
+        """A node that is up. Ray gives a raylet 30 s to register, so a busy machine tries again."""
+        for _ in range(TRIES):
+            name = f"n{len(self.all)}"
+            more = ["--temp-dir", str(self.folder / name), "--node-ip-address", "127.0.0.1"]
+            more += ["--dashboard-agent-listen-port", str(free_port())]
+            more += ["--object-store-memory", str(150_000_000)]
+            node = Node([*words, *more], self.env, self.folder, self.folder / f"{name}.log")
+            self.all.append(node)
+            if node.came_up():
+                return node
+            node.kill()
+        raise AssertionError(f"no node after {TRIES} tries; the last one:\n{node.said()}")
 
     def close(self) -> None:
         for node in reversed(self.all):

@@ -40,10 +40,9 @@ JOB_S = 400.0
 def nodes() -> Iterator[Nodes]:
     nodes = Nodes()
     try:
-        nodes.start_head().wait_until_up()
-        workers = [nodes.start_worker(cpus=2, gpus=1) for _ in range(2)]
-        for node in workers:
-            node.wait_until_up()
+        nodes.start_head()
+        for _ in range(2):
+            nodes.start_worker(cpus=2, gpus=1)
         yield nodes
     finally:
         nodes.close()
@@ -111,28 +110,67 @@ def test_asking_for_more_than_there_is_ends_the_job_and_says_so(nodes: Nodes) ->
     assert "the cluster has 4" in done.stdout
 
 
-def test_a_job_survives_the_loss_of_a_node(nodes: Nodes) -> None:
-    out = nodes.folder / "spot"
-    words = ["submit", *TINY, "synthesis.rounds=60", "platform.synthesizers=2", "--out", str(out)]
-    log = nodes.folder / "spot.log"
+def run_and_lose_a_node(nodes: Nodes, name: str, synthesizers: int, lost: Node | None) -> None:
+    """A job of 60 rounds, during which `lost` dies (or the first node with a synthesizer)."""
+    out, log = nodes.folder / name, nodes.folder / f"{name}.log"
+    words = [*TINY, "synthesis.rounds=60", f"platform.synthesizers={synthesizers}"]
     with log.open("wb") as file:
         job = subprocess.Popen(
-            [str(BIN / "fastdfkd"), *words, "--address", nodes.address],
+            [
+                str(BIN / "fastdfkd"),
+                "submit",
+                *words,
+                "--out",
+                str(out),
+                "--address",
+                nodes.address,
+            ],
             env=nodes.env,
             stdout=file,
             stderr=subprocess.STDOUT,
         )
     try:
         wait_for_rows(out / "metrics.csv", 4, job, log)
-        host = next(node for node in nodes.all[1:] if hosts(node, "ray::SynthesizerActor"))
-        assert not hosts(host, "ray::SampleBank"), "the bank stays with the driver"
-        host.kill()
+        head, *workers = (node for node in nodes.all if node.alive)
+        synthesis = [node for node in workers if hosts(node, "ray::SynthesizerActor")]
+        assert hosts(head, "ray::SampleBank"), "the bank stays with the driver"
+        assert hosts(head, "ray::WeightBoard"), "the board stays with the driver"
+        assert lost is None or lost in synthesis
+        (lost or synthesis[0]).kill()
         assert job.wait(JOB_S) == 0, log.read_text()
     finally:
         job.kill()
+        job.wait()
     result = RunResult.load(out)
     assert (result.images, result.updates) == (60 * 16, 58 * 3), "no round is lost or made twice"
     assert read_rows(out / "metrics.csv")[-1]["restarts"] >= 1
+
+
+def test_a_job_survives_the_loss_of_a_node(nodes: Nodes) -> None:
+    """Both synthesizers go on elsewhere: Ray moves their bundles to the node that is left."""
+    run_and_lose_a_node(nodes, "moved", 2, None)
+
+
+def test_a_job_goes_on_without_the_synthesizer_that_finds_no_room(nodes: Nodes) -> None:
+    """Three of one CPU each on a node of two and a node of one, which is lost: one has no home."""
+    one = nodes.start_worker(cpus=1)
+    _, _, *spare, _ = (node for node in nodes.all if node.alive)
+    for node in spare:
+        node.kill()
+    wait_for_cpus(nodes, 3)
+    run_and_lose_a_node(nodes, "homeless", 3, one)
+
+
+def wait_for_cpus(nodes: Nodes, cpus: int) -> None:
+    """Until the cluster has noticed which nodes it has."""
+    deadline = time.monotonic() + 60
+    while f"/{cpus}.0 CPU" not in (said := run(nodes, "ray", "status", *gcs(nodes)).stdout):
+        assert time.monotonic() < deadline, said
+        time.sleep(1)
+
+
+def gcs(nodes: Nodes) -> list[str]:
+    return ["--address", f"127.0.0.1:{nodes.port}"]
 
 
 def wait_for_rows(path: Path, rows: int, job: subprocess.Popen[bytes], log: Path) -> None:

@@ -50,7 +50,7 @@ def test_any_history_keeps_the_policies_and_ends(
             break
         move = chance.choice(["reserve", "insert", "train", "die", "restart"])
         if move == "reserve":
-            index.reserve()
+            index.reserve(chance.randrange(limiter.wave))
         elif move == "insert" and index.reserved:
             round = chance.choice(sorted(index.reserved))
             index.insert(round, f"images {round}")

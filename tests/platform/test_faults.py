@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import ray
 
-from fastdfkd.platform import cast, pipeline
+from fastdfkd.platform import pipeline
 from fastdfkd.recipe import Recipe
 from fastdfkd.result import RunResult
 from fastdfkd.trainers.teacher import Teacher
@@ -24,7 +23,7 @@ from tests.platform.conftest import Rows, tiny
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
 
-class Pids(Rows):
+class Striking(Rows):
     """A recorder that runs something after a number of rows."""
 
     def __init__(self, after: int, then: Callable[[], None]) -> None:
@@ -37,26 +36,15 @@ class Pids(Rows):
             self.then()
 
 
-@contextmanager
-def seen_cast(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[cast.Cast]]:
-    """The actors of the runs inside the block."""
-    found: list[cast.Cast] = []
-    original = cast.Cast.restore_board
-
-    def spy(self: cast.Cast, state: Any = None) -> None:
-        found.append(self)
-        original(self, state)
-
-    monkeypatch.setattr(cast.Cast, "restore_board", spy)
-    yield found
+def processes(actor: str) -> list[psutil.Process]:
+    """Processes of this test's own cluster that run an actor, by its class."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if f"ray::{actor}" in " ".join(child.cmdline())]
 
 
-def pid_of(actor: Any) -> int:
-    return int(ray.get(actor.__ray_call__.remote(lambda self: os.getpid())))
-
-
-def kill(actor: Any) -> None:
-    os.kill(pid_of(actor), signal.SIGKILL)
+def kill(actor: str) -> None:
+    for process in processes(actor):
+        process.send_signal(signal.SIGKILL)
 
 
 def busy(**overrides: Any) -> Recipe:
@@ -75,48 +63,38 @@ def whole(result: RunResult, recipe: Recipe) -> None:
     assert result.images == recipe.synthesis.rounds * recipe.synthesis.batch_size
 
 
-def run_and_kill(
-    who: str, teacher: Teacher, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[RunResult, Rows, Recipe]:
+def run_and_kill(who: str, teacher: Teacher, folder: Path) -> tuple[RunResult, Rows, Recipe]:
     recipe = busy(platform__schedule="lockstep")
-    random.seed(who)
-    with seen_cast(monkeypatch) as casts:
+    moment = random.Random(who)
 
-        def strike() -> None:
-            time.sleep(random.random() / 5)
-            target = casts[0].synthesizers[0] if who == "synthesizer" else getattr(casts[0], who)
-            kill(target)
+    def strike() -> None:
+        time.sleep(moment.random() / 5)
+        kill(who)
 
-        blow = threading.Thread(target=strike)
-        recorder = Pids(6, blow.start)
-        result = pipeline.run(recipe, teacher, folder, recorder)
-        blow.join()
+    blow = threading.Thread(target=strike)
+    recorder = Striking(6, blow.start)
+    result = pipeline.run(recipe, teacher, folder, recorder)
+    blow.join()
     return result, recorder, recipe
 
 
-def test_a_killed_synthesizer_costs_no_inserted_batch(
-    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    result, recorder, recipe = run_and_kill("synthesizer", teacher, tmp_path, monkeypatch)
+def test_a_killed_synthesizer_costs_no_inserted_batch(teacher: Teacher, tmp_path: Path) -> None:
+    result, recorder, recipe = run_and_kill("SynthesizerActor", teacher, tmp_path)
     whole(result, recipe)
     assert recorder.rows[-1]["restarts"] == 1
     images = [row["images"] for row in recorder.rows]
     assert images == sorted(images)
 
 
-def test_a_killed_bank_comes_back_with_every_round(
-    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    result, recorder, recipe = run_and_kill("bank", teacher, tmp_path, monkeypatch)
+def test_a_killed_bank_comes_back_with_every_round(teacher: Teacher, tmp_path: Path) -> None:
+    result, recorder, recipe = run_and_kill("SampleBank", teacher, tmp_path)
     whole(result, recipe)
     assert recorder.rows[-1]["lost"] == 0
     assert recorder.rows[-1]["bank_restarts"] == 1
 
 
-def test_a_killed_board_is_told_what_it_knew(
-    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    result, _, recipe = run_and_kill("board", teacher, tmp_path, monkeypatch)
+def test_a_killed_board_is_told_what_it_knew(teacher: Teacher, tmp_path: Path) -> None:
+    result, _, recipe = run_and_kill("WeightBoard", teacher, tmp_path)
     whole(result, recipe)
 
 
@@ -124,23 +102,19 @@ def test_a_synthesizer_that_always_dies_ends_the_run_with_a_clear_error(
     teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fastdfkd.platform.dispatcher.MOST_DEATHS_IN_A_ROW", 2)
-    stop = threading.Event()
-    with seen_cast(monkeypatch) as casts:
+    over = threading.Event()
 
-        def strike_again_and_again() -> None:
-            while not stop.is_set():
-                time.sleep(0.3)
-                try:
-                    if casts:
-                        os.kill(pid_of(casts[0].synthesizers[0]), signal.SIGKILL)
-                except (ray.exceptions.RayActorError, ProcessLookupError):
-                    continue
+    def strike_again_and_again() -> None:
+        while not over.wait(0.1):
+            kill("SynthesizerActor.synthesize")
 
-        blows = threading.Thread(target=strike_again_and_again)
-        blows.start()
+    blows = threading.Thread(target=strike_again_and_again)
+    blows.start()
+    try:
         with pytest.raises(RuntimeError, match=r"synthesizer 0 died 2 times in a row"):
-            pipeline.run(busy(), teacher, tmp_path, Rows())
-        stop.set()
+            pipeline.run(busy(synthesis__steps=100_000), teacher, tmp_path, Rows())
+    finally:
+        over.set()
         blows.join()
 
 

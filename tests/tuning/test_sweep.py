@@ -20,8 +20,13 @@ from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, run_sweep
 SpaceFile = Callable[[str], Path]
 MakeOptions = Callable[..., Any]
 
-# One rate that learns, then one that is refused in the run, then four that learn nothing.
-ONE_GOOD = "distillation.lr: {choice: [0.1, 1.0e-9, 2.0e-9, 3.0e-9, 4.0e-9, 5.0e-9]}"
+# Two rates that learn, three that learn nothing, and a student that cannot be trained.
+SIX = """
+student.model: {choice: [resnet8-half, 'torch.nn:Identity']}
+distillation.lr:
+  choice: [0.1, 0.08, 1.0e-9, 2.0e-9, 3.0e-9]
+  when: {student.model: resnet8-half}
+"""
 
 
 def test_everything_is_checked_before_anything_is_made(
@@ -57,7 +62,8 @@ def test_random_points_differ_and_follow_from_the_seed(
 
 
 @pytest.mark.cluster
-def test_asha_stops_bad_trials_and_nothing_is_left(
+@pytest.mark.timeout(600)
+def test_asha_stops_bad_trials_one_fails_and_nothing_is_left(
     workplace: Path,
     tracking_uri: str,
     ray_cluster: None,
@@ -65,20 +71,22 @@ def test_asha_stops_bad_trials_and_nothing_is_left(
     space_file: SpaceFile,
     options: MakeOptions,
 ) -> None:
-    sweep = new_sweep(small, space_file(ONE_GOOD), (), options(scheduler="asha"), "out")
+    sweep = new_sweep(small, space_file(SIX), (), options(scheduler="asha"), "out")
     said: list[str] = []
     folder = run_sweep(sweep, say=said.append)
     check_cluster_is_free()
     records = Ledger(folder).records()
     assert len(records) == 6
     by_status = {
-        status: [r.index for r in records if r.status == status] for status in ("finished", "stopped")
+        status: [r.index for r in records if r.status == status]
+        for status in ("finished", "stopped")
     }
-    assert 0 in by_status["finished"]
-    assert len(by_status["stopped"]) >= 4
+    assert set(by_status["finished"]) & {0, 1}
+    assert len(set(by_status["stopped"]) & {2, 3, 4}) >= 2
+    assert [(r.index, "Error" in r.error) for r in records if r.status == "failed"] == [(5, True)]
     assert all(r.evaluations < 4 for r in records if r.status == "stopped")
     best = load_recipe(folder / "best.yaml")
-    assert best.distillation.lr == 0.1
+    assert best.distillation.lr in (0.1, 0.08)
     assert best.synthesis == small.synthesis
     for name in ("trials.csv", "trials.parquet", "points.csv", "table.md"):
         assert (folder / name).stat().st_size > 100
@@ -112,40 +120,38 @@ def check_mlflow(uri: str, folder: Path, stopped: int) -> None:
     children = store.client.search_runs(
         [store.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     )
-    assert len(children) == 6
-    assert sum(child.info.status == "KILLED" for child in children) == stopped
-    assert all("accuracy" in child.data.metrics for child in children)
+    ends = [child.info.status for child in children]
+    assert len(ends) == 6
+    assert (ends.count("KILLED"), ends.count("FAILED")) == (stopped, 1)
+    good = [child for child in children if child.info.status != "FAILED"]
+    assert all("accuracy" in child.data.metrics for child in good)
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
-def test_a_failed_trial_does_not_end_the_sweep(
+@pytest.mark.timeout(900)
+def test_several_seeds_give_a_mean_and_a_deviation(
     workplace: Path,
     ray_cluster: None,
     small: Recipe,
     space_file: SpaceFile,
     options: MakeOptions,
 ) -> None:
-    space = space_file("student.model: {choice: ['torch.nn:Identity', resnet8-half]}")
-    sweep = new_sweep(small, space, (), options(seeds=2), "out")
+    sweep = new_sweep(
+        small, space_file("synthesis.steps: {choice: [2]}"), (), options(seeds=2), "out"
+    )
     folder = run_sweep(sweep)
-    check_cluster_is_free()
-    statuses = {record.name: record.status for record in Ledger(folder).records()}
-    assert statuses == {
-        "p000-seed0": "failed",
-        "p000-seed1": "failed",
-        "p001-seed0": "finished",
-        "p001-seed1": "finished",
-    }
-    failed = Ledger(folder).records()[0]
-    assert "Error" in failed.error
+    accuracies = [record.figures["accuracy"] for record in Ledger(folder).records()]
     table = (folder / "points.csv").read_text().splitlines()
-    row = dict(zip(table[0].split(","), table[2].split(","), strict=True))
+    row = dict(zip(table[0].split(","), table[1].split(","), strict=True))
     assert row["seeds"] == "2"
+    assert float(row["accuracy"]) == pytest.approx(sum(accuracies) / 2)
     assert float(row["accuracy std"]) > 0, "seeds differ in everything random"
 
 
 @pytest.mark.slow
 @pytest.mark.cluster
+@pytest.mark.timeout(900)
 def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
     workplace: Path,
     ray_cluster: None,
@@ -175,6 +181,7 @@ def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
 
 @pytest.mark.slow
 @pytest.mark.cluster
+@pytest.mark.timeout(900)
 def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(
     workplace: Path, small: Recipe, space_file: SpaceFile
 ) -> None:
@@ -183,8 +190,8 @@ def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(
     ledger = workplace / "out" / "trials.jsonl"
     words = ["sweep", "small.yaml", str(space), "--search", "grid", "--out", "out"]
     driver = subprocess.Popen(command(*words), start_new_session=True)
-    wait_for(lambda: ledger.is_file() and ledger.read_text().count("\n") >= 1, 120)
-    wait_for(lambda: (workplace / "out/trials/p001-seed0/metrics.csv").is_file(), 60)
+    wait_for(lambda: ledger.is_file() and ledger.read_text().count("\n") >= 1, 240)
+    wait_for(lambda: (workplace / "out/trials/p001-seed0/metrics.csv").is_file(), 120)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     before = ledger.read_text()
@@ -198,7 +205,9 @@ def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(
     assert done.returncode == 0, done.stderr
     assert f"{len(ended)} of 3 trials have ended before" in done.stdout
     assert ledger.read_text().startswith(before)
-    names = [(row["index"], row["seed"]) for row in map(json.loads, ledger.read_text().splitlines())]
+    names = [
+        (row["index"], row["seed"]) for row in map(json.loads, ledger.read_text().splitlines())
+    ]
     assert sorted(names) == [(0, 0), (1, 0), (2, 0)], "each once"
     for directory, when in kept.items():
         assert (Path(directory) / "result.json").stat().st_mtime_ns == when

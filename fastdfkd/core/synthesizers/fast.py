@@ -80,7 +80,6 @@ class FastSynthesizer:
     def make(self, round: int, attempt: int = 0) -> tuple[SyntheticBatch, MetaUpdate]:
         """Synthesise batch `round`; everything random follows from (seed, round, attempt)."""
         section = self.section
-        self.meta.begin(round)
         start = self.clock.now()
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
         z = torch.randn(
@@ -109,6 +108,7 @@ class FastSynthesizer:
 
     def synthesize(self, round: int, attempt: int = 0) -> SyntheticBatch:
         """`make`, then `learn` from it. The meta-update counts as synthesis time."""
+        self.meta.begin(round)
         batch, update = self.make(round, attempt)
         start = self.clock.now()
         self.learn([update])

@@ -1,0 +1,119 @@
+"""The yardstick computes the same function as what it is compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks import naive
+from benchmarks.cases import Case, pair_case
+from benchmarks.results import compare, table
+from benchmarks.timing import alternated, flops
+from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.random_streams import stream
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    torch.manual_seed(0)
+    return pair_case("resnet14/resnet8-half", CPU, images=8, steps=1, batch=8)
+
+
+def cosine_gap(a: list[torch.Tensor], b: list[torch.Tensor]) -> float:
+    flat = [torch.cat([x.double().flatten() for x in side]) for side in (a, b)]
+    return 1 - F.cosine_similarity(*flat, dim=0).item()
+
+
+@pytest.mark.parametrize(
+    ("precision", "loss_gap", "direction_gap"),
+    [("float32", 1e-6, 1e-5), ("bfloat16", 1e-2, 0.03)],
+)
+def test_one_step_of_synthesis(
+    case: Case, precision: Any, loss_gap: float, direction_gap: float
+) -> None:
+    maker = case.synthesizer(precision)
+    z, labels = case.latents()
+    yardstick = naive.NaiveSynthesizer(
+        case.synthesis, maker.meta.generator, case.teacher, case.student, case.normalisation
+    )
+    _, loss, gradients = yardstick.inner_loop(z, labels, True, stream(0, "test"))
+    ours = maker.inner_loop(z, labels, True, stream(0, "test"))
+    assert ours.losses["loss"] == pytest.approx(loss, rel=loss_gap)
+    assert cosine_gap(ours.summed_gradients, gradients) < direction_gap
+
+
+@pytest.mark.parametrize(("precision", "gap"), [("float32", 2e-4), ("bfloat16", 5e-2)])
+def test_one_student_update(case: Case, precision: Any, gap: float) -> None:
+    """At temperature 20 the divergence is a small difference of numbers near log 10."""
+    bank, batch = case.bank(20), case.distillation.batch_size
+    randomness = stream(0, "distillation", 0, 0)
+    images = bank.draw(batch, randomness).float() / 255
+    yardstick = naive.NaiveDistiller(
+        case.distillation, case.teacher, case.student, case.normalisation
+    )
+    expected = yardstick.update(images, randomness)
+    ours = case.distiller(precision)
+    assert ours.update(bank).item() == pytest.approx(expected, rel=gap)
+    gradients = [
+        [p.grad for p in side.parameters() if p.grad is not None]
+        for side in (ours.module, yardstick.student)
+    ]
+    assert cosine_gap(*gradients) < (1e-5 if precision == "float32" else 0.03)
+
+
+def test_crops_are_ours() -> None:
+    images = torch.rand(6, 3, 8, 8)
+    expected = CropFlip.draw(6, 2, True, stream(0, "crop"))(images)
+    assert torch.equal(naive.crop_flip(images, 2, True, stream(0, "crop")), expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pngs_come_back(tmp_path: Path, channels: int) -> None:
+    images = torch.randint(0, 256, (4, channels, 8, 8)) / 255
+    naive.save_pngs(images, tmp_path, 0)
+    data = naive.PngFolder(tmp_path, 0, False)
+    torch.testing.assert_close(torch.stack([data[i] for i in range(4)]), images)
+    assert next(naive.loader(tmp_path, 4, 0, False)).shape == images.shape
+
+
+def test_timing_and_counting() -> None:
+    x = torch.ones(4, 5)
+    assert flops(lambda: x @ x.T) == 2 * 4 * 4 * 5
+    assert alternated({"a": lambda: x + x}, CPU, 3)["a"] >= 0
+
+
+def test_a_fall_is_called_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"case": "c", "what": "w", "size": "8", "precision": "float32", "ratio": 2.0}
+    monkeypatch.setattr("benchmarks.results._committed", lambda _: [{**row, "ratio": 2.3}])
+    assert compare([row], quick=True)[0].endswith("FELL by more than a tenth")
+    assert "FELL" not in compare([{**row, "ratio": 2.2}], quick=True)[0]
+
+
+def test_a_table_names_hardware_versions_and_command() -> None:
+    row = {
+        "case": "c",
+        "what": "w",
+        "size": "8",
+        "precision": "float32",
+        "ratio": 2.0,
+        "gflop": 1.0,
+    }
+    record = {
+        "date": "2026-01-01",
+        "device": "a processor",
+        "threads": 1,
+        "commit": "abc",
+        "command": "python -m benchmarks.step_cost",
+        "peak_gflops": {"float32": 1e11},
+        "versions": {"torch": "2"},
+        "rows": [{**row, "seconds": 1.0, "share_of_peak": 0.5, "parts": {"teacher": 0.5}}],
+    }
+    text = table(record)
+    for expected in ("a processor", "abc", "torch 2", "step_cost", "2.00x", "50%", "500"):
+        assert expected in text
