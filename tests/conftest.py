@@ -85,7 +85,16 @@ class FakePlatform:
         finally:
             self.connected -= 1
 
-    def run(self, recipe: Recipe, teacher: Any, directory: Path, recorder: Any) -> RunResult:
+    def run(
+        self,
+        recipe: Recipe,
+        teacher: Any,
+        directory: Path,
+        recorder: Any,
+        *,
+        checkpoint: Any = None,
+        stop: Any = None,
+    ) -> RunResult:
         assert self.connected, "the pipeline needs a cluster"
         assert directory.is_absolute()
         assert directory.is_dir()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _UNFINISHED = "0.75"
+_NOT_THERE = -0.15
 
 
 def parallel_coordinates(
@@ -55,7 +56,7 @@ def slices(points: pd.DataFrame, keys: Sequence[str], objective: Objective, path
                 fmt="o",
                 color=colour,
             )
-        ticks = axis.ticks()
+        ticks = [(height, text) for height, text in axis.ticks() if height != _NOT_THERE]
         panel.set_xticks([h for h, _ in ticks], [text for _, text in ticks], fontsize=8)
         panel.set_xlabel(key)
         panel.spines[["top", "right"]].set_visible(False)
@@ -90,6 +91,7 @@ class _Axis:
 
     def __init__(self, values: Sequence[Any]) -> None:
         present = [value for value in values if not _missing(value)]
+        self._gaps = len(present) < len(values)
         self._numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in present)
         self._distinct = sorted(set(present), key=None if self._numbers else str)
         low = self._distinct[0] if self._distinct else 0
@@ -97,11 +99,11 @@ class _Axis:
         self._log = self._numbers and low > 0 and high / low > 8
 
     def height(self, value: Any) -> float:
-        """0 to 1; NaN where the value is missing, which leaves a gap."""
+        """0 to 1; `_NOT_THERE`, below the others, where the key did not apply."""
         import math
 
         if _missing(value):
-            return math.nan
+            return _NOT_THERE
         if not self._numbers:
             return self._distinct.index(value) / max(len(self._distinct) - 1, 1)
         low, high = self._distinct[0], self._distinct[-1]
@@ -116,7 +118,8 @@ class _Axis:
         values = self._distinct
         if self._numbers and len(values) > 5:
             values = [values[round(i * (len(values) - 1) / 4)] for i in range(5)]
-        return [(self.height(v), f"{v:.3g}" if isinstance(v, float) else str(v)) for v in values]
+        shown = [(self.height(v), f"{v:.3g}" if isinstance(v, float) else str(v)) for v in values]
+        return [(_NOT_THERE, "not used"), *shown] if self._gaps else shown
 
 
 def _missing(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -46,9 +47,12 @@ def show(port: int, say: Callable[[str], None], experiment: str = "fastdfkd") ->
     )
     if runs:
         say(f"Comparison: {link}/runs/{runs[0].info.run_id}")
-    say("Ready in half a minute; Ctrl-C ends it.")
+    say("Ready within a minute; Ctrl-C ends it.")
     line = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
-    process = subprocess.Popen([*line, "--host", _HOST, "--port", str(port), "--workers", "1"])
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    process = subprocess.Popen(
+        [*line, "--host", _HOST, "--port", str(port), "--workers", "1"], env=environment
+    )
     try:
         return process.wait()
     finally:

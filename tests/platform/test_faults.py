@@ -36,15 +36,14 @@ class Striking(Rows):
             self.then()
 
 
-def processes(actor: str) -> list[psutil.Process]:
-    """Processes of this test's own cluster that run an actor, by its class."""
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if f"ray::{actor}" in " ".join(child.cmdline())]
-
-
 def kill(actor: str) -> None:
-    for process in processes(actor):
-        process.send_signal(signal.SIGKILL)
+    """SIGKILL to the processes of this test's own cluster that run an actor, by its class."""
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if f"ray::{actor}" in " ".join(child.cmdline()):
+                child.send_signal(signal.SIGKILL)
+        except psutil.Error:  # it has gone by itself
+            continue
 
 
 def busy(**overrides: Any) -> Recipe:

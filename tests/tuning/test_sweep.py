@@ -61,6 +61,7 @@ def test_random_points_differ_and_follow_from_the_seed(
     assert again.points == sweep.points
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
 def test_asha_stops_bad_trials_one_fails_and_nothing_is_left(
