@@ -41,7 +41,12 @@ class Experiment:
         spec = data_spec(recipe.data.name)
         check_teacher(teacher, spec.image_shape, spec.num_classes, recipe.synthesis.bn)
         with seeded(recipe.seed, "student"):
-            student = open_network(recipe.student.model, spec.num_classes, spec.image_shape[0])
+            student = open_network(
+                recipe.student.model,
+                spec.num_classes,
+                spec.image_shape[0],
+                key="student.model",
+            )
         test = load_split(recipe.data.name, "test", recipe.data.root)
         return cls(recipe=recipe, teacher=teacher, student=student, spec=spec, test=test)
 

@@ -68,7 +68,7 @@ def data_spec(name: str) -> DataSpec:
         RecipeError: no such data set; the message lists the names and the nearest one.
     """
     if name not in DATASETS:
-        raise RecipeError(unknown(f"data set {name!r}", name, list(DATASETS)))
+        raise RecipeError(unknown(f"data.name: data set {name!r}", name, list(DATASETS)))
     return DATASETS[name]
 
 

@@ -18,7 +18,12 @@ __all__ = ["open_network", "save_weights", "weights_digest"]
 
 
 def open_network(
-    name: str, num_classes: int, in_channels: int = 3, weights: str | Path | None = None
+    name: str,
+    num_classes: int,
+    in_channels: int = 3,
+    weights: str | Path | None = None,
+    *,
+    key: str = "",
 ) -> nn.Module:
     """Build a network and, where `weights` are given, load them.
 
@@ -31,15 +36,19 @@ def open_network(
         weights: a `.safetensors` file, or a state dict saved by `torch.save` as `.pt`, `.pth`,
             `.ckpt` or `.bin`, which may sit under `state_dict`, `model` or `net`. Unset: the
             network is freshly initialised from torch's global random state.
+        key: the recipe's key that the name comes from, for messages.
 
     Raises:
         RecipeError: the name leads to no network.
         ValueError: the weights are missing, damaged, unsafe to open, or do not fit the network.
     """
-    if ":" in name:
-        network = _call(_find(name), name, num_classes, in_channels)
-    else:
-        network = build_network(name, num_classes, in_channels)
+    try:
+        if ":" in name:
+            network = _call(_find(name), name, num_classes, in_channels)
+        else:
+            network = build_network(name, num_classes, in_channels)
+    except RecipeError as error:
+        raise RecipeError(f"{key}: {error}" if key else str(error)) from error
     if weights is not None:
         built = f"{name} ({num_classes} classes, {in_channels} input channels)"
         load_weights(network, Path(weights), built)

@@ -35,7 +35,7 @@ def _line(finding: Any, schema: type[BaseModel]) -> str:
     models, path = _walk(finding["loc"], schema)
     key = ".".join(path) or "recipe"
     if kind == "extra_forbidden":
-        return _unknown_key(key, path, models, schema)
+        return f"{_unknown_key(key, path, models, schema)}; got {finding['input']!r:.60}"
     if kind == "missing":
         return f"{key}: is required and was not given"
     came = repr(finding["input"])

@@ -99,7 +99,9 @@ def prepare_teacher(
 
 def _opened(section: TeacherSection, spec: DataSpec) -> tuple[nn.Module, dict[str, Any]]:
     path = Path(section.weights or "").expanduser()
-    network = open_network(section.model, spec.num_classes, spec.image_shape[0], path)
+    network = open_network(
+        section.model, spec.num_classes, spec.image_shape[0], path, key="teacher.model"
+    )
     return network, {"source": "weights", "model": section.model, "weights": str(path.absolute())}
 
 
@@ -116,7 +118,9 @@ class _TrainingRun:
         """The trained network and where it came from. A damaged cache entry is made again."""
         section, spec = self.recipe.teacher, data_spec(self.recipe.data.name)
         with seeded(self.seed, "teacher", "weights"):
-            network = open_network(section.model, spec.num_classes, spec.image_shape[0])
+            network = open_network(
+                section.model, spec.num_classes, spec.image_shape[0], key="teacher.model"
+            )
         check_teacher(network, spec.image_shape, spec.num_classes, self.recipe.synthesis.bn)
         train = load_split(spec.name, "train", self.recipe.data.root)
         path = cache_folder() / "teachers" / f"{self.key(train)[:16]}.safetensors"
