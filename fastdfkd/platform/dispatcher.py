@@ -190,6 +190,8 @@ class Dispatcher:
         await asyncio.sleep(0.2)
 
     async def _mourn(self, index: int, round: int, deaths: int, error: RayActorError) -> None:
+        if self._stop.is_set():
+            return
         self.totals.restarts += 1
         log.warning("synthesizer %d died in round %d (death %d in a row)", index, round, deaths)
         await self._give_back(index, round)
