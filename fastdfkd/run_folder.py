@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from fastdfkd.whole_file import write_whole
 
 RUN_FILES = (
     "recipe.yaml",
@@ -83,9 +84,7 @@ def discard_if_empty(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is either whole or absent (temporary name, then rename)."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text.encode())
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -92,7 +92,7 @@ def test_nothing_is_moved_to_cuda_by_name() -> None:
 
 # Written so that this file does not hold what it looks for.
 HOME = re.compile(r"(?<![\w.])/(?:home|Users)/\w" + "|" + r"(?<![\w.])/roo" + r"t/")
-HOSTS = ("pypi." + "org", "pythonhosted." + "org", "download.pytorch." + "org", "npmjs." + "org")
+HOSTS = ("pypi." + "org", "python" + "hosted.org", "download.pytorch." + "org", "npmjs." + "org")
 
 
 def test_no_file_to_commit_names_a_home_folder_or_a_registry() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import uuid
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastdfkd.whole_file import write_whole
+
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -20,20 +21,6 @@ def cache_folder() -> Path:
     """`$FASTDFKD_HOME`, or `~/.cache/fastdfkd`. It need not exist yet; deleting it is safe."""
     home = os.environ.get("FASTDFKD_HOME")
     return Path(home).expanduser() if home else Path.home() / ".cache" / "fastdfkd"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader finds all of it or what was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def cached_arrays(
@@ -53,6 +40,7 @@ def cached_arrays(
     arrays = make()
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, content.getvalue())
     return arrays
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
-import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +13,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+
+from fastdfkd.whole_file import write_whole
 
 PICKLED = (".pt", ".pth", ".ckpt", ".bin")
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
@@ -80,15 +80,7 @@ def save_weights(path: Path | str, model_or_state: nn.Module | Mapping[str, Tens
     content = save({key: _plain(value).clone() for key, value in state.items()})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, content)
 
 
 def weights_digest(state_dict: Mapping[str, Tensor]) -> str:

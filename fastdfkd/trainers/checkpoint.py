@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from fastdfkd.trainers.state_file import load_state, save_state, write_whole
+from fastdfkd.trainers.state_file import load_state, save_state
+from fastdfkd.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ disk and renamed, so a file with its right name is whole.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from fastdfkd.whole_file import write_whole
 
 
 def save_state(path: Path, tree: Any) -> None:
@@ -44,24 +45,6 @@ def load_state(path: Path) -> Any:
             return _with_tensors(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except Exception as error:  # safetensors raises its own class for every kind of damage
         raise ValueError(f"{path} is damaged or no state file: {error}") from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that survives a power cut whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _without_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
