@@ -13,6 +13,9 @@ from fastdfkd.whole_file import write_whole
 Row = Mapping[str, float]
 """One progress row: some of `COLUMNS`, as numbers."""
 
+FAULTS = ("restarts", "worker_restarts", "bank_restarts", "board_restarts", "rejected", "lost")
+"""Columns that count what went wrong and was mended."""
+
 COLUMNS = (
     "updates",
     "rounds",
@@ -35,11 +38,10 @@ COLUMNS = (
     "evaluation_seconds",
     "synthesizer_idle_seconds",
     "trainer_idle_seconds",
+    "synthesizer_idle_ratio",
+    "trainer_idle_ratio",
     "end_to_end_seconds",
-    "restarts",
-    "rejected",
-    "bank_restarts",
-    "lost",
+    *FAULTS,
 )
 """Every column of `metrics.csv`, in its order; times are seconds since the start of the run.
 
