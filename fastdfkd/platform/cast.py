@@ -54,7 +54,7 @@ def start(experiment: Experiment, plan: Plan, group: Any, point: StartingPoint) 
     staleness = None if limiter.lockstep else platform.max_staleness
     name = f"fastdfkd-board-{uuid.uuid4().hex}"
     bank = SampleBank.options(max_concurrency=1000, **light).remote(  # type: ignore[attr-defined]
-        limiter, recipe.capacity // recipe.synthesis.batch_size
+        limiter, recipe.capacity_rounds
     )
     board = WeightBoard.options(name=name, **light).remote(  # type: ignore[attr-defined]
         limiter, staleness, platform.checkpoint_every

@@ -276,6 +276,11 @@ class Recipe(Section):
         wanted = self.bank.capacity or self.synthesis.rounds * batch
         return min(wanted, self.synthesis.rounds * batch) // batch * batch
 
+    @property
+    def capacity_rounds(self) -> int:
+        """Rounds the bank holds at most."""
+        return self.capacity // self.synthesis.batch_size
+
     def flat(self) -> dict[str, Any]:
         """Every value under its dotted key, as logged to MLflow."""
         return dict(flatten(self.model_dump()))
