@@ -28,7 +28,7 @@ import torch
 
 from benchmarks.cases import pair_case
 from benchmarks.load_results import write
-from benchmarks.scaling import Trainer, bank_and_board
+from benchmarks.scaling import Trainer, bank_and_board, drive
 from benchmarks.sleeping_actor import SleepingActor
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.platform.cluster import connect
@@ -120,10 +120,7 @@ def through_bank(
         ray.get([one.ready.remote() for one in [*actors, trainer]])
         dispatcher = Dispatcher(bank, board, actors, 2 * ahead)
         began = time.time()
-        with dispatcher:
-            found = dict(ray.get(trainer.follow.remote(bank, batches)))
-        if dispatcher.error is not None:
-            raise dispatcher.error
+        found = drive(dispatcher, trainer.follow.remote(bank, batches))
         for one in [*actors, trainer]:
             ray.kill(one)
     stored = statistics.median(one.storage_seconds for one in dispatcher.totals.records)

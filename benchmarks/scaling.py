@@ -97,6 +97,17 @@ class Trainer:
         }
 
 
+def drive(dispatcher: Dispatcher, following: Any) -> dict[str, float]:
+    """Dispatch until the trainer has all; evicted images are let go as the run's monitor does."""
+    with dispatcher:
+        while not ray.wait([following], timeout=0.1)[0]:
+            dispatcher.evict(len(dispatcher.history))
+        found = dict(ray.get(following))
+    if dispatcher.error is not None:
+        raise dispatcher.error
+    return found
+
+
 @contextmanager
 def bank_and_board(batches: int, tolerance: int, capacity: int) -> Iterator[tuple[Any, Any, str]]:
     """Both actors as `cast.start` makes them, and the board's name.
@@ -167,11 +178,8 @@ def measure(synthesizers: int, processes: int, seconds: float, batches: int) -> 
         players = [actors[index % processes] for index in range(synthesizers)]
         dispatcher = Dispatcher(bank, board, players, CAPACITY)
         before, began = processor_seconds(pids), time.time()
-        with dispatcher:
-            found = ray.get(trainer.follow.remote(bank, batches))
+        found = drive(dispatcher, trainer.follow.remote(bank, batches))
         after = processor_seconds(pids)
-        if dispatcher.error is not None:
-            raise dispatcher.error
         for actor in [*actors, trainer]:
             ray.kill(actor)
     rate = batches / (found["ended"] - began)
