@@ -1,6 +1,6 @@
 """Does working at once pay? End-to-end time against the longer role and against the sum.
 
-    python -m benchmarks.overlap [--rounds 40]
+    python -m benchmarks.overlap [--rounds 40] [--workers 0 1]
 
 Both roles sleep for calibrated times (`calibrated.py`) inside the real pipeline, so each has
 resources of its own and what is above the ideal is the platform's cost. The ideal has its first
@@ -28,7 +28,7 @@ from fastdfkd.trainers.teacher import Teacher
 
 UPDATES = 10
 """Student updates a round."""
-RATIOS = {"1:2": (0.2, 0.4), "1:1": (0.3, 0.3), "2:1": (0.4, 0.2)}
+RATIOS = {"1:2": (0.3, 0.6), "1:1": (0.6, 0.6), "2:1": (0.6, 0.3)}
 """Seconds of a round's synthesis and distillation."""
 
 COLUMNS = {
@@ -138,10 +138,11 @@ def main() -> None:
     """Measure all combinations and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1])
     options = parser.parse_args()
     rows = []
     with connect():
-        for workers in (0, 1):
+        for workers in options.workers:
             for ratio in RATIOS:
                 for schedule in ("async", "lockstep"):
                     rows.append(row(ratio, workers, schedule, options.rounds))

@@ -7,7 +7,9 @@ Every node has ports, a session folder and a process group of its own. Nothing h
 from __future__ import annotations
 
 import os
+import pty
 import secrets
+import select
 import shutil
 import signal
 import socket
@@ -165,3 +167,41 @@ class Nodes:
         for node in reversed(self.all):
             node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Terminal:
+    """A command that believes it is on a terminal, with somebody's hands on the keyboard."""
+
+    def __init__(self, words: list[str], env: dict[str, str], cwd: Path):
+        self._ours, theirs = pty.openpty()
+        code = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, *words],
+            env=env,
+            cwd=cwd,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        self.said = ""
+
+    def type(self, keys: str) -> None:
+        os.write(self._ours, keys.encode())
+
+    def wait_for(self, text: str, seconds: float) -> None:
+        """Read until `text` was said, or the command has ended."""
+        deadline = time.monotonic() + seconds
+        while text not in self.said:
+            assert time.monotonic() < deadline, self.said
+            if select.select([self._ours], [], [], 1.0)[0]:
+                try:
+                    self.said += os.read(self._ours, 4096).decode(errors="replace")
+                except OSError:  # the other side has gone
+                    break
+        assert text in self.said, self.said
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
