@@ -53,6 +53,16 @@ def test_the_last_user_is_not_root(instructions: list[tuple[str, str]]) -> None:
     assert "RUN" not in names[last:]
 
 
+def test_the_home_folder_is_made_for_the_user(instructions: list[tuple[str, str]]) -> None:
+    """Ray looks for its token below it, the launcher writes there, teachers are cached there."""
+    made = next(rest for name, rest in instructions if name == "RUN" and "useradd" in rest)
+    home = re.search(r"--home-dir (\S+)", made)
+    assert home is not None
+    assert "--create-home" in made
+    environment = next(rest for name, rest in instructions if name == "ENV")
+    assert f"HOME={home[1]}" in environment.split()
+
+
 def test_a_login_shell_finds_the_command(instructions: list[tuple[str, str]]) -> None:
     """KubeRay starts `bash -lc`, and Debian's profile replaces PATH."""
     profile = next(rest for name, rest in instructions if "/etc/profile.d/" in rest)
