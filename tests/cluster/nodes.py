@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import pty
 import secrets
-import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import IO
@@ -185,23 +185,29 @@ class Terminal:
         )
         os.close(theirs)
         self.said = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
 
     def type(self, keys: str) -> None:
         os.write(self._ours, keys.encode())
 
-    def wait_for(self, text: str, seconds: float) -> None:
-        """Read until `text` was said, or the command has ended."""
+    def wait_for(self, text: str, times: int, seconds: float) -> None:
+        """Until `text` was said so many times."""
         deadline = time.monotonic() + seconds
-        while text not in self.said:
+        while self.said.count(text) < times:
             assert time.monotonic() < deadline, self.said
-            if select.select([self._ours], [], [], 1.0)[0]:
-                try:
-                    self.said += os.read(self._ours, 4096).decode(errors="replace")
-                except OSError:  # the other side has gone
-                    break
-        assert text in self.said, self.said
+            time.sleep(0.1)
 
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        self._reader.join()
         os.close(self._ours)
+
+    def _read(self) -> None:
+        """All that is said; nobody who talks has to wait for us."""
+        while True:
+            try:
+                self.said += os.read(self._ours, 4096).decode(errors="replace")
+            except OSError:  # the other side has gone
+                return

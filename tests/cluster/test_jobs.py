@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -118,17 +118,17 @@ def test_ctrl_c_stops_the_job_if_that_is_what_the_user_wants(nodes: Nodes) -> No
     words += ["--out", str(out), "--address", nodes.address]
     terminal = Terminal([str(BIN / "fastdfkd"), "submit", *words], nodes.env, nodes.folder)
     try:
-        wait_for_rows(out / "metrics.csv", 4, terminal.process, out)
+        question, rows = "go on following (Enter)?", out / "metrics.csv"
+        wait_for_rows(rows, 4, terminal.process, lambda: terminal.said)
         terminal.type("\x03")
-        terminal.wait_for("go on following (Enter)?", 30)
+        terminal.wait_for(question, 1, seconds=60)
         terminal.type("\n")
-        rows = len((out / "metrics.csv").read_text().splitlines())
-        wait_for_rows(out / "metrics.csv", rows, terminal.process, out)
-        terminal.said = ""
+        more = len(rows.read_text().splitlines())
+        wait_for_rows(rows, more, terminal.process, lambda: terminal.said)
         terminal.type("\x03")
-        terminal.wait_for("go on following (Enter)?", 30)
+        terminal.wait_for(question, 2, seconds=60)
         terminal.type("s\n")
-        terminal.wait_for("is stopped", 120)
+        terminal.wait_for("is stopped", 1, seconds=120)
         assert terminal.process.wait(30) == 130
     finally:
         terminal.close()
@@ -164,7 +164,7 @@ def run_and_lose_a_node(nodes: Nodes, name: str, synthesizers: int, lost: Node |
             stderr=subprocess.STDOUT,
         )
     try:
-        wait_for_rows(out / "metrics.csv", 4, job, log)
+        wait_for_rows(out / "metrics.csv", 4, job, log.read_text)
         head, *workers = (node for node in nodes.all if node.alive)
         synthesis = [node for node in workers if hosts(node, "ray::SynthesizerActor")]
         assert hosts(head, "ray::SampleBank"), "the bank stays with the driver"
@@ -207,12 +207,14 @@ def gcs(nodes: Nodes) -> list[str]:
     return ["--address", f"127.0.0.1:{nodes.port}"]
 
 
-def wait_for_rows(path: Path, rows: int, job: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_rows(
+    path: Path, rows: int, job: subprocess.Popen[bytes], said: Callable[[], str]
+) -> None:
     """Until the file has more than `rows` lines."""
     deadline = time.monotonic() + JOB_S
     while not path.is_file() or len(path.read_text().splitlines()) <= rows:
-        assert job.poll() is None, f"the job ended before its node was killed: {log.read_text()}"
-        assert time.monotonic() < deadline, log.read_text()
+        assert job.poll() is None, f"the job ended before its node was killed: {said()}"
+        assert time.monotonic() < deadline, said()
         time.sleep(0.1)
 
 
