@@ -55,6 +55,7 @@ COLUMNS = {
     "synthesizer": ("synthesizers, ms", ".2f"),
     "raylet": ("raylet, ms", ".2f"),
     "gcs": ("GCS, ms", ".2f"),
+    "start": ("start of the actors, s", ".1f"),
 }
 
 
@@ -165,6 +166,7 @@ def measure(synthesizers: int, processes: int, seconds: float, batches: int) -> 
         batches: in all.
     """
     with bank_and_board(batches, batches, CAPACITY) as (bank, board, name):
+        starting = time.time()
         actors = [SleepingActor.remote(name, seconds, SHAPE) for _ in range(processes)]  # type: ignore[attr-defined]
         trainer = Trainer.remote(SHAPE)  # type: ignore[attr-defined]
         pids = {
@@ -175,6 +177,7 @@ def measure(synthesizers: int, processes: int, seconds: float, batches: int) -> 
             "synthesizer": [pid_of(actor) for actor in actors],
             **ray_processes(),
         }
+        started = time.time()
         players = [actors[index % processes] for index in range(synthesizers)]
         dispatcher = Dispatcher(bank, board, players, CAPACITY)
         before, began = processor_seconds(pids), time.time()
@@ -192,6 +195,7 @@ def measure(synthesizers: int, processes: int, seconds: float, batches: int) -> 
         "share": rate * seconds / synthesizers,
         "references": batches / found["grants"],
         "image_bytes": np.prod(SHAPE).item() + found["copied"] / batches,
+        "start": started - starting,
         **{part: 1e3 * (after[part] - before[part]) / batches for part in after},
     }
 
@@ -216,7 +220,10 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
         f"{1e3 / ceilings[first]:.1f} s or more. All parts share this machine's processors "
         f"({total:.1f} ms a batch together): the rows above stop growing at that, before any "
         "single part is full. On a cluster the synthesizers', raylets' and trainers' share is on "
-        "other nodes, while the driver, the bank and the board share the head.",
+        "other nodes, while the driver, the bank and the board share the head. Ray itself is not "
+        f"on a batch's way: the GCS needs {row['gcs']:.2f} ms of processor a batch, a raylet "
+        f"serves its own node alone; starting {row['processes']} actors took this machine "
+        f"{row['start']:.0f} s.",
     ]
 
 

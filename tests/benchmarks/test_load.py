@@ -64,7 +64,7 @@ def test_the_worst_async_row_is_named() -> None:
 
 def scaling_row(synthesizers: int, processes: int, **parts: float) -> dict[str, Any]:
     usual = dict.fromkeys(
-        ("driver", "bank", "board", "trainer", "synthesizer", "raylet", "gcs"), 1.0
+        ("driver", "bank", "board", "trainer", "synthesizer", "raylet", "gcs", "start"), 1.0
     )
     return {"synthesizers": synthesizers, "processes": processes, **usual, **parts}
 
