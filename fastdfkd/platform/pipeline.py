@@ -19,11 +19,10 @@ from ray.train.torch import TorchTrainer
 
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform.cast import Cast, start
-from fastdfkd.platform.cluster import cluster_resources
 from fastdfkd.platform.dispatcher import Dispatcher
 from fastdfkd.platform.monitor import Monitor
 from fastdfkd.platform.outcome import finish
-from fastdfkd.platform.placement import Plan, reserved
+from fastdfkd.platform.placement import Plan, planned, reserved
 from fastdfkd.platform.starting_point import StartingPoint
 from fastdfkd.platform.stopping import stopping
 from fastdfkd.recipe import Recipe
@@ -59,7 +58,7 @@ def run(
     """
     began, platform = time.time(), recipe.platform
     experiment = Experiment.of(recipe, teacher.model)
-    plan = Plan.of(recipe, cluster_resources())
+    plan = planned(recipe)
     point = StartingPoint.of(experiment, checkpoint)
     checkpoints = CheckpointFolder(directory, checkpoint)
     placed = reserved(plan, platform.start_timeout_s)
