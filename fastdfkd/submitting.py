@@ -2,9 +2,10 @@
 
     fastdfkd submit RECIPE --address http://127.0.0.1:8265
 
-The recipe is read and checked here. What goes to the cluster is its resolved text alone, in an
+The recipe is read and checked here. What goes to the cluster is its text with all changes, in an
 environment variable of the job, which `fastdfkd distill -` reads from a pipe: no checkout is
-shipped. The package must be installed on the nodes, with `fastdfkd` on the PATH of the head.
+shipped. What the recipe leaves open stays open, because the cluster's resources decide it. The
+package must be installed on the nodes, with `fastdfkd` on the PATH of the head.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+
+from omegaconf import OmegaConf
 
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 
@@ -107,7 +110,8 @@ def environment(recipe: Recipe) -> dict[str, str]:
     The server only if it is reached by HTTP without a password: a job's environment can be read in
     the dashboard.
     """
-    values = {RECIPE_VARIABLE: recipe.to_yaml(), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
+    named = OmegaConf.create(recipe.literal(unset=False))
+    values = {RECIPE_VARIABLE: OmegaConf.to_yaml(named), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if server.startswith(("http://", "https://")) and "@" not in server:
         values["MLFLOW_TRACKING_URI"] = server
