@@ -232,10 +232,10 @@ def _size(row: dict[str, Any]) -> int:
 
 
 def plan(most: int, seconds: float) -> Iterator[tuple[int, int, int]]:
-    """(synthesizers, processes, batches) of each row: some eight seconds of sleep each."""
+    """(synthesizers, processes, batches) of each row: four to eight seconds of sleep each."""
     count = 1
     while count <= most:
-        yield count, count, max(int(8 / seconds), 1) * count if count <= 32 else 32 * count
+        yield count, count, max(round((8 if count < 16 else 4) / seconds), 1) * count
         count *= 2
     for played in (64, 256, 1000):
         yield played, PROCESSES, 2000
