@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
+from fastdfkd.whole_file import write_whole
+
 Row = Mapping[str, float]
 """One progress row: some of `COLUMNS`, as numbers."""
+
+FAULTS = ("restarts", "worker_restarts", "bank_restarts", "board_restarts", "rejected", "lost")
+"""Columns that count what went wrong and was mended."""
 
 COLUMNS = (
     "updates",
@@ -32,11 +38,10 @@ COLUMNS = (
     "evaluation_seconds",
     "synthesizer_idle_seconds",
     "trainer_idle_seconds",
+    "synthesizer_idle_ratio",
+    "trainer_idle_ratio",
     "end_to_end_seconds",
-    "restarts",
-    "rejected",
-    "bank_restarts",
-    "lost",
+    *FAULTS,
 )
 """Every column of `metrics.csv`, in its order; times are seconds since the start of the run.
 
@@ -50,23 +55,30 @@ class RowFile:
 
     def __init__(self, path: Path, kept: Iterable[Row] = ()) -> None:
         """Begin the file anew with the rows `kept` of an earlier one."""
-        self._file = path.open("w", newline="", encoding="utf-8")
+        start = io.StringIO(newline="")
+        writer = csv.DictWriter(start, COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(kept)
+        write_whole(path, start.getvalue().encode())
+        self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.DictWriter(self._file, COLUMNS, restval="")
-        self._writer.writeheader()
-        self._writer.writerows(kept)
-        self._file.flush()
 
     def append(self, row: Row) -> None:
         """Write one row; non-finite numbers are written as they are.
 
         Raises:
             ValueError: the row has a key that is not in `COLUMNS`.
+            OSError: the disk is full; what was not written is tried again with the next row.
         """
         strange = sorted(set(row) - set(COLUMNS))
         if strange:
             raise ValueError(f"unknown progress columns {strange}: add them to tracking.COLUMNS")
         self._writer.writerow(row)
         self._file.flush()
+
+    def close(self) -> None:
+        """Write what is left; raises OSError as `append` does."""
+        self._file.close()
 
     def __enter__(self) -> RowFile:
         return self
@@ -77,7 +89,7 @@ class RowFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self.close()
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:

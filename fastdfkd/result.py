@@ -40,6 +40,10 @@ class RunResult(BaseModel):
     """Synthesizers waiting for the trainer, summed over synthesizers."""
     trainer_idle_seconds: float
     """Rank 0 waiting for images."""
+    synthesizer_idle_ratio: float = 0.0
+    """Waiting as a share of waiting and synthesis, 0 to 1."""
+    trainer_idle_ratio: float = 0.0
+    """Waiting as a share of waiting and distillation, 0 to 1."""
     end_to_end_seconds: float
     """First draw of z to last student update, evaluation left out."""
     wall_seconds: float

@@ -45,7 +45,7 @@ def execute(
         resume: go on from the newest whole checkpoint in the folder, or from the beginning.
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
-    from fastdfkd.platform import cluster, pipeline
+    from fastdfkd.platform import cluster, pipeline, placement
     from fastdfkd.trainers.checkpoint import CheckpointFolder
 
     tracking.warm_up()  # after torch and Ray: MLflow's import then overlaps with their start
@@ -57,24 +57,26 @@ def execute(
     write_text(directory / "recipe.yaml", recipe.to_yaml())
     write_teacher(teacher, directory)
     label = run_name or recipe.name
-    with (
-        cluster.connect(address),
-        RunProgress(recipe, label, shown=progress) as bar,
-        tracking.Recorder(
-            recipe,
-            directory,
-            run_name=label,
-            parent_run_id=parent_run_id,
-            progress=bar,
-            resume_at=(checkpoint.updates if checkpoint else 0) if resume else None,
-        ) as recorder,
-    ):
-        result = pipeline.run(recipe, teacher, directory, recorder, checkpoint=checkpoint)
-        result = result.model_copy(update={"directory": directory})
-        if complete is not None:
-            result = complete(result)
-        write_text(directory / "result.json", result.model_dump_json(indent=2) + "\n")
-        recorder.finish(result)
+    with cluster.connect(address):
+        recipe = placement.fitted(recipe, cluster.cluster_resources())
+        write_text(directory / "recipe.yaml", recipe.to_yaml())
+        with (
+            RunProgress(recipe, label, shown=progress) as bar,
+            tracking.Recorder(
+                recipe,
+                directory,
+                run_name=label,
+                parent_run_id=parent_run_id,
+                progress=bar,
+                resume_at=(checkpoint.updates if checkpoint else 0) if resume else None,
+            ) as recorder,
+        ):
+            result = pipeline.run(recipe, teacher, directory, recorder, checkpoint=checkpoint)
+            result = result.model_copy(update={"directory": directory})
+            if complete is not None:
+                result = complete(result)
+            write_text(directory / "result.json", result.model_dump_json(indent=2) + "\n")
+            recorder.finish(result)
     return result
 
 

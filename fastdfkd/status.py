@@ -24,14 +24,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastdfkd.metrics_file import FAULTS
 from fastdfkd.recipe import Recipe, RecipeError, load_recipe
 
 QUIET_S = 60.0
 """Seconds without a row after which a run is called silent: a round of a large recipe is shorter,
 its evaluation too."""
-
-FAULTS = ("restarts", "bank_restarts", "rejected", "lost")
-"""Columns of `metrics.csv` that count faults."""
 
 _FILES = ("recipe.yaml", "metrics.csv", "teacher.json", "state.json", "result.json")
 _DONE = ("finished", "failed", "stopped")

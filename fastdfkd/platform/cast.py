@@ -53,8 +53,9 @@ def start(experiment: Experiment, plan: Plan, group: Any, point: StartingPoint) 
     platform, light = recipe.platform, {"scheduling_strategy": beside_driver()}
     staleness = None if limiter.lockstep else platform.max_staleness
     name = f"fastdfkd-board-{uuid.uuid4().hex}"
-    bank = SampleBank.options(max_concurrency=1000, **light).remote(  # type: ignore[attr-defined]
-        limiter, recipe.capacity // recipe.synthesis.batch_size
+    calls = 100 + 2 * plan.synthesizers + 2 * plan.workers  # each may have one that waits
+    bank = SampleBank.options(max_concurrency=calls, **light).remote(  # type: ignore[attr-defined]
+        limiter, recipe.capacity_rounds
     )
     board = WeightBoard.options(name=name, **light).remote(  # type: ignore[attr-defined]
         limiter, staleness, platform.checkpoint_every

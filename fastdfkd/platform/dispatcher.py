@@ -8,6 +8,7 @@ a synthesizer dies, or its batch is refused, the round goes back and is made by 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import ObjectLostError, RayActorError
 
 from fastdfkd.platform.sample_bank import UNKNOWING
 from fastdfkd.platform.totals import BatchRecord, SynthesisTotals
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MOST_DEATHS_IN_A_ROW = 10
 """Deaths of one synthesizer without a batch between them after which the run gives up."""
+_WATCH_SECONDS = 1.0
 MOST_REFUSALS_IN_A_ROW = 5
 """Batches of one synthesizer refused without a good one between them, likewise."""
 
@@ -41,7 +43,7 @@ class Dispatcher:
         bank: Any,
         board: Any,
         synthesizers: Sequence[Any],
-        capacity_rounds: int,
+        keeps_rounds: int,
         totals: SynthesisTotals | None = None,
         history: Sequence[tuple[int, Any]] = (),
         updates: int = 0,
@@ -53,7 +55,7 @@ class Dispatcher:
             bank: the sample bank.
             board: the weight board.
             synthesizers: their actors, by index.
-            capacity_rounds: rounds that the bank holds.
+            keeps_rounds: newest rounds whose images `evict` leaves.
             totals: of a resumed run.
             history: (round, reference) in the bank's order, of a resumed run.
             updates: student updates made, in a resumed run.
@@ -61,10 +63,10 @@ class Dispatcher:
         """
         self.needs_all = needs_all
         self.bank, self.board, self.synthesizers = bank, board, synthesizers
-        self.capacity_rounds = capacity_rounds
+        self.keeps_rounds, self._evicted = keeps_rounds, 0
         self.totals = totals or SynthesisTotals()
         self.history: list[tuple[int, Any]] = list(history)
-        """(round, reference) of all insertions in order; the reference is None once evicted."""
+        """(round, reference) of all insertions in order; the reference is None once let go."""
         self.updates = updates
         """Student updates that the monitor last heard of."""
         self.error: BaseException | None = None
@@ -88,9 +90,31 @@ class Dispatcher:
                 ray.kill(actor)
         self._thread.join(timeout=30)
 
+    def end(self, error: BaseException) -> None:
+        """End the run early: nobody gets more leave, and the driver raises `error`."""
+        self.error = self.error or error
+        self._close_bank()
+
+    def evict(self, rounds: int) -> None:
+        """Let go of the images that no checkpoint needs any more.
+
+        A checkpoint of the trainer is written a little later than it was taken, from references
+        that the bank may have given up: some rounds more than it keeps are held until then.
+
+        Args:
+            rounds: length of `history` when the last checkpoint was asked for.
+        """
+        for place in range(self._evicted, rounds - self.keeps_rounds):
+            self.history[place] = (self.history[place][0], None)
+            self._evicted = place + 1
+
     def newest_images(self) -> Any:
-        """Images of the newest inserted batch, (B, C, H, W) uint8, read from the store."""
-        return ray.get(self.history[-1][1])
+        """Images of the newest batch that is not lost, (B, C, H, W) uint8, read from the store."""
+        for _, reference in reversed(self.history):
+            if reference is not None:
+                with contextlib.suppress(ObjectLostError):
+                    return ray.get(reference)
+        raise RuntimeError("the images of every batch are lost with their nodes")
 
     def held(self, rounds: Sequence[int]) -> list[int]:
         """Those of `rounds` whose images are not evicted, in the same order."""
@@ -106,14 +130,31 @@ class Dispatcher:
         try:
             asyncio.run(self._drive_all())
         except BaseException as error:  # handed to the driver, which raises it
-            group = isinstance(error, BaseExceptionGroup)
-            self.error = self.error or (error.exceptions[0] if group else error)  # type: ignore[attr-defined]
+            self.end(error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error)
+        while self.error is not None and not self._stop.wait(_WATCH_SECONDS):
+            self._close_bank()  # again, because one that was restarted knows nothing of it
+
+    def _close_bank(self) -> None:
+        with contextlib.suppress(RayActorError):
             ray.get(self.bank.close.remote(str(self.error)))
 
     async def _drive_all(self) -> None:
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch_bank())
             for index, actor in enumerate(self.synthesizers):
                 group.create_task(self._drive(index, actor))
+
+    async def _watch_bank(self) -> None:
+        """Restore a bank that is restarted while no synthesizer asks for anything."""
+        since = time.monotonic()
+        while self.error is None and not self._stop.is_set():
+            try:
+                if not await self.bank.knows_all.remote():
+                    await self._restore_bank()
+                since = time.monotonic()
+            except RayActorError as error:
+                await self._await_bank(since, error)
+            await asyncio.sleep(_WATCH_SECONDS)
 
     async def _drive(self, index: int, actor: Any) -> None:
         deaths = refusals = 0
@@ -165,9 +206,6 @@ class Dispatcher:
                 await self._await_bank(since, error)
         self._working.discard(round)
         self.history.append((round, images))
-        evicted = len(self.history) - self.capacity_rounds - 1
-        if evicted >= 0:
-            self.history[evicted] = (self.history[evicted][0], None)
         self.totals.started = min(self.totals.started, made["started"])
         self.totals.records.append(BatchRecord.of(made, time.time()))
 

@@ -11,13 +11,13 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError
 
 from fastdfkd.platform.dispatcher import Dispatcher
-from fastdfkd.platform.totals import SynthesisTotals
+from fastdfkd.platform.totals import SynthesisTotals, idle_ratio
 from fastdfkd.platform.weight_board import Progress
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 
 log = logging.getLogger(__name__)
 _EVERY_SECONDS = 0.5
-TRAINER_ONLY = ("began", "ended", "loading_seconds", "waiting_seconds")
+TRAINER_ONLY = ("began", "ended", "loading_seconds", "waiting_seconds", "lost_rounds")
 """Parts of a trainer's row that `times` turns into figures."""
 
 
@@ -42,11 +42,16 @@ class Monitor:
         recorder: Log,
         checkpoints: CheckpointFolder,
         restore_board: Callable[[dict[str, Any] | None], None],
+        capacity_rounds: int,
     ):
         self.board, self.dispatcher, self.recorder = board, dispatcher, recorder
         self.checkpoints, self.restore_board = checkpoints, restore_board
+        self.capacity_rounds = capacity_rounds
         self._last: dict[str, Any] | None = None
-        self._training, self._shown = False, 0
+        self._training, self._shown, self._inserted = False, 0, 0
+        self.outcome: dict[str, Any] | None = None
+        """The trainer's last word, once it is there."""
+        self._began: float | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
@@ -61,20 +66,27 @@ class Monitor:
         self._thread.join(timeout=60)
 
     def _run(self) -> None:
-        while not self._stop.wait(_EVERY_SECONDS):
+        try:
+            while not self._stop.wait(_EVERY_SECONDS):
+                self._carry()
             self._carry()
-        self._carry()
+        except Exception as error:  # a run that nobody sees is not worth its cost
+            self.dispatcher.end(error)
 
     def _carry(self) -> None:
+        inserted = len(self.dispatcher.history)
         try:
             progress: Progress = ray.get(self.board.collect.remote())
             if not progress.knows:
                 log.warning("the weight board was restarted: telling it what it last knew")
+                self.dispatcher.totals.board_restarts += 1
                 self.restore_board(self._last)
         except RayActorError as error:
             log.warning("the weight board is away: %s", error)
             return
+        self.outcome = self.outcome or progress.outcome
         for row in progress.rows:
+            self._count_restarts(row["began"])
             self.dispatcher.updates = int(row["updates"])
             self.recorder.log(joined(row, self.dispatcher.totals))
         if not progress.rows and not self._training:
@@ -83,6 +95,14 @@ class Monitor:
         for state in progress.checkpoints:
             self._last = state
             self._save(state)
+        self.dispatcher.evict(self._inserted)
+        self._inserted = inserted
+
+    def _count_restarts(self, began: float) -> None:
+        """A trainer that began at another time is another one: its workers were restarted."""
+        if self._began not in (None, began):
+            self.dispatcher.totals.worker_restarts += 1
+        self._began = began
 
     def _show_warm_up(self) -> None:
         made = len(self.dispatcher.totals.records)
@@ -94,12 +114,14 @@ class Monitor:
         """Write a checkpoint; a full disk costs the checkpoint, not the run."""
         trainer, totals = state["trainer"], self.dispatcher.totals
         updates, rounds = trainer["distiller"]["updates"], trainer["rounds"]
-        new = self.checkpoints.unwritten(self.dispatcher.held(rounds))
+        held = self.dispatcher.held(rounds[-self.capacity_rounds :])
+        new = self.checkpoints.unwritten(held)
         try:
             self.checkpoints.save(
                 updates,
                 {**state, "totals": totals.state(rounds, trainer["ended"] - totals.started)},
                 dict(zip(new, self.dispatcher.images_of(new), strict=True)),
+                held,
             )
         except (OSError, ObjectLostError) as error:
             log.warning("checkpoint after update %d was not written: %s", updates, error)
@@ -107,18 +129,22 @@ class Monitor:
 
 def joined(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
     """A trainer's row with the synthesizers' half and the times that need both."""
+    made = totals.row()
     return {
-        **totals.row(),
+        **made,
         **{name: value for name, value in row.items() if name not in TRAINER_ONLY},
         **times(row, totals),
+        "lost": made["lost"] + row["lost_rounds"],
     }
 
 
 def times(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
     """The times that need both roles. Nobody waits for the other before the first draw."""
     before = max(totals.started - row["began"], 0.0)
+    waited = max(row["waiting_seconds"] - before, 0.0)
     return {
         "storage_seconds": totals.sum("storage_seconds") + row["loading_seconds"],
-        "trainer_idle_seconds": max(row["waiting_seconds"] - before, 0.0),
+        "trainer_idle_seconds": waited,
+        "trainer_idle_ratio": idle_ratio(waited, row["distillation_seconds"]),
         "end_to_end_seconds": row["ended"] - totals.started,
     }

@@ -63,6 +63,7 @@ def finish(
         distillation_seconds=row["distillation_seconds"],
         evaluation_seconds=row["evaluation_seconds"],
         synthesizer_idle_seconds=totals.sum("idle_seconds"),
+        synthesizer_idle_ratio=totals.idle_ratio,
         **times(row, totals),
         wall_seconds=time.time() - began,
         max_staleness=totals.max_staleness,

@@ -14,17 +14,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform.cast import Cast, start
-from fastdfkd.platform.cluster import cluster_resources
 from fastdfkd.platform.dispatcher import Dispatcher
 from fastdfkd.platform.monitor import Monitor
 from fastdfkd.platform.outcome import finish
-from fastdfkd.platform.placement import Plan, reserved
+from fastdfkd.platform.placement import Plan, planned, reserved
 from fastdfkd.platform.starting_point import StartingPoint
 from fastdfkd.platform.stopping import stopping
 from fastdfkd.recipe import Recipe
@@ -58,31 +56,39 @@ def run(
         FloatingPointError: synthesis diverged.
         RunStopped: `stop` was set.
     """
-    began = time.time()
+    began, platform = time.time(), recipe.platform
     experiment = Experiment.of(recipe, teacher.model)
-    plan = Plan.of(recipe, cluster_resources())
+    plan = planned(recipe)
     point = StartingPoint.of(experiment, checkpoint)
     checkpoints = CheckpointFolder(directory, checkpoint)
-    placed = reserved(plan, recipe.platform.start_timeout_s)
+    placed = reserved(plan, platform.start_timeout_s)
     with placed as group, start(experiment, plan, group, point) as cast:
         dispatcher = Dispatcher(
             cast.bank,
             cast.board,
             cast.synthesizers,
-            recipe.capacity // recipe.synthesis.batch_size,
+            recipe.capacity_rounds + platform.tolerance_rounds + platform.synthesizers + 1,
             point.totals,
             point.history,
             point.updates,
-            needs_all=recipe.platform.schedule == "lockstep",
+            needs_all=platform.schedule == "lockstep",
         )
-        monitor = Monitor(cast.board, dispatcher, recorder, checkpoints, cast.restore_board)
+        monitor = Monitor(
+            cast.board,
+            dispatcher,
+            recorder,
+            checkpoints,
+            cast.restore_board,
+            recipe.capacity_rounds,
+        )
         with dispatcher, monitor, stopping(stop, dispatcher):
             fit(cast, plan, recipe, directory, dispatcher)
-        final = ray.get(cast.board.final.remote())
-        if final is None:
+        if monitor.outcome is None:
             raise RuntimeError("training ended without a word of its result: see the log above")
         images = dispatcher.newest_images()
-    return finish(recipe, plan, teacher, directory, dispatcher.totals, final, images, began)
+    return finish(
+        recipe, plan, teacher, directory, dispatcher.totals, monitor.outcome, images, began
+    )
 
 
 def fit(cast: Cast, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dispatcher) -> None:

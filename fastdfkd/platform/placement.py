@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import ray
+from ray.autoscaler.sdk import request_resources
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
@@ -15,7 +18,11 @@ from ray.util.scheduling_strategies import (
 )
 
 from fastdfkd.platform.cluster import cluster_resources, free_resources
-from fastdfkd.recipe import Recipe
+from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.trainers.calls import SAY_EVERY_SECONDS
+
+log = logging.getLogger(__name__)
+_POLL_SECONDS = 1.0
 
 
 class PlacementError(ValueError):
@@ -45,32 +52,32 @@ class Plan:
         Raises:
             PlacementError: the cluster is too small.
         """
+        plan = cls.wanted(recipe, cluster)
+        plan._check(cluster)
+        return plan
+
+    @classmethod
+    def wanted(cls, recipe: Recipe, cluster: Mapping[str, float]) -> Plan:
+        """The same, whether the cluster has it or not; on CUDA without a GPU a whole one each."""
         platform = recipe.platform
         gpus = cluster.get("GPU", 0.0)
         device = platform.device
         if device == "auto":
             device = "cuda" if gpus > 0 else "cpu"
         processes = platform.synthesizers + max(platform.workers, 1)
-        share = max(gpus // processes, 1.0) if gpus >= processes else gpus / processes
+        share = max(gpus // processes, 1.0) if gpus >= processes else gpus / processes or 1.0
         synthesizer = {"CPU": platform.cpus_per_synthesizer}
         worker = {"CPU": platform.cpus_per_worker}
         if device == "cuda":
-            if gpus == 0:
-                raise PlacementError(
-                    "platform.device is cuda, but the cluster has no GPU: set platform.device to "
-                    "cpu or auto, or add a node with a GPU"
-                )
             synthesizer["GPU"] = platform.gpus_per_synthesizer or share
             worker["GPU"] = platform.gpus_per_worker or share
-        plan = cls(
+        return cls(
             device=device,
             synthesizers=platform.synthesizers,
             workers=platform.workers,
             synthesizer=synthesizer,
             worker=worker,
         )
-        plan._check(cluster)
-        return plan
 
     @staticmethod
     def threads(resources: Mapping[str, float]) -> int:
@@ -78,6 +85,11 @@ class Plan:
         return max(int(resources["CPU"]), 1)
 
     def _check(self, cluster: Mapping[str, float]) -> None:
+        if self.device == "cuda" and not cluster.get("GPU"):
+            raise PlacementError(
+                "platform.device is cuda, but the cluster has no GPU: set platform.device to cpu "
+                "or auto, or add a node with a GPU"
+            )
         for kind in self.synthesizer:
             asked = self.synthesizers * self.synthesizer[kind] + self.workers * self.worker[kind]
             if asked > cluster.get(kind, 0.0) + 1e-6:
@@ -86,8 +98,79 @@ class Plan:
                     f"{self.synthesizer[kind]:g} and {self.workers} workers with "
                     f"{self.worker[kind]:g} each), the cluster has {cluster.get(kind, 0.0):g}: "
                     "lower platform.synthesizers, platform.workers or their "
-                    f"{kind.lower()}s_per_..., or add nodes"
+                    f"{kind.lower()}s_per_..., add nodes, or set platform.autoscale_timeout_s "
+                    "where an autoscaler adds them"
                 )
+
+
+def fitted(recipe: Recipe, cluster: Mapping[str, float]) -> Recipe:
+    """The recipe with the numbers and shares of its roles that it does not name itself.
+
+    GPUs are split between the roles by `platform.synthesis_share`, a process each; a single one is
+    shared in fractions. Without GPUs one synthesizer and the driver, which trains, split the cores.
+
+    Args:
+        recipe: any; what it names stays.
+        cluster: as `ray.cluster_resources()` gives it.
+    """
+    platform, gpus = recipe.platform, int(cluster.get("GPU", 0.0))
+    share = platform.synthesis_share
+    found: dict[str, float] = {}
+    if platform.device == "cpu" or gpus == 0:
+        cores = max(cluster.get("CPU", 1.0), 1.0)
+        found["cpus_per_synthesizer"] = max(float(round(cores * share)), 1.0)
+        found["cpus_per_worker"] = max(cores - found["cpus_per_synthesizer"], 1.0)
+        if {"synthesizers", "workers"} & platform.model_fields_set:
+            found = {}  # whoever names one of them knows the cluster
+    elif gpus == 1:
+        found = {"workers": 1}
+        if platform.synthesizers == 1 and platform.workers <= 1:
+            found |= {"gpus_per_synthesizer": share, "gpus_per_worker": 1 - share}
+    else:
+        found["synthesizers"] = min(max(round(gpus * share), 1), gpus - 1)
+        if "workers" in platform.model_fields_set:
+            found["synthesizers"] = max(gpus - max(platform.workers, 1), 1)
+        elif "synthesizers" in platform.model_fields_set:
+            found["synthesizers"] = platform.synthesizers
+        left = max(gpus - int(found["synthesizers"]), 1)
+        batch = recipe.distillation.batch_size
+        found["workers"] = max(count for count in range(1, left + 1) if batch % count == 0)
+    unnamed = {
+        f"platform.{key}": value
+        for key, value in found.items()
+        if key not in platform.model_fields_set
+    }
+    return load_recipe(recipe, unnamed) if unnamed else recipe
+
+
+def planned(recipe: Recipe) -> Plan:
+    """The plan of a recipe on this cluster, once an autoscaler has added what was missing.
+
+    Raises:
+        PlacementError: the cluster is too small, still after `platform.autoscale_timeout_s`.
+    """
+    since = said = time.monotonic()
+    asked = False
+    try:
+        while True:
+            try:
+                return Plan.of(recipe, cluster_resources())
+            except PlacementError as lack:
+                now = time.monotonic()
+                if now - since >= (recipe.platform.autoscale_timeout_s or 0.0):
+                    raise
+                if not asked or now - said > SAY_EVERY_SECONDS:
+                    said = now
+                    log.warning("waiting for the autoscaler since %.0f s: %s", now - since, lack)
+            if not asked:
+                wanted = Plan.wanted(recipe, cluster_resources())
+                bundles = [wanted.synthesizer] * wanted.synthesizers
+                request_resources(bundles=[*bundles, *[wanted.worker] * wanted.workers])
+                asked = True
+            time.sleep(_POLL_SECONDS)
+    finally:
+        if asked:
+            request_resources(bundles=[])
 
 
 @contextmanager

@@ -16,8 +16,10 @@ paper's order. `async` is t = tolerance_rounds without waves.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fastdfkd.recipe import Recipe
+if TYPE_CHECKING:  # the bank's process has no use for it
+    from fastdfkd.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

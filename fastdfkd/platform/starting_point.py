@@ -32,7 +32,7 @@ class StartingPoint:
             return cls(board={"student": student, "version": 0})
         state, recipe = packed(checkpoint.state), experiment.recipe
         images, rounds = checkpoint.images(), state["trainer"]["rounds"]
-        held = set(rounds[-(recipe.capacity // recipe.synthesis.batch_size) :])
+        held = set(rounds[-recipe.capacity_rounds :])
         history = [
             (round, ray.put(images[round].numpy()) if round in held and round in images else None)
             for round in rounds

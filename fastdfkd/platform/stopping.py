@@ -51,8 +51,6 @@ def stopping(stop: threading.Event | None, dispatcher: Dispatcher) -> Iterator[N
 
 
 def _end(dispatcher: Dispatcher) -> None:
-    if dispatcher.error is None:
-        dispatcher.error = RunStopped("the run was stopped before its last update")
-    ray.get(dispatcher.bank.close.remote("the run was stopped"))
+    dispatcher.end(RunStopped("the run was stopped before its last update"))
     for actor in dispatcher.synthesizers:
         ray.kill(actor)

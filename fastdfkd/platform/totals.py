@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fastdfkd.core.batch import Provenance
+from fastdfkd.metrics_file import FAULTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,11 @@ class BatchRecord:
         )
 
 
+def idle_ratio(idle: float, working: float) -> float:
+    """Share of a role's time that it waited for the other, 0 to 1."""
+    return idle / max(idle + working, 1e-9)
+
+
 @dataclass
 class SynthesisTotals:
     """Sums over the batches so far, and the faults."""
@@ -49,11 +55,14 @@ class SynthesisTotals:
     """Unix time of the first draw; in a resumed run moved by what had already passed."""
     restarts: int = 0
     """Synthesizers that died and came back."""
+    worker_restarts: int = 0
+    """Groups of training workers that did."""
+    bank_restarts: int = 0
+    board_restarts: int = 0
     rejected: int = 0
     """Batches refused at the bank's door."""
-    bank_restarts: int = 0
     lost: int = 0
-    """Rounds whose images were gone when the bank was restored."""
+    """Rounds whose images were gone when the run was resumed."""
 
     def sum(self, name: str) -> float:
         """Sum of a figure over the batches."""
@@ -69,6 +78,16 @@ class SynthesisTotals:
         """Over all batches."""
         return max((record.staleness for record in self.records), default=0)
 
+    @property
+    def idle_ratio(self) -> float:
+        """Of all synthesizers together."""
+        return idle_ratio(self.sum("idle_seconds"), self.sum("synthesis_seconds"))
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """Counts by their column."""
+        return {name: getattr(self, name) for name in FAULTS}
+
     def row(self) -> dict[str, float]:
         """The synthesis half of a progress row."""
         newest = self.records[-1] if self.records else None
@@ -81,11 +100,9 @@ class SynthesisTotals:
             "synthesis_seconds": seconds,
             "storage_seconds": self.sum("storage_seconds"),
             "synthesizer_idle_seconds": self.sum("idle_seconds"),
+            "synthesizer_idle_ratio": self.idle_ratio,
             "images_per_second": self.images / max(seconds, 1e-9),
-            "restarts": self.restarts,
-            "rejected": self.rejected,
-            "bank_restarts": self.bank_restarts,
-            "lost": self.lost,
+            **self.faults,
             **{f"{'synthesis' if n == 'loss' else n}_loss": v for n, v in losses.items()},
         }
 
@@ -95,10 +112,7 @@ class SynthesisTotals:
         return {
             "records": [asdict(record) for record in self.records if record.round in held],
             "elapsed": elapsed,
-            "restarts": self.restarts,
-            "rejected": self.rejected,
-            "bank_restarts": self.bank_restarts,
-            "lost": self.lost,
+            **self.faults,
         }
 
     @classmethod
@@ -106,9 +120,8 @@ class SynthesisTotals:
         """Go on from `state()`, the clock starting now."""
         import time
 
-        faults = ("restarts", "rejected", "bank_restarts", "lost")
         return cls(
             records=[BatchRecord(**record) for record in state["records"]],
             started=time.time() - state["elapsed"],
-            **{name: state[name] for name in faults},
+            **{name: state[name] for name in FAULTS},
         )

@@ -43,6 +43,8 @@ class Progress:
     """False: the board was restarted and has to be restored."""
     rows: list[dict[str, float]]
     checkpoints: list[dict[str, Any]]
+    outcome: dict[str, Any] | None
+    """What `complete` left."""
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
@@ -67,6 +69,7 @@ class WeightBoard:
         self.rows: list[dict[str, float]] = []
         self.checkpoints: list[dict[str, Any]] = []
         self.outcome: dict[str, Any] | None = None
+        self.heard_out = False
 
     def restore(self, experiment: list[Any], state: Mapping[str, Any], meta: Any) -> None:
         """Become what the driver says: at the start, when a run is resumed, after a restart.
@@ -178,20 +181,22 @@ class WeightBoard:
         self.checkpoints.append(state)
         return True
 
-    def complete(self, outcome: dict[str, Any]) -> bool:
-        """The trainer's last word: figures and the final student's weights."""
+    def complete(self, outcome: dict[str, Any]) -> bool | None:
+        """The trainer's last word: figures and the final student's weights.
+
+        None until the driver has fetched it: a board that dies with it is told again.
+        """
+        if self.heard_out:
+            return True
         self.outcome = outcome
-        return True
+        return None
 
     def collect(self) -> Progress:
         """What came since the last call."""
-        progress = Progress(self.knows, self.rows, self.checkpoints)
+        progress = Progress(self.knows, self.rows, self.checkpoints, self.outcome)
         self.rows, self.checkpoints = [], []
+        self.heard_out = self.outcome is not None
         return progress
-
-    def final(self) -> dict[str, Any] | None:
-        """What `complete` left, or None if the trainer never finished."""
-        return self.outcome
 
     def _learn(self, round: int) -> None:
         first = self.limiter.wave_start(round)

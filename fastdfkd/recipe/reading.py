@@ -33,7 +33,7 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = ()) -> Recip
     try:
         tree: Any
         if isinstance(source, Recipe):
-            tree = OmegaConf.create(source.literal())
+            tree = OmegaConf.create(source.literal(unset=False))
         elif source == "-":
             tree = OmegaConf.create(sys.stdin.read())
         else:

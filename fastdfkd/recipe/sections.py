@@ -183,15 +183,20 @@ class PlatformSection(Section):
     tolerance_rounds: Positive = 4
     """async: rounds that either role may be ahead of the paper's order."""
     synthesizers: Positive = 1
-    """Synthesizer actors."""
+    """Synthesizer actors; where the recipe says nothing: `synthesis_share` of the GPUs."""
     workers: Count = 0
-    """Ray Train worker processes of the student; 0 trains in the driver's own process."""
+    """Ray Train worker processes of the student; 0 trains in the driver's own process. Where the
+    recipe says nothing: the other GPUs, or 0 where there are none."""
+    synthesis_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share of what the cluster has that synthesis gets where the recipe does not say more."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: CUDA where the cluster has GPUs, else the CPU."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """Autocast type of both roles; weights, statistics and losses stay float32. `auto`: bfloat16
     where a role's processor or GPU multiplies in it."""
     cpus_per_synthesizer: Rate = 1.0
+    """Also its processor threads; where the recipe says nothing and there is no GPU,
+    `synthesis_share` of the machine, and the student gets the rest."""
     gpus_per_synthesizer: Rate | None = None
     """A whole number or a fraction; unset: the cluster's GPUs are shared out evenly."""
     cpus_per_worker: Rate = 1.0
@@ -206,8 +211,11 @@ class PlatformSection(Section):
     """Rounds between two checkpoints; null: none, and the run cannot be resumed."""
     most_worker_failures: Count = 3
     """Times that Ray Train restarts the group of workers before the run fails."""
-    start_timeout_s: Rate = 30.0
+    start_timeout_s: Rate = 25.0
     """Seconds to wait for the cluster to grant what the run asks for."""
+    autoscale_timeout_s: Rate | None = None
+    """Seconds to wait for an autoscaler to add what the cluster lacks; unset: a cluster that is too
+    small is refused at once."""
 
 
 class TrackingSection(Section):
@@ -276,13 +284,22 @@ class Recipe(Section):
         wanted = self.bank.capacity or self.synthesis.rounds * batch
         return min(wanted, self.synthesis.rounds * batch) // batch * batch
 
+    @property
+    def capacity_rounds(self) -> int:
+        """Rounds the bank holds at most."""
+        return self.capacity // self.synthesis.batch_size
+
     def flat(self) -> dict[str, Any]:
         """Every value under its dotted key, as logged to MLflow."""
         return dict(flatten(self.model_dump()))
 
-    def literal(self) -> dict[str, Any]:
-        """Every section as plain data in which OmegaConf finds nothing to interpolate."""
-        tree = escaped(self.model_dump())
+    def literal(self, *, unset: bool = True) -> dict[str, Any]:
+        """Every section as plain data in which OmegaConf finds nothing to interpolate.
+
+        Args:
+            unset: also what the recipe left to its default.
+        """
+        tree = escaped(self.model_dump(exclude_unset=not unset))
         assert isinstance(tree, dict)
         return tree
 

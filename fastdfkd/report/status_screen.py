@@ -25,9 +25,11 @@ _TIMES = (
 )
 _FAULTS = {
     "restarts": "synthesizer restarts",
+    "worker_restarts": "worker restarts",
     "bank_restarts": "bank restarts",
+    "board_restarts": "board restarts",
     "rejected": "batches rejected",
-    "lost": "batches lost",
+    "lost": "batches lost with a node",
 }
 _UNKNOWN = "-"
 

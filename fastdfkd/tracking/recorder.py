@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import threading
 import time
@@ -14,11 +15,13 @@ from fastdfkd.metrics_file import Row, RowFile, rows_until
 from fastdfkd.recipe import Recipe
 from fastdfkd.result import RunResult
 from fastdfkd.run_folder import write_json
-from fastdfkd.tracking.run import TrackedRun, environment_tags, status_after
-from fastdfkd.tracking.store import store_uri
+from fastdfkd.tracking.run import Measured, TrackedRun, environment_tags, status_after
+from fastdfkd.tracking.store import store_uri, without_password
 
 _SECONDS_BETWEEN_WRITES = 1.0
-_Entry = tuple[int, Row]  # step and row
+_STATES = {"RUNNING": "running", "FINISHED": "finished", "KILLED": "stopped", "FAILED": "failed"}
+_MOST_UNSENT = 100_000  # rows: a weekend of them, some tens of megabytes
+_log = logging.getLogger("fastdfkd.tracking")
 _LOGGED_FILES = ("recipe.yaml", "teacher.json", "metrics.csv", "samples.png", "result.json")
 
 
@@ -57,7 +60,7 @@ class Recorder:
         self._progress = progress
         self._resume_at = resume_at
         self._step = resume_at or 0
-        self._finished = False
+        self._finished = self._disk_refuses = False
 
     @property
     def run_id(self) -> str:
@@ -103,7 +106,7 @@ class Recorder:
         Raises:
             ValueError: the row has a key that is not in `COLUMNS`.
         """
-        self._rows.append(row)
+        self._keep(row)
         self._step = int(row.get("updates", self._step))
         self._writer.put(self._step, row)
         if self._progress is not None:
@@ -122,7 +125,7 @@ class Recorder:
             for key, value in result.model_dump(exclude={"seed"}).items()
             if isinstance(value, int | float)
         }
-        self._run.log_metrics([(result.updates, figures)])
+        self._run.log_metrics([Measured(result.updates, figures, time.time())])
         if artifacts is None:
             files = (self._directory / name for name in _LOGGED_FILES)
             artifacts = [file for file in files if file.is_file()]
@@ -137,16 +140,42 @@ class Recorder:
     ) -> None:
         try:
             self._writer.close()
-            self._rows.__exit__(kind, error, trace)
+            self._close_file()
         finally:
             status = status_after(kind, self._finished)
             self._run.end(status)
-            self._note(status)
+            self._note(status, error if status == "FAILED" else None)
 
-    def _note(self, status: str) -> None:
-        """Keep status and id of the MLflow run in `state.json`."""
-        state = {"status": status, "mlflow_run_id": self.run_id, "tracking_uri": self._run.uri}
-        write_json(self._directory / "state.json", state)
+    def _keep(self, row: Row) -> None:
+        """Append to `metrics.csv`; a full disk does not stop the training."""
+        try:
+            self._rows.append(row)
+        except OSError as error:
+            if not self._disk_refuses:
+                _log.warning("metrics.csv cannot be written, the run goes on: %s", error)
+            self._disk_refuses = True
+        else:
+            self._disk_refuses = False
+
+    def _close_file(self) -> None:
+        try:
+            self._rows.close()
+        except OSError as error:
+            _log.warning("the last rows of metrics.csv are lost: %s", error)
+
+    def _note(self, status: str, error: BaseException | None = None) -> None:
+        """Keep how the run stands, and the id of the MLflow run, in `state.json`."""
+        state = {
+            "state": _STATES[status],
+            "mlflow_run_id": self.run_id,
+            "tracking_uri": without_password(self._run.uri),
+        }
+        if error is not None:
+            state["error"] = next(iter(str(error).splitlines()), "") or type(error).__name__
+        try:
+            write_json(self._directory / "state.json", state)
+        except OSError as refused:
+            _log.warning("state.json cannot be written: %s", refused)
 
     def _earlier_run_id(self) -> str | None:
         try:
@@ -157,16 +186,19 @@ class Recorder:
 
 
 class _Writer:
-    """Sends rows to MLflow from a thread of its own, about once a second."""
+    """Sends rows to MLflow from a thread of its own, about once a second.
+
+    Rows that the store refused are kept and sent again with the next ones.
+    """
 
     def __init__(self, run: TrackedRun) -> None:
         self._run = run
-        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Measured | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
         self._thread.start()
 
     def put(self, step: int, row: Row) -> None:
-        self._queue.put((step, dict(row)))
+        self._queue.put(Measured(step, dict(row), time.time()))
 
     def close(self) -> None:
         """Write what is left and stop; a second call does nothing."""
@@ -174,14 +206,16 @@ class _Writer:
         self._thread.join()
 
     def _work(self) -> None:
-        open_ = True
+        open_, unsent = True, list[Measured]()
         while open_:
             rows, open_ = self._gather()
-            self._run.log_metrics(rows)
+            unsent = self._run.log_metrics(unsent + rows)[-_MOST_UNSENT:]
+        if unsent:
+            _log.warning("rows that are in metrics.csv alone, not in MLflow: %d", len(unsent))
 
-    def _gather(self) -> tuple[list[_Entry], bool]:
+    def _gather(self) -> tuple[list[Measured], bool]:
         """Rows of the next second, and whether more may come."""
-        rows: list[_Entry] = []
+        rows: list[Measured] = []
         deadline: float | None = None
         while True:
             wait = None if deadline is None else max(deadline - time.monotonic(), 0.0)

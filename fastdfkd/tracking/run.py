@@ -5,30 +5,41 @@ from __future__ import annotations
 import json
 import logging
 import math
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from fastdfkd import environment
-from fastdfkd.tracking.store import Store, open_store
+from fastdfkd.metrics_file import COLUMNS
+from fastdfkd.tracking.store import Store, open_store, without_password
 
 _log = logging.getLogger("fastdfkd.tracking")
-_METRICS_A_BATCH = 1000  # what MLflow takes at once
+_ROWS_A_BATCH = 1000 // (len(COLUMNS) + 4)  # MLflow takes 1,000 metrics at once
 _STOPPED_BY_HAND = (KeyboardInterrupt, SystemExit, GeneratorExit)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Values to log under one step."""
+
+    step: int
+    values: Mapping[str, float]
+    time: float
+    """Unix seconds when they were measured."""
 
 
 class TrackedRun:
     """A run in a store.
 
-    Beginning it may fail (TrackingError). After that nothing here raises: the first refusal of
-    the store is logged as a warning, later ones are quiet, and every later write is tried.
+    Beginning it may fail (TrackingError). After that nothing here raises: when the store begins to
+    refuse and when it takes again, a warning is logged, and every later write is tried.
     """
 
     def __init__(self, store: Store, run_id: str) -> None:
         self.store = store
         self.run_id = run_id
-        self._warned = False
+        self._away = False
 
     @property
     def uri(self) -> str:
@@ -68,20 +79,24 @@ class TrackedRun:
         """Set tags."""
         self._attempt(lambda: self.store.describe(self.run_id, tags=tags))
 
-    def log_metrics(self, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:
-        """Log (step, values) rows together; values that are not finite are left out."""
+    def log_metrics(self, rows: Sequence[Measured]) -> list[Measured]:
+        """Log rows together; values that are not finite are left out.
+
+        Returns:
+            The rows that the store did not take.
+        """
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        metrics = [
-            Metric(key, float(value), now, step)
-            for step, row in rows
-            for key, value in row.items()
-            if math.isfinite(value)
-        ]
-        for start in range(0, len(metrics), _METRICS_A_BATCH):
-            batch = metrics[start : start + _METRICS_A_BATCH]
-            self._attempt(partial(self.store.client.log_batch, self.run_id, batch))
+        for start in range(0, len(rows), _ROWS_A_BATCH):
+            metrics = [
+                Metric(key, float(value), int(row.time * 1000), row.step)
+                for row in rows[start : start + _ROWS_A_BATCH]
+                for key, value in row.values.items()
+                if math.isfinite(value)
+            ]
+            if not self._attempt(partial(self.store.client.log_batch, self.run_id, metrics)):
+                return list(rows[start:])
+        return []
 
     def log_artifacts(self, files: Iterable[Path]) -> None:
         """Copy files to the run's artifacts."""
@@ -92,15 +107,24 @@ class TrackedRun:
         """Set the final status: FINISHED, FAILED or KILLED."""
         self._attempt(lambda: self.store.client.set_terminated(self.run_id, status))
 
-    def _attempt(self, write: Callable[[], object]) -> None:
+    def _attempt(self, write: Callable[[], object]) -> bool:
+        """Whether the store took it."""
         try:
             write()
         except Exception as error:  # whatever MLflow raises, the training goes on
-            level = logging.DEBUG if self._warned else logging.WARNING
-            self._warned = True
+            level = logging.DEBUG if self._away else logging.WARNING
+            self._away = True
             _log.log(
-                level, "MLflow (%s) refused a write, the run goes on: %s", self.store.uri, error
+                level,
+                "MLflow (%s) refused a write, the run goes on: %s",
+                without_password(self.uri),
+                error,
             )
+            return False
+        if self._away:
+            _log.warning("MLflow (%s) is back", without_password(self.uri))
+            self._away = False
+        return True
 
 
 def status_after(kind: type[BaseException] | None, finished: bool) -> str:

@@ -69,6 +69,11 @@ def store_uri(configured: str | None = None) -> str:
     return chosen or f"{_SQLITE}{runs_folder() / 'mlflow.db'}"
 
 
+def without_password(uri: str) -> str:
+    """The URI as it may be shown."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
 def check_reachable(uri: str) -> None:
     """Knock at a tracking server, so that a wrong address is told at once and not after retries.
 
@@ -142,9 +147,8 @@ def _database(uri: str) -> Path | None:
 
 
 def _unusable(uri: str, error: Exception) -> TrackingError:
-    shown = re.sub(r"//[^/@]*@", "//", uri)  # without a password
     first = next(iter(str(error).splitlines()), type(error).__name__)
     return TrackingError(
-        f"the MLflow store {shown} cannot be opened ({first}); check tracking.uri in the recipe "
-        "and MLFLOW_TRACKING_URI, or unset both to use a SQLite file in runs/"
+        f"the MLflow store {without_password(uri)} cannot be opened ({first}); check tracking.uri "
+        "in the recipe and MLFLOW_TRACKING_URI, or unset both to use a SQLite file in runs/"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -32,6 +33,8 @@ class BankLoader:
         self.batch_size = batch_size
         self.rounds: list[int] = []
         """Numbers of the rounds taken in, in the bank's order."""
+        self.lost: list[int] = []
+        """Those of them whose images were lost with a node."""
 
     def advance(self, updates: int) -> int:
         """Wait until more than `updates` updates are allowed, take in what is new.
@@ -45,27 +48,45 @@ class BankLoader:
         with self.clock.measure("idle"):
             grant = self._ask(updates)
         with self.clock.measure("storage"):
-            for round, reference in zip(grant.rounds, grant.references, strict=True):
-                self._take_in(round, reference)
+            self._take_in(grant.rounds, grant.references)
         return int(grant.until)
 
-    def _take_in(self, round: int, reference: Any) -> None:
-        """Copy a round's images into the ring; its slots are passed over where they are gone."""
-        if reference is None:
-            self.buffer.inserted += self.batch_size
-        else:
-            self.buffer.extend(self._fetch(round, reference))
-        self.rounds.append(round)
+    def _take_in(self, rounds: Sequence[int], references: Sequence[Any]) -> None:
+        """Copy rounds into the ring; images that are here stand in for those that are gone."""
+        held = [reference for reference in references if reference is not None]
+        if held:
+            ray.wait(held, num_returns=len(held))  # so that they come side by side
+        found = [self._fetch(*each) for each in zip(rounds, references, strict=True)]
+        if any(images is None for images in found):
+            stand_in = self._stand_in(rounds, found)
+            found = [stand_in if images is None else images for images in found]
+        for images in found:
+            assert images is not None
+            self.buffer.extend(images)
+        self.rounds += rounds
 
-    def _fetch(self, round: int, reference: Any) -> torch.Tensor:
-        """A round's images; where their node has taken them along, images that are here already."""
+    def _fetch(self, round: int, reference: Any) -> torch.Tensor | None:
+        """A round's images; None where they were evicted, or lost with their node."""
+        if reference is None:
+            return None
         try:
             return _as_tensor(ray.get(reference))
         except ObjectLostError:
-            if len(self.buffer) < self.batch_size:
-                raise
             log.warning("the images of round %d are lost with their node", round)
-            return self.buffer.images[: self.batch_size].cpu()
+            self.lost.append(round)
+            return None
+
+    def _stand_in(
+        self, rounds: Sequence[int], found: Sequence[torch.Tensor | None]
+    ) -> torch.Tensor:
+        for images in found:
+            if images is not None:
+                return images
+        if len(self.buffer) >= self.batch_size:
+            return self.buffer.images[: self.batch_size].clone()
+        raise RuntimeError(
+            f"the images of rounds {list(rounds)} are lost with their node before any others came"
+        )
 
     def _ask(self, updates: int) -> Any:
         since = answered = said = time.monotonic()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,18 +63,26 @@ class CheckpointFolder:
         written = {round for segment in self.segments.values() for round in segment["rounds"]}
         return [round for round in rounds if round not in written]
 
-    def save(self, updates: int, state: dict[str, Any], new: dict[int, Any]) -> None:
+    def save(
+        self, updates: int, state: dict[str, Any], new: dict[int, Any], held: Collection[int]
+    ) -> None:
         """Write a checkpoint.
 
         Args:
             updates: student updates made.
             state: a tree for `save_state`.
             new: images of rounds that are in no segment yet, by number, (B, C, H, W) uint8.
+            held: rounds that the bank still holds; segments with none of them are left out.
 
         Raises:
             OSError: the disk is full or cannot be written to; older checkpoints stay.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.segments = {
+            name: segment
+            for name, segment in self.segments.items()
+            if not set(held).isdisjoint(segment["rounds"])
+        }
         if new:
             name = f"images-{updates:07d}.safetensors"
             save_state(self.folder / name, {"rounds": list(new), "images": list(new.values())})
@@ -92,7 +101,7 @@ class CheckpointFolder:
 
     def newest(self) -> Checkpoint | None:
         """The newest whole checkpoint; damaged ones are named in the log and passed over."""
-        for path in sorted(self.folder.glob("manifest-*.json"), reverse=True):
+        for path in reversed(self._manifests()):
             try:
                 manifest = json.loads(path.read_text(encoding="utf-8"))
                 segments = manifest["images"]
@@ -116,10 +125,25 @@ class CheckpointFolder:
             raise ValueError(f"{name} is not what was written")
 
     def _forget(self) -> None:
-        for path in sorted(self.folder.glob("manifest-*.json"))[:-KEPT]:
+        for path in self._manifests()[:-KEPT]:
             path.unlink()
             state = path.name.replace("manifest", "state").replace(".json", ".safetensors")
             (self.folder / state).unlink(missing_ok=True)
+        needed = set(self.segments).union(*map(_images_of, self._manifests()))
+        for path in self.folder.glob("images-*.safetensors"):
+            if path.name not in needed:
+                path.unlink()
+
+    def _manifests(self) -> list[Path]:
+        return sorted(self.folder.glob("manifest-*.json"))
+
+
+def _images_of(manifest: Path) -> list[str]:
+    """Names of the image segments of a manifest; none where it is damaged."""
+    try:
+        return list(json.loads(manifest.read_bytes())["images"])
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def _digest(path: Path) -> str:

@@ -193,6 +193,7 @@ class StudentTraining:
             "evaluation_seconds": seconds["evaluation"],
             "loading_seconds": seconds["storage"],
             "waiting_seconds": seconds["idle"],
+            "lost_rounds": len(self.loader.lost),
         }
 
     def _net_time(self) -> float:

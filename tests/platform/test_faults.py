@@ -14,7 +14,9 @@ from typing import Any
 import psutil
 import pytest
 import ray
+import torch
 from ray.util import placement_group_table
+from safetensors.torch import load_file
 
 from fastdfkd.platform import pipeline
 from fastdfkd.recipe import Recipe
@@ -151,3 +153,31 @@ def actors(*names: str) -> list[str]:
         with contextlib.suppress(psutil.Error):  # it has gone by itself
             found.append(" ".join(child.cmdline()))
     return [line for line in found if any(f"ray::{name}" in line for name in names)]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_killed_worker_goes_on_from_the_last_checkpoint_to_the_same_student(
+    teacher: Teacher, tmp_path: Path
+) -> None:
+    (tmp_path / "hit").mkdir()
+    recipe = busy(platform__schedule="lockstep", platform__workers=1)
+    recorder = Striking(12, lambda: kill("RayTrainWorker"))
+    result = pipeline.run(recipe, teacher, tmp_path / "hit", recorder)
+    whole(result, recipe)
+    assert recorder.rows[-1]["worker_restarts"] == 1
+    steps = [row["updates"] for row in recorder.rows if "updates" in row]
+    assert steps != sorted(steps), "it went back to its checkpoint"
+    assert set(steps) == set(range(4, recipe.updates + 1, 4)), "and made every update again"
+    rates = {row["updates"]: row["lr"] for row in recorder.rows if "updates" in row}
+    assert list(rates.values()) == sorted(rates.values(), reverse=True)
+    (tmp_path / "calm").mkdir()
+    calm = recipe.model_copy(update={"platform": recipe.platform.model_copy(update={"workers": 0})})
+    pipeline.run(calm, teacher, tmp_path / "calm", Rows())
+    same_students(tmp_path / "hit", tmp_path / "calm")
+
+
+def same_students(one: Path, other: Path) -> None:
+    ours, theirs = (load_file(folder / "student.safetensors") for folder in (one, other))
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert torch.equal(ours[name], tensor), name
