@@ -58,6 +58,10 @@ class RunResult(BaseModel):
     """Processor, cores given, memory, accelerators."""
     commit: str
     """Git commit of the code, with `-dirty` for local changes; `unknown` outside a checkout."""
+    synthesizer_peak_memory_bytes: int = 0
+    """Most memory that one synthesizer held: on its GPU, or resident on a CPU; 0: unknown."""
+    trainer_peak_memory_bytes: int = 0
+    """The same of one training worker (of the driver, with no worker)."""
     synthesis_speedup: float | None = None
     """Reference synthesis seconds for this many images / this run's."""
     end_to_end_speedup: float | None = None

@@ -7,8 +7,23 @@ from typing import Annotated, Literal
 
 import typer
 
-SearchName = Literal["grid", "random", "optuna"]
-SchedulerName = Literal["fifo", "asha"]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.rounds=20."),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
+AddressOption = Annotated[
+    str | None,
+    typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
+]
+ObjectiveOption = Annotated[
+    str,
+    typer.Option(
+        "--objective",
+        help="accuracy, agreement, synthesis_seconds, end_to_end_seconds or "
+        "accuracy_at_seconds:30; or two with a comma.",
+    ),
+]
 
 
 def sweep(
@@ -18,44 +33,31 @@ def sweep(
     space: Annotated[
         str | None, typer.Argument(metavar="SPACE", help="A search space: recipes/sweeps/*.yaml.")
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.rounds=20."),
-    ] = None,
+    overrides: OverridesArgument = None,
     trials: Annotated[
         int, typer.Option("--trials", metavar="N", help="Points to try (a grid tries all).")
     ] = 10,
-    search: Annotated[SearchName, typer.Option("--search", help="How points are chosen.")] = (
-        "random"
-    ),
+    search: Annotated[
+        Literal["grid", "random", "optuna"],
+        typer.Option("--search", help="How points are chosen."),
+    ] = "random",
     scheduler: Annotated[
-        SchedulerName, typer.Option("--scheduler", help="asha stops bad trials early.")
+        Literal["fifo", "asha"], typer.Option("--scheduler", help="asha stops bad trials early.")
     ] = "fifo",
-    objective: Annotated[
-        str,
-        typer.Option(
-            "--objective",
-            help="accuracy, agreement, synthesis_seconds, end_to_end_seconds or "
-            "accuracy_at_seconds:30; or two with a comma.",
-        ),
-    ] = "accuracy",
+    objective: ObjectiveOption = "accuracy",
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="N", help="Runs of each point, one a seed.")
     ] = 1,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")
-    ] = None,
+    out: OutOption = None,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", metavar="DIR", help="Go on with the sweep in a folder."),
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
-    ] = None,
+    address: AddressOption = None,
 ) -> None:
     """Try a recipe's settings over a search space, and say which are best."""
     from fastdfkd.tuning.ledger import Options
+    from fastdfkd.tuning.printing import print_findings
     from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, run_sweep
 
     if resume is not None:
@@ -69,12 +71,7 @@ def sweep(
             search=search, scheduler=scheduler, objective=objective, trials=trials, seeds=seeds
         )
         chosen = new_sweep(recipe, space, overrides or [], options, out)
-    folder = run_sweep(chosen, address=address, say=typer.echo)
-    typer.echo("\n" + (folder / "table.md").read_text(encoding="utf-8").split("\n", 2)[2])
-    found = sorted(folder.glob("best.yaml")) or sorted(folder.glob("pareto-*.yaml"))
-    for file in found:
-        typer.echo(f"fastdfkd distill {file}")
-    typer.echo(f"Tables, pictures and runs: {folder}")
+    print_findings(run_sweep(chosen, address=address, say=typer.echo), typer.echo)
 
 
 def compare(
@@ -96,13 +93,8 @@ def compare(
         str | None,
         typer.Option("--experiment", metavar="NAME", help="Take runs from MLflow, run nothing."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")
-    ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
-    ] = None,
+    out: OutOption = None,
+    address: AddressOption = None,
 ) -> None:
     """Measure settings against a reference: 10x, 100x, and at what accuracy."""
     from fastdfkd.tuning.comparison import compare as measure

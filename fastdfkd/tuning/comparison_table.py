@@ -116,6 +116,11 @@ def words(comparison: Comparison, table: pd.DataFrame) -> list[str]:
         "random but the teacher. Synthesis speed-up counts the making of images alone, as the "
         "paper does; end to end counts storing them and training the student too."
     )
+    if table["synthesizer_peak_memory_bytes"].notna().any():
+        found.append(
+            "Memory is the most that one process of the role held: what was allocated on its GPU, "
+            "or what was resident on a CPU, where some hundred MiB are the libraries."
+        )
     if comparison.runs[reference][0].result.recipe.startswith("digits"):
         found.append(
             "Digits is an easy set: it shows the machinery and the cost, not which method makes "
@@ -143,6 +148,8 @@ def _row(run: Measured, reference: RunResult, goal: float) -> dict[str, Any]:
         "end_to_end_seconds": result.end_to_end_seconds,
         "end_to_end_speedup": result.end_to_end_speedup,
         "seconds_to_accuracy": math.nan if reached is None else reached,
+        "synthesizer_peak_memory_bytes": result.synthesizer_peak_memory_bytes or math.nan,
+        "trainer_peak_memory_bytes": result.trainer_peak_memory_bytes or math.nan,
         "reused": run.reused,
         "commit": result.commit,
         "processor": result.hardware.get("processor", "unknown"),
@@ -184,6 +191,8 @@ def _cell(figure: str, record: Mapping[Any, Any]) -> str:
     mean, deviation = record[figure], record[f"{figure} std"]
     if figure == "seconds_to_accuracy" and record["reached"] < record["seeds"]:
         return f"{record['reached']} of {record['seeds']} seeds"
+    if math.isnan(mean):
+        return "-"
     show = FIGURES[figure][1]
     text = show(mean)
     if not math.isnan(deviation) and figure != "images":
@@ -192,18 +201,25 @@ def _cell(figure: str, record: Mapping[Any, Any]) -> str:
     return f"{text} *" if star else text
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """A share a person can read: `94.2 %`."""
     return f"{value * 100:.1f} %"
 
 
+def _mebibytes(value: float) -> str:
+    return f"{value / 2**20:,.0f} MiB"
+
+
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
-    "accuracy": ("accuracy", _percent),
-    "agreement": ("agreement", _percent),
+    "accuracy": ("accuracy", percent),
+    "agreement": ("agreement", percent),
     "images": ("images", lambda value: f"{value:,.0f}"),
     "synthesis_seconds_per_image": ("synthesis / image", seconds),
     "synthesis_speedup": ("synthesis speed-up", times),
     "end_to_end_seconds": ("end to end", seconds),
     "end_to_end_speedup": ("end-to-end speed-up", times),
     "seconds_to_accuracy": ("time to GOAL", seconds),
+    "synthesizer_peak_memory_bytes": ("synthesizer memory", _mebibytes),
+    "trainer_peak_memory_bytes": ("trainer memory", _mebibytes),
 }
 """Columns of the table: heading, and how a figure is shown."""

@@ -1,7 +1,9 @@
-"""A comparison on the terminal."""
+"""A comparison and a sweep's findings on the terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdfkd.tuning.comparison_table import cells, comparison_table, words
@@ -31,3 +33,11 @@ def print_comparison(comparison: Comparison) -> None:
     console.print(shown)
     for note in words(comparison, table):
         console.print(f"\n{note}", soft_wrap=True, highlight=False, markup=False)
+
+
+def print_findings(folder: Path, say: Callable[[str], None]) -> None:
+    """Tell a sweep's table, the commands that run what it found, and its folder."""
+    say("\n" + (folder / "table.md").read_text(encoding="utf-8").split("\n", 2)[2])
+    for file in sorted(folder.glob("best.yaml")) or sorted(folder.glob("pareto-*.yaml")):
+        say(f"fastdfkd distill {file}")
+    say(f"Tables, pictures and runs: {folder}")

@@ -11,8 +11,9 @@ from fastdfkd.models import CLASSIFIERS
 from fastdfkd.recipe import FastSynthesis, Recipe, find_recipe, load_recipe, shipped_recipes
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+COMPARED = ("deep-inversion", "no-reuse", "10x", "100x")
 SAMPLES = {
-    "digits-deep-inversion",
+    *(f"{data}-{setting}" for data in ("digits", "glyphs") for setting in COMPARED),
     "digits-fast10",
     "digits-fast2",
     "digits-fast5",
@@ -105,3 +106,17 @@ def test_the_digits_recipes_can_be_compared() -> None:
     assert len({load_recipe(r, {"synthesis.steps": 5}).digest() for r in fast}) == 1
     assert reference.capacity == 32
     assert "32 images" in reference.description
+
+
+@pytest.mark.parametrize("data", ["digits", "glyphs"])
+def test_what_is_compared_differs_in_the_synthesis_alone(data: str) -> None:
+    recipes = {name: load_recipe(f"{data}-{name}") for name in COMPARED}
+    assert {recipe.data.name for recipe in recipes.values()} == {data}
+    for part in ("teacher", "student", "platform"):
+        assert len({getattr(recipe, part) for recipe in recipes.values()}) == 1, part
+    lone = {"updates_per_round": 1}
+    assert len({r.distillation.model_copy(update=lone) for r in recipes.values()}) == 1
+    fresh = recipes["no-reuse"].synthesis
+    assert isinstance(fresh, FastSynthesis)
+    assert (fresh.meta, fresh.steps, fresh.bn_momentum) == ("none", 500, 0)
+    assert recipes["deep-inversion"].synthesis.steps == 2000

@@ -11,47 +11,11 @@ import pandas as pd
 import pytest
 
 from fastdfkd import environment
-from fastdfkd.metrics_file import RowFile
 from fastdfkd.recipe import Recipe
-from fastdfkd.result import RunResult
 from fastdfkd.tracking.store import open_store
 from fastdfkd.tuning.comparison import Comparison, compare, compare_experiment
 from fastdfkd.tuning.comparison_table import comparison_table, markdown, words
 from fastdfkd.tuning.html_report import render
-from fastdfkd.tuning.measured import Measured
-
-MakeResult = Callable[..., RunResult]
-
-
-@pytest.fixture
-def comparison(tmp_path: Path, make_result: MakeResult) -> Comparison:
-    """A slow reference on 32 images, and two settings on 100; two seeds each."""
-
-    def run(label: str, seed: int, **figures: Any) -> Measured:
-        folder = tmp_path / f"{label}-{seed}"
-        folder.mkdir()
-        last = figures["accuracy"]
-        with RowFile(folder / "metrics.csv") as rows:
-            rows.append({"updates": 25, "accuracy": last - 0.3, "end_to_end_seconds": 4.0})
-            rows.append({"updates": 50, "synthesis_seconds": 1.0, "end_to_end_seconds": 6.0})
-            rows.append({"updates": 50, "accuracy": last, "end_to_end_seconds": 8.0})
-        result = make_result(recipe=label, seed=seed, **figures)
-        return Measured(label=label, result=result, folder=folder, reused=seed == 1)
-
-    slow = {"images": 32, "synthesis_seconds": 64.0}
-    return Comparison(
-        reference="slow",
-        runs={
-            "slow": [run("slow", s, accuracy=0.5, **slow) for s in (0, 1)],
-            "quick": [
-                run("quick", 0, accuracy=0.9, synthesis_seconds=10.0),
-                run("quick", 1, accuracy=0.8, synthesis_seconds=8.0),
-            ],
-            "quicker": [run("quicker", s, accuracy=0.6, synthesis_seconds=4.0) for s in (0, 1)],
-        },
-        goal=0.85,
-        title="Against <slow>",
-    )
 
 
 def test_the_table_has_mean_deviation_and_marks(comparison: Comparison) -> None:
@@ -69,6 +33,9 @@ def test_the_table_has_mean_deviation_and_marks(comparison: Comparison) -> None:
     assert "| quick **10x** | 2 (1 re-used) | 85.0 % ± 7.1 % |" in text
     assert "22x ± 3.5x *" in text
     assert "1 of 2 seeds" in text
+    assert "| 650 MiB ± 71 MiB | 900 MiB ± 0 MiB |" in text
+    assert "synthesizer memory | trainer memory |" in text
+    assert text.count("| - | - | - |") == 2, "memory and time to 85 % of the other two"
     notes = "\n".join(words(comparison, table.reset_index()))
     assert "10x: quick is the first to reach it" in notes
     assert "100x: no setting reaches it here; the fastest has 50x" in notes
@@ -108,7 +75,7 @@ def test_the_report_loads_nothing_and_escapes(comparison: Comparison, tmp_path: 
     assert len(page.loads) == 3
     assert all(value.startswith("data:image/png;base64,") for value in page.loads)
     assert not re.search(r"https?://|url\(|@import", text)
-    assert page.cells == 3 * 11
+    assert page.cells == 3 * 13
     assert "Against &lt;slow&gt;" in text
     assert "prefers-color-scheme: dark" in text
     assert 'name="viewport"' in text

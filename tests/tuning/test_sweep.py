@@ -156,7 +156,7 @@ def test_several_seeds_give_a_mean_and_a_deviation(
 def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
     workplace: Path,
     ray_cluster: None,
-    small: Recipe,
+    quick: Recipe,
     space_file: SpaceFile,
     options: MakeOptions,
 ) -> None:
@@ -165,7 +165,7 @@ def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
         "synthesis.meta_lr: {loguniform: [1.0e-3, 0.1], when: {synthesis.meta: fomaml}}"
     )
     asked = options(search="optuna", objective="accuracy,synthesis_seconds", trials=3)
-    sweep = new_sweep(small, space, (), asked, "out")
+    sweep = new_sweep(quick, space, (), asked, "out")
     folder = run_sweep(sweep)
     ledger = Ledger(folder)
     first = ledger.records()
@@ -184,12 +184,12 @@ def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(
-    workplace: Path, small: Recipe, space_file: SpaceFile
+    workplace: Path, quick: Recipe, space_file: SpaceFile
 ) -> None:
-    (workplace / "small.yaml").write_text(small.to_yaml())
+    (workplace / "quick.yaml").write_text(quick.to_yaml())
     space = space_file("synthesis.steps: {choice: [1, 2, 3]}")
     ledger = workplace / "out" / "trials.jsonl"
-    words = ["sweep", "small.yaml", str(space), "--search", "grid", "--out", "out"]
+    words = ["sweep", "quick.yaml", str(space), "--search", "grid", "--out", "out"]
     driver = subprocess.Popen(command(*words), start_new_session=True)
     wait_for(lambda: ledger.is_file() and ledger.read_text().count("\n") >= 1, 240)
     wait_for(lambda: (workplace / "out/trials/p001-seed0/metrics.csv").is_file(), 120)

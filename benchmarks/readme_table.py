@@ -1,0 +1,86 @@
+"""Puts the measured tables into README.md, between two marks; nobody types them.
+
+python -m benchmarks.readme_table
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fastdfkd.report.table import seconds, times
+from fastdfkd.tuning.comparison_table import percent
+
+ROOT = Path(__file__).parents[1]
+BEGIN = "<!-- begin: python -m benchmarks.readme_table -->"
+END = "<!-- end: python -m benchmarks.readme_table -->"
+DATA = ("digits", "glyphs")
+COLUMNS = {
+    "accuracy": ("accuracy", percent),
+    "images": ("images", lambda value: f"{value:,.0f}"),
+    "synthesis_seconds_per_image": ("synthesis / image", seconds),
+    "synthesis_speedup": ("synthesis speed-up", times),
+    "end_to_end_seconds": ("end to end", seconds),
+    "end_to_end_speedup": ("end-to-end speed-up", times),
+}
+WITHOUT_DEVIATION = ("images", "synthesis_seconds_per_image")
+
+
+def main() -> None:
+    """Rewrite the part of README.md between the marks."""
+    path = ROOT / "README.md"
+    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    path.write_text(before + block() + after, encoding="utf-8")
+
+
+def block() -> str:
+    """What stands in README.md, marks included."""
+    return "\n\n".join([BEGIN, *(_section(data) for data in DATA), END])
+
+
+def _section(data: str) -> str:
+    folder = ROOT / "benchmarks" / "results" / f"speedup-{data}"
+    table, runs = pd.read_csv(folder / "table.csv"), pd.read_csv(folder / "runs.csv")
+    heads = ["setting", *(head for head, _ in COLUMNS.values())]
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
+    lines += [_row(record) for record in table.to_dict("records")]
+    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    place = folder.relative_to(ROOT).as_posix()
+    return f"{_words(data, table, runs)} ([every figure]({place}/table.md)):\n\n{rows}"
+
+
+def _words(data: str, table: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """What a table is worth only together with."""
+    hardware = "; ".join(
+        f"{place['processor']}, {place['cores']:g} cores, GPUs: {place['gpus']}"
+        for place in runs[["processor", "cores", "gpus"]].drop_duplicates().to_dict("records")
+    )
+    commits = ", ".join(str(commit)[:12] for commit in runs["commit"].unique())
+    seeds = table["seeds"].min()
+    return (
+        f"**{data}**: teacher {runs['teacher_accuracy'].iloc[0]:.1%}; {hardware}; commit {commits};"
+        f" mean ± deviation over {seeds} seeds"
+    )
+
+
+def _row(record: Mapping[Any, Any]) -> list[str]:
+    mark = record["mark"]
+    name = str(record["setting"]) + (f" **{mark}**" if isinstance(mark, str) else "")
+    return [name, *(_cell(column, record) for column in COLUMNS)]
+
+
+def _cell(column: str, record: Mapping[Any, Any]) -> str:
+    show, deviation = COLUMNS[column][1], record[f"{column} std"]
+    text = show(record[column])
+    if column not in WITHOUT_DEVIATION and not math.isnan(deviation):
+        text += f" ± {show(deviation)}"
+    return text
+
+
+if __name__ == "__main__":
+    main()
