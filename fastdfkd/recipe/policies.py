@@ -41,6 +41,7 @@ class BankPolicies:
 
     def __str__(self) -> str:
         return (
-            f"{self.capacity:,} images, {self.removal} out; {self.samples_per_insert:,.4g} draws an "
-            f"insert, synthesis at most {self.tolerance:,} images ahead; from {self.minimum_size:,}"
+            f"{self.capacity:,} images, {self.removal} out; {self.samples_per_insert:,.4g} draws "
+            f"an insert, synthesis at most {self.tolerance:,} images ahead, first draw at "
+            f"{self.minimum_size:,}"
         )
