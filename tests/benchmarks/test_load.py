@@ -56,10 +56,11 @@ def test_the_ideal_is_the_longer_role_or_the_sum() -> None:
 
 def test_the_worst_async_row_is_named() -> None:
     rows = [
-        {"schedule": schedule, "rounds": 40, "over": over}
+        {"schedule": schedule, "workers": 0, "rounds": 40, "over": over, "pace": over / 2}
         for schedule, over in (("async", 0.02), ("async", 0.07), ("lockstep", 0.3))
     ]
-    assert "at most 7.0% above" in overlap.notes(rows)[1]
+    assert "at most 7.0% above max" in overlap.notes(rows)[1]
+    assert "half of any run at most 3.5%" in overlap.notes(rows)[1]
 
 
 def scaling_row(synthesizers: int, processes: int, **parts: float) -> dict[str, Any]:
