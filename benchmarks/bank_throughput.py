@@ -19,7 +19,8 @@ import argparse
 import statistics
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -67,9 +68,26 @@ class PlainTrainer:
     def __init__(self, shape: tuple[int, ...]):
         self.ring = SampleBuffer(2 * shape[0], shape[1:])
 
+    def ready(self) -> bool:
+        """Answers once the actor is there."""
+        return True
+
     def take(self, reference: list[Any]) -> None:
         """Read and keep the images of a list of one reference, which Ray leaves unread."""
         self.ring.extend(_as_tensor(ray.get(reference[0])))
+
+
+@contextmanager
+def roles(shape: tuple[int, ...]) -> Iterator[tuple[list[Any], Any, Any]]:
+    """Producers, the plain trainer and the one with a bank, started once for all blocks."""
+    producers = [SleepingActor.remote(None, 0.0, shape) for _ in range(PRODUCERS)]  # type: ignore[attr-defined]
+    takers = PlainTrainer.remote(shape), Trainer.remote(shape)  # type: ignore[attr-defined]
+    try:
+        ray.get([one.ready.remote() for one in (*producers, *takers)])
+        yield (producers, *takers)
+    finally:
+        for one in (*producers, *takers):
+            ray.kill(one)
 
 
 def put_get(shape: tuple[int, ...], batches: int) -> float:
@@ -82,17 +100,14 @@ def put_get(shape: tuple[int, ...], batches: int) -> float:
     return batches / (time.perf_counter() - began)
 
 
-def plain(shape: tuple[int, ...], batches: int) -> float:
+def plain(producers: Sequence[Any], trainer: Any, batches: int) -> float:
     """Batches/s with nothing but Ray between producers and trainer.
 
     As with the bank, a call is in the air for each producer, and `AHEAD` batches are on the way at
     most.
     """
-    actors = [SleepingActor.remote(None, 0.0, shape) for _ in range(PRODUCERS)]  # type: ignore[attr-defined]
-    trainer = PlainTrainer.remote(shape)  # type: ignore[attr-defined]
-    ray.get([trainer.take.remote([actor.make.remote()]) for actor in actors])
     began = time.perf_counter()
-    made = {actor.make.remote(): actor for actor in actors}
+    made = {actor.make.remote(): actor for actor in producers}
     asked, taking = len(made), deque[Any]()
     for _ in range(batches):
         ready = ray.wait(list(made), num_returns=1, fetch_local=False)[0][0]
@@ -104,25 +119,18 @@ def plain(shape: tuple[int, ...], batches: int) -> float:
         if len(taking) >= AHEAD:
             ray.get(taking.popleft())
     ray.get(list(taking))
-    rate = batches / (time.perf_counter() - began)
-    for one in [*actors, trainer]:
-        ray.kill(one)
-    return rate
+    return batches / (time.perf_counter() - began)
 
 
 def through_bank(
-    shape: tuple[int, ...], batches: int, producers: int = PRODUCERS, ahead: int = AHEAD
+    producers: Sequence[Any], trainer: Any, batches: int, ahead: int = AHEAD
 ) -> dict[str, float]:
     """Batches/s through dispatcher, bank and loader, and what the trainer counted."""
     with bank_and_board(batches, ahead, 2 * ahead) as (bank, board, _):
-        actors = [SleepingActor.remote(None, 0.0, shape) for _ in range(producers)]  # type: ignore[attr-defined]
-        trainer = Trainer.remote(shape)  # type: ignore[attr-defined]
-        ray.get([one.ready.remote() for one in [*actors, trainer]])
-        dispatcher = Dispatcher(bank, board, actors, 2 * ahead)
+        ray.get(bank.state.remote())
+        dispatcher = Dispatcher(bank, board, producers, 2 * ahead)
         began = time.time()
         found = drive(dispatcher, trainer.follow.remote(bank, batches))
-        for one in [*actors, trainer]:
-            ray.kill(one)
     stored = statistics.median(one.storage_seconds for one in dispatcher.totals.records)
     return {
         **found,
@@ -152,12 +160,15 @@ def measure(case: str, blocks: int) -> dict[str, Any]:
     shape, batches = CASES[case]
     size = int(np.prod(shape))
     rates: dict[str, list[float]] = {"put_get": [], "plain": [], "bank": []}
-    for _ in range(blocks):
-        rates["put_get"].append(put_get(shape, batches))
-        rates["plain"].append(plain(shape, batches))
-        found = through_bank(shape, batches)
-        rates["bank"].append(found["rate"])
-    alone = through_bank(shape, max(batches // 4, 10), producers=1, ahead=1)
+    with roles(shape) as (producers, taker, trainer):
+        plain(producers, taker, 2 * PRODUCERS)  # so that nobody imports anything in the first block
+        through_bank(producers, trainer, 2 * PRODUCERS)
+        for _ in range(blocks):
+            rates["put_get"].append(put_get(shape, batches))
+            rates["plain"].append(plain(producers, taker, batches))
+            found = through_bank(producers, trainer, batches)
+            rates["bank"].append(found["rate"])
+        alone = through_bank(producers[:1], trainer, max(batches // 4, 10), ahead=1)
     median = {way: statistics.median(values) for way, values in rates.items()}
     into_store = 1 if reads_without_copy(shape) else 2
     return {

@@ -1,6 +1,6 @@
 """Does working at once pay? End-to-end time against the longer role and against the sum.
 
-    python -m benchmarks.overlap [--rounds 40] [--workers 0 1]
+    python -m benchmarks.overlap [--rounds 30] [--workers 0 1]
 
 Both roles sleep for calibrated times (`calibrated.py`) inside the real pipeline, so each has
 resources of its own and what is above the ideal is the platform's cost. The ideal has its first
@@ -41,16 +41,24 @@ COLUMNS = {
     "end_to_end": ("end to end, s", ".2f"),
     "ideal": ("ideal, s", ".2f"),
     "over": ("above the ideal", ".1%"),
+    "pace": ("second half above the ideal", ".1%"),
+    "start": ("first draw to first update, s", ".2f"),
     "synthesizer_idle": ("synthesizer idle, s", ".2f"),
     "trainer_idle": ("trainer idle, s", ".2f"),
 }
 
 
-class Nobody:
-    """Takes progress rows and keeps none."""
+class Rows:
+    """Takes progress rows and keeps what time it was after how many updates."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[int, float] = {}
+        """From the first draw to each number of updates."""
 
     def log(self, row: dict[str, float]) -> None:
-        """Forget it."""
+        """Keep a row of the trainer's."""
+        if row.get("updates"):
+            self.seconds[int(row["updates"])] = row["end_to_end_seconds"]
 
 
 def recipe(schedule: str, workers: int, rounds: int) -> Recipe:
@@ -83,14 +91,14 @@ def roles_that_sleep(costs: Costs) -> Iterator[None]:
         yield
 
 
-def run(schedule: str, workers: int, rounds: int, costs: Costs) -> RunResult:
-    """One run of the real pipeline."""
+def run(schedule: str, workers: int, rounds: int, costs: Costs) -> tuple[RunResult, Rows]:
+    """One run of the real pipeline, and its progress."""
     wanted = recipe(schedule, workers, rounds)
     nobody: Any = None
     teacher = Teacher(model=nobody, accuracy=0.0, digest="", description={})
     with tempfile.TemporaryDirectory() as folder, roles_that_sleep(costs):
-        recorder: Any = Nobody()
-        return pipeline.run(wanted, teacher, Path(folder), recorder)
+        recorder: Any = Rows()
+        return pipeline.run(wanted, teacher, Path(folder), recorder), recorder
 
 
 def ideal(schedule: str, rounds: int, synthesis: float, distillation: float) -> float:
@@ -103,7 +111,9 @@ def ideal(schedule: str, rounds: int, synthesis: float, distillation: float) -> 
 def row(ratio: str, workers: int, schedule: str, rounds: int) -> dict[str, Any]:
     """Measure one combination."""
     synthesis, distillation = RATIOS[ratio]
-    found = run(schedule, workers, rounds, Costs(synthesis, distillation / UPDATES))
+    found, rows = run(schedule, workers, rounds, Costs(synthesis, distillation / UPDATES))
+    half, end = rounds // 2, rows.seconds[rounds * UPDATES]
+    later = ideal(schedule, rounds - half, synthesis, distillation)
     best = ideal(schedule, rounds, synthesis, distillation)
     return {
         "ratio": ratio,
@@ -115,6 +125,8 @@ def row(ratio: str, workers: int, schedule: str, rounds: int) -> dict[str, Any]:
         "end_to_end": found.end_to_end_seconds,
         "ideal": best,
         "over": found.end_to_end_seconds / best - 1,
+        "pace": (end - rows.seconds[half * UPDATES]) / later - 1,
+        "start": rows.seconds[UPDATES] - distillation,
         "synthesizer_idle": found.synthesizer_idle_seconds,
         "trainer_idle": found.trainer_idle_seconds,
     }
@@ -122,31 +134,38 @@ def row(ratio: str, workers: int, schedule: str, rounds: int) -> dict[str, Any]:
 
 def notes(rows: list[dict[str, Any]]) -> list[str]:
     """What the table shows."""
-    worst = max(row["over"] for row in rows if row["schedule"] == "async")
-    rounds = max(row["rounds"] for row in rows if row["schedule"] == "async")
+    at_once = [row for row in rows if row["schedule"] == "async"]
+    worst = max(row["over"] for row in at_once if row["workers"] == 0)
+    pace = max(row["pace"] for row in at_once)
+    rounds = max(row["rounds"] for row in at_once)
     return [
         f"{UPDATES} updates a round, batches of 256 images of 3x32x32; both roles "
         "sleep in the real pipeline (actors, bank, limiter, board, Ray Train loop, checkpoints). "
         "The ideal is calibrated seconds alone: rounds x max of both roles (async), rounds x their "
         "sum (lockstep).",
-        f"async is at most {worst:.1%} above max(synthesis, distillation). One round of the "
+        f"async with the student in the driver is at most {worst:.1%} above max(synthesis, "
+        f"distillation), and in the second half of any run at most {pace:.1%}. One round of the "
         f"shorter role cannot overlap (nobody trains before the first batch, nobody synthesises "
-        f"after the last): of {rounds} rounds that alone is {1 / rounds:.1%} at 1:1.",
+        f"after the last): of {rounds} rounds that alone is {1 / rounds:.1%} at 1:1. With a "
+        "worker process Ray Train takes its time to start it, while the synthesizer makes what the "
+        "tolerance allows and waits: end to end counts from the first draw, so that is in it.",
     ]
 
 
 def main() -> None:
     """Measure all combinations and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1])
     options = parser.parse_args()
     rows, half = [], -(-options.rounds // 2)  # lock-step's cost a round shows in half of them
     with connect():
         for workers in options.workers:
             for ratio in RATIOS:
-                for schedule, rounds in (("async", options.rounds), ("lockstep", half)):
-                    rows.append(row(ratio, workers, schedule, rounds))
+                rows.append(row(ratio, workers, "async", options.rounds))
+                print(rows[-1], flush=True)
+                if workers == options.workers[0]:
+                    rows.append(row(ratio, workers, "lockstep", half))
                     print(rows[-1], flush=True)
     title = "Overlap of synthesis and distillation"
     print("written:", *write("overlap", title, COLUMNS, rows, notes(rows), "seed 0, one run each"))

@@ -86,6 +86,7 @@ class Trainer:
     def follow(self, bank: Any, batches: int) -> dict[str, float]:
         """Ask until every batch is in the ring."""
         loader = BankLoader(bank, self.ring, Clock(), batch_size=self.batch_size, leader=True)
+        before = self.ring.copied
         until = grants = 0
         while until < batches:
             until = loader.advance(until)
@@ -93,7 +94,7 @@ class Trainer:
         return {
             "ended": time.time(),
             "grants": grants,
-            "copied": self.ring.copied,
+            "copied": self.ring.copied - before,
             "storage": loader.clock.seconds["storage"],
         }
 
