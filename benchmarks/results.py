@@ -106,16 +106,23 @@ def table(record: dict[str, Any]) -> str:
             f"| {f'{loading:.2f}x' if loading else ''} "
             f"| {f'{storage:.2%}' if storage is not None else ''} |"
         )
-    lines += ["", "Parts of a synthesis step, each alone, milliseconds:", ""]
-    split = [row for row in record["rows"] if "parts" in row]
-    if split:
-        names = list(split[0]["parts"])
-        lines += [f"| case | | step | {' | '.join(names)} |", "|---" * (len(names) + 3) + "|"]
-    for row in split:
+    for what in ("synthesis step", "student update"):
+        lines += _parts(what, [r for r in record["rows"] if "parts" in r and r["what"] == what])
+    return "\n".join(lines) + "\n"
+
+
+def _parts(what: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Where the time of a step goes, as a table."""
+    if not rows:
+        return []
+    names = list(rows[0]["parts"])
+    lines = ["", f"Parts of a {what}, each alone, milliseconds:", ""]
+    lines += [f"| case | | step | {' | '.join(names)} |", "|---" * (len(names) + 3) + "|"]
+    for row in rows:
         cells = " | ".join(f"{1e3 * value:.3g}" for value in row["parts"].values())
         step = f"{1e3 * row['seconds']:.4g}"
         lines.append(f"| {row['case']} | {row['precision']} | {step} | {cells} |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _committed(quick: bool) -> list[dict[str, Any]]:

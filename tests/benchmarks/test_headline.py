@@ -24,7 +24,7 @@ def case() -> Case:
 def test_naive_deep_inversion_is_deep_inversion(case: Case) -> None:
     """The lowest loss of a few steps, and the images it belongs to, in a round past warm-up."""
     section = DeepInversionSynthesis(
-        method="deep_inversion", steps=12, batch_size=8, rounds=2, warmup_rounds=1
+        method="deep_inversion", steps=6, lr=0.02, batch_size=8, rounds=2, warmup_rounds=1
     )
     parts: dict[str, Any] = {"normalisation": case.normalisation, "seed": 0}
     ours = DeepInversion(
@@ -43,17 +43,17 @@ def test_naive_deep_inversion_is_deep_inversion(case: Case) -> None:
     assert (pixels - batch.images).abs().mean() < 0.5
 
 
-@pytest.mark.parametrize("cache", [None, 2])
-def test_totals_are_costs_times_counts(case: Case, cache: int | None) -> None:
-    counts = {"images": 10, "updates": 100}
-    row = headline.measured(case, counts, cache, repeats=1)
-    for side in ("naive", "ours"):
-        synthesis, storage, update = row["seconds"][side].values()
-        assert min(synthesis, storage, update) > 0
-        expected = 10 * (synthesis + storage) + 100 * update
-        assert row["extrapolated_seconds"][side] == pytest.approx(expected)
-    ratio = row["extrapolated_seconds"]["naive"] / row["extrapolated_seconds"]["ours"]
-    assert row["end_to_end_speedup"] == pytest.approx(ratio)
+def test_totals_are_costs_times_counts(case: Case) -> None:
+    rows = headline.measured(case, {"images": 10, "updates": 100}, (None, 2), repeats=1)
+    assert [row["teacher_cache"] for row in rows] == [None, 2]
+    for row in rows:
+        for side in ("naive", "ours"):
+            synthesis, storage, update = row["seconds"][side].values()
+            assert min(synthesis, storage, update) > 0
+            expected = 10 * (synthesis + storage) + 100 * update
+            assert row["extrapolated_seconds"][side] == pytest.approx(expected)
+        ratio = row["extrapolated_seconds"]["naive"] / row["extrapolated_seconds"]["ours"]
+        assert row["end_to_end_speedup"] == pytest.approx(ratio)
     record = {
         "date": "2026-01-01",
         "device": "a processor",
@@ -61,10 +61,10 @@ def test_totals_are_costs_times_counts(case: Case, cache: int | None) -> None:
         "commit": "abc",
         "command": "python -m benchmarks.headline",
         "versions": {"torch": "2"},
-        "rows": [row],
+        "rows": rows,
     }
     assert "extrapolated" in headline.table(record)
-    assert f"{row['end_to_end_speedup']:.3g}x" in headline.table(record)
+    assert f"{rows[1]['end_to_end_speedup']:.3g}x" in headline.table(record)
 
 
 def test_a_recipes_own_counts_are_taken() -> None:
