@@ -40,6 +40,8 @@ COLUMNS = (
     "trainer_idle_seconds",
     "synthesizer_idle_ratio",
     "trainer_idle_ratio",
+    "synthesizer_peak_memory_bytes",
+    "trainer_peak_memory_bytes",
     "end_to_end_seconds",
     *FAULTS,
 )

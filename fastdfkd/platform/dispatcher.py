@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 MOST_DEATHS_IN_A_ROW = 10
 """Deaths of one synthesizer without a batch between them after which the run gives up."""
+CALLS_QUEUED = 2
+"""Rounds that a synthesizer has before it, so that it never waits for the driver's answer."""
 _WATCH_SECONDS = 1.0
 MOST_REFUSALS_IN_A_ROW = 5
 """Batches of one synthesizer refused without a good one between them, likewise."""
@@ -73,6 +75,8 @@ class Dispatcher:
         self._working: set[int] = set()
         self._away: set[int] = set()
         self._attempts: Counter[int] = Counter()
+        self._deaths: Counter[int] = Counter()
+        self._refusals: Counter[int] = Counter()
         self._restoring, self._told = asyncio.Lock(), False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -142,7 +146,8 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_bank())
             for index, actor in enumerate(self.synthesizers):
-                group.create_task(self._drive(index, actor))
+                for _ in range(CALLS_QUEUED):
+                    group.create_task(self._drive(index, actor))
 
     async def _watch_bank(self) -> None:
         """Restore a bank that is restarted while no synthesizer asks for anything."""
@@ -157,25 +162,23 @@ class Dispatcher:
             await asyncio.sleep(_WATCH_SECONDS)
 
     async def _drive(self, index: int, actor: Any) -> None:
-        deaths = refusals = 0
-        while not self._stop.is_set():
-            round = await self._reserve(index)
-            if round is None:
-                return
+        """Have a synthesizer make one round after another; `CALLS_QUEUED` of these side by side."""
+        round = await self._reserve(index)
+        while round is not None and not self._stop.is_set():
             attempt = self._attempts[round]
             images, record = actor.synthesize.options(num_returns=2).remote(round, attempt)
+            following = None
             try:
                 made = await record
             except RayActorError as error:
-                deaths += 1
-                await self._mourn(index, round, deaths, error)
-                continue
-            if made["refusal"] is not None:
-                refusals += 1
-                await self._refuse(index, round, refusals, made["refusal"])
-                continue
-            deaths = refusals = 0
-            await self._insert(round, images, made)
+                await self._mourn(index, round, error)
+            else:
+                if made["refusal"] is not None:
+                    await self._refuse(index, round, made["refusal"])
+                else:
+                    self._deaths[index] = self._refusals[index] = 0
+                    following = await self._insert(index, round, images, made)
+            round = await self._reserve(index) if following is None else following
 
     async def _reserve(self, index: int) -> int | None:
         """A round to make, or None when none will be left."""
@@ -195,19 +198,27 @@ class Dispatcher:
                 await self._await_bank(since, error)
         return None
 
-    async def _insert(self, round: int, images: Any, made: dict[str, Any]) -> None:
+    async def _insert(
+        self, index: int, round: int, images: Any, made: dict[str, Any]
+    ) -> int | None:
+        """Give a batch to the bank, which may have the synthesizer's next round at once."""
+        following: Any
         since = time.monotonic()
         while True:
             try:
-                if await self.bank.insert.remote(round, [images]):
+                following = await self.bank.insert.remote(round, [images], index)
+                if following != UNKNOWING:
                     break
                 await self._restore_bank()
             except RayActorError as error:
                 await self._await_bank(since, error)
         self._working.discard(round)
+        if following is not None:
+            self._working.add(following)
         self.history.append((round, images))
         self.totals.started = min(self.totals.started, made["started"])
         self.totals.records.append(BatchRecord.of(made, time.time()))
+        return following  # type: ignore[no-any-return]
 
     async def _restore_bank(self) -> None:
         """Tell a bank that knows nothing what it was."""
@@ -228,22 +239,26 @@ class Dispatcher:
             ) from error
         await asyncio.sleep(0.2)
 
-    async def _mourn(self, index: int, round: int, deaths: int, error: RayActorError) -> None:
+    async def _mourn(self, index: int, round: int, error: RayActorError) -> None:
         if self._stop.is_set():
             return
-        self.totals.restarts += 1
-        log.warning("synthesizer %d died in round %d (death %d in a row)", index, round, deaths)
-        await self._give_back(index, round)
-        if deaths >= MOST_DEATHS_IN_A_ROW:
-            raise RuntimeError(
-                f"synthesizer {index} died {deaths} times in a row without a batch; the last time: "
-                f"{error}"
-            ) from error
+        if index not in self._away:  # else another of its calls has told of this death
+            self._away.add(index)
+            self.totals.restarts += 1
+            self._deaths[index] += 1
+            deaths = self._deaths[index]
+            log.warning("synthesizer %d died in round %d (death %d in a row)", index, round, deaths)
+            await self._abandon(index)
+            if deaths >= MOST_DEATHS_IN_A_ROW:
+                raise RuntimeError(
+                    f"synthesizer {index} died {deaths} times in a row without a batch; the last "
+                    f"time: {error}"
+                ) from error
+        await self._give_back(round)
         await self._await_return(index)
 
     async def _await_return(self, index: int) -> None:
         """Wait until a synthesizer is back; without limit only while others can do its work."""
-        self._away.add(index)
         since = said = time.monotonic()
         while not self._stop.is_set():
             try:
@@ -263,18 +278,19 @@ class Dispatcher:
                 await asyncio.sleep(0.2)
         self._away.discard(index)
 
-    async def _refuse(self, index: int, round: int, refusals: int, reason: str) -> None:
+    async def _refuse(self, index: int, round: int, reason: str) -> None:
         self.totals.rejected += 1
         self._attempts[round] += 1
+        self._refusals[index] += 1
         log.warning("batch of round %d refused: %s", round, reason)
-        await self._give_back(index, round)
-        if refusals >= MOST_REFUSALS_IN_A_ROW:
+        await self._give_back(round)
+        if self._refusals[index] >= MOST_REFUSALS_IN_A_ROW:
             raise FloatingPointError(
-                f"{refusals} batches of synthesizer {index} in a row were refused; the last one: "
-                f"{reason}"
+                f"{self._refusals[index]} batches of synthesizer {index} in a row were refused; "
+                f"the last one: {reason}"
             )
 
-    async def _give_back(self, index: int, round: int) -> None:
+    async def _give_back(self, round: int) -> None:
         self._working.discard(round)
         since = time.monotonic()
         while True:
@@ -283,6 +299,8 @@ class Dispatcher:
                 break
             except RayActorError as error:
                 await self._await_bank(since, error)
+
+    async def _abandon(self, index: int) -> None:
         try:
             await self.board.abandon.remote(index)
         except RayActorError as error:

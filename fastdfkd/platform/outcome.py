@@ -66,6 +66,8 @@ def finish(
         synthesizer_idle_ratio=totals.idle_ratio,
         **times(row, totals),
         wall_seconds=time.time() - began,
+        synthesizer_peak_memory_bytes=totals.peak_memory_bytes,
+        trainer_peak_memory_bytes=int(row["trainer_peak_memory_bytes"]),
         max_staleness=totals.max_staleness,
         precision=resolved(torch.device(plan.device), recipe.platform.precision),
         versions=versions(),

@@ -72,7 +72,7 @@ def run(
             cast.bank,
             cast.board,
             cast.synthesizers,
-            recipe.capacity_rounds + platform.tolerance_rounds + platform.synthesizers + 1,
+            recipe.capacity_rounds + recipe.most_rounds_ahead + platform.synthesizers + 1,
             point.totals,
             point.history,
             point.updates,

@@ -10,7 +10,7 @@ The paper's order is: insert round r (I = r + 1), then k updates if r >= W. So
 
 `lockstep` is t = 0 with rounds taken in waves of N: a wave starts when the one before it is in the
 bank and its updates are made, and the trainer goes on when a wave is whole. With N = 1 that is the
-paper's order. `async` is t = tolerance_rounds without waves.
+paper's order. `async` is t = N * tolerance_rounds without waves.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RateLimiter:
             rounds=recipe.synthesis.rounds,
             warmup_rounds=recipe.synthesis.warmup_rounds,
             updates_per_round=recipe.distillation.updates_per_round,
-            tolerance=0 if lockstep else recipe.platform.tolerance_rounds,
+            tolerance=recipe.most_rounds_ahead,
             wave=recipe.platform.synthesizers if lockstep else 1,
         )
 

