@@ -1,0 +1,138 @@
+"""What separate processes cost: the platform in lock-step against `reference_loop`.
+
+    python -m benchmarks.platform_cost [--recipe digits-fast5] [--rounds 12] [--repeats 2]
+
+The same recipe, one thread a role, in turn in this process. Two figures:
+
+    start      from the call to the first draw of z, less the same span of the plain loop (both
+               build the networks and load the test images)
+    rounds     from the first draw to the last update, evaluation left out, against the plain loop
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.results import FOLDER, heading, machine, machine_name
+from fastdfkd.core.reference_loop import reference_loop
+from fastdfkd.experiment import Experiment
+from fastdfkd.platform import cluster, pipeline
+from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.running import obtain_teacher
+from fastdfkd.trainers.teacher import Teacher
+
+MOST_START_SECONDS = 15.0
+MOST_ROUND_SHARE = 0.03
+
+
+class FirstDraw:
+    """Takes progress rows as a run's recorder does, and sees when the first draw of z was."""
+
+    def __init__(self) -> None:
+        self.at: float | None = None
+        """Unix seconds, late by the second at most that a row is under way."""
+
+    def log(self, row: dict[str, float]) -> None:
+        """The first row of the trainer says how long ago it was."""
+        if self.at is None and row.get("updates"):
+            self.at = time.time() - row["end_to_end_seconds"]
+
+
+def on_platform(recipe: Recipe, teacher: Teacher) -> tuple[float, float]:
+    """Seconds to the first draw of z, and from there to the last update."""
+    draw: Any = FirstDraw()
+    began = time.time()
+    with tempfile.TemporaryDirectory() as folder, cluster.connect(None):
+        result = pipeline.run(recipe, teacher, Path(folder), draw)
+    return draw.at - began, result.end_to_end_seconds
+
+
+def in_one_process(recipe: Recipe, teacher: Teacher) -> tuple[float, float]:
+    """The same of the plain loop."""
+    began = time.time()
+    experiment = Experiment.of(recipe, teacher.model)
+    parts = experiment.synthesizer(), experiment.buffer(), experiment.distiller()
+    draw = time.time()
+    reference_loop(*parts, recipe.synthesis, recipe.distillation)
+    return draw - began, time.time() - draw
+
+
+def measured(recipe: Recipe, repeats: int) -> dict[str, Any]:
+    """Medians of both, in turn."""
+    teacher = obtain_teacher(recipe)
+    taken: dict[str, list[tuple[float, float]]] = {"platform": [], "plain loop": []}
+    for _ in range(repeats):
+        taken["platform"].append(on_platform(recipe, teacher))
+        taken["plain loop"].append(in_one_process(recipe, teacher))
+    medians = {
+        side: [statistics.median(part) for part in zip(*times, strict=True)]
+        for side, times in taken.items()
+    }
+    (start, rounds), (plain_start, plain_rounds) = medians["platform"], medians["plain loop"]
+    return {
+        "recipe": recipe.name,
+        "rounds": recipe.synthesis.rounds,
+        "seconds": medians,
+        "start_seconds": start - plain_start,
+        "round_share": rounds / plain_rounds - 1,
+    }
+
+
+def report(record: dict[str, Any]) -> str:
+    """The record as Markdown."""
+    rows = record["seconds"].items()
+    start, share = record["start_seconds"], record["round_share"]
+    lines = [
+        *heading("What the platform costs", record),
+        f"{record['recipe']} in lock-step, {record['rounds']} rounds, one thread a "
+        "role, wall seconds, evaluation and checkpoints left out.",
+        "",
+        "| | to the first draw, s | from there to the last update, s |",
+        "|---|---:|---:|",
+        *(f"| {side} | {first:.2f} | {rest:.2f} |" for side, (first, rest) in rows),
+        "",
+        f"Start: {start:.1f} s (goal: under {MOST_START_SECONDS:.0f} s). Rounds: {share:+.1%} "
+        f"(goal: under {MOST_ROUND_SHARE:.0%}).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--recipe", default="digits-fast5")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--repeats", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    recipe = load_recipe(
+        options.recipe,
+        {
+            "synthesis.rounds": options.rounds,
+            "synthesis.warmup_rounds": 2,
+            "platform.schedule": "lockstep",
+            "platform.workers": 0,
+            "platform.evaluations": 1,
+            "platform.checkpoint_every": None,
+        },
+    )
+    record = {
+        **machine(torch.device("cpu"), 1, "platform_cost"),
+        **measured(recipe, options.repeats),
+    }
+    base = FOLDER / f"platform_cost-{machine_name()}"
+    Path(f"{base}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    Path(f"{base}.md").write_text(report(record), encoding="utf-8")
+    print(report(record))
+
+
+if __name__ == "__main__":
+    main()
