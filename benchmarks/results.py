@@ -19,24 +19,41 @@ ALLOWED_FALL = 0.9
 """A ratio below this share of the last committed one is called out."""
 
 
-def machine(device: torch.device, threads: int) -> dict[str, Any]:
+def machine(device: torch.device, threads: int, benchmark: str = "step_cost") -> dict[str, Any]:
     """What a number is worth only together with."""
     return {
         "date": date.today().isoformat(),
         "hardware": hardware(),
-        "device": _device_name(device),
+        "device": device_name(device),
         "threads": threads,
         "versions": versions(),
         "commit": commit(),
-        "command": " ".join(["python -m benchmarks.step_cost", *sys.argv[1:]]),
+        "command": " ".join([f"python -m benchmarks.{benchmark}", *sys.argv[1:]]),
     }
 
 
 def results_file(quick: bool) -> Path:
     """Where this machine's table is, without its ending."""
+    return FOLDER / f"step_cost-{machine_name()}{'-quick' if quick else ''}"
+
+
+def machine_name() -> str:
+    """This machine's in file names."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = re.sub(r"[^a-z0-9]+", "-", _device_name(device).lower()).strip("-")
-    return FOLDER / f"step_cost-{name}{'-quick' if quick else ''}"
+    return re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
+
+
+def heading(title: str, record: dict[str, Any]) -> list[str]:
+    """The lines above a table: what was measured on what, and how."""
+    return [
+        f"# {title}",
+        "",
+        f"{record['date']}, {record['device']}, {record['threads']} thread(s), "
+        f"commit {record['commit'][:12]}{'-dirty' if 'dirty' in record['commit'] else ''}  ",
+        f"`{record['command']}`  ",
+        ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
+        "",
+    ]
 
 
 def compare(rows: list[dict[str, Any]], quick: bool) -> list[str]:
@@ -69,13 +86,8 @@ def table(record: dict[str, Any]) -> str:
     """The record as Markdown."""
     peaks = ", ".join(f"{k} {v / 1e9:.0f} GFLOP/s" for k, v in record["peak_gflops"].items())
     lines = [
-        "# Cost of a step",
-        "",
-        f"{record['date']}, {record['device']}, {record['threads']} thread(s), "
-        f"commit {record['commit'][:12]}{'-dirty' if 'dirty' in record['commit'] else ''}  ",
-        f"`{record['command']}`  ",
-        f"matmul peak in the same run: {peaks}  ",
-        ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
+        *heading("Cost of a step", record),
+        f"matmul peak in the same run: {peaks}",
         "",
         "Naive (benchmarks/naive.py) and ours alternated in one process, medians; random weights. "
         "Its share of the peak counts the multiplications it does, not those it needs.",
@@ -94,16 +106,23 @@ def table(record: dict[str, Any]) -> str:
             f"| {f'{loading:.2f}x' if loading else ''} "
             f"| {f'{storage:.2%}' if storage is not None else ''} |"
         )
-    lines += ["", "Parts of a synthesis step, each alone, milliseconds:", ""]
-    split = [row for row in record["rows"] if "parts" in row]
-    if split:
-        names = list(split[0]["parts"])
-        lines += [f"| case | | step | {' | '.join(names)} |", "|---" * (len(names) + 3) + "|"]
-    for row in split:
+    for what in ("synthesis step", "student update"):
+        lines += _parts(what, [r for r in record["rows"] if "parts" in r and r["what"] == what])
+    return "\n".join(lines) + "\n"
+
+
+def _parts(what: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Where the time of a step goes, as a table."""
+    if not rows:
+        return []
+    names = list(rows[0]["parts"])
+    lines = ["", f"Parts of a {what}, each alone, milliseconds:", ""]
+    lines += [f"| case | | step | {' | '.join(names)} |", "|---" * (len(names) + 3) + "|"]
+    for row in rows:
         cells = " | ".join(f"{1e3 * value:.3g}" for value in row["parts"].values())
         step = f"{1e3 * row['seconds']:.4g}"
         lines.append(f"| {row['case']} | {row['precision']} | {step} | {cells} |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _committed(quick: bool) -> list[dict[str, Any]]:
@@ -118,7 +137,8 @@ def _key(row: dict[str, Any]) -> tuple[str, ...]:
     return row["case"], row["what"], row.get("size", ""), row["precision"]
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """The processor with its instruction set, or the GPU."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{hardware()['processor']} {torch.backends.cpu.get_cpu_capability()}"

@@ -1,4 +1,4 @@
-"""Where the time of a synthesis step goes: each part called on its own with the step's inputs."""
+"""Where the time of a step goes: each part called on its own with the step's inputs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from benchmarks.cases import Case
 from benchmarks.timing import Work, alternated
 from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.meta_gradient import BETAS
 from fastdfkd.core.precision import autocast
@@ -17,7 +18,7 @@ from fastdfkd.core.random_streams import stream
 from fastdfkd.core.synthesizers.fast import FastSynthesizer
 
 
-def part_seconds(
+def synthesis_parts(
     case: Case, maker: FastSynthesizer, z: Tensor, labels: Tensor, repeats: int
 ) -> dict[str, float]:
     """Median seconds of each part of one step, forward and (where it has one) backward.
@@ -64,5 +65,38 @@ def part_seconds(
         "generator": both(lambda: forward(maker.meta.generator, z)),
         "optimiser": adam.step,
         "augmentation": both(augmented),
+    }
+    return alternated(works, device, repeats)
+
+
+def update_parts(case: Case, pupil: StudentDistiller, repeats: int) -> dict[str, float]:
+    """Median seconds of each part of one student update, likewise."""
+    batch, device = case.distillation.batch_size, case.device
+    bank = case.bank(2 * batch)
+    randomness = stream(0, "parts", device=device)
+    layout: Any = {"memory_format": torch.channels_last}
+    inputs = torch.randn(batch, *case.image_shape, device=device).contiguous(**layout)
+
+    def teacher() -> None:
+        with autocast(device, pupil.precision), torch.inference_mode():
+            pupil.teacher(inputs)
+
+    def student() -> None:
+        pupil.optimizer.zero_grad(set_to_none=True)
+        with autocast(device, pupil.precision):
+            logits: Tensor = pupil.student(inputs)
+        logits.float().square().mean().backward()  # type: ignore[no-untyped-call]
+
+    def augmentation() -> None:
+        images = bank.draw(batch, randomness)
+        section = case.distillation
+        move = CropFlip.draw(batch, section.crop_padding, section.flip, randomness)
+        case.normalisation.from_uint8(move.apply(images)).contiguous(**layout)
+
+    works: dict[str, Work] = {
+        "teacher forward": teacher,
+        "student forward + backward": student,
+        "optimiser": pupil.optimizer.step,
+        "draw + augmentation": augmentation,
     }
     return alternated(works, device, repeats)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 Work = Callable[[], object]
 
@@ -50,7 +51,17 @@ def matmul_peaks(device: torch.device) -> dict[str, float]:
 
 
 def flops(work: Work) -> int:
-    """Floating-point operations of matrix products and convolutions, by torch's own counter."""
-    with FlopCounterMode(display=False) as counter:
+    """Floating-point operations of matrix products and convolutions, by torch's own counter.
+
+    It is told of oneDNN's convolution with what follows it, which it does not know.
+    """
+    joined: dict[Any, Any] = {torch.ops.mkldnn._convolution_pointwise: _joined_convolution}
+    with FlopCounterMode(display=False, custom_mapping=joined) as counter:
         work()
     return int(counter.get_total_flops())
+
+
+def _joined_convolution(*shapes: Any, out_shape: Any, **_: Any) -> int:
+    """Arguments are input, weight, bias, ... or input, what is added, weight, bias, ..."""
+    added = shapes[2] is not None and len(shapes[2]) == 4
+    return int(conv_flop_count(shapes[0], shapes[2 if added else 1], out_shape))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fastdfkd.submitting import SubmissionError
+from fastdfkd.submitting import STOP_S, SubmissionError
 
 if TYPE_CHECKING:
     from ray.job_submission import JobStatus, JobSubmissionClient
@@ -19,7 +19,7 @@ INTERRUPTED = 130
 QUIET_S = 30.0
 """Seconds without a line after which a job that has not begun is said to be waiting."""
 
-_RETRIES, _STOP_S = 5, 60.0
+_RETRIES, _STOP_SLACK_S = 5, 30.0
 _QUESTION = "stop the job (s), leave it running (l), or go on following (Enter)? "
 
 
@@ -57,18 +57,20 @@ class Follower:
                     return code
 
     def _follow(self) -> None:
-        """The log to its end; a lost connection is made again while the job lives."""
+        """The log to its end; a lost connection is made again, until the head is given up."""
         for attempt in range(_RETRIES):
             try:
                 asyncio.run(self._tail())
+                if self._status().is_terminal():
+                    return
+                why = "it ended before the job"
             except (RuntimeError, OSError) as error:
-                self.note(f"lost the log of {self.job}: {error}; connecting again")
-                time.sleep(2.0**attempt)
-            if self._status().is_terminal():
-                return
+                why = str(error)
+                self.note(f"lost the log of {self.job}: {why}; connecting again")
+            time.sleep(2.0**attempt)
         raise SubmissionError(
-            f"lost the log of {self.job} {_RETRIES} times; the job is {self._status().value}. "
-            f"See `ray job logs {self.job}`"
+            f"lost the log of {self.job} {_RETRIES} times, the last time: {why}. The job may go "
+            f"on: see `{self._command('logs')}`"
         )
 
     async def _tail(self) -> None:
@@ -113,15 +115,24 @@ class Follower:
             return INTERRUPTED
         if answer == "l":
             self.note(
-                f"{self.job} goes on without us; `ray job logs -f {self.job}` follows it and "
-                f"`ray job stop {self.job}` ends it"
+                f"{self.job} goes on without us; `{self._command('logs -f')}` follows it and "
+                f"`{self._command('stop')}` ends it"
             )
             return INTERRUPTED
         return None
 
     def _stop(self) -> None:
+        """End the job and wait until it has given back what it held."""
+        self.note(f"stopping {self.job}")
         self.client.stop_job(self.job)
-        deadline = time.monotonic() + _STOP_S
+        deadline = time.monotonic() + STOP_S + _STOP_SLACK_S
         while not self._status().is_terminal() and time.monotonic() < deadline:
             time.sleep(0.5)
         self.note(f"{self.job} is {self._status().value.lower()}")
+
+    def _command(self, words: str) -> str:
+        """Ray's own command for this job; elsewhere than on the head it needs the address."""
+        verb, *options = words.split()
+        return " ".join(
+            ["ray job", verb, "--address", self.client.get_address(), *options, self.job]
+        )

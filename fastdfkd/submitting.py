@@ -2,9 +2,10 @@
 
     fastdfkd submit RECIPE --address http://127.0.0.1:8265
 
-The recipe is read and checked here. What goes to the cluster is its resolved text alone, in an
+The recipe is read and checked here. What goes to the cluster is its text with all changes, in an
 environment variable of the job, which `fastdfkd distill -` reads from a pipe: no checkout is
-shipped. The package must be installed on the nodes, with `fastdfkd` on the PATH of the head.
+shipped. What the recipe leaves open stays open, because the cluster's resources decide it. The
+package must be installed on the nodes, with `fastdfkd` on the PATH of the head.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from omegaconf import OmegaConf
+
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -26,6 +29,10 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 
 RECIPE_VARIABLE = "FASTDFKD_RECIPE"
 """Environment variable of the job that holds its recipe as YAML."""
+
+STOP_S = 60
+"""Seconds that a job may take to end once it is told to: Ray's own 3 are too few for a run to close
+its MLflow run and to give back its actors; what is left after them is killed."""
 
 _ANSWER_S = 10.0
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
@@ -98,11 +105,13 @@ def entrypoint(out: str | Path | None, *, overwrite: bool = False) -> str:
 
 
 def environment(recipe: Recipe) -> dict[str, str]:
-    """Environment of the job: its recipe, and this user's MLflow server if it is reached by HTTP.
+    """Environment of the job: its recipe, time to end in peace, and this user's MLflow server.
 
-    Credentials stay here: a job's environment can be read in the dashboard.
+    The server only if it is reached by HTTP without a password: a job's environment can be read in
+    the dashboard.
     """
-    values = {RECIPE_VARIABLE: recipe.to_yaml()}
+    named = OmegaConf.create(recipe.literal(unset=False))
+    values = {RECIPE_VARIABLE: OmegaConf.to_yaml(named), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if server.startswith(("http://", "https://")) and "@" not in server:
         values["MLFLOW_TRACKING_URI"] = server

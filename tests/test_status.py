@@ -154,6 +154,8 @@ def test_the_screen_says_it_all(folder: Folder, capsys: pytest.CaptureFixture[st
         "4 of 8, 4 held",
         "1 student versions",
         "2 synthesizer restarts, 1 batches rejected, 0 batches lost",
+        "8 images, oldest round out; 5 draws an insert",
+        "synthesizers - of their time, trainer -",
     ):
         assert words in shown
     assert re.search(r"synthesizer idle +1\.0 s +20%", shown), "1 of 5 seconds"

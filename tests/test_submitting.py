@@ -18,10 +18,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from fastdfkd import cli, following
 from fastdfkd.following import Follower
-from fastdfkd.recipe import load_recipe
+from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.submitting import RECIPE_VARIABLE, SubmissionError, connect, entrypoint, submit
 
 TOKEN = "b" * 64
@@ -85,7 +86,7 @@ def test_the_recipe_goes_along_resolved_and_nothing_else(server: JobServer) -> N
     (taken,) = server.taken
     assert taken["runtime_env"].keys() == {"env_vars"}, "no working_dir: no checkout is shipped"
     variables = taken["runtime_env"]["env_vars"]
-    assert variables.keys() == {RECIPE_VARIABLE}
+    assert variables.keys() == {RECIPE_VARIABLE, "RAY_JOB_STOP_WAIT_TIME_S"}
     done = subprocess.run(
         ["/bin/sh", "-c", f'fastdfkd() {{ echo "$@"; cat; }}; {taken["entrypoint"]}'],
         env=variables,
@@ -95,7 +96,9 @@ def test_the_recipe_goes_along_resolved_and_nothing_else(server: JobServer) -> N
     )
     words, _, text = done.stdout.partition("\n")
     assert words == "distill - --out /shared/k2"
-    assert text == load_recipe("digits-fast5", ["synthesis.steps=2"]).to_yaml().rstrip("\n") + "\n"
+    sent = Recipe.model_validate(yaml.safe_load(text))
+    assert sent == load_recipe("digits-fast5", ["synthesis.steps=2"])
+    assert "gpus_per_worker" not in text, "what it leaves open, the cluster decides"
     assert taken["metadata"]["recipe"] == "digits-fast5"
 
 
@@ -215,6 +218,8 @@ class FakeJob:
         self.pieces, self.status, self.code = list(pieces), ends, code
         self.ends = ends
         self.stopped = False
+        self.away = 0
+        """Questions for its status that nobody answers."""
 
     async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
         assert job == "j"
@@ -237,7 +242,13 @@ class FakeJob:
         return SimpleNamespace(status=status, message="told so", driver_exit_code=self.code)
 
     def get_job_status(self, job: str) -> Any:
+        if self.away:
+            self.away -= 1
+            raise ConnectionError("refused")
         return self.get_job_info(job).status
+
+    def get_address(self) -> str:
+        return "http://head:8265"
 
     def stop_job(self, job: str) -> bool:
         self.stopped, self.status = True, "STOPPED"
@@ -280,15 +291,26 @@ def test_a_lost_connection_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_log_that_is_lost_for_good_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following.time, "sleep", lambda seconds: None)
-    with pytest.raises(SubmissionError, match="job is RUNNING"):
+    with pytest.raises(SubmissionError, match=r"closed.*ray job logs --address http://head:8265 j"):
         Follow(FakeJob(*[RuntimeError("closed")] * 9, ends="SUCCEEDED"))
+
+
+def test_a_head_that_is_away_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the log nor the status can be had: both are asked for again."""
+    monkeypatch.setattr(following.time, "sleep", lambda seconds: None)
+    job = FakeJob("one\n", RuntimeError("closed"), "two\n", ends="SUCCEEDED")
+    job.away = 1
+    found = Follow(job)
+    assert (found.code, "".join(found.log)) == (0, "one\ntwo\n")
+    assert any("refused" in note for note in found.notes)
 
 
 def test_ctrl_c_without_a_terminal_leaves_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     job = FakeJob("one\n", signal.SIGINT, ends="SUCCEEDED")
     found = Follow(job)
     assert (found.code, job.stopped) == (130, False)
-    assert "ray job stop j" in found.notes[-1]
+    assert "ray job logs --address http://head:8265 -f j" in found.notes[-1]
+    assert "ray job stop --address http://head:8265 j" in found.notes[-1]
 
 
 @pytest.mark.parametrize(

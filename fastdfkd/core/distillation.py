@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.augment import CropFlip, Normalisation
-from fastdfkd.core.fused_norm import fused
+from fastdfkd.core.frozen_logits import for_logits
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.layout import load_optimizer
 from fastdfkd.core.losses import distillation_loss
-from fastdfkd.core.precision import Precision, autocast
+from fastdfkd.core.precision import Precision, autocast, resolved
 from fastdfkd.core.random_streams import stream
+from fastdfkd.core.teacher_cache import TeacherCache
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import DistillationSection
@@ -49,7 +50,10 @@ class StudentDistiller:
         self.total_updates, self.updates = total_updates, 0
         channels_last: Any = {"memory_format": torch.channels_last}
         frozen = teacher.to(self.device, **channels_last).eval().requires_grad_(False)
-        self.teacher = fused(frozen)
+        half = resolved(self.device, precision) == "bfloat16"
+        self.teacher = for_logits(frozen, torch.bfloat16 if half else torch.float32)
+        reuse = section.teacher_cache
+        self.cache = TeacherCache(reuse, self.share) if reuse else None
         self.module = student.to(self.device, **channels_last)
         self.student = wrapped or self.module
         self.optimizer = torch.optim.SGD(
@@ -73,18 +77,11 @@ class StudentDistiller:
         """One student update on this worker's share of a batch; returns its mean loss."""
         section = self.section
         randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
-        images = bank.draw(self.share, randomness)
-        move = CropFlip.draw(len(images), section.crop_padding, section.flip, randomness)
-        inputs = self.normalisation.from_uint8(move.apply(images))
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        inputs, teacher_logits = self._batch(bank, randomness)
         self.student.train()
         with autocast(self.device, self.precision):
-            with torch.no_grad():
-                teacher_logits = self.teacher(inputs)
             student_logits = self.student(inputs)
-        loss = distillation_loss(
-            teacher_logits.float(), student_logits.float(), section.temperature
-        )
+        loss = distillation_loss(teacher_logits, student_logits.float(), section.temperature)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
         self.optimizer.zero_grad(set_to_none=True)
@@ -93,16 +90,37 @@ class StudentDistiller:
         self.updates += 1
         return loss.detach()
 
+    def _batch(self, bank: SampleBank, randomness: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Normalised images (B, C, H, W) of an update and the teacher's logits (B, K) float32."""
+        section, cache = self.section, self.cache
+        fresh = cache.wanted if cache else self.share
+        images = bank.draw(fresh, randomness)
+        move = CropFlip.draw(fresh, section.crop_padding, section.flip, randomness)
+        views = move.apply(images)
+        seen, said = cache.draw(randomness) if cache else ([], [])
+        inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with autocast(self.device, self.precision), torch.inference_mode():
+            logits = self.teacher(inputs[:fresh])
+        logits = logits.float().clone()  # no inference tensor: those cannot be saved for backward
+        if cache:
+            cache.insert(views, logits)
+        return inputs, torch.cat([logits, *said])
+
     def student_state(self) -> dict[str, Tensor]:
         """The student's weights and buffers."""
         return self.module.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
-        """Student, optimiser and number of updates: all that the next update depends on."""
+        """All that the next update depends on: student, optimiser, number of updates, cache.
+
+        The cache is this worker's; other workers of a restarted group go on with its views too.
+        """
         return {
             "student": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "updates": self.updates,
+            "teacher_cache": self.cache.state_dict() if self.cache else {},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -110,3 +128,5 @@ class StudentDistiller:
         self.module.load_state_dict(state["student"])
         load_optimizer(self.optimizer, state["optimizer"])
         self.updates = state["updates"]
+        if self.cache:
+            self.cache.load_state_dict(state["teacher_cache"], self.device)

@@ -92,30 +92,40 @@ def fused(network: nn.Module) -> nn.Module:
             fused network runs. Its hooks on BatchNorm and ReLU modules would no longer be called,
             so a network with hooks is left as it is.
     """
-    modules = dict(network.named_modules())
-    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in modules.values())
-    if hooked or not any(_is_norm(module) for module in modules.values()):
+    if not any(is_norm(module) for module in network.modules()):
         return network
+    traced = traceable(network)
+    return network if traced is None else fuse_norms(traced).eval()
+
+
+def traceable(network: nn.Module) -> fx.GraphModule | None:
+    """`network` as a graph of torch's own layers, which it shares; None if it cannot be one."""
+    if any(m._forward_hooks or m._forward_pre_hooks for m in network.modules()):
+        return None
     try:
         graph = _Tracer().trace(network)
     except Exception:  # whatever a stranger's forward raises when traced
-        return network
-    traced = fx.GraphModule(network, graph)
+        return None
+    return fx.GraphModule(network, graph)
+
+
+def fuse_norms(traced: fx.GraphModule) -> fx.GraphModule:
+    """Put a `FusedNorm` in the place of every BatchNorm and the ReLU that alone reads it."""
+    graph, modules = traced.graph, dict(traced.named_modules())
     for node in list(graph.nodes):
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
-        if layer is None or not _is_norm(layer):
+        if layer is None or not is_norm(layer):
             continue
-        users = list(node.users)
-        joined = len(users) == 1 and _is_relu(users[0], modules)
-        if joined:
-            users[0].replace_all_uses_with(node)
-            graph.erase_node(users[0])
+        relu = only_reader(node)
+        joined = relu is not None and is_relu(relu, modules)
+        if relu is not None and joined:
+            replace(relu, node)
         name = str(node.target)
         node.target = "fused_" + name.replace(".", "_")
         traced.add_module(node.target, FusedNorm(name, layer, joined))
     traced.delete_all_unused_submodules()
     traced.recompile()
-    return traced.eval()
+    return traced
 
 
 @contextmanager
@@ -138,11 +148,24 @@ class _Tracer(fx.Tracer):
         return isinstance(module, _NORMS) or super().is_leaf_module(module, qualified_name)
 
 
-def _is_norm(module: nn.Module) -> bool:
+def is_norm(module: nn.Module) -> bool:
+    """Whether it is a BatchNorm of torch's with running statistics."""
     return type(module) in _NORMS and module.running_mean is not None
 
 
-def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+def is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether a node is a ReLU, as a module, a function or a method."""
     if node.op == "call_module":
         return type(modules[str(node.target)]) is nn.ReLU
     return node.op in ("call_function", "call_method") and node.target in _RELUS
+
+
+def only_reader(node: fx.Node) -> fx.Node | None:
+    """The one node that reads `node`, or None where none or several do."""
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def replace(node: fx.Node, by: fx.Node) -> None:
+    """Have everything that reads `node` read `by`, and drop it."""
+    node.replace_all_uses_with(by)
+    node.graph.erase_node(node)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from fastdfkd.models.initialisation import initialise
 
@@ -38,13 +38,18 @@ class VGG(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, num_classes) of normalised images (B, in_channels, H, W), sides 8 or more."""
-        large = x.shape[-1] >= 64
         for block in (self.block0, self.block1, self.block2):
             x = F.max_pool2d(F.relu(block(x)), 2)
         x = F.relu(self.block3(x))
-        x = F.relu(self.block4(F.max_pool2d(x, 2) if large else x))
+        x = F.relu(self.block4(_halved_if_large(x)))
         logits: Tensor = self.classifier(F.adaptive_avg_pool2d(x, 1).flatten(1))
         return logits
+
+
+@fx.wrap  # one step of the traced network: what it does depends on a shape
+def _halved_if_large(x: Tensor) -> Tensor:
+    """Max-pooling where the image's side was 64 or more, which three poolings left 8 or more of."""
+    return F.max_pool2d(x, 2) if x.shape[-1] >= 8 else x
 
 
 def _group(in_channels: int, widths: Sequence[int]) -> nn.Sequential:

@@ -73,7 +73,7 @@ class Dispatcher:
         self._working: set[int] = set()
         self._away: set[int] = set()
         self._attempts: Counter[int] = Counter()
-        self._restoring = asyncio.Lock()
+        self._restoring, self._told = asyncio.Lock(), False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -214,11 +214,12 @@ class Dispatcher:
         async with self._restoring:
             if await self.bank.knows_all.remote():
                 return
-            if self.totals.records:
+            if self._told:
                 self.totals.bank_restarts += 1
                 log.warning("the bank was restarted: telling it of %d rounds", len(self.history))
             history = [(round, [reference]) for round, reference in self.history]
             await self.bank.restore.remote(history, self.updates, sorted(self._working))
+            self._told = True
 
     async def _await_bank(self, since: float, error: RayActorError) -> None:
         if time.monotonic() - since > MOST_SECONDS_AWAY:

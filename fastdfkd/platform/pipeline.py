@@ -8,6 +8,7 @@ A resumed run is the same calls too: bank, board and roles start from a checkpoi
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -26,6 +27,7 @@ from fastdfkd.platform.placement import Plan, planned, reserved
 from fastdfkd.platform.starting_point import StartingPoint
 from fastdfkd.platform.stopping import stopping
 from fastdfkd.recipe import Recipe
+from fastdfkd.recipe.policies import BankPolicies
 from fastdfkd.result import RunResult
 from fastdfkd.trainers.checkpoint import Checkpoint, CheckpointFolder
 from fastdfkd.trainers.student import StudentJob, train_student
@@ -33,6 +35,8 @@ from fastdfkd.trainers.student import StudentJob, train_student
 if TYPE_CHECKING:
     from fastdfkd.tracking import Recorder
     from fastdfkd.trainers.teacher import Teacher
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -59,6 +63,7 @@ def run(
     began, platform = time.time(), recipe.platform
     experiment = Experiment.of(recipe, teacher.model)
     plan = planned(recipe)
+    log.info("bank: %s", BankPolicies.of(recipe))
     point = StartingPoint.of(experiment, checkpoint)
     checkpoints = CheckpointFolder(directory, checkpoint)
     placed = reserved(plan, platform.start_timeout_s)

@@ -166,6 +166,9 @@ class DistillationSection(Section):
     """Softmax temperature of the KL loss, which is scaled by its square."""
     crop_padding: Count = 4
     flip: bool = True
+    teacher_cache: Annotated[_Whole, Field(ge=2)] | None = None
+    """Updates that share a view (a cropped and flipped image) and the teacher's logits for it, on
+    average; unset: every update draws new views and asks the teacher about all of them."""
 
 
 class BankSection(Section):

@@ -11,6 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fastdfkd.recipe.policies import BankPolicies
+
 if TYPE_CHECKING:
     from fastdfkd.status import Status
 
@@ -29,7 +31,7 @@ _FAULTS = {
     "bank_restarts": "bank restarts",
     "board_restarts": "board restarts",
     "rejected": "batches rejected",
-    "lost": "batches lost with a node",
+    "lost": "batches lost",
 }
 _UNKNOWN = "-"
 
@@ -80,6 +82,7 @@ def _roles(status: Status) -> list[tuple[str, str]]:
         found = [
             ("recipe", f"{recipe.name} ({method}), {platform.schedule}"),
             ("roles", f"{_count(platform.synthesizers, 'synthesizer')}, student in {trainers}"),
+            ("bank", str(BankPolicies.of(recipe))),
             ("teacher", f"{recipe.teacher.model} to {recipe.student.model}"),
         ]
     accuracy = status.teacher.get("accuracy")
@@ -97,11 +100,16 @@ def _measured(status: Status) -> list[tuple[str, str]]:
     images = status.recipe and status.recipe.synthesis.rounds * status.recipe.synthesis.batch_size
     total = f" of {images:,}" if images else ""
     accuracy = f"{said('accuracy', '{:.1%}')}, agreement {said('agreement', '{:.1%}')}"
+    idle = (
+        f"synthesizers {said('synthesizer_idle_ratio', '{:.0%}')} of their time, "
+        f"trainer {said('trainer_idle_ratio', '{:.0%}')}"
+    )
     rates = f"{said('images_per_second', '{:,.1f}')} images/s a synthesizer, "
     return [
         ("student", f"accuracy {accuracy}, loss {said('loss', '{:.4g}')}"),
         ("images", f"{said('images', '{:,.0f}')}{total}, {said('bank_images', '{:,.0f}')} held"),
         ("rates", f"{rates}{said('updates_per_second', '{:,.1f}')} updates/s"),
+        ("idle", idle),
         ("staleness", f"{said('staleness', '{:.0f}')} student versions, newest batch"),
     ]
 

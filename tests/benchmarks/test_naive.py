@@ -14,6 +14,7 @@ from benchmarks.cases import Case, pair_case
 from benchmarks.results import compare, table
 from benchmarks.timing import alternated, flops
 from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import stream
 
 CPU = torch.device("cpu")
@@ -88,6 +89,14 @@ def test_timing_and_counting() -> None:
     assert alternated({"a": lambda: x + x}, CPU, 3)["a"] >= 0
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_convolutions_joined_with_what_follows_are_counted(case: Case, precision: Any) -> None:
+    x = torch.randn(2, *case.image_shape).contiguous(memory_format=torch.channels_last)
+    teacher = case.distiller(precision).teacher
+    with torch.no_grad(), autocast(CPU, precision):
+        assert flops(lambda: teacher(x)) == flops(lambda: case.teacher(x))
+
+
 def test_a_fall_is_called_out(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"case": "c", "what": "w", "size": "8", "precision": "float32", "ratio": 2.0}
     monkeypatch.setattr("benchmarks.results._committed", lambda _: [{**row, "ratio": 2.3}])
@@ -98,7 +107,7 @@ def test_a_fall_is_called_out(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_table_names_hardware_versions_and_command() -> None:
     row = {
         "case": "c",
-        "what": "w",
+        "what": "student update",
         "size": "8",
         "precision": "float32",
         "ratio": 2.0,

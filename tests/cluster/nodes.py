@@ -7,6 +7,7 @@ Every node has ports, a session folder and a process group of its own. Nothing h
 from __future__ import annotations
 
 import os
+import pty
 import secrets
 import shutil
 import signal
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import IO
@@ -165,3 +167,47 @@ class Nodes:
         for node in reversed(self.all):
             node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Terminal:
+    """A command that believes it is on a terminal, with somebody's hands on the keyboard."""
+
+    def __init__(self, words: list[str], env: dict[str, str], cwd: Path):
+        self._ours, theirs = pty.openpty()
+        code = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, *words],
+            env=env,
+            cwd=cwd,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        self.said = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def type(self, keys: str) -> None:
+        os.write(self._ours, keys.encode())
+
+    def wait_for(self, text: str, times: int, seconds: float) -> None:
+        """Until `text` was said so many times."""
+        deadline = time.monotonic() + seconds
+        while self.said.count(text) < times:
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        os.close(self._ours)
+
+    def _read(self) -> None:
+        """All that is said; nobody who talks has to wait for us."""
+        while True:
+            try:
+                self.said += os.read(self._ours, 4096).decode(errors="replace")
+            except OSError:  # the other side has gone
+                return

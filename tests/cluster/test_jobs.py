@@ -5,16 +5,17 @@ The nodes have fake GPUs, so that placement by count is as on a cluster; the rol
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fastdfkd.metrics_file import read_rows
 from fastdfkd.result import RunResult
-from tests.cluster.nodes import BIN, Node, Nodes, descendants, listening
+from tests.cluster.nodes import BIN, Node, Nodes, Terminal, descendants, listening
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -110,6 +111,39 @@ def test_asking_for_more_than_there_is_ends_the_job_and_says_so(nodes: Nodes) ->
     assert "the cluster has 4" in done.stdout
 
 
+def test_ctrl_c_stops_the_job_if_that_is_what_the_user_wants(nodes: Nodes) -> None:
+    """First only looked at, then stopped: the run's end is an orderly one on the cluster too."""
+    out = nodes.folder / "stopped"
+    words = [*TINY, "synthesis.rounds=4000", "synthesis.warmup_rounds=2"]
+    words += ["--out", str(out), "--address", nodes.address]
+    terminal = Terminal([str(BIN / "fastdfkd"), "submit", *words], nodes.env, nodes.folder)
+    try:
+        question, rows = "go on following (Enter)?", out / "metrics.csv"
+        wait_for_rows(rows, 4, terminal.process, lambda: terminal.said)
+        terminal.type("\x03")
+        terminal.wait_for(question, 1, seconds=60)
+        terminal.type("\n")
+        more = len(rows.read_text().splitlines())
+        wait_for_rows(rows, more, terminal.process, lambda: terminal.said)
+        terminal.type("\x03")
+        terminal.wait_for(question, 2, seconds=60)
+        terminal.type("s\n")
+        terminal.wait_for("is stopped", 1, seconds=120)
+        assert terminal.process.wait(30) == 130
+    finally:
+        terminal.close()
+    assert json.loads((out / "state.json").read_text())["state"] == "stopped"
+    assert not (out / "result.json").exists()
+    wait_until_nobody_synthesises(nodes)
+
+
+def wait_until_nobody_synthesises(nodes: Nodes) -> None:
+    deadline = time.monotonic() + 60
+    while any(hosts(node, "ray::SynthesizerActor") for node in nodes.all):
+        assert time.monotonic() < deadline, "the actors of a stopped job are still there"
+        time.sleep(0.5)
+
+
 def run_and_lose_a_node(nodes: Nodes, name: str, synthesizers: int, lost: Node | None) -> None:
     """A job of 60 rounds, during which `lost` dies (or the first node with a synthesizer)."""
     out, log = nodes.folder / name, nodes.folder / f"{name}.log"
@@ -130,7 +164,7 @@ def run_and_lose_a_node(nodes: Nodes, name: str, synthesizers: int, lost: Node |
             stderr=subprocess.STDOUT,
         )
     try:
-        wait_for_rows(out / "metrics.csv", 4, job, log)
+        wait_for_rows(out / "metrics.csv", 4, job, log.read_text)
         head, *workers = (node for node in nodes.all if node.alive)
         synthesis = [node for node in workers if hosts(node, "ray::SynthesizerActor")]
         assert hosts(head, "ray::SampleBank"), "the bank stays with the driver"
@@ -173,11 +207,14 @@ def gcs(nodes: Nodes) -> list[str]:
     return ["--address", f"127.0.0.1:{nodes.port}"]
 
 
-def wait_for_rows(path: Path, rows: int, job: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_rows(
+    path: Path, rows: int, job: subprocess.Popen[bytes], said: Callable[[], str]
+) -> None:
+    """Until the file has more than `rows` lines."""
     deadline = time.monotonic() + JOB_S
     while not path.is_file() or len(path.read_text().splitlines()) <= rows:
-        assert job.poll() is None, f"the job ended before its node was killed: {log.read_text()}"
-        assert time.monotonic() < deadline, log.read_text()
+        assert job.poll() is None, f"the job ended before its node was killed: {said()}"
+        assert time.monotonic() < deadline, said()
         time.sleep(0.1)
 
 

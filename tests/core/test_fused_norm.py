@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.fused_norm import FusedNorm, fused, recording
 from fastdfkd.core.generators import UpsampledConv2d
-from fastdfkd.models import build_network
+from fastdfkd.models import CLASSIFIERS, build_network
 
 from . import parts
 
@@ -35,7 +35,7 @@ class Branching(nn.Module):
 
 
 class Deciding(nn.Module):
-    """Cannot be traced: what it does depends on a shape. Nor can VGG, for the same reason."""
+    """Cannot be traced: what it does depends on a shape."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,6 +144,13 @@ def test_norms_and_their_relus_are_found(name: str, joined: int) -> None:
     statistics = BatchNormStatistics(network)
     assert sum(norm.relu for norm in norms) == joined
     assert {norm.name for norm in norms} == set(statistics.layers)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_shipped_network_is_fused(name: str) -> None:
+    network = build_network(name, 3).eval().requires_grad_(False)
+    norms = [module for module in fused(network).modules() if isinstance(module, FusedNorm)]
+    assert {norm.name for norm in norms} == set(BatchNormStatistics(network).layers)
 
 
 def test_a_network_that_cannot_be_traced_is_used_as_it_is() -> None:

@@ -1,6 +1,6 @@
 """deploy/rayjob.yaml against the fields of KubeRay's ray.io/v1 types, kept here by hand.
 
-They are those of `rayjob_types.go` and `raycluster_types.go` (operator 1.5); a pod's own fields are
+They are those of `rayjob_types.go` and `raycluster_types.go` (operator 1.6); a pod's own fields are
 checked for what matters to us.
 """
 

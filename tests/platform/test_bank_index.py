@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdfkd.platform.bank_index import BankIndex
 from fastdfkd.platform.rate_limiter import RateLimiter
+from fastdfkd.recipe.policies import BankPolicies
+from tests.platform.conftest import tiny
 
 
 @st.composite
@@ -88,3 +91,50 @@ def test_lockstep_with_one_synthesizer_is_the_papers_order() -> None:
         "round 3",
         "updates to 6, 4 rounds in the bank",
     ]
+
+
+@pytest.mark.parametrize("synthesizers", [1, 3])
+@pytest.mark.parametrize("schedule", ["lockstep", "async"])
+@pytest.mark.parametrize("eager", ["synthesis", "training"])
+def test_the_stated_policies_are_kept(schedule: str, synthesizers: int, eager: str) -> None:
+    """Whoever is quicker: synthesis waits at the tolerance, training at the images there are."""
+    recipe = tiny(
+        platform__schedule=schedule,
+        platform__synthesizers=synthesizers,
+        platform__tolerance_rounds=2,
+        synthesis__rounds=12,
+        bank__capacity=64,
+    )
+    policies, batch = BankPolicies.of(recipe), recipe.synthesis.batch_size
+    index = BankIndex(RateLimiter.of(recipe), recipe.capacity_rounds)
+    warmup, drawn, first, most_ahead = recipe.synthesis.warmup_rounds * batch, 0, 0, 0.0
+
+    def synthesise() -> bool:
+        made = [index.reserve(number) for number in range(synthesizers)]
+        for round in made:
+            if round is not None:
+                index.insert(round, "images")
+        return any(round is not None for round in made)
+
+    def train() -> bool:
+        nonlocal drawn, first
+        if (frontier := index.frontier(index.updates)) is None:
+            return False
+        first = first or index.inserted * batch
+        drawn += (frontier[0] - index.updates) * recipe.distillation.batch_size
+        index.updates = frontier[0]
+        return True
+
+    quick, slow = (synthesise, train) if eager == "synthesis" else (train, synthesise)
+    while index.updates < recipe.updates:
+        while quick():
+            paid_for = policies.samples_per_insert * (index.inserted * batch - warmup)
+            assert drawn <= max(paid_for, 0)
+            most_ahead = max(most_ahead, (paid_for - drawn) / policies.samples_per_insert)
+            assert index.state()["held"] * batch <= policies.capacity
+        slow()
+    assert first >= policies.minimum_size
+    assert drawn == policies.samples_per_insert * (12 * batch - warmup)
+    assert most_ahead <= policies.tolerance + synthesizers * batch, "what is in the making ends"
+    if eager == "synthesis" and synthesizers == 1:
+        assert most_ahead == policies.tolerance + batch

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
 import signal
+import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from safetensors.torch import load_file
 from fastdfkd.platform import pipeline
 from fastdfkd.recipe import Recipe
 from fastdfkd.result import RunResult
+from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
 from tests.platform.conftest import Rows, tiny
 
@@ -52,13 +56,13 @@ def kill(actor: str) -> None:
 
 def busy(**overrides: Any) -> Recipe:
     """Long enough to be hit in the middle."""
-    return tiny(
-        synthesis__rounds=24,
-        synthesis__warmup_rounds=2,
-        distillation__updates_per_round=4,
-        platform__checkpoint_every=4,
-        **overrides,
-    )
+    long = {
+        "synthesis__rounds": 24,
+        "synthesis__warmup_rounds": 2,
+        "distillation__updates_per_round": 4,
+        "platform__checkpoint_every": 4,
+    }
+    return tiny(**{**long, **overrides})
 
 
 def whole(result: RunResult, recipe: Recipe) -> None:
@@ -181,3 +185,76 @@ def same_students(one: Path, other: Path) -> None:
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert torch.equal(ours[name], tensor), name
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of its own with four megabytes."""
+    place = Path(tempfile.mkdtemp())
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        place.rmdir()
+        pytest.skip("only root may mount a small file system to fill")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+    place.rmdir()
+
+
+def test_a_full_disk_costs_checkpoints_and_the_run_can_be_resumed(
+    teacher: Teacher, small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe, filler = busy(platform__schedule="lockstep"), small_disk / "filler"
+    checkpoints = CheckpointFolder(small_disk)
+
+    def fill() -> None:
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+
+    class FillsOnceThereIsACheckpoint(Rows):
+        def log(self, row: dict[str, float]) -> None:
+            super().log(row)
+            if not filler.exists() and checkpoints.newest():
+                fill()
+
+    recorder = FillsOnceThereIsACheckpoint()
+    with pytest.raises(OSError, match="No space left on device"):
+        pipeline.run(recipe, teacher, small_disk, recorder)
+    assert recorder.rows[-1]["updates"] == recipe.updates, "the training itself went on"
+    assert "checkpoint after update" in caplog.text
+    assert not list(small_disk.rglob("*.tmp"))
+    filler.unlink()
+    checkpoint = checkpoints.newest()
+    assert checkpoint is not None
+    again = Rows()
+    result = pipeline.run(recipe, teacher, small_disk, again, checkpoint=checkpoint)
+    whole(result, recipe)
+    assert again.rows[-1]["bank_restarts"] == 0, "to be resumed is no fault"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_many_kills_of_anyone_at_random_moments(
+    seed: int, teacher: Teacher, tmp_path: Path
+) -> None:
+    recipe = busy(synthesis__rounds=200, platform__workers=1, platform__most_worker_failures=50)
+    moments, over, struck = random.Random(seed), threading.Event(), list[str]()
+
+    def strike_again_and_again() -> None:
+        roles = ["SynthesizerActor", "SampleBank", "WeightBoard", "RayTrainWorker"]
+        while not over.wait(moments.uniform(0.5, 10)) and len(struck) < 12:
+            struck.append(moments.choice(roles))
+            kill(struck[-1])
+
+    blows = threading.Thread(target=strike_again_and_again)
+    recorder = Striking(3, blows.start)
+    try:
+        result = pipeline.run(recipe, teacher, tmp_path, recorder)
+    finally:
+        over.set()
+        blows.join()
+    whole(result, recipe)
+    assert len(struck) >= 4, struck
+    assert recorder.rows[-1]["lost"] == 0
+    assert result.max_staleness <= recipe.platform.max_staleness

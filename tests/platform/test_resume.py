@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import fastdfkd
+from fastdfkd.metrics_file import read_rows
 from fastdfkd.platform import pipeline
+from fastdfkd.result import RunResult
+from fastdfkd.tracking.store import open_store
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
 from tests.platform.conftest import Rows, tiny
 
 pytestmark = pytest.mark.cluster
+HOUSE = Path(fastdfkd.__file__).parents[1]
 
 
 @pytest.mark.usefixtures("ray_cluster", "one_thread")
@@ -52,34 +61,120 @@ def test_a_resumed_lockstep_run_ends_with_exactly_the_same_student(
     assert resumed.accuracy == whole.accuracy
 
 
-@pytest.mark.slow
-def test_the_driver_is_killed_and_the_command_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fastdfkd.cli", "distill"]
-    out = tmp_path / "run"
-    overrides = [
-        "synthesis.steps=2",
-        "synthesis.rounds=60",
-        "synthesis.warmup_rounds=2",
-        "synthesis.batch_size=32",
-        "synthesis.latent_dim=8",
-        "synthesis.generator_width=4",
-        "distillation.updates_per_round=4",
-        "platform.checkpoint_every=4",
-        "platform.schedule=lockstep",
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    first = subprocess.Popen(
-        [*command, "digits-fast5", *overrides, "--out", str(out)], cwd=tmp_path, env=environment
-    )
-    deadline = time.monotonic() + 240
-    while not list(out.glob("checkpoints/manifest-*.json")):
-        assert first.poll() is None, "the run ended before it was killed"
-        assert time.monotonic() < deadline, "no checkpoint came"
-        time.sleep(0.2)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+COMMAND = [str(Path(sys.executable).parent / "fastdfkd"), "distill"]
+LONG = [
+    "synthesis.steps=2",
+    "synthesis.rounds=150",
+    "synthesis.warmup_rounds=2",
+    "synthesis.batch_size=16",
+    "synthesis.latent_dim=8",
+    "synthesis.generator_width=4",
+    "distillation.updates_per_round=2",
+    "distillation.batch_size=16",
+    "platform.checkpoint_every=4",
+    "platform.evaluations=2",
+    "teacher.epochs=1",
+]
+
+
+@pytest.mark.timeout(600)
+def test_a_run_survives_ctrl_c_and_sigkill(
+    workplace: Path, tracking_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out, temporary = workplace / "run", tmp_path_factory.mktemp("r")
+    environment = {**os.environ, "PYTHONPATH": str(HOUSE), "RAY_TMPDIR": str(temporary)}
+
+    def begin(*words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*COMMAND, *words],
+            cwd=workplace,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    first = begin("digits-fast5", *LONG, "--out", str(out))
+    wait_for_checkpoint(out, first, 0)
+    below = psutil.Process(first.pid).children(recursive=True)
+    first.send_signal(signal.SIGINT)
+    said = first.communicate(timeout=200)[1]
+    assert first.returncode == 130, said
+    assert "Traceback" not in said
+    assert psutil.wait_procs(below, timeout=60)[1] == [], "Ray and all actors are gone"
+    assert not list(out.rglob("*.tmp"))
+    state = json.loads((out / "state.json").read_text())
+    assert state["state"] == "stopped"
+    run = open_store(tracking_uri, "fastdfkd").client.get_run(state["mlflow_run_id"])
+    assert run.info.status == "KILLED"
+    checkpoint = CheckpointFolder(out).newest()
+    assert checkpoint is not None
+
+    second = begin("--resume", str(out))
+    wait_for_checkpoint(out, second, checkpoint.updates)
+    below = psutil.Process(second.pid).children(recursive=True)
+    second.kill()
+    second.communicate()
+    for process in psutil.wait_procs(below, timeout=30)[1]:  # Ray ends its own, sooner or later
+        process.kill()
     assert not (out / "result.json").exists()
-    subprocess.run([*command, "--resume", str(out)], cwd=tmp_path, env=environment, check=True)
-    assert (out / "result.json").is_file()
-    again = subprocess.run([*command, "--resume", str(out)], cwd=tmp_path, env=environment)
+
+    third = begin("--resume", str(out))
+    said = third.communicate(timeout=400)[1]
+    assert third.returncode == 0, said
+    result = RunResult.load(out)
+    assert (result.images, result.updates) == (150 * 16, 148 * 2)
+    rows = read_rows(out / "metrics.csv")
+    assert [row["updates"] for row in rows if "updates" in row] == list(range(2, 297, 2))
+    again = begin("--resume", str(out))
+    assert "there is nothing to resume" in again.communicate(timeout=100)[1]
     assert again.returncode == 2
+
+
+def wait_for_checkpoint(out: Path, process: subprocess.Popen[str], after: int) -> None:
+    """Until there is one of more than `after` updates."""
+    deadline = time.monotonic() + 240
+    name = f"manifest-{after:07d}.json"
+    while not any(path.name > name for path in out.glob("checkpoints/manifest-*.json")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "no checkpoint came"
+        time.sleep(0.05)
+
+
+def test_a_strangers_checkpoint_executes_nothing(tmp_path: Path) -> None:
+    """A pickle in place of the state, with its digest set right, is damaged and no more."""
+    folder = CheckpointFolder(tmp_path)
+    folder.save(4, {"updates": 4}, {}, [])
+    marker = tmp_path / "executed"
+    content = pickle.dumps(Trap(marker))
+    (folder.folder / "state-0000004.safetensors").write_bytes(content)
+    manifest = folder.folder / "manifest-0000004.json"
+    said = json.loads(manifest.read_text())
+    said["digest"] = hashlib.sha256(content).hexdigest()
+    manifest.write_text(json.dumps(said))
+    assert folder.newest() is None
+    assert not marker.exists()
+    pickle.loads(content)
+    assert marker.exists(), "the trap would have worked"
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.marker,)
+
+
+def test_images_that_are_evicted_leave_the_checkpoints(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for number in range(1, 6):
+        new = {number: torch.zeros(2, 1, 4, 4, dtype=torch.uint8)}
+        folder.save(number, {"updates": number}, new, [number - 1, number])
+    names = sorted(path.name for path in folder.folder.glob("images-*"))
+    assert names == [f"images-{number:07d}.safetensors" for number in (3, 4, 5)]
+    newest = CheckpointFolder(tmp_path).newest()
+    assert newest is not None
+    assert sorted(newest.images()) == [4, 5]

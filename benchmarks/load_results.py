@@ -1,0 +1,77 @@
+"""Tables of the load benchmarks: hardware, versions, commit, command and seed above the rows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.results import FOLDER, machine, results_file
+
+Columns = Mapping[str, tuple[str, str]]
+"""Key of a row's figure to its heading and format, such as `("batches/s", ".1f")`."""
+
+
+def write(
+    name: str,
+    title: str,
+    columns: Columns,
+    rows: Sequence[Mapping[str, Any]],
+    notes: Sequence[str],
+    seed: str,
+) -> list[Path]:
+    """Write `results/<name>-<machine>.json` and `.md`; returns the files."""
+    record = {
+        **machine(torch.device("cpu"), torch.get_num_threads()),
+        "command": " ".join([f"python -m benchmarks.{name}", *sys.argv[1:]]),
+        "seed": seed,
+        "rows": list(rows),
+        "notes": list(notes),
+    }
+    base = results_file(quick=False).name.replace("step_cost", name)
+    files = [FOLDER / f"{base}{ending}" for ending in (".json", ".md")]
+    files[0].write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    files[1].write_text(page(title, record, columns), encoding="utf-8")
+    return files
+
+
+def page(title: str, record: Mapping[str, Any], columns: Columns) -> str:
+    """The record as Markdown."""
+    hardware = record["hardware"]
+    lines = [
+        f"# {title}",
+        "",
+        f"{record['date']}, {record['device']}, {hardware['cores']:g} cores, "
+        f"{', '.join(hardware['gpus']) or 'no GPU'}; commit {_short(record['commit'])}; "
+        f"{record['seed']}  ",
+        f"`{record['command']}`  ",
+        ", ".join(f"{package} {version}" for package, version in record["versions"].items()),
+        "",
+        *grid(columns, record["rows"]),
+    ]
+    for note in record["notes"]:
+        lines += ["", note]
+    return "\n".join(lines) + "\n"
+
+
+def grid(columns: Columns, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Markdown lines of a table; a figure that a row lacks is left empty."""
+    lines = [
+        f"| {' | '.join(heading for heading, _ in columns.values())} |",
+        f"|{'---|' * len(columns)}",
+    ]
+    for row in rows:
+        cells = [
+            format(row[key], form) if row.get(key) is not None else ""
+            for key, (_, form) in columns.items()
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _short(commit: str) -> str:
+    return f"{commit[:12]}{'-dirty' if commit.endswith('-dirty') else ''}"

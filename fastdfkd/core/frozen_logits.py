@@ -1,0 +1,161 @@
+"""A frozen network for its logits alone: no gradient passes it and nothing inside is looked at.
+
+    folding    a BatchNorm that alone reads a convolution becomes part of its weights and bias
+    joining    a ReLU or a residual addition that alone reads a convolution is made by its kernel
+    holding    weights lie in the type and the layout that the kernel wants, once and for all
+
+`for_logits` finds the places by tracing (torch.fx); norms that stay (those before a convolution)
+are fused with their ReLU. The network itself stays as it is, and later changes of its weights are
+not seen. A network that cannot be traced is used as it is.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from fastdfkd.core.fused_norm import fuse_norms, is_norm, is_relu, only_reader, replace, traceable
+
+_ADDITIONS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add)
+
+
+class FrozenConv2d(nn.Module):
+    """relu(conv(x) + other), of which the addition and the ReLU may be missing.
+
+    On the CPU it is one call of oneDNN where torch has it for the type (torch.compile uses the
+    same call); elsewhere, or for another type, torch's convolution and what follows it.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, layer: nn.Conv2d, weight: Tensor, bias: Tensor | None):
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+        self.kernel = tuple(weight.shape[2:])
+        assert not isinstance(layer.padding, str)
+        self.geometry = (layer.padding, layer.stride, layer.dilation, layer.groups)
+        self.relu = False
+        self.packed: Tensor | None = None
+        self.one_call = _one_call(weight)
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, C', H', W')."""
+        x = x.to(self.weight.dtype)
+        padding, stride, dilation, groups = self.geometry
+        if not self.one_call or not (other is None or other.shape == self._shape(x)):
+            y = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
+            y = y if other is None else y + other
+            return F.relu(y) if self.relu else y
+        if self.packed is None:
+            pack: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+            self.packed = pack(self.weight.to_mkldnn(), padding, stride, dilation, groups, x.shape)
+        convolution: Any = torch.ops.mkldnn._convolution_pointwise
+        common = (self.packed, self.bias, padding, stride, dilation, groups)
+        result: Tensor
+        if other is None:
+            result = convolution(x, *common, "relu" if self.relu else "none", [], "")
+        else:
+            relu = "relu" if self.relu else None
+            other = other.to(x.dtype)
+            result = convolution.binary(x, other, *common, "add", 1.0, relu, [], None)
+        return result
+
+    def _shape(self, x: Tensor) -> tuple[int, ...]:
+        """Of the result; only what has it is added by the kernel."""
+        padding, stride, dilation, _ = self.geometry
+        sides = zip(x.shape[2:], self.kernel, padding, stride, dilation, strict=True)
+        return (
+            len(x),
+            len(self.weight),
+            *((side + 2 * p - d * (k - 1) - 1) // s + 1 for side, k, p, s, d in sides),
+        )
+
+
+def for_logits(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """`network` made for inference, or itself where it cannot be traced.
+
+    Args:
+        network: in eval mode, frozen; on the device and in the layout that it runs in.
+        dtype: autocast's type, for the convolutions that autocast would cast.
+    """
+    traced = traceable(network)
+    if traced is None:
+        return network
+    modules = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        layer = modules.get(str(node.target)) if node.op == "call_module" else None
+        if type(layer) is not nn.Conv2d or not _plain(layer):
+            continue
+        convolution = _folded(node, layer, modules, dtype)
+        _join(node, convolution, modules)
+        node.target = f"frozen_{node.name}"
+        traced.add_module(node.target, convolution)
+    return fuse_norms(traced).eval()
+
+
+def _plain(layer: nn.Conv2d) -> bool:
+    return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+
+
+def _folded(
+    node: fx.Node, layer: nn.Conv2d, modules: dict[str, nn.Module], dtype: torch.dtype
+) -> FrozenConv2d:
+    """The convolution with the BatchNorm that alone reads it, which leaves the graph."""
+    weight, bias = layer.weight.detach(), layer.bias
+    held = weight.dtype if weight.dtype is torch.float64 else dtype
+    reader = only_reader(node)
+    norm: Any = modules.get(str(reader.target)) if reader and reader.op == "call_module" else None
+    if reader is not None and norm is not None and is_norm(norm):
+        scale = torch.rsqrt(norm.running_var.double() + norm.eps)
+        scale = scale if norm.weight is None else scale * norm.weight.double()
+        shift = -norm.running_mean.double() if bias is None else bias.double() - norm.running_mean
+        bias = shift * scale + (0 if norm.bias is None else norm.bias.double())
+        weight = weight.double() * scale.reshape(-1, 1, 1, 1)
+        replace(reader, node)
+    weight = weight.to(held).contiguous(memory_format=torch.channels_last)
+    return FrozenConv2d(layer, weight, None if bias is None else bias.detach().to(held))
+
+
+def _join(node: fx.Node, convolution: FrozenConv2d, modules: dict[str, nn.Module]) -> None:
+    """Take the addition and the ReLU that alone read the convolution into it.
+
+    Nothing may lie between it and the addition: what is added could still change there.
+    """
+    reader = only_reader(node)
+    if reader is not None and reader is node.next and _adds_alike(reader, node):
+        (other,) = (operand for operand in reader.args if operand is not node)
+        node.args = (*node.args, other)
+        replace(reader, node)
+        reader = only_reader(node)
+    if reader is not None and is_relu(reader, modules):
+        convolution.relu = True
+        replace(reader, node)
+
+
+def _adds_alike(addition: fx.Node, node: fx.Node) -> bool:
+    """Whether it adds two nodes and, if in place, into `node`, which nobody else reads."""
+    if addition.op != "call_function" or addition.target not in _ADDITIONS or addition.kwargs:
+        return False
+    operands = addition.args
+    if len(operands) != 2 or not all(isinstance(operand, fx.Node) for operand in operands):
+        return False
+    return operands[0] is not operands[1] and (
+        addition.target is not operator.iadd or operands[0] is node
+    )
+
+
+def _one_call(weight: Tensor) -> bool:
+    """Whether oneDNN's convolution with what follows it is there for this weight."""
+    if weight.device.type != "cpu" or not torch._C._has_mkldnn:
+        return False
+    if weight.dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    return weight.dtype in (torch.float32, torch.bfloat16) and hasattr(
+        torch.ops.mkldnn, "_convolution_pointwise"
+    )

@@ -1,0 +1,47 @@
+"""What the sample bank promises, in the terms of replay buffers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe.sections import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankPolicies:
+    """Policies of a run's bank; `platform/rate_limiter.py` keeps them."""
+
+    capacity: int
+    """Images held at most."""
+    samples_per_insert: float
+    """Images the student draws for each image inserted past warm-up."""
+    tolerance: int
+    """Images that synthesis may be ahead of that ratio; 0 in lock-step. The student never is."""
+    minimum_size: int
+    """Images inserted before the first draw."""
+    removal: str = "oldest round"
+    sampling: str = "uniform, with replacement"
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> BankPolicies:
+        """The policies of a recipe."""
+        synthesis, distillation = recipe.synthesis, recipe.distillation
+        lockstep = recipe.platform.schedule == "lockstep"
+        wave = recipe.platform.synthesizers if lockstep else 1
+        first = -(-(synthesis.warmup_rounds + 1) // wave) * wave
+        drawn = distillation.updates_per_round * distillation.batch_size
+        return cls(
+            capacity=recipe.capacity,
+            samples_per_insert=drawn / synthesis.batch_size,
+            tolerance=0 if lockstep else recipe.platform.tolerance_rounds * synthesis.batch_size,
+            minimum_size=min(first, synthesis.rounds) * synthesis.batch_size,
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.capacity:,} images, {self.removal} out; {self.samples_per_insert:,.4g} draws "
+            f"an insert, synthesis at most {self.tolerance:,} images ahead, first draw at "
+            f"{self.minimum_size:,}"
+        )

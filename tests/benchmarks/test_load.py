@@ -1,0 +1,149 @@
+"""The load benchmarks: roles that sleep, what the tables say, and small real runs of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import bank_throughput, load_results, overlap, scaling
+from benchmarks.calibrated import SHAPE, CalibratedExperiment, Costs
+from fastdfkd.platform.cluster import connect
+
+
+@pytest.fixture
+def experiment() -> CalibratedExperiment:
+    return CalibratedExperiment.make(overlap.recipe("async", 0, 5), Costs(0.05, 0.02))
+
+
+def test_a_sleeping_synthesizer_takes_its_time(experiment: CalibratedExperiment) -> None:
+    maker = experiment.synthesizer()
+    maker.load_student({}, 3)
+    began = time.time()
+    batch = maker.synthesize(1)
+    assert time.time() - began >= 0.05
+    assert batch.images.shape == (256, *SHAPE)
+    assert batch.provenance.synthesis_seconds >= 0.05
+    assert (batch.provenance.round, batch.provenance.student_version) == (1, 3)
+    assert not torch.equal(batch.images, maker.synthesize(2).images)
+    other = experiment.synthesizer()
+    other.load_state_dict(maker.state_dict())
+    assert other.made == 2
+
+
+def test_a_sleeping_distiller_draws_and_takes_its_time(experiment: CalibratedExperiment) -> None:
+    bank = experiment.buffer()
+    distiller = experiment.distiller(rank=0, world_size=2, wrapped=None)
+    with pytest.raises(ValueError, match="nothing to draw"):
+        distiller.update(bank)
+    bank.insert(experiment.synthesizer().synthesize(0))
+    began = time.time()
+    distiller.update(bank)
+    assert time.time() - began >= 0.02
+    assert distiller.updates == 1
+    assert distiller.batch_size == 128, "its share of a batch"
+    assert distiller.student_state().keys() == experiment.student.state_dict().keys()
+
+
+def test_the_ideal_is_the_longer_role_or_the_sum() -> None:
+    assert overlap.ideal("async", 10, 0.2, 0.4) == pytest.approx(4)
+    assert overlap.ideal("lockstep", 10, 0.2, 0.4) == pytest.approx(6)
+
+
+def test_the_worst_async_row_is_named() -> None:
+    rows = [
+        {"schedule": schedule, "workers": 0, "rounds": 40, "over": over, "pace": over / 2}
+        for schedule, over in (("async", 0.02), ("async", 0.07), ("lockstep", 0.3))
+    ]
+    assert "at most 7.0% above max" in overlap.notes(rows)[1]
+    assert "half of any run at most 3.5%" in overlap.notes(rows)[1]
+
+
+def scaling_row(synthesizers: int, processes: int, **parts: float) -> dict[str, Any]:
+    usual = dict.fromkeys(
+        ("driver", "bank", "board", "trainer", "synthesizer", "raylet", "gcs", "start"), 1.0
+    )
+    return {"synthesizers": synthesizers, "processes": processes, **usual, **parts}
+
+
+def test_the_extrapolation_is_from_real_processes_and_names_what_is_full_first() -> None:
+    rows = [
+        scaling_row(32, 32, bank=9.0),
+        scaling_row(64, 64, driver=4.0),
+        scaling_row(1000, 8, board=50.0),
+    ]
+    said = scaling.notes(rows)[1]
+    assert "at 64 synthesizers' cost" in said
+    assert "The driver is the first to be full, at 250 batches/s" in said
+    assert "a batch takes them 4.0 s or more" in said
+
+
+def test_the_plan_doubles_and_ends_at_a_thousand() -> None:
+    planned = [(row[0], row[1]) for row in scaling.plan(64, 0.25)]
+    assert planned[:7] == [(n, n) for n in (1, 2, 4, 8, 16, 32, 64)]
+    assert planned[-1] == (1000, scaling.PROCESSES)
+
+
+def test_a_page_carries_where_it_was_measured(tmp_path: Any) -> None:
+    record = {
+        "date": "2026-01-01",
+        "device": "a processor",
+        "hardware": {"cores": 2, "gpus": []},
+        "commit": "0123456789abcdef-dirty",
+        "command": "python -m benchmarks.scaling",
+        "seed": "seed 0, one run each",
+        "versions": {"ray": "2"},
+        "rows": [{"case": "a", "rate": 12.345}, {"case": "b", "rate": None}],
+        "notes": ["What it means."],
+    }
+    columns = {"case": ("case", "s"), "rate": ("batches/s", ".1f")}
+    page = load_results.page("A title", record, columns)
+    for expected in (
+        "a processor, 2 cores, no GPU; commit 0123456789ab-dirty; seed 0",
+        "`python -m benchmarks.scaling`",
+        "ray 2",
+        "| a | 12.3 |",
+        "| b |  |",
+        "What it means.",
+    ):
+        assert expected in page
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    with connect():
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.usefixtures("ray_here")
+class TestOnRay:
+    """Figures are not judged here: the machine may be busy. What is counted is."""
+
+    def test_both_roles_at_once_are_faster_than_in_turn(self) -> None:
+        rows = {how: overlap.row("1:1", 0, how, 6) for how in ("async", "lockstep")}
+        assert rows["async"]["end_to_end"] < rows["lockstep"]["end_to_end"]
+        assert rows["lockstep"]["over"] >= 0, "nothing is faster than its calibrated seconds"
+
+    def test_every_batch_is_copied_into_the_store_and_into_the_ring(self) -> None:
+        row = scaling.measure(3, 2, 0.01, 20)
+        assert row["image_bytes"] == 2 * np.prod(scaling.SHAPE)
+        assert 1 <= row["references"] <= 20
+        assert row["share"] <= 1
+        assert all(row[part] >= 0 for part in ("driver", "bank", "board", "raylet", "gcs"))
+
+    def test_all_ways_carry_the_same_batches(self) -> None:
+        shape = (4, 3, 64, 64)
+        with bank_throughput.roles(shape) as (producers, taker, trainer):
+            for _ in range(2):
+                found = bank_throughput.through_bank(producers, trainer, 12)
+                assert found["copied"] == 12 * np.prod(shape)
+                assert found["storage_seconds"] > 0
+            assert bank_throughput.plain(producers, taker, 12) > 0
+        assert bank_throughput.put_get(shape, 12) > 0
+        assert bank_throughput.reads_without_copy((256, 3, 32, 32))

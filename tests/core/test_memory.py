@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from fastdfkd.core.memory import peak_memory_bytes
+
+MEBI = 2**20
+
+
+def test_the_peak_grows_with_what_is_held_and_stays_after() -> None:
+    """In a process of its own: this one may have held more before."""
+    program = """
+import torch
+from fastdfkd.core.memory import peak_memory_bytes
+before = peak_memory_bytes()
+held = torch.ones(300 * 2**20, dtype=torch.uint8)
+during = peak_memory_bytes("cpu")
+del held
+print(before, during, peak_memory_bytes(torch.device("cpu")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    before, during, after = map(int, done.stdout.split())
+    assert 20 * MEBI < before < 8192 * MEBI
+    assert during - before > 200 * MEBI
+    assert after > during - MEBI  # the kernel counts roughly
+
+
+@pytest.mark.gpu
+def test_on_cuda_tensors_are_counted() -> None:
+    torch.cuda.reset_peak_memory_stats()
+    before = peak_memory_bytes("cuda")
+    held = torch.ones(64 * MEBI, dtype=torch.uint8, device="cuda")
+    assert peak_memory_bytes("cuda") >= before + held.numel()
