@@ -12,13 +12,18 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.speedup import RESULTS, SETTINGS
 from fastdfkd.report.table import seconds, times
 from fastdfkd.tuning.comparison_table import percent
 
 ROOT = Path(__file__).parents[1]
 BEGIN = "<!-- begin: python -m benchmarks.readme_table -->"
 END = "<!-- end: python -m benchmarks.readme_table -->"
-DATA = ("digits", "glyphs")
+READ_ON = (
+    "Of the first row the cost an image was measured and extrapolated to the images of the others; "
+    "its accuracy is of a student who saw those few images. "
+    "[docs/measuring.md](docs/measuring.md) says what else the numbers do not show."
+)
 COLUMNS = {
     "accuracy": ("accuracy", percent),
     "images": ("images", lambda value: f"{value:,.0f}"),
@@ -38,20 +43,26 @@ def main() -> None:
     path.write_text(before + block() + after, encoding="utf-8")
 
 
-def block() -> str:
-    """What stands in README.md, marks included."""
-    return "\n\n".join([BEGIN, *(_section(data) for data in DATA), END])
+def block(results: Path = RESULTS) -> str:
+    """What stands in README.md, marks included; the data sets that were not measured are left out.
+
+    Args:
+        results: holds a folder `speedup-<data set>` for each that was.
+    """
+    folders = [results / f"speedup-{data}" for data in SETTINGS]
+    sections = [_section(folder) for folder in folders if folder.is_dir()]
+    return "\n\n".join([BEGIN, *sections, *([READ_ON] if sections else []), END])
 
 
-def _section(data: str) -> str:
-    folder = ROOT / "benchmarks" / "results" / f"speedup-{data}"
+def _section(folder: Path) -> str:
     table, runs = pd.read_csv(folder / "table.csv"), pd.read_csv(folder / "runs.csv")
     heads = ["setting", *(head for head, _ in COLUMNS.values())]
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     lines += [_row(record) for record in table.to_dict("records")]
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    place = folder.relative_to(ROOT).as_posix()
-    return f"{_words(data, table, runs)} ([every figure]({place}/table.md)):\n\n{rows}"
+    data = folder.name.removeprefix("speedup-")
+    link = f"benchmarks/results/{folder.name}/table.md"
+    return f"{_words(data, table, runs)} ([every figure]({link})):\n\n{rows}"
 
 
 def _words(data: str, table: pd.DataFrame, runs: pd.DataFrame) -> str:
