@@ -3,12 +3,16 @@ from __future__ import annotations
 import csv
 import logging
 import math
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -294,3 +298,64 @@ def test_two_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert len({process.communicate(timeout=120)[0] for process in both}) == 1
     assert [process.returncode for process in both] == [0, 0]
+
+
+@contextmanager
+def mlflow_server(folder: Path, port: int) -> Iterator[str]:
+    """A real tracking server on loopback, once it answers; killed at the end of the block."""
+    line = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    line += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"]
+    line += ["--artifacts-destination", str(folder / "artifacts")]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    with (folder / "server.log").open("ab") as log:
+        server = subprocess.Popen(
+            line, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        uri, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 240
+        while True:
+            try:
+                urllib.request.urlopen(f"{uri}/health", timeout=5).close()
+                break
+            except OSError:
+                assert server.poll() is None, (folder / "server.log").read_text()
+                assert time.monotonic() < deadline, "the server did not come up"
+                time.sleep(0.3)
+        yield uri
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_real_server_that_is_killed_in_mid_run_gets_every_row_when_it_is_back(
+    tmp_path: Path,
+    tiny_recipe: Make,
+    make_result: MakeResult,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run = tmp_path / "run"
+    run.mkdir()
+    with ExitStack() as open_:
+        with mlflow_server(tmp_path, port) as uri:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+            recorder = open_.enter_context(Recorder(tiny_recipe(), run))
+            recorder.log({"updates": 0, "loss": 1.0})
+        for step in range(1, 50):
+            recorder.log({"updates": step, "loss": 1.0})
+        with mlflow_server(tmp_path, port):
+            recorder.log({"updates": 50, "loss": 1.0})
+            recorder.finish(make_result(updates=50))
+            open_.close()
+            store = client(uri)
+            found = store.get_run(recorder.run_id)
+            history = store.get_metric_history(recorder.run_id, "loss")
+            files = {item.path for item in store.list_artifacts(recorder.run_id)}
+    assert [point.step for point in history] == list(range(51))
+    assert found.info.status == "FINISHED"
+    assert "metrics.csv" in files
