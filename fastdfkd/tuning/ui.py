@@ -38,7 +38,7 @@ def show(port: int, say: Callable[[str], None], experiment: str = "fastdfkd") ->
         except OSError as error:
             raise ValueError(f"port {port} cannot be used ({error}): name another --port") from None
     link = f"http://{_HOST}:{port}/#/experiments/{store.experiment_id}"
-    say(f"Runs:       {link}")
+    say(f"Runs:       {link}/runs")
     runs = store.client.search_runs(
         [store.experiment_id],
         "attributes.run_name LIKE 'compare %'",
