@@ -25,7 +25,7 @@ from fastdfkd.platform.monitor import Monitor
 from fastdfkd.platform.outcome import finish
 from fastdfkd.platform.placement import Plan, planned, reserved
 from fastdfkd.platform.starting_point import StartingPoint
-from fastdfkd.platform.stopping import stopping
+from fastdfkd.platform.stopping import own_interrupt, stopping
 from fastdfkd.recipe import Recipe
 from fastdfkd.recipe.policies import BankPolicies
 from fastdfkd.result import RunResult
@@ -120,7 +120,8 @@ def fit(cast: Cast, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dis
         ),
     )
     try:
-        trainer.fit()
+        with own_interrupt():
+            trainer.fit()
     except Exception as error:
         if dispatcher.error is not None:
             raise dispatcher.error from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -135,6 +136,10 @@ def test_diverging_synthesis_is_refused_counted_and_ends_the_run(
 
 def test_a_run_leaves_nothing_behind(teacher: Teacher, tmp_path: Path) -> None:
     pipeline.run(tiny(), teacher, tmp_path, Rows())
+    nothing_is_left()
+
+
+def nothing_is_left() -> None:
     deadline = time.monotonic() + 120  # Ray's books follow in their own time on a busy machine
     while left := what_is_left():
         assert time.monotonic() < deadline, left
@@ -147,7 +152,9 @@ def what_is_left() -> list[str]:
     taken = [f"{total - free:g} of {total:g} CPU"] if free < total else []
     table = placement_group_table()
     groups = [name for name, group in table.items() if group["state"] != "REMOVED"]
-    return taken + groups + actors("SynthesizerActor", "SampleBank", "WeightBoard")
+    return (
+        taken + groups + actors("SynthesizerActor", "SampleBank", "WeightBoard", "RayTrainWorker")
+    )
 
 
 def actors(*names: str) -> list[str]:
@@ -184,6 +191,16 @@ def same_students(one: Path, other: Path) -> None:
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert torch.equal(ours[name], tensor), name
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_worker_processes_too(teacher: Teacher, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    recorder = Striking(3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(busy(platform__workers=1), teacher, tmp_path, recorder)
+    assert signal.getsignal(signal.SIGINT) is before, "Ray Train's handler is gone"
+    nothing_is_left()
 
 
 @pytest.fixture
