@@ -18,7 +18,7 @@ _EVERY_SECONDS = 0.1
 
 @contextmanager
 def own_interrupt() -> Iterator[None]:
-    """Have Ctrl-C raise KeyboardInterrupt around Ray Train, which ends the process with code 0 or 1.
+    """Have Ctrl-C raise KeyboardInterrupt around Ray Train, which raises SystemExit 0 or 1.
 
     Its handler of SIGINT, which ends the workers first, stays in charge inside the block; the one
     from before is back after it.
