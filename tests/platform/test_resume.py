@@ -77,6 +77,7 @@ LONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_run_survives_ctrl_c_and_sigkill(
     workplace: Path, tracking_uri: str, tmp_path_factory: pytest.TempPathFactory
