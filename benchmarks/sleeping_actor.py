@@ -62,6 +62,7 @@ class SleepingActor:
             "started": started,
             "finished": finished,
             "idle": 0.0,
+            "memory": 0,
             "refusal": None,
         }
         return self.images, record
