@@ -34,6 +34,7 @@ from benchmarks.sleeping_actor import SleepingActor
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.platform.cluster import connect
 from fastdfkd.platform.dispatcher import Dispatcher
+from fastdfkd.platform.history import History
 from fastdfkd.trainers.bank_loader import _as_tensor
 
 CASES = {
@@ -128,7 +129,7 @@ def through_bank(
     """Batches/s through dispatcher, bank and loader, and what the trainer counted."""
     with bank_and_board(batches, ahead, 2 * ahead) as (bank, board, _):
         ray.get(bank.state.remote())
-        dispatcher = Dispatcher(bank, board, producers, 2 * ahead)
+        dispatcher = Dispatcher(bank, board, producers, History(2 * ahead))
         began = time.time()
         found = drive(dispatcher, trainer.follow.remote(bank, batches))
     stored = statistics.median(one.storage_seconds for one in dispatcher.totals.records)

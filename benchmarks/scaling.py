@@ -29,6 +29,7 @@ from fastdfkd.core.clock import Clock
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.platform.cluster import connect
 from fastdfkd.platform.dispatcher import Dispatcher
+from fastdfkd.platform.history import History
 from fastdfkd.platform.rate_limiter import RateLimiter
 from fastdfkd.platform.sample_bank import SampleBank
 from fastdfkd.platform.weight_board import WeightBoard
@@ -103,7 +104,7 @@ def drive(dispatcher: Dispatcher, following: Any) -> dict[str, float]:
     """Dispatch until the trainer has all; evicted images are let go as the run's monitor does."""
     with dispatcher:
         while not ray.wait([following], timeout=0.1)[0]:
-            dispatcher.evict(len(dispatcher.history))
+            dispatcher.history.evict(len(dispatcher.history))
         found = dict(ray.get(following))
     if dispatcher.error is not None:
         raise dispatcher.error
@@ -180,7 +181,7 @@ def measure(synthesizers: int, processes: int, seconds: float, batches: int) -> 
         }
         started = time.time()
         players = [actors[index % processes] for index in range(synthesizers)]
-        dispatcher = Dispatcher(bank, board, players, CAPACITY)
+        dispatcher = Dispatcher(bank, board, players, History(CAPACITY))
         before, began = processor_seconds(pids), time.time()
         found = drive(dispatcher, trainer.follow.remote(bank, batches))
         after = processor_seconds(pids)

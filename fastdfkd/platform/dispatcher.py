@@ -8,7 +8,6 @@ a synthesizer dies, or its batch is refused, the round goes back and is made by 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
@@ -17,19 +16,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError
+from ray.exceptions import RayActorError
 
-from fastdfkd.platform.sample_bank import UNKNOWING
+from fastdfkd.platform.bank_client import WATCH_SECONDS, BankClient
+from fastdfkd.platform.history import History
 from fastdfkd.platform.totals import BatchRecord, SynthesisTotals
 from fastdfkd.trainers.calls import MOST_SECONDS_AWAY, SAY_EVERY_SECONDS
 
 log = logging.getLogger(__name__)
 
-MOST_DEATHS_IN_A_ROW = 10
-"""Deaths of one synthesizer without a batch between them after which the run gives up."""
 CALLS_QUEUED = 2
 """Rounds that a synthesizer has before it, so that it never waits for the driver's answer."""
-_WATCH_SECONDS = 1.0
+MOST_DEATHS_IN_A_ROW = 10
+"""Deaths of one synthesizer without a batch between them after which the run gives up."""
 MOST_REFUSALS_IN_A_ROW = 5
 """Batches of one synthesizer refused without a good one between them, likewise."""
 
@@ -45,10 +44,9 @@ class Dispatcher:
         bank: Any,
         board: Any,
         synthesizers: Sequence[Any],
-        keeps_rounds: int,
+        history: History,
         totals: SynthesisTotals | None = None,
-        history: Sequence[tuple[int, Any]] = (),
-        updates: int = 0,
+        *,
         needs_all: bool = False,
     ):
         """Say what to drive; nothing is asked for yet.
@@ -57,27 +55,19 @@ class Dispatcher:
             bank: the sample bank.
             board: the weight board.
             synthesizers: their actors, by index.
-            keeps_rounds: newest rounds whose images `evict` leaves.
-            totals: of a resumed run.
-            history: (round, reference) in the bank's order, of a resumed run.
-            updates: student updates made, in a resumed run.
+            history: of the run so far.
+            totals: likewise.
             needs_all: whether the rounds of one synthesizer cannot be made by another (lock-step).
         """
         self.needs_all = needs_all
-        self.bank, self.board, self.synthesizers = bank, board, synthesizers
-        self.keeps_rounds, self._evicted = keeps_rounds, 0
-        self.totals = totals or SynthesisTotals()
-        self.history: list[tuple[int, Any]] = list(history)
-        """(round, reference) of all insertions in order; the reference is None once let go."""
-        self.updates = updates
-        """Student updates that the monitor last heard of."""
+        self.board, self.synthesizers = board, synthesizers
+        self.history, self.totals = history, totals or SynthesisTotals()
+        self.bank = BankClient(bank, self.history, self.totals)
         self.error: BaseException | None = None
-        self._working: set[int] = set()
         self._away: set[int] = set()
         self._attempts: Counter[int] = Counter()
         self._deaths: Counter[int] = Counter()
         self._refusals: Counter[int] = Counter()
-        self._restoring, self._told = asyncio.Lock(), False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -97,76 +87,33 @@ class Dispatcher:
     def end(self, error: BaseException) -> None:
         """End the run early: nobody gets more leave, and the driver raises `error`."""
         self.error = self.error or error
-        self._close_bank()
-
-    def evict(self, rounds: int) -> None:
-        """Let go of the images that no checkpoint needs any more.
-
-        A checkpoint of the trainer is written a little later than it was taken, from references
-        that the bank may have given up: some rounds more than it keeps are held until then.
-
-        Args:
-            rounds: length of `history` when the last checkpoint was asked for.
-        """
-        for place in range(self._evicted, rounds - self.keeps_rounds):
-            self.history[place] = (self.history[place][0], None)
-            self._evicted = place + 1
-
-    def newest_images(self) -> Any:
-        """Images of the newest batch that is not lost, (B, C, H, W) uint8, read from the store."""
-        for _, reference in reversed(self.history):
-            if reference is not None:
-                with contextlib.suppress(ObjectLostError):
-                    return ray.get(reference)
-        raise RuntimeError("the images of every batch are lost with their nodes")
-
-    def held(self, rounds: Sequence[int]) -> list[int]:
-        """Those of `rounds` whose images are not evicted, in the same order."""
-        there = {round for round, reference in self.history if reference is not None}
-        return [round for round in rounds if round in there]
-
-    def images_of(self, rounds: Sequence[int]) -> list[Any]:
-        """Images of rounds that are still held, read from the store."""
-        references = dict(self.history)
-        return list(ray.get([references[round] for round in rounds]))
+        self.bank.close(str(self.error))
 
     def _run(self) -> None:
         try:
             asyncio.run(self._drive_all())
         except BaseException as error:  # handed to the driver, which raises it
             self.end(error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error)
-        while self.error is not None and not self._stop.wait(_WATCH_SECONDS):
-            self._close_bank()  # again, because one that was restarted knows nothing of it
-
-    def _close_bank(self) -> None:
-        with contextlib.suppress(RayActorError):
-            ray.get(self.bank.close.remote(str(self.error)))
+        while self.error is not None and not self._stop.wait(WATCH_SECONDS):
+            self.bank.close(str(self.error))  # a bank that was restarted knows nothing of it
 
     async def _drive_all(self) -> None:
+        """Drive everybody; the bank is watched until the trainer has made its last update."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch_bank())
+            watching = group.create_task(self.bank.watch())
             for index, actor in enumerate(self.synthesizers):
                 for _ in range(CALLS_QUEUED):
                     group.create_task(self._drive(index, actor))
-
-    async def _watch_bank(self) -> None:
-        """Restore a bank that is restarted while no synthesizer asks for anything."""
-        since = time.monotonic()
-        while self.error is None and not self._stop.is_set():
-            try:
-                if not await self.bank.knows_all.remote():
-                    await self._restore_bank()
-                since = time.monotonic()
-            except RayActorError as error:
-                await self._await_bank(since, error)
-            await asyncio.sleep(_WATCH_SECONDS)
+            while self.error is None and not self._stop.is_set():
+                await asyncio.sleep(0.05)
+            watching.cancel()
 
     async def _drive(self, index: int, actor: Any) -> None:
         """Have a synthesizer make one round after another; `CALLS_QUEUED` of these side by side."""
         round = await self._reserve(index)
         while round is not None and not self._stop.is_set():
             attempt = self._attempts[round]
-            images, record = actor.synthesize.options(num_returns=2).remote(round, attempt)
+            images, record = actor.synthesize.remote(round, attempt)
             following = None
             try:
                 made = await record
@@ -176,68 +123,28 @@ class Dispatcher:
                 if made["refusal"] is not None:
                     await self._refuse(index, round, made["refusal"])
                 else:
-                    self._deaths[index] = self._refusals[index] = 0
                     following = await self._insert(index, round, images, made)
             round = await self._reserve(index) if following is None else following
 
     async def _reserve(self, index: int) -> int | None:
         """A round to make, or None when none will be left."""
-        since = time.monotonic()
         while not self._stop.is_set():
-            try:
-                answer = await self.bank.reserve.remote(index)
-                if answer == UNKNOWING:
-                    await self._restore_bank()
-                elif answer is not None:
-                    self._working.add(answer)
-                    return int(answer)
-                elif await self.bank.done.remote():
-                    return None
-                since = time.monotonic()
-            except RayActorError as error:
-                await self._await_bank(since, error)
+            round = await self.bank.reserve(index)
+            if round is not None:
+                return round
+            if await self.bank.done():
+                break
         return None
 
     async def _insert(
         self, index: int, round: int, images: Any, made: dict[str, Any]
     ) -> int | None:
         """Give a batch to the bank, which may have the synthesizer's next round at once."""
-        following: Any
-        since = time.monotonic()
-        while True:
-            try:
-                following = await self.bank.insert.remote(round, [images], index)
-                if following != UNKNOWING:
-                    break
-                await self._restore_bank()
-            except RayActorError as error:
-                await self._await_bank(since, error)
-        self._working.discard(round)
-        if following is not None:
-            self._working.add(following)
-        self.history.append((round, images))
+        self._deaths[index] = self._refusals[index] = 0
+        following = await self.bank.insert(index, round, images)
         self.totals.started = min(self.totals.started, made["started"])
         self.totals.records.append(BatchRecord.of(made, time.time()))
-        return following  # type: ignore[no-any-return]
-
-    async def _restore_bank(self) -> None:
-        """Tell a bank that knows nothing what it was."""
-        async with self._restoring:
-            if await self.bank.knows_all.remote():
-                return
-            if self._told:
-                self.totals.bank_restarts += 1
-                log.warning("the bank was restarted: telling it of %d rounds", len(self.history))
-            history = [(round, [reference]) for round, reference in self.history]
-            await self.bank.restore.remote(history, self.updates, sorted(self._working))
-            self._told = True
-
-    async def _await_bank(self, since: float, error: RayActorError) -> None:
-        if time.monotonic() - since > MOST_SECONDS_AWAY:
-            raise RuntimeError(
-                f"the sample bank did not come back within {MOST_SECONDS_AWAY:g} s: {error}"
-            ) from error
-        await asyncio.sleep(0.2)
+        return following
 
     async def _mourn(self, index: int, round: int, error: RayActorError) -> None:
         if self._stop.is_set():
@@ -254,7 +161,7 @@ class Dispatcher:
                     f"synthesizer {index} died {deaths} times in a row without a batch; the last "
                     f"time: {error}"
                 ) from error
-        await self._give_back(round)
+        await self.bank.release(round)
         await self._await_return(index)
 
     async def _await_return(self, index: int) -> None:
@@ -283,22 +190,12 @@ class Dispatcher:
         self._attempts[round] += 1
         self._refusals[index] += 1
         log.warning("batch of round %d refused: %s", round, reason)
-        await self._give_back(round)
+        await self.bank.release(round)
         if self._refusals[index] >= MOST_REFUSALS_IN_A_ROW:
             raise FloatingPointError(
                 f"{self._refusals[index]} batches of synthesizer {index} in a row were refused; "
                 f"the last one: {reason}"
             )
-
-    async def _give_back(self, round: int) -> None:
-        self._working.discard(round)
-        since = time.monotonic()
-        while True:
-            try:
-                await self.bank.release.remote(round)
-                break
-            except RayActorError as error:
-                await self._await_bank(since, error)
 
     async def _abandon(self, index: int) -> None:
         try:

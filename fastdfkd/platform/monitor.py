@@ -87,7 +87,7 @@ class Monitor:
         self.outcome = self.outcome or progress.outcome
         for row in progress.rows:
             self._count_restarts(row["began"])
-            self.dispatcher.updates = int(row["updates"])
+            self.dispatcher.history.updates = int(row["updates"])
             self.recorder.log(joined(row, self.dispatcher.totals))
         if not progress.rows and not self._training:
             self._show_warm_up()
@@ -95,7 +95,7 @@ class Monitor:
         for state in progress.checkpoints:
             self._last = state
             self._save(state)
-        self.dispatcher.evict(self._inserted)
+        self.dispatcher.history.evict(self._inserted)
         self._inserted = inserted
 
     def _count_restarts(self, began: float) -> None:
@@ -113,14 +113,15 @@ class Monitor:
     def _save(self, state: dict[str, Any]) -> None:
         """Write a checkpoint; a full disk costs the checkpoint, not the run."""
         trainer, totals = state["trainer"], self.dispatcher.totals
+        history = self.dispatcher.history
         updates, rounds = trainer["distiller"]["updates"], trainer["rounds"]
-        held = self.dispatcher.held(rounds[-self.capacity_rounds :])
+        held = history.held(rounds[-self.capacity_rounds :])
         new = self.checkpoints.unwritten(held)
         try:
             self.checkpoints.save(
                 updates,
                 {**state, "totals": totals.state(rounds, trainer["ended"] - totals.started)},
-                dict(zip(new, self.dispatcher.images_of(new), strict=True)),
+                dict(zip(new, history.images_of(new), strict=True)),
                 held,
             )
         except (OSError, ObjectLostError) as error:

@@ -21,6 +21,7 @@ from ray.train.torch import TorchTrainer
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform.cast import Cast, start
 from fastdfkd.platform.dispatcher import Dispatcher
+from fastdfkd.platform.history import History
 from fastdfkd.platform.monitor import Monitor
 from fastdfkd.platform.outcome import finish
 from fastdfkd.platform.placement import Plan, planned, reserved
@@ -68,14 +69,17 @@ def run(
     checkpoints = CheckpointFolder(directory, checkpoint)
     placed = reserved(plan, platform.start_timeout_s)
     with placed as group, start(experiment, plan, group, point) as cast:
+        history = History(
+            recipe.capacity_rounds + recipe.most_rounds_ahead + platform.synthesizers + 1,
+            point.history,
+            point.updates,
+        )
         dispatcher = Dispatcher(
             cast.bank,
             cast.board,
             cast.synthesizers,
-            recipe.capacity_rounds + recipe.most_rounds_ahead + platform.synthesizers + 1,
+            history,
             point.totals,
-            point.history,
-            point.updates,
             needs_all=platform.schedule == "lockstep",
         )
         monitor = Monitor(
@@ -90,7 +94,7 @@ def run(
             fit(cast, plan, recipe, directory, dispatcher)
         if monitor.outcome is None:
             raise RuntimeError("training ended without a word of its result: see the log above")
-        images = dispatcher.newest_images()
+        images = history.newest_images()
     return finish(
         recipe, plan, teacher, directory, dispatcher.totals, monitor.outcome, images, began
     )

@@ -6,7 +6,8 @@ which called the synthesizers for them; the bank hands references on. Life of a 
     reserve -> (synthesizer works) -> insert -> grant to trainers -> evicted, oldest first
         \-> release (its synthesizer died, or its batch was refused) -> reserve again
 
-A bank that was restarted knows nothing and gives no leave until the driver has restored it.
+A bank that was restarted knows nothing: it gives no leave and answers `UNKNOWING` to the driver
+until that has restored it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ POLL_SECONDS = 5.0
 """Longest time that a call waits before it answers "not yet"."""
 
 UNKNOWING = "unknowing"
-"""Answer of `reserve` from a bank that has to be restored."""
+"""Answer of a bank that has to be told first what it was."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,13 @@ class SampleBank:
         await self._notify()
 
     async def reserve(self, synthesizer: int) -> int | str | None:
-        """The next round for a synthesizer; None after `POLL_SECONDS` without one: look again.
-
-        `UNKNOWING` asks to be restored first.
-        """
+        """The next round for a synthesizer; None after `POLL_SECONDS` without one: look again."""
         answer = await self._wait(lambda: self._next_round(synthesizer))
         return None if answer == -1 else answer
 
-    async def knows_all(self) -> bool:
-        """Whether it has been restored since it started."""
-        return self.knows
+    async def known(self) -> str | None:
+        """`UNKNOWING`, or None once it has been restored."""
+        return None if self.knows else UNKNOWING
 
     async def done(self) -> bool:
         """Whether no round is left to make or to wait for."""
@@ -95,25 +93,32 @@ class SampleBank:
         await self._notify()
 
     async def release(self, round: int) -> None:
-        """Give a reserved round back."""
-        if self.knows:
+        """Give a reserved round back; after a restart of the bank it may be back already."""
+        if round in self.index.reserved:
             self.index.release(round)
             await self._notify()
 
     async def insert(
-        self, round: int, reference: Sequence[Any], synthesizer: int
-    ) -> int | str | None:
-        """Keep a round's images; `reference` is a list of one, so that Ray leaves it unread.
+        self, batches: Sequence[tuple[int, Sequence[Any], int]]
+    ) -> list[int | None] | str:
+        """Keep the images of finished rounds.
+
+        Args:
+            batches: (round, list of its one reference, synthesizer) of each; Ray leaves a reference
+                in a list unread.
 
         Returns:
-            The synthesizer's next round; None where there is none yet. `UNKNOWING` asks to be
-            restored first: the images were not taken.
+            For each batch its synthesizer's next round, or None where there is none yet.
+            `UNKNOWING`: nothing was taken.
         """
         if not self.knows:
             return UNKNOWING
-        self.index.insert(round, reference[0])
+        for round, reference, _ in batches:
+            self.index.insert(round, reference[0])
         await self._notify()
-        return None if self._over() else self.index.reserve(synthesizer)
+        if self._over():
+            return [None] * len(batches)
+        return [self.index.reserve(synthesizer) for _, _, synthesizer in batches]
 
     async def grant(self, updates: int, seen: int, leader: bool) -> Grant | str | None:
         """Leave to go on; None after `POLL_SECONDS` without it; why, if there will be none.

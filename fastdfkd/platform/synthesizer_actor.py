@@ -45,16 +45,17 @@ class SynthesizerActor:
         """Answers once the actor is built, again after a restart."""
         return True
 
+    @ray.method(num_returns=2)
     def synthesize(
         self, round: int, attempt: int = 0
     ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
         """Make batch number `round`; a refused batch is made again with the next `attempt`.
 
         Returns:
-            Images (B, C, H, W) uint8, and a record: provenance, `labels`, `staleness` in student
-            versions, `started` and `finished` in Unix seconds, `idle` seconds since the last batch,
-            `memory`: most bytes held so far, `refusal`: why the bank should not take it, or None.
-            Of a batch that diverged there are no images and the refusal alone.
+            Images (B, C, H, W) uint8, and a record: provenance, number of `images`, `staleness` in
+            student versions, `started` and `finished` in Unix seconds, `idle` seconds since the
+            last batch, `memory`: most bytes held so far, `refusal`: why the bank should not take
+            it, or None. Of a batch that diverged there are no images and the refusal alone.
         """
         waited = time.time()
         idle = 0.0 if self.finished is None else waited - self.finished
@@ -72,7 +73,7 @@ class SynthesizerActor:
         state = packed(self.synthesizer.state_dict()) if news.leave_state and not refusal else None
         record = {
             "provenance": batch.provenance,
-            "labels": batch.labels.cpu().numpy(),
+            "images": len(images),
             "staleness": self._ask("finish", None if refusal else update, state),
             "started": started,
             "finished": self.finished,

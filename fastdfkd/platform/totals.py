@@ -33,7 +33,7 @@ class BatchRecord:
         provenance: Provenance = made["provenance"]
         return cls(
             round=provenance.round,
-            images=len(made["labels"]),
+            images=made["images"],
             synthesis_seconds=provenance.synthesis_seconds,
             storage_seconds=max(stored - made["finished"], 0.0),
             idle_seconds=made["idle"],
