@@ -58,7 +58,7 @@ def execute(
     write_teacher(teacher, directory)
     label = run_name or recipe.name
     with cluster.connect(address):
-        recipe = placement.fitted(recipe, cluster.cluster_resources())
+        recipe = placement.fitted(recipe, cluster.cluster_resources(), cluster.node_cpus())
         write_text(directory / "recipe.yaml", recipe.to_yaml())
         with (
             RunProgress(recipe, label, shown=progress) as bar,

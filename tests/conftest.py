@@ -68,7 +68,14 @@ class FakePlatform:
         import fastdfkd.platform as platform
 
         for name, content in (
-            ("cluster", {"connect": self.connect, "cluster_resources": lambda: {"CPU": 2.0}}),
+            (
+                "cluster",
+                {
+                    "connect": self.connect,
+                    "cluster_resources": lambda: {"CPU": 2.0},
+                    "node_cpus": lambda: 2.0,
+                },
+            ),
             ("placement", {"fitted": lambda recipe, _: recipe}),
             ("pipeline", {"run": self.run}),
         ):

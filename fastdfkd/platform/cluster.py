@@ -89,6 +89,14 @@ def cluster_resources() -> dict[str, float]:
     return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
+def node_cpus() -> float:
+    """Cores of the smallest node that has any: what a process can have wherever it is put."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return min((node["CPU"] for node in nodes if node.get("CPU")), default=1.0)
+
+
 def free_resources() -> dict[str, float]:
     """What of it nobody has taken."""
     import ray

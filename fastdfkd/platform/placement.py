@@ -103,23 +103,27 @@ class Plan:
                 )
 
 
-def fitted(recipe: Recipe, cluster: Mapping[str, float]) -> Recipe:
+def fitted(recipe: Recipe, cluster: Mapping[str, float], node_cpus: float) -> Recipe:
     """The recipe with the numbers and shares of its roles that it does not name itself.
 
     GPUs are split between the roles by `platform.synthesis_share`, a process each; a single one is
-    shared in fractions. Without GPUs one synthesizer and the driver, which trains, split the cores.
+    shared in fractions. Without GPUs one synthesizer and the driver, which trains, split a node;
+    in lock-step, where they take turns, each has all of it.
 
     Args:
         recipe: any; what it names stays.
         cluster: as `ray.cluster_resources()` gives it.
+        node_cpus: cores of its smallest node, which a process cannot leave.
     """
     platform, gpus = recipe.platform, int(cluster.get("GPU", 0.0))
     share = platform.synthesis_share
     found: dict[str, float] = {}
     if platform.device == "cpu" or gpus == 0:
-        cores = max(cluster.get("CPU", 1.0), 1.0)
+        cores = max(node_cpus, 1.0)
         found["cpus_per_synthesizer"] = max(float(round(cores * share)), 1.0)
         found["cpus_per_worker"] = max(cores - found["cpus_per_synthesizer"], 1.0)
+        if platform.schedule == "lockstep":
+            found = dict.fromkeys(found, cores)
         if {"synthesizers", "workers"} & platform.model_fields_set:
             found = {}  # whoever names one of them knows the cluster
     elif gpus == 1:

@@ -199,7 +199,8 @@ class PlatformSection(Section):
     where a role's processor or GPU multiplies in it."""
     cpus_per_synthesizer: Rate = 1.0
     """Also its processor threads; where the recipe says nothing and there is no GPU,
-    `synthesis_share` of the machine, and the student gets the rest."""
+    `synthesis_share` of the machine, and the student gets the rest. In lock-step, where they take
+    turns, both get the whole machine."""
     gpus_per_synthesizer: Rate | None = None
     """A whole number or a fraction; unset: the cluster's GPUs are shared out evenly."""
     cpus_per_worker: Rate = 1.0

@@ -24,7 +24,7 @@ def bare(**platform: Any) -> Recipe:
 
 
 def roles(recipe: Recipe, **cluster: float) -> tuple[int, int, dict[str, float], dict[str, float]]:
-    plan = Plan.of(fitted(recipe, cluster), cluster)
+    plan = Plan.of(fitted(recipe, cluster, min(cluster["CPU"], 16.0)), cluster)
     return plan.synthesizers, plan.workers, plan.synthesizer, plan.worker
 
 
@@ -34,6 +34,7 @@ def roles(recipe: Recipe, **cluster: float) -> tuple[int, int, dict[str, float],
         ({"CPU": 1.0}, (1, 0, {"CPU": 1.0}, {"CPU": 1.0})),
         ({"CPU": 2.0}, (1, 0, {"CPU": 1.0}, {"CPU": 1.0})),
         ({"CPU": 16.0}, (1, 0, {"CPU": 8.0}, {"CPU": 8.0})),
+        ({"CPU": 160.0}, (1, 0, {"CPU": 8.0}, {"CPU": 8.0})),  # ten nodes
         ({"CPU": 16.0, "GPU": 1.0}, (1, 1, {"CPU": 1.0, "GPU": 0.5}, {"CPU": 1.0, "GPU": 0.5})),
         ({"CPU": 16.0, "GPU": 2.0}, (1, 1, {"CPU": 1.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 1.0})),
         ({"CPU": 64.0, "GPU": 8.0}, (4, 4, {"CPU": 1.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 1.0})),
@@ -59,13 +60,19 @@ def test_what_the_recipe_names_stays() -> None:
     assert roles(bare(synthesizers=2, workers=1), CPU=64, GPU=8)[:2] == (2, 1)
     assert roles(bare(device="cpu"), CPU=4, GPU=8) == (1, 0, {"CPU": 2.0}, {"CPU": 2.0})
     recipe = load_recipe("digits-fast5")
-    assert fitted(recipe, {"CPU": 16.0}) == recipe
+    assert fitted(recipe, {"CPU": 16.0}, 16.0) == recipe
+
+
+def test_roles_that_take_turns_have_the_whole_machine_each() -> None:
+    assert roles(bare(schedule="lockstep"), CPU=8) == (1, 0, {"CPU": 8.0}, {"CPU": 8.0})
+    shared = roles(bare(schedule="lockstep"), CPU=8, GPU=1)
+    assert (shared[2]["GPU"], shared[3]["GPU"]) == (0.5, 0.5)
 
 
 def test_a_fitted_recipe_written_and_read_again_is_fixed() -> None:
-    recipe = fitted(bare(), {"CPU": 64.0, "GPU": 8.0})
+    recipe = fitted(bare(), {"CPU": 64.0, "GPU": 8.0}, 8.0)
     again = Recipe.model_validate(recipe.model_dump())
-    assert fitted(again, {"CPU": 2.0, "GPU": 2.0}) == recipe
+    assert fitted(again, {"CPU": 2.0, "GPU": 2.0}, 2.0) == recipe
 
 
 def test_too_little_is_refused_with_what_was_asked_and_what_there_is() -> None:
