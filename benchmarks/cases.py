@@ -16,6 +16,7 @@ from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.synthesizers.fast import FastSynthesizer
+from fastdfkd.core.task import Task
 from fastdfkd.data import data_spec
 from fastdfkd.models import build_network
 from fastdfkd.recipe import DistillationSection, FastSynthesis, load_recipe
@@ -42,28 +43,26 @@ class Case:
         channels = self.image_shape[0]
         return Normalisation([0.5] * channels, [0.25] * channels, self.device)
 
+    def task(self, precision: Any) -> Task:
+        """Copies of the networks, and what belongs to them."""
+        return Task(
+            teacher=copy.deepcopy(self.teacher),
+            student=copy.deepcopy(self.student),
+            image_shape=self.image_shape,
+            num_classes=self.num_classes,
+            normalisation=self.normalisation,
+            seed=0,
+            device=self.device,
+            precision=precision,
+        )
+
     def synthesizer(self, precision: Any) -> FastSynthesizer:
         """Ours, from copies of the networks."""
-        return FastSynthesizer(
-            self.synthesis,
-            copy.deepcopy(self.teacher),
-            self.student,
-            precision=precision,
-            **self._shared(),
-            num_classes=self.num_classes,
-            image_shape=self.image_shape,
-        )
+        return FastSynthesizer(self.synthesis, self.task(precision))
 
     def distiller(self, precision: Any) -> StudentDistiller:
         """Ours, from copies of the networks."""
-        return StudentDistiller(
-            self.distillation,
-            copy.deepcopy(self.teacher),
-            copy.deepcopy(self.student),
-            total_updates=10_000,
-            precision=precision,
-            **self._shared(),
-        )
+        return StudentDistiller(self.distillation, self.task(precision), total_updates=10_000)
 
     def latents(self) -> tuple[Tensor, Tensor]:
         """Latent codes (B, latent_dim) and labels (B,)."""
@@ -82,9 +81,6 @@ class Case:
         pixels = to_uint8(images).contiguous()
         labels = torch.zeros(len(pixels), dtype=torch.int64)
         bank.insert(SyntheticBatch(images=pixels, labels=labels, provenance=Provenance(round=0)))
-
-    def _shared(self) -> dict[str, Any]:
-        return {"normalisation": self.normalisation, "seed": 0, "device": self.device}
 
 
 def pair_case(pair: str, device: torch.device, images: int, steps: int, batch: int) -> Case:

@@ -14,6 +14,7 @@ from fastdfkd.core.interfaces import Synthesizer
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.synthesizers import build_synthesizer
+from fastdfkd.core.task import Task
 from fastdfkd.core.teacher_contract import check_teacher
 from fastdfkd.data import DataSpec, LabelledImages, data_spec, load_split
 from fastdfkd.models import open_network
@@ -54,10 +55,9 @@ class Experiment:
         """The data set's normalisation on `device`."""
         return Normalisation(self.spec.mean, self.spec.std, device)
 
-    def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:
-        """A synthesizer in its initial state."""
-        return build_synthesizer(
-            self.recipe.synthesis,
+    def task(self, device: torch.device | str) -> Task:
+        """What both roles are made from, on `device`."""
+        return Task(
             teacher=self.teacher,
             student=self.student,
             image_shape=self.spec.image_shape,
@@ -66,20 +66,18 @@ class Experiment:
             seed=self.recipe.seed,
             device=device,
             precision=self.recipe.platform.precision,
-            index=index,
         )
+
+    def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:
+        """A synthesizer in its initial state."""
+        return build_synthesizer(self.recipe.synthesis, self.task(device), index)
 
     def distiller(self, device: torch.device | str = "cpu", **worker: Any) -> StudentDistiller:
         """A distiller in its initial state; `worker` is rank, world_size and wrapped."""
         return StudentDistiller(
             self.recipe.distillation,
-            self.teacher,
-            self.student,
+            self.task(device),
             total_updates=self.recipe.updates,
-            normalisation=self.normalisation(device),
-            seed=self.recipe.seed,
-            device=device,
-            precision=self.recipe.platform.precision,
             **worker,
         )
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.augment import CropFlip, Normalisation
+from fastdfkd.core.augment import CropFlip
 from fastdfkd.core.frozen_logits import for_logits
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.layout import load_optimizer
 from fastdfkd.core.losses import distillation_loss
-from fastdfkd.core.precision import Precision, autocast, resolved
+from fastdfkd.core.precision import autocast, resolved
 from fastdfkd.core.random_streams import stream
+from fastdfkd.core.task import Task
 from fastdfkd.core.teacher_cache import TeacherCache
 
 if TYPE_CHECKING:
@@ -25,36 +26,31 @@ if TYPE_CHECKING:
 class StudentDistiller:
     """Implements `Distiller`: SGD on the KL loss, cosine learning rate, one step a call.
 
-    With several workers each draws its own share of a batch from a stream of its own; `student`
-    may be wrapped (DDP) for the forward while `module` stays the bare network.
+    With several workers each draws its own share of a batch from a stream of its own; the student
+    may be `wrapped` (DDP) for the forward while `module` stays the bare network.
     """
 
     def __init__(
         self,
         section: DistillationSection,
-        teacher: nn.Module,
-        student: nn.Module,
+        task: Task,
         *,
         total_updates: int,
-        normalisation: Normalisation,
-        seed: int,
-        device: torch.device | str = "cpu",
-        precision: Precision = "float32",
         rank: int = 0,
         world_size: int = 1,
         wrapped: nn.Module | None = None,
     ):
-        self.section, self.normalisation, self.seed = section, normalisation, seed
-        self.device, self.precision = torch.device(device), precision
+        self.section, self.normalisation, self.seed = section, task.normalisation, task.seed
+        self.device, self.precision = torch.device(task.device), task.precision
         self.rank, self.share = rank, section.batch_size // world_size
         self.total_updates, self.updates = total_updates, 0
         channels_last: Any = {"memory_format": torch.channels_last}
-        frozen = teacher.to(self.device, **channels_last).eval().requires_grad_(False)
-        half = resolved(self.device, precision) == "bfloat16"
+        frozen = task.teacher.to(self.device, **channels_last).eval().requires_grad_(False)
+        half = resolved(self.device, self.precision) == "bfloat16"
         self.teacher = for_logits(frozen, torch.bfloat16 if half else torch.float32)
         reuse = section.teacher_cache
         self.cache = TeacherCache(reuse, self.share) if reuse else None
-        self.module = student.to(self.device, **channels_last)
+        self.module = task.student.to(self.device, **channels_last)
         self.student = wrapped or self.module
         self.optimizer = torch.optim.SGD(
             self.module.parameters(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -26,10 +24,7 @@ def test_naive_deep_inversion_is_deep_inversion(case: Case) -> None:
     section = DeepInversionSynthesis(
         method="deep_inversion", steps=6, lr=0.02, batch_size=8, rounds=2, warmup_rounds=1
     )
-    parts: dict[str, Any] = {"normalisation": case.normalisation, "seed": 0}
-    ours = DeepInversion(
-        section, case.teacher, case.student, image_shape=case.image_shape, num_classes=10, **parts
-    )
+    ours = DeepInversion(section, case.task("float32"))
     batch = ours.make(1)[0]
     randomness = stream(0, "synthesis", 1)
     x = torch.randn(8, *case.image_shape, generator=randomness)

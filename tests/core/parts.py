@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.synthesizers.deep_inversion import DeepInversion
 from fastdfkd.core.synthesizers.fast import FastSynthesizer
+from fastdfkd.core.task import Task
 from fastdfkd.recipe import DeepInversionSynthesis, FastSynthesis
 
 from . import naive
@@ -100,22 +101,24 @@ def deep_section(**changes: Any) -> DeepInversionSynthesis:
     return DeepInversionSynthesis(**{**values, **changes})
 
 
-def parts(**changes: Any) -> dict[str, Any]:
+def task(**changes: Any) -> Task:
     values = {
+        "teacher": teacher(),
+        "student": student(),
         "image_shape": IMAGE_SHAPE,
         "num_classes": CLASSES,
         "normalisation": normalisation(changes.get("device", "cpu")),
         "seed": SEED,
     }
-    return {**values, **changes}
+    return Task(**{**values, **changes})
 
 
-def fast(section: FastSynthesis, **changes: Any) -> FastSynthesizer:
-    return FastSynthesizer(section, teacher(), student(), **parts(**changes))
+def fast(section: FastSynthesis, index: int = 0, **changes: Any) -> FastSynthesizer:
+    return FastSynthesizer(section, task(**changes), index)
 
 
 def deep(section: DeepInversionSynthesis, **changes: Any) -> DeepInversion:
-    return DeepInversion(section, teacher(), student(), **parts(**changes))
+    return DeepInversion(section, task(**changes))
 
 
 def naive_fast(synthesizer: FastSynthesizer, section: FastSynthesis) -> naive.FastSynthesizer:

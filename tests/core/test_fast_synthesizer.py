@@ -217,7 +217,7 @@ def test_the_newest_student_is_the_adversary() -> None:
     changed.load_student(newer.state_dict(), 7)
     batch, _ = changed.make(1)
     assert batch.provenance.student_version == 7
-    fresh = FastSynthesizer(section, parts.teacher(), newer, **parts.parts())
+    fresh = FastSynthesizer(section, parts.task(student=newer))
     assert torch.equal(batch.images, fresh.make(1)[0].images)
     old, _ = parts.fast(section).make(1)
     assert batch.provenance.losses["adv"] != old.provenance.losses["adv"]
@@ -227,7 +227,7 @@ def test_the_students_own_network_is_not_touched() -> None:
     """The synthesizer works on a copy: the distiller's student stays trainable."""
     student = parts.student().train()
     before = copy.deepcopy(student.state_dict())
-    FastSynthesizer(parts.fast_section(), parts.teacher(), student, **parts.parts()).synthesize(1)
+    FastSynthesizer(parts.fast_section(), parts.task(student=student)).synthesize(1)
     assert student.training
     assert all(p.requires_grad and p.grad is None for p in student.parameters())
     assert all(torch.equal(before[key], value) for key, value in student.state_dict().items())
@@ -236,7 +236,7 @@ def test_the_students_own_network_is_not_touched() -> None:
 def test_the_teacher_does_not_change() -> None:
     teacher = parts.teacher()
     before = copy.deepcopy(teacher.state_dict())
-    FastSynthesizer(parts.fast_section(), teacher, parts.student(), **parts.parts()).synthesize(1)
+    FastSynthesizer(parts.fast_section(), parts.task(teacher=teacher)).synthesize(1)
     assert all(torch.equal(before[key], value) for key, value in teacher.state_dict().items())
 
 

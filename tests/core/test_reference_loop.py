@@ -39,17 +39,14 @@ def distillation(**changes: Any) -> DistillationSection:
 
 
 def distiller(
-    section: DistillationSection, total_updates: int = 12, **more: Any
+    section: DistillationSection,
+    total_updates: int = 12,
+    rank: int = 0,
+    world_size: int = 1,
+    **more: Any,
 ) -> StudentDistiller:
-    return StudentDistiller(
-        section,
-        parts.teacher(),
-        parts.student(),
-        total_updates=total_updates,
-        normalisation=parts.normalisation(more.get("device", "cpu")),
-        seed=parts.SEED,
-        **more,
-    )
+    where = {"rank": rank, "world_size": world_size}
+    return StudentDistiller(section, parts.task(**more), total_updates=total_updates, **where)
 
 
 def naive_distiller(section: DistillationSection, rounds: int) -> naive.Distiller:

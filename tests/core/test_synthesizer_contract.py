@@ -26,9 +26,7 @@ def method(request: pytest.FixtureRequest) -> str:
 def build(method: str) -> Callable[..., Synthesizer]:
     def built(**changes: object) -> Synthesizer:
         section = SECTIONS[method].model_copy(update=changes)
-        return build_synthesizer(
-            section, teacher=parts.teacher(), student=parts.student(), **parts.parts(index=3)
-        )
+        return build_synthesizer(section, parts.task(), 3)
 
     return built
 

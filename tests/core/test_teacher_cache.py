@@ -91,12 +91,8 @@ def distiller(precision: Any = "float32", **changes: Any) -> StudentDistiller:
     values = {"updates_per_round": 5, "batch_size": 4, "lr": 0.02, "crop_padding": 1}
     return StudentDistiller(
         DistillationSection(**{**values, **changes}),
-        parts.teacher(),
-        parts.student(),
+        parts.task(precision=precision),
         total_updates=40,
-        normalisation=parts.normalisation("cpu"),
-        seed=parts.SEED,
-        precision=precision,
     )
 
 

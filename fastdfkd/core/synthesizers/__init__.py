@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastdfkd.core.interfaces import Synthesizer
 from fastdfkd.core.synthesizers.deep_inversion import DeepInversion
 from fastdfkd.core.synthesizers.fast import FastSynthesizer
+from fastdfkd.core.task import Task
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import DeepInversionSynthesis, FastSynthesis
@@ -18,6 +19,8 @@ SYNTHESIZERS: dict[str, Callable[..., Synthesizer]] = {
 }
 
 
-def build_synthesizer(section: FastSynthesis | DeepInversionSynthesis, **parts: Any) -> Synthesizer:
-    """The synthesizer that `section.method` names, from the parts its class asks for."""
-    return SYNTHESIZERS[section.method](section, **parts)
+def build_synthesizer(
+    section: FastSynthesis | DeepInversionSynthesis, task: Task, index: int = 0
+) -> Synthesizer:
+    """The synthesizer that `section.method` names; `index` is its number among several."""
+    return SYNTHESIZERS[section.method](section, task, index)

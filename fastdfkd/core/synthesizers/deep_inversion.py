@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, StateDict
 from fastdfkd.core.losses import jensen_shannon_adversarial_loss, total_variation
-from fastdfkd.core.precision import Precision
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.synthesizers.objective import Best, InversionObjective, draw_labels
+from fastdfkd.core.task import Task
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import DeepInversionSynthesis
@@ -26,32 +25,19 @@ BETAS = (0.5, 0.99)
 class DeepInversion:
     """Implements `Synthesizer`. Batches are independent: nothing is learned between them."""
 
-    def __init__(
-        self,
-        section: DeepInversionSynthesis,
-        teacher: nn.Module,
-        student: nn.Module,
-        *,
-        image_shape: Sequence[int],
-        num_classes: int,
-        normalisation: Normalisation,
-        seed: int,
-        device: torch.device | str = "cpu",
-        precision: Precision = "float32",
-        index: int = 0,
-    ):
-        self.section, self.num_classes, self.normalisation = section, num_classes, normalisation
-        self.image_shape, self.seed, self.index = tuple(image_shape), seed, index
-        self.device = torch.device(device)
+    def __init__(self, section: DeepInversionSynthesis, task: Task, index: int = 0):
+        self.section, self.num_classes = section, task.num_classes
+        self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
+        self.image_shape, self.device = tuple(task.image_shape), torch.device(task.device)
         self.objective = InversionObjective(
-            teacher,
-            student,
+            task.teacher,
+            task.student,
             (section.bn, section.oh, section.adv),
             jensen_shannon_adversarial_loss,
-            device=device,
-            precision=precision,
+            device=task.device,
+            precision=task.precision,
         )
-        self.clock = Clock(device)
+        self.clock = Clock(self.device)
 
     def load_student(self, state: StateDict, version: int) -> None:
         """Take the student's newest weights for the adversarial loss."""

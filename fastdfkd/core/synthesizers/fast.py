@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
-from fastdfkd.core.augment import CropFlip, Normalisation
+from fastdfkd.core.augment import CropFlip
 from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, StateDict
 from fastdfkd.core.losses import adversarial_loss
 from fastdfkd.core.meta_gradient import BETAS, MetaGenerator
-from fastdfkd.core.precision import Precision, autocast
+from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.synthesizers.objective import Best, InversionObjective, draw_labels
+from fastdfkd.core.task import Task
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import FastSynthesis
@@ -45,33 +46,21 @@ class InnerLoop:
 class FastSynthesizer:
     """Implements `Synthesizer`."""
 
-    def __init__(
-        self,
-        section: FastSynthesis,
-        teacher: nn.Module,
-        student: nn.Module,
-        *,
-        image_shape: Sequence[int],
-        num_classes: int,
-        normalisation: Normalisation,
-        seed: int,
-        device: torch.device | str = "cpu",
-        precision: Precision = "float32",
-        index: int = 0,
-    ):
-        self.section, self.num_classes, self.normalisation = section, num_classes, normalisation
-        self.seed, self.index, self.device = seed, index, torch.device(device)
+    def __init__(self, section: FastSynthesis, task: Task, index: int = 0):
+        self.section, self.num_classes = section, task.num_classes
+        self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
+        self.device = torch.device(task.device)
         self.objective = InversionObjective(
-            teacher,
-            student,
+            task.teacher,
+            task.student,
             (section.bn, section.oh, section.adv),
             adversarial_loss,
             bn_momentum=section.bn_momentum,
-            device=device,
-            precision=precision,
+            device=task.device,
+            precision=task.precision,
         )
-        self.meta = MetaGenerator(section, image_shape, seed, device)
-        self.clock = Clock(device)
+        self.meta = MetaGenerator(section, task.image_shape, task.seed, task.device)
+        self.clock = Clock(self.device)
 
     def load_student(self, state: StateDict, version: int) -> None:
         """Take the student's newest weights for the adversarial loss."""
