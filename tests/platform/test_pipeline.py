@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform import pipeline
@@ -45,3 +46,51 @@ def test_lockstep_equals_the_reference_bit_for_bit(
         assert torch.equal(ours[name], tensor), name
     assert (result.images, result.updates) == (7 * 16, 5 * 3)
     assert result.max_staleness == 0
+
+
+class AveragedPair:
+    """Two workers as distillers in one process, whose gradients are averaged: what DDP computes."""
+
+    def __init__(self, recipe: Recipe, teacher: Teacher) -> None:
+        self.both = [
+            Experiment.of(recipe, copy.deepcopy(teacher.model)).distiller(rank=rank, world_size=2)
+            for rank in (0, 1)
+        ]
+
+    def update(self, bank: SampleBank) -> torch.Tensor:
+        losses = []
+        for one in self.both:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(one.optimizer, "step", lambda: None)
+                losses.append(one.update(bank))
+        for mine, other in zip(*(one.module.parameters() for one in self.both), strict=True):
+            assert mine.grad is not None
+            assert other.grad is not None
+            mine.grad = other.grad = (mine.grad + other.grad) / 2
+        for one in self.both:
+            one.optimizer.step()
+        return torch.stack(losses).mean()
+
+    def student_state(self) -> dict[str, torch.Tensor]:
+        return self.both[0].student_state()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+def test_two_workers_share_the_recipes_batch(teacher: Teacher, tmp_path: Path) -> None:
+    """Each draws half of it from a stream of its own, and their gradients are averaged."""
+    recipe = tiny(
+        platform__schedule="lockstep",
+        platform__synthesizers=1,
+        platform__workers=2,
+        platform__cpus_per_worker=0.5,
+    )
+    result = pipeline.run(recipe, teacher, tmp_path, Rows())
+    assert result.updates == 5 * 3
+    experiment = Experiment.of(recipe, copy.deepcopy(teacher.model))
+    pair = AveragedPair(recipe, teacher)
+    sections = recipe.synthesis, recipe.distillation
+    reference_loop(experiment.synthesizer(), experiment.buffer(), pair, *sections)  # type: ignore[arg-type]
+    ours = load_file(tmp_path / "student.safetensors")
+    for name, tensor in pair.student_state().items():
+        torch.testing.assert_close(ours[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
