@@ -65,7 +65,8 @@ $(STAMP): pyproject.toml constraints.txt | $(UV)
 	$(UV) pip install --python $(PY) -c constraints.txt -e '.[dev]'
 	@rm $(UNFINISHED) && touch $@
 
+# By the Python behind an activated environment, which may have no pip of its own.
 .uv/bin/uv:
 	rm -rf .uv
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv/part uv
+	$$($(PYTHON) -c 'import sys; print(sys._base_executable)') -m pip install --quiet --disable-pip-version-check --target .uv/part uv
 	mv .uv/part/uv* .uv/ && mv .uv/part/bin .uv/bin
