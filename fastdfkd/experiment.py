@@ -73,7 +73,7 @@ class Experiment:
         return build_synthesizer(self.recipe.synthesis, self.task(device), index)
 
     def distiller(self, device: torch.device | str = "cpu", **worker: Any) -> StudentDistiller:
-        """A distiller in its initial state; `worker` is rank, world_size and wrapped."""
+        """A distiller in its initial state; `worker` is rank, world_size and wrap."""
         return StudentDistiller(
             self.recipe.distillation,
             self.task(device),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 class StudentDistiller:
     """Implements `Distiller`: SGD on the KL loss, cosine learning rate, one step a call.
 
-    With several workers each draws its own share of a batch from a stream of its own; the student
-    may be `wrapped` (DDP) for the forward while `module` stays the bare network.
+    With several workers each draws its own share of a batch from a stream of its own; `wrap` (DDP)
+    then gives the student for the forward while `module` stays the bare network. It is called once
+    the student has its final layout: DDP would hand back gradients in an older one, and fused
+    optimisers on the CPU do not look at strides.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class StudentDistiller:
         total_updates: int,
         rank: int = 0,
         world_size: int = 1,
-        wrapped: nn.Module | None = None,
+        wrap: Callable[[nn.Module], nn.Module] | None = None,
     ):
         self.section, self.normalisation, self.seed = section, task.normalisation, task.seed
         self.device, self.precision = torch.device(task.device), task.precision
@@ -51,7 +53,7 @@ class StudentDistiller:
         reuse = section.teacher_cache
         self.cache = TeacherCache(reuse, self.share) if reuse else None
         self.module = task.student.to(self.device, **channels_last)
-        self.student = wrapped or self.module
+        self.student = wrap(self.module) if wrap else self.module
         self.optimizer = torch.optim.SGD(
             self.module.parameters(),
             lr=section.lr,

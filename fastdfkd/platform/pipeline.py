@@ -106,6 +106,7 @@ def fit(cast: Cast, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dis
         bank=cast.bank, board=cast.board, device=plan.device, threads=plan.threads(plan.worker)
     )
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.platform.start_timeout_s)
+    failures = recipe.platform.most_worker_failures
     trainer = TorchTrainer(
         train_student,
         train_loop_config={"job": job},
@@ -118,8 +119,8 @@ def fit(cast: Cast, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dis
             name=f"ray_train/{time.time_ns()}",
             storage_path=str(directory.absolute()),
             failure_config=FailureConfig(
-                max_failures=recipe.platform.most_worker_failures,
-                controller_failure_limit=0,  # type: ignore[call-arg]  # the stubs know V1 alone
+                max_failures=failures,
+                controller_failure_limit=failures,  # type: ignore[call-arg]  # of a starting worker
             ),
         ),
     )

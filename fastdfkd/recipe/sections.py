@@ -214,7 +214,8 @@ class PlatformSection(Section):
     checkpoint_every: Positive | None = 10
     """Rounds between two checkpoints; null: none, and the run cannot be resumed."""
     most_worker_failures: Count = 3
-    """Times that Ray Train restarts the group of workers before the run fails."""
+    """Times that Ray Train restarts the group of workers before the run fails, and times that it
+    starts anew a group that dies, or is not granted within `start_timeout_s`, while it starts."""
     start_timeout_s: Rate = 25.0
     """Seconds to wait for the cluster to grant what the run asks for."""
     autoscale_timeout_s: Rate | None = None

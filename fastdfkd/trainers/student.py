@@ -207,12 +207,8 @@ class StudentTraining:
         return predict(model.to(self.device), self.experiment.test.images, normalise, self.device)
 
     def _distiller(self, world: int) -> StudentDistiller:
-        wrapped = None
-        if world > 1:
-            wrapped = ray.train.torch.prepare_model(self.experiment.student)
-        return self.experiment.distiller(
-            self.device, rank=self.rank, world_size=world, wrapped=wrapped
-        )
+        wrap = ray.train.torch.prepare_model if world > 1 else None
+        return self.experiment.distiller(self.device, rank=self.rank, world_size=world, wrap=wrap)
 
 
 def _device(kind: str, workers: int) -> torch.device:

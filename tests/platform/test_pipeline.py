@@ -66,7 +66,8 @@ class AveragedPair:
         for mine, other in zip(*(one.module.parameters() for one in self.both), strict=True):
             assert mine.grad is not None
             assert other.grad is not None
-            mine.grad = other.grad = (mine.grad + other.grad) / 2
+            mine.grad = (mine.grad + other.grad) / 2
+            other.grad = mine.grad.clone()
         for one in self.both:
             one.optimizer.step()
         return torch.stack(losses).mean()
