@@ -76,7 +76,7 @@ class FakePlatform:
                     "node_cpus": lambda: 2.0,
                 },
             ),
-            ("placement", {"fitted": lambda recipe, _: recipe}),
+            ("placement", {"fitted": lambda recipe, *_: recipe}),
             ("pipeline", {"run": self.run}),
         ):
             module = ModuleType(f"fastdfkd.platform.{name}")
