@@ -53,7 +53,12 @@ def write_findings(
         )
     best = best_point(points, objectives)
     front = _front(points, objectives)
-    files += _write_best(sweep, points, front if len(objectives) > 1 else [best])
+    for old in folder.glob("pareto-*.yaml"):
+        old.unlink()  # of a front before the sweep went on
+    chosen = {"best": best}
+    if len(objectives) > 1:
+        chosen |= {f"pareto-{point:03d}": label for label, point in front.items()}
+    files += [_write_recipe(sweep, points.loc[label], name) for name, label in chosen.items()]
     files.append(folder / "table.md")
     write_text(files[-1], f"# {_title(sweep)}\n\n{markdown(points, objectives)}\n{CAVEAT}\n")
     keys = _keys(points)
@@ -61,7 +66,7 @@ def write_findings(
     slices(points, keys, first, folder / "slices.png")
     files += [folder / "parallel_coordinates.png", folder / "slices.png"]
     if len(objectives) > 1:
-        pareto_picture(points, objectives, front, folder / "pareto.png")
+        pareto_picture(points, objectives, list(front), folder / "pareto.png")
         files.append(folder / "pareto.png")
     names = dict.fromkeys([*(objective.name for objective in objectives), *_ALWAYS])
     found: dict[Any, Any] = points.loc[best, list(names)].to_dict()
@@ -140,27 +145,22 @@ def markdown(points: pd.DataFrame, objectives: Sequence[Objective]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _write_best(sweep: Sweep, points: pd.DataFrame, labels: Sequence[int]) -> list[Path]:
-    """`best.yaml`, or `pareto-<point>.yaml` for each point of the front."""
+def _write_recipe(sweep: Sweep, row: Any, name: str) -> Path:
+    """The recipe of a row as a file that `fastdfkd distill` takes."""
     keys = [dimension.key for dimension in sweep.space.dimensions]
-    files = []
-    for label in labels:
-        row: Any = points.loc[label]
-        index = int(row["point"])
-        point = sweep.points[index] if sweep.points is not None else _of(row, keys)
-        name = "best" if len(labels) == 1 else f"pareto-{index:03d}"
-        shown = ", ".join(f"{key}={_setting(value)}" for key, value in point.items())
-        recipe = load_recipe(
-            sweep.recipe,
-            {
-                **point,
-                "name": f"{sweep.recipe.name}-{name}",
-                "description": f"{name} of a sweep over {sweep.space.name}: {shown}",
-            },
-        )
-        files.append(sweep.folder / f"{name}.yaml")
-        write_text(files[-1], f"# {recipe.description}\n# {CAVEAT}\n{recipe.to_yaml()}")
-    return files
+    point = sweep.points[int(row["point"])] if sweep.points is not None else _of(row, keys)
+    shown = ", ".join(f"{key}={_setting(value)}" for key, value in point.items())
+    recipe = load_recipe(
+        sweep.recipe,
+        {
+            **point,
+            "name": f"{sweep.recipe.name}-{name}",
+            "description": f"{name} of a sweep over {sweep.space.name}: {shown}",
+        },
+    )
+    file = sweep.folder / f"{name}.yaml"
+    write_text(file, f"# {recipe.description}\n# {CAVEAT}\n{recipe.to_yaml()}")
+    return file
 
 
 def _of(row: Any, keys: Sequence[str]) -> dict[str, Any]:
@@ -168,11 +168,13 @@ def _of(row: Any, keys: Sequence[str]) -> dict[str, Any]:
     return {key: row[key] for key in keys if not _absent(row[key])}
 
 
-def _front(points: pd.DataFrame, objectives: Sequence[Objective]) -> list[int]:
-    """Labels of the rows on the Pareto front, among points whose every seed finished."""
+def _front(points: pd.DataFrame, objectives: Sequence[Objective]) -> dict[int, int]:
+    """Label and point of the rows on the Pareto front, among points whose every seed finished."""
     whole = points[points["whole"]]
     values = whole[[objective.name for objective in objectives]].to_numpy().tolist()
-    return [int(whole.index[i]) for i in pareto_front(values, objectives)]
+    rows = zip(whole.index.tolist(), whole["point"].tolist(), strict=True)
+    labelled = [(int(label), int(point)) for label, point in rows]
+    return dict(labelled[i] for i in pareto_front(values, objectives))
 
 
 def _keys(points: pd.DataFrame) -> list[str]:

@@ -38,6 +38,6 @@ def print_comparison(comparison: Comparison) -> None:
 def print_findings(folder: Path, say: Callable[[str], None]) -> None:
     """Tell a sweep's table, the commands that run what it found, and its folder."""
     say("\n" + (folder / "table.md").read_text(encoding="utf-8").split("\n", 2)[2])
-    for file in sorted(folder.glob("best.yaml")) or sorted(folder.glob("pareto-*.yaml")):
+    for file in (folder / "best.yaml", *sorted(folder.glob("pareto-*.yaml"))):
         say(f"fastdfkd distill {file}")
     say(f"Tables, pictures and runs: {folder}")

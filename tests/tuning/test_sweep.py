@@ -170,7 +170,8 @@ def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
     ledger = Ledger(folder)
     first = ledger.records()
     assert len(first) == 3
-    assert list(folder.glob("pareto-*.yaml"))
+    assert (folder / "best.yaml").is_file()
+    assert list(folder.glob("pareto-*.yaml")), "a front of a single point has a file too"
     assert (folder / "pareto.png").stat().st_size > 5_000
     lines = (folder / "trials.jsonl").read_text().splitlines(keepends=True)
     (folder / "trials.jsonl").write_text(lines[0] + lines[2])
