@@ -13,6 +13,7 @@ from fastdfkd.core.augment import CropFlip
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.meta_gradient import BETAS
+from fastdfkd.core.optimizers import Adam
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.synthesizers.fast import FastSynthesizer
@@ -33,7 +34,7 @@ def synthesis_parts(
     weights = [p.detach().clone().requires_grad_() for p in maker.meta.generator.parameters()]
     for weight in weights:
         weight.grad = torch.randn_like(weight)
-    adam = torch.optim.Adam(weights, lr=1e-3, betas=BETAS, fused=True)
+    adam = Adam(weights, 1e-3, BETAS)
     randomness = stream(0, "parts", device=device)
 
     def forward(network: Any, x: Tensor) -> Tensor:
@@ -82,7 +83,7 @@ def update_parts(case: Case, pupil: StudentDistiller, repeats: int) -> dict[str,
             pupil.teacher(inputs)
 
     def student() -> None:
-        pupil.optimizer.zero_grad(set_to_none=True)
+        pupil.optimizer.zero_grad()
         with autocast(device, pupil.precision):
             logits: Tensor = pupil.student(inputs)
         logits.float().square().mean().backward()  # type: ignore[no-untyped-call]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from fastdfkd.core.augment import CropFlip
 from fastdfkd.core.frozen_logits import for_logits
 from fastdfkd.core.interfaces import SampleBank
-from fastdfkd.core.layout import load_optimizer
 from fastdfkd.core.losses import distillation_loss
+from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import autocast, resolved
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.task import Task
@@ -54,12 +54,11 @@ class StudentDistiller:
         self.cache = TeacherCache(reuse, self.share) if reuse else None
         self.module = task.student.to(self.device, **channels_last)
         self.student = wrap(self.module) if wrap else self.module
-        self.optimizer = torch.optim.SGD(
+        self.optimizer = SGD(
             self.module.parameters(),
-            lr=section.lr,
+            section.lr,
             momentum=section.momentum,
             weight_decay=section.weight_decay,
-            fused=True,
         )
 
     @property
@@ -80,9 +79,8 @@ class StudentDistiller:
         with autocast(self.device, self.precision):
             student_logits = self.student(inputs)
         loss = distillation_loss(teacher_logits, student_logits.float(), section.temperature)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.lr = self.lr
+        self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.updates += 1
@@ -124,7 +122,7 @@ class StudentDistiller:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`."""
         self.module.load_state_dict(state["student"])
-        load_optimizer(self.optimizer, state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.updates = state["updates"]
         if self.cache:
             self.cache.load_state_dict(state["teacher_cache"], self.device)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fastdfkd.core.generators import Generator
 from fastdfkd.core.interfaces import MetaUpdate
-from fastdfkd.core.layout import like, load_optimizer
+from fastdfkd.core.optimizers import Adam, like
 from fastdfkd.core.random_streams import seeded, stream_seed
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class MetaGenerator:
         self.device = torch.device(device)
         self.generator = self._draw("generator")
         lr = section.meta_lr or section.lr_g * section.steps
-        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr, betas=BETAS, fused=True)
+        self.optimizer = Adam(self.generator.parameters(), lr, BETAS)
         self.version = 0
         self.reset_done = False
 
@@ -91,7 +91,7 @@ class MetaGenerator:
             for parameter, *gradients in zip(theta, *ordered, strict=True):
                 parameter.grad = like(torch.stack(gradients).mean(0), parameter)
             self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
         self.version += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class MetaGenerator:
         """Go on from `state_dict()`, or take a `shared_state()`."""
         self.generator.load_state_dict(state["generator"])
         if "optimizer" in state:
-            load_optimizer(self.optimizer, state["optimizer"])
+            self.optimizer.load_state_dict(state["optimizer"])
         self.version = state["version"]
         self.reset_done = state["reset_done"]
 

@@ -12,6 +12,7 @@ from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, StateDict
 from fastdfkd.core.losses import jensen_shannon_adversarial_loss, total_variation
+from fastdfkd.core.optimizers import Adam
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.synthesizers.objective import Best, InversionObjective, draw_labels
 from fastdfkd.core.task import Task
@@ -85,7 +86,7 @@ class DeepInversion:
         low = self.normalisation(torch.zeros_like(x[:1]))
         high = self.normalisation(torch.ones_like(x[:1]))
         x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
-        optimizer = torch.optim.Adam([x], lr=section.lr, betas=BETAS, fused=True)
+        optimizer = Adam([x], section.lr, BETAS)
         moves = self._moves(randomness)
         best = Best()
         adversarial = round >= section.warmup_rounds
@@ -99,7 +100,7 @@ class DeepInversion:
                 if section.l2 > 0:
                     loss = loss + section.l2 * torch.linalg.vector_norm(x)
                 best.offer(torch.cat([loss.detach()[None], terms[1:].detach()]), x)
-                optimizer.zero_grad(set_to_none=True)
+                optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 with torch.no_grad():

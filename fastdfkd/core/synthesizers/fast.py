@@ -20,6 +20,7 @@ from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, StateDict
 from fastdfkd.core.losses import adversarial_loss
 from fastdfkd.core.meta_gradient import BETAS, MetaGenerator
+from fastdfkd.core.optimizers import Adam
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.synthesizers.objective import Best, InversionObjective, draw_labels
@@ -125,8 +126,7 @@ class FastSynthesizer:
         names = [name for name, _ in generator.named_parameters()]
         fast = [p.detach().clone().requires_grad_() for p in generator.parameters()]
         z = z.detach().clone().requires_grad_()
-        groups: list[dict[str, Any]] = [{"params": fast}, {"params": [z], "lr": section.lr_z}]
-        optimizer = torch.optim.Adam(groups, lr=section.lr_g, betas=BETAS, fused=True)
+        optimizers = Adam(fast, section.lr_g, BETAS), Adam([z], section.lr_z, BETAS)
         summed, best = [torch.zeros_like(p) for p in fast], Best()
         with self.objective.batch():
             for _ in range(section.steps):
@@ -136,10 +136,11 @@ class FastSynthesizer:
                 move = CropFlip.draw(len(z), section.crop_padding, section.flip, randomness)
                 terms = self.objective(self.normalisation(move(images)), labels, adversarial)
                 best.offer(terms, images)
-                optimizer.zero_grad(set_to_none=True)
                 terms[0].backward()  # type: ignore[no-untyped-call]
                 torch._foreach_add_(summed, [p.grad for p in fast if p.grad is not None])
-                optimizer.step()
+                for optimizer in optimizers:
+                    optimizer.step()
+                    optimizer.zero_grad()
             kept, losses = best.take(round)
         return InnerLoop(kept, losses, summed, [p.detach() for p in fast])
 
