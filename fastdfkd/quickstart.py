@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from fastdfkd.recipe import load_recipe
@@ -39,9 +40,11 @@ def run_quickstart(*, progress: bool = False) -> dict[str, RunResult]:
         The result of each setting, with speed-ups over the reference.
     """
     from fastdfkd.platform import cluster
+    from fastdfkd.running import warm_up
 
     folder = runs_folder() / "quickstart"
-    with ParentRun("quickstart") as parent, cluster.connect(None):
+    meanwhile = partial(warm_up, load_recipe(SETTINGS[REFERENCE]))
+    with cluster.connect(None, meanwhile), ParentRun("quickstart") as parent:
         results: dict[str, RunResult] = {}
         for setting in SETTINGS:
             reference = results.get(REFERENCE)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,21 +47,21 @@ def execute(
         resume: go on from the newest whole checkpoint in the folder, or from the beginning.
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
-    from fastdfkd.platform import cluster, pipeline, placement
-    from fastdfkd.trainers.checkpoint import CheckpointFolder
+    from fastdfkd.platform import cluster
 
-    tracking.warm_up()  # after torch and Ray: MLflow's import then overlaps with their start
-    teacher = obtain_teacher(recipe, model=model, progress=progress)
-    checkpoint = None
-    if resume:
-        check_same_teacher(teacher, directory)
-        checkpoint = CheckpointFolder(directory).newest()
-    write_text(directory / "recipe.yaml", recipe.to_yaml())
-    write_teacher(teacher, directory)
-    label = run_name or recipe.name
-    with cluster.connect(address):
+    with cluster.connect(address, meanwhile=partial(warm_up, recipe)):
+        from fastdfkd.platform import pipeline, placement
+        from fastdfkd.trainers.checkpoint import CheckpointFolder
+
+        teacher = obtain_teacher(recipe, model=model, progress=progress)
+        checkpoint = None
+        if resume:
+            check_same_teacher(teacher, directory)
+            checkpoint = CheckpointFolder(directory).newest()
+        label = run_name or recipe.name
         recipe = placement.fitted(recipe, cluster.cluster_resources(), cluster.node_cpus())
         write_text(directory / "recipe.yaml", recipe.to_yaml())
+        write_teacher(teacher, directory)
         with (
             RunProgress(recipe, label, shown=progress) as bar,
             tracking.Recorder(
@@ -78,6 +80,18 @@ def execute(
             write_text(directory / "result.json", result.model_dump_json(indent=2) + "\n")
             recorder.finish(result)
     return result
+
+
+def warm_up(recipe: Recipe) -> None:
+    """Import what takes seconds, torch, Ray Train and MLflow, and make MLflow's store.
+
+    What fails here fails again where it is needed, and is said there.
+    """
+    with contextlib.suppress(Exception):
+        import fastdfkd.platform.pipeline  # noqa: F401
+
+        uri = tracking.store_uri(recipe.tracking.uri)
+        tracking.open_store(uri, recipe.tracking.experiment)
 
 
 def obtain_teacher(

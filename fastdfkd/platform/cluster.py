@@ -6,7 +6,8 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
@@ -21,11 +22,14 @@ _ANSWER_SECONDS = 10.0
 
 
 @contextmanager
-def connect(address: str | None = None) -> Iterator[None]:
+def connect(
+    address: str | None = None, meanwhile: Callable[[], None] | None = None
+) -> Iterator[None]:
     """Run a block on a Ray cluster; nested uses share the outer one.
 
     Without an address, `RAY_ADDRESS` is joined where it is set (as in `ray job submit`), else Ray
-    is started on this machine and stopped at the end of the block.
+    is started on this machine and stopped at the end of the block. `meanwhile` is called while Ray
+    starts, in a thread: most of that time this process only waits.
 
     Raises:
         ConnectionError: no cluster answers at the address.
@@ -40,7 +44,8 @@ def connect(address: str | None = None) -> Iterator[None]:
     wanted = address or os.environ.get("RAY_ADDRESS")
     try:
         _check_reachable(wanted)
-        _start(wanted)
+        with _beside(meanwhile):
+            _start(wanted)
     except (OSError, RuntimeError, ValueError) as error:
         if not wanted:
             raise
@@ -52,6 +57,19 @@ def connect(address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _beside(work: Callable[[], None] | None) -> Iterator[None]:
+    """Have `work` done in a thread beside the block; both have ended after it."""
+    thread = threading.Thread(target=work, name="warm-up", daemon=True) if work else None
+    if thread:
+        thread.start()
+    try:
+        yield
+    finally:
+        if thread:
+            thread.join()
 
 
 def _check_reachable(address: str | None) -> None:

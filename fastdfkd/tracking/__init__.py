@@ -6,13 +6,13 @@
 
 Training never waits for MLflow: rows go to a writer thread, and what MLflow refuses in mid-run
 costs a warning; the rows are in `metrics.csv` all the same. MLflow takes seconds to import, so
-nothing here imports it before a store is opened; `warm_up` starts that early.
+nothing here imports it before a store is opened.
 """
 
 from fastdfkd.metrics_file import COLUMNS, Row, read_rows
 from fastdfkd.tracking.parent import ParentRun
 from fastdfkd.tracking.recorder import Recorder
-from fastdfkd.tracking.store import TrackingError, check_reachable, store_uri, warm_up
+from fastdfkd.tracking.store import TrackingError, check_reachable, open_store, store_uri
 
 __all__ = [
     "COLUMNS",
@@ -21,7 +21,7 @@ __all__ = [
     "Row",
     "TrackingError",
     "check_reachable",
+    "open_store",
     "read_rows",
     "store_uri",
-    "warm_up",
 ]

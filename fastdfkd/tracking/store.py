@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import socket
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,13 +109,6 @@ def open_store(uri: str, experiment: str) -> Store:
             return _open(uri, experiment, (database.parent / "mlartifacts").as_uri())
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and the system's
         raise _unusable(uri, error) from error
-
-
-def warm_up() -> threading.Thread:
-    """Import MLflow in the background: it takes seconds, most of them while others wait for Ray."""
-    thread = threading.Thread(target=_import_mlflow, name="mlflow-import", daemon=True)
-    thread.start()
-    return thread
 
 
 def _import_mlflow() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fastdfkd import tracking
@@ -76,16 +77,19 @@ def compare(
     folder = claim(f"compare-{first.name}", out, files=COMPARISON_FILES)
     settings = first.tracking
     name = f"compare {first.name}"
-    with ParentRun(name, experiment=settings.experiment, uri=settings.uri) as parent:
-        runs: dict[str, list[Measured]] = {}
-        from fastdfkd.platform import cluster
+    from fastdfkd.platform import cluster
+    from fastdfkd.running import warm_up
 
-        with cluster.connect(address):
-            for label, recipe in recipes.items():
-                seeded = [
-                    load_recipe(recipe, {"seed": recipe.seed + number}) for number in range(seeds)
-                ]
-                runs[label] = [_measure(label, one, folder, parent, say) for one in seeded]
+    with (
+        cluster.connect(address, partial(warm_up, first)),
+        ParentRun(name, experiment=settings.experiment, uri=settings.uri) as parent,
+    ):
+        runs: dict[str, list[Measured]] = {}
+        for label, recipe in recipes.items():
+            seeded = [
+                load_recipe(recipe, {"seed": recipe.seed + number}) for number in range(seeds)
+            ]
+            runs[label] = [_measure(label, one, folder, parent, say) for one in seeded]
         comparison = Comparison(
             reference=first.name, runs=runs, goal=_goal(goal, runs), title=f"Against {first.name}"
         )

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fastdfkd import tracking
 from fastdfkd.recipe import Overrides, Recipe, RecipeError, load_recipe
 from fastdfkd.run_folder import claim, discard_if_empty, write_text
 from fastdfkd.tuning.dimension import Point, SpaceError
@@ -128,7 +127,6 @@ def _run_trials(
         say(f"{len(done)} of {sweep.trials} trials have ended before and are not repeated")
     if len(done) >= sweep.trials:
         return
-    tracking.warm_up()
     teacher = obtain_teacher(sweep.recipe, progress=True)
     teacher.model.cpu()
     with _tune_settings(), cluster.connect(address):
