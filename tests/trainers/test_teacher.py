@@ -8,7 +8,7 @@ from fastdfkd.data import LabelledImages, data_spec
 from fastdfkd.models import build_network, save_weights, weights_digest
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers import teacher as room
-from fastdfkd.trainers.teacher import prepare_teacher, train_classifier
+from fastdfkd.trainers.teacher import one_cycle, prepare_teacher, train_classifier
 
 SPEC = data_spec("digits")
 
@@ -238,3 +238,17 @@ def test_digits_teacher_reaches_99_percent(monkeypatch):
     monkeypatch.setattr(room, "load_split", load_split)
     section = {"model": "resnet14", "epochs": 8, "batch_size": 64, "crop_padding": 1}
     assert prepare_teacher(recipe(**section)).accuracy >= 0.99
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 160])
+def test_the_learning_rate_is_torchs_one_cycle(steps: int) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.1, total_steps=steps, cycle_momentum=False
+    )
+    expected = []
+    for _ in range(steps):
+        expected += theirs.get_last_lr()
+        optimizer.step()
+        theirs.step() if len(expected) < steps else None
+    assert list(one_cycle(0.1, steps)) == pytest.approx(expected, rel=1e-9)
