@@ -63,12 +63,13 @@ class StudentDistiller:
 
     @property
     def lr(self) -> float:
-        """Learning rate of the next update: cosine, a step for each round's updates."""
+        """Learning rate of the next update: cosine, a step for each round's updates, warmed up."""
         section = self.section
         epochs = max(self.total_updates // section.updates_per_round, 1)
         epoch = min(self.updates // section.updates_per_round, epochs)
         cosine = (1 + math.cos(math.pi * epoch / epochs)) / 2
-        return section.min_lr + (section.lr - section.min_lr) * cosine
+        warm = min((self.updates + 1) / (section.warmup_updates + 1), 1.0)
+        return warm * (section.min_lr + (section.lr - section.min_lr) * cosine)
 
     def update(self, bank: SampleBank) -> Tensor:
         """One student update on this worker's share of a batch; returns its mean loss."""

@@ -16,12 +16,12 @@ from fastdfkd.recipe.sections import (
     DistillationSection,
     FastSynthesis,
     PlatformSection,
-    Recipe,
     StudentSection,
     SynthesisSection,
     TeacherSection,
     TrackingSection,
 )
+from fastdfkd.recipe.whole import Recipe
 
 __all__ = [
     "BankSection",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastdfkd.recipe.sections import Recipe
+    from fastdfkd.recipe.whole import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from yaml import YAMLError
 
 from fastdfkd.recipe.messages import RecipeError, explain
-from fastdfkd.recipe.sections import Recipe
+from fastdfkd.recipe.whole import Recipe
 
 Overrides = Mapping[str, Any] | Sequence[str]
 """`{"synthesis.steps": 2}` or `["synthesis.steps=2"]`."""

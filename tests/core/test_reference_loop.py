@@ -258,6 +258,15 @@ def test_the_learning_rate_is_the_schedulers(updates_per_round: int, rounds: int
     assert pupil.lr == pytest.approx(2e-4)
 
 
+def test_the_learning_rate_is_warmed_up() -> None:
+    section = DistillationSection(updates_per_round=5, warmup_updates=7, lr=0.2, min_lr=0.0)
+    pupil = distiller(section, total_updates=20)
+    rates = []
+    for pupil.updates in range(20):
+        rates.append(pupil.lr / naive.cosine(0.2, 0.0, pupil.updates // 5, 4))
+    assert rates == pytest.approx([*(step / 8 for step in range(1, 8)), *[1.0] * 13])
+
+
 def test_workers_draw_shares_of_their_own() -> None:
     bank, held = filled_bank()
     section = distillation()

@@ -57,6 +57,10 @@ def refusal(read: ReadRecipe, *overrides: str, more: str = "") -> str:
         ("name=a/b", ["name: expected text like", "got 'a/b'"]),
         ("synthesis.warmup_rounds=220", ["synthesis: warmup_rounds (220)", "rounds (220)"]),
         ("bank.capacity=255", ["bank.capacity (255)", "synthesis.batch_size is 256"]),
+        (
+            "distillation.warmup_updates=80000",
+            ["distillation.warmup_updates (80000)", "updates in all (80000)"],
+        ),
         ("platform.workers=3", ["distillation.batch_size (256)", "platform.workers (3)"]),
     ],
 )

@@ -1,0 +1,123 @@
+"""A recipe: all sections of one experiment, and what has to hold between them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any
+
+from omegaconf import OmegaConf
+from pydantic import Field, model_validator
+
+from fastdfkd.recipe.plain import escaped, flatten
+from fastdfkd.recipe.sections import (
+    BankSection,
+    DataSection,
+    DeepInversionSynthesis,
+    DistillationSection,
+    FastSynthesis,
+    PlatformSection,
+    Section,
+    Seed,
+    StudentSection,
+    TeacherSection,
+    TrackingSection,
+)
+
+AnySynthesis = Annotated[FastSynthesis | DeepInversionSynthesis, Field(discriminator="method")]
+
+
+class Recipe(Section):
+    """One experiment, fully resolved."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Used in folder and run names."""
+    description: str = ""
+    """One line for `fastdfkd recipes`."""
+    seed: Seed = 0
+    """Everything random follows from it."""
+    data: DataSection
+    teacher: TeacherSection
+    student: StudentSection
+    synthesis: AnySynthesis = FastSynthesis()
+    distillation: DistillationSection = DistillationSection()
+    bank: BankSection = BankSection()
+    platform: PlatformSection = PlatformSection()
+    tracking: TrackingSection = TrackingSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fast_is_the_default(cls, values: Any) -> Any:
+        synthesis = values.get("synthesis") if isinstance(values, dict) else None
+        if isinstance(synthesis, dict) and "method" not in synthesis:
+            return {**values, "synthesis": {**synthesis, "method": "fast"}}
+        return values
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> Recipe:
+        capacity = self.bank.capacity
+        if capacity is not None and capacity < self.synthesis.batch_size:
+            raise ValueError(
+                f"bank.capacity ({capacity}) must hold at least one batch: "
+                f"synthesis.batch_size is {self.synthesis.batch_size}"
+            )
+        workers = max(self.platform.workers, 1)
+        if self.distillation.batch_size % workers:
+            raise ValueError(
+                f"distillation.batch_size ({self.distillation.batch_size}) must be a multiple of "
+                f"platform.workers ({workers}): every worker takes an equal share of a batch"
+            )
+        if self.distillation.warmup_updates >= self.updates:
+            raise ValueError(
+                f"distillation.warmup_updates ({self.distillation.warmup_updates}) must be fewer "
+                f"than the student updates in all ({self.updates})"
+            )
+        return self
+
+    @property
+    def updates(self) -> int:
+        """Student updates in all."""
+        past_warmup = self.synthesis.rounds - self.synthesis.warmup_rounds
+        return past_warmup * self.distillation.updates_per_round
+
+    @property
+    def capacity(self) -> int:
+        """Images the bank holds at most: whole batches, so that oldest-out drops whole ones."""
+        batch = self.synthesis.batch_size
+        wanted = self.bank.capacity or self.synthesis.rounds * batch
+        return min(wanted, self.synthesis.rounds * batch) // batch * batch
+
+    @property
+    def most_rounds_ahead(self) -> int:
+        """Rounds that synthesis may be ahead of the paper's order; 0 in lock-step."""
+        if self.platform.schedule == "lockstep":
+            return 0
+        return self.platform.tolerance_rounds * self.platform.synthesizers
+
+    @property
+    def capacity_rounds(self) -> int:
+        """Rounds the bank holds at most."""
+        return self.capacity // self.synthesis.batch_size
+
+    def flat(self) -> dict[str, Any]:
+        """Every value under its dotted key, as logged to MLflow."""
+        return dict(flatten(self.model_dump()))
+
+    def literal(self, *, unset: bool = True) -> dict[str, Any]:
+        """Every section as plain data in which OmegaConf finds nothing to interpolate.
+
+        Args:
+            unset: also what the recipe left to its default.
+        """
+        tree = escaped(self.model_dump(exclude_unset=not unset))
+        assert isinstance(tree, dict)
+        return tree
+
+    def to_yaml(self) -> str:
+        """The fully resolved recipe as YAML that `load_recipe` reads back unchanged."""
+        return OmegaConf.to_yaml(OmegaConf.create(self.literal()))
+
+    def digest(self) -> str:
+        """SHA-256 over everything that can change the result (not name, text or tracking)."""
+        content = self.model_dump(exclude={"name", "description", "tracking"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
