@@ -29,7 +29,7 @@ from fastdfkd.trainers.evaluation import accuracy, predict
 OnEpoch = Callable[[int, int, float], None]
 """Called after every epoch with its number (from 1), the number of epochs and the mean loss."""
 
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2
 _TRAINING = {"epochs", "batch_size", "lr", "weight_decay", "crop_padding", "flip"}
 
 
