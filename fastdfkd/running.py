@@ -48,16 +48,16 @@ def execute(
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
     from fastdfkd.platform import cluster
+    from fastdfkd.trainers.checkpoint import CheckpointFolder
 
+    teacher = obtain_teacher(recipe, model=model, progress=progress)
+    checkpoint = None
+    if resume:
+        check_same_teacher(teacher, directory)
+        checkpoint = CheckpointFolder(directory).newest()
     with cluster.connect(address, meanwhile=partial(warm_up, recipe)):
         from fastdfkd.platform import pipeline, placement
-        from fastdfkd.trainers.checkpoint import CheckpointFolder
 
-        teacher = obtain_teacher(recipe, model=model, progress=progress)
-        checkpoint = None
-        if resume:
-            check_same_teacher(teacher, directory)
-            checkpoint = CheckpointFolder(directory).newest()
         label = run_name or recipe.name
         recipe = placement.fitted(recipe, cluster.cluster_resources(), cluster.node_cpus())
         write_text(directory / "recipe.yaml", recipe.to_yaml())

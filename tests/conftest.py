@@ -85,7 +85,10 @@ class FakePlatform:
             monkeypatch.setattr(platform, name, module, raising=False)
 
     @contextmanager
-    def connect(self, address: str | None) -> Iterator[None]:
+    def connect(
+        self, address: str | None, meanwhile: Callable[[], None] | None = None
+    ) -> Iterator[None]:
+        assert meanwhile is not None, "imports are made while Ray starts"
         self.addresses.append(address)
         self.connected += 1
         try:
