@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"
 KEPT = 2
+FORMAT = 2
+"""Of the states; checkpoints of another one cannot be gone on from."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class CheckpointFolder:
         name = f"state-{updates:07d}.safetensors"
         save_state(self.folder / name, state)
         manifest = {
+            "format": FORMAT,
             "updates": updates,
             "state": name,
             "digest": _digest(self.folder / name),
@@ -100,7 +103,11 @@ class CheckpointFolder:
         self._forget()
 
     def newest(self) -> Checkpoint | None:
-        """The newest whole checkpoint; damaged ones are named in the log and passed over."""
+        """The newest whole checkpoint; damaged ones are named in the log and passed over.
+
+        Raises:
+            ValueError: it was written by another version.
+        """
         for path in reversed(self._manifests()):
             try:
                 manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -117,6 +124,11 @@ class CheckpointFolder:
             except (ValueError, KeyError, TypeError, OSError) as error:
                 log.warning("checkpoint %s is damaged, trying the one before: %s", path.name, error)
                 continue
+            if manifest.get("format") != FORMAT:
+                raise ValueError(
+                    f"{path} is of format {manifest.get('format', 1)}, this version reads {FORMAT}: "
+                    "go on with the version that wrote it, or start a new run in another folder"
+                )
             return checkpoint
         return None
 

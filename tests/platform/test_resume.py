@@ -159,6 +159,17 @@ def test_a_strangers_checkpoint_executes_nothing(tmp_path: Path) -> None:
     assert marker.exists(), "the trap would have worked"
 
 
+def test_a_checkpoint_of_another_version_is_told(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    folder.save(4, {"updates": 4}, {}, [])
+    manifest = folder.folder / "manifest-0000004.json"
+    said = json.loads(manifest.read_text())
+    del said["format"]  # as the first version wrote it
+    manifest.write_text(json.dumps(said))
+    with pytest.raises(ValueError, match="is of format 1, this version reads 2"):
+        folder.newest()
+
+
 class Trap:
     """Writes a file when it is unpickled."""
 
