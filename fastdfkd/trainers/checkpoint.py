@@ -126,8 +126,9 @@ class CheckpointFolder:
                 continue
             if manifest.get("format") != FORMAT:
                 raise ValueError(
-                    f"{path} is of format {manifest.get('format', 1)}, this version reads {FORMAT}: "
-                    "go on with the version that wrote it, or start a new run in another folder"
+                    f"{path} is of format {manifest.get('format', 1)}, this version reads "
+                    f"{FORMAT}: go on with the version that wrote it, or start a new run in "
+                    "another folder"
                 )
             return checkpoint
         return None
