@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from fastdfkd.platform.history import History
-from fastdfkd.platform.sample_bank import UNKNOWING
+from fastdfkd.platform.sample_bank import UNKNOWING, Insertion
 from fastdfkd.platform.totals import SynthesisTotals
 from fastdfkd.trainers.calls import MOST_SECONDS_AWAY
 
@@ -29,14 +29,12 @@ WATCH_SECONDS = 1.0
 
 
 @dataclass(eq=False)
-class _Insertion:
-    """A finished batch on its way into the bank."""
+class _Arrival:
+    """A call's batches on their way into the bank."""
 
-    synthesizer: int
-    round: int
-    reference: Any
-    following: int | None = None
-    """The synthesizer's next round, if the bank had one at once."""
+    call: Insertion
+    following: Sequence[int] = ()
+    """The synthesizer's next rounds, if the bank had any at once."""
 
 
 class BankClient:
@@ -46,36 +44,36 @@ class BankClient:
         self.bank, self.history, self.totals = bank, history, totals
         self._restoring, self._told = asyncio.Lock(), False
         self._inserting = asyncio.Lock()
-        self._arrived: list[_Insertion] = []
+        self._arrived: list[_Arrival] = []
 
-    async def reserve(self, synthesizer: int) -> int | None:
-        """A round to make; None where there is none yet."""
-        answer = await self._ask(lambda: self.bank.reserve.remote(synthesizer))
-        if answer is not None:
-            self.history.working.add(answer)
-        return answer  # type: ignore[no-any-return]
+    async def reserve(self, synthesizer: int, most: int) -> list[int]:
+        """Rounds to make, `most` at the most; none where there are none yet."""
+        rounds: list[int] = await self._ask(lambda: self.bank.reserve.remote(synthesizer, most))
+        self.history.working.update(rounds)
+        return rounds
 
     async def done(self) -> bool:
         """Whether no round is left to make."""
         return bool(await self._ask(self.bank.done.remote))
 
-    async def insert(self, synthesizer: int, round: int, reference: Any) -> int | None:
-        """Give a batch to the bank; answers with the synthesizer's next round if there is one."""
-        mine = _Insertion(synthesizer, round, reference)
+    async def insert(self, call: Insertion) -> Sequence[int]:
+        """Give a call's batches to the bank; answers with the synthesizer's next rounds."""
+        mine = _Arrival(call)
         self._arrived.append(mine)
         async with self._inserting:
             if mine in self._arrived:
-                batches, self._arrived = self._arrived, []
-                await self._insert(batches)
+                arrivals, self._arrived = self._arrived, []
+                await self._insert(arrivals)
         return mine.following
 
-    async def _insert(self, batches: list[_Insertion]) -> None:
-        told = [(each.round, [each.reference], each.synthesizer) for each in batches]
+    async def _insert(self, arrivals: list[_Arrival]) -> None:
+        told = [each.call for each in arrivals]
         answers = await self._ask(lambda: self.bank.insert.remote(told))
-        for batch, following in zip(batches, answers, strict=True):
-            self.history.add(batch.round, batch.reference)
-            batch.following = following
-        self.history.working.update(round for round in answers if round is not None)
+        for arrival, following in zip(arrivals, answers, strict=True):
+            for round, reference in zip(arrival.call.rounds, arrival.call.references, strict=True):
+                self.history.add(round, reference)
+            self.history.working.update(following)
+            arrival.following = following
 
     async def release(self, round: int) -> None:
         """Give a round back that will not come."""

@@ -40,16 +40,22 @@ class BankIndex:
         """Whether no round is left to make or to wait for."""
         return not self.waiting and not self.reserved
 
-    def reserve(self, synthesizer: int = 0) -> int | None:
-        """The next round for a synthesizer, or None while there is none for it."""
+    def reserve(self, synthesizer: int = 0, most: int = 1) -> list[int]:
+        """The next rounds for a synthesizer, `most` at the most; empty while there is none for it.
+
+        A synthesizer that learns from its rounds gets them in their order.
+        """
+        found: list[int] = []
         for round in self.waiting:
-            if not self.limiter.may_start(round, self.inserted, self.updates):
-                return None
+            may_start = self.limiter.may_start(round, self.inserted, self.updates)
+            if len(found) == most or not may_start:
+                break
             if self.limiter.is_for(round, synthesizer):
-                self.waiting.remove(round)
-                self.reserved.add(round)
-                return round
-        return None
+                found.append(round)
+        for round in found:
+            self.waiting.remove(round)
+        self.reserved.update(found)
+        return found
 
     def release(self, round: int) -> None:
         """Round `round` will not come: it is made again."""

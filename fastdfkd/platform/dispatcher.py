@@ -20,13 +20,18 @@ from ray.exceptions import RayActorError
 
 from fastdfkd.platform.bank_client import WATCH_SECONDS, BankClient
 from fastdfkd.platform.history import History
+from fastdfkd.platform.sample_bank import Insertion
 from fastdfkd.platform.totals import BatchRecord, SynthesisTotals
 from fastdfkd.trainers.calls import MOST_SECONDS_AWAY, SAY_EVERY_SECONDS
 
 log = logging.getLogger(__name__)
 
 CALLS_QUEUED = 2
-"""Rounds that a synthesizer has before it, so that it never waits for the driver's answer."""
+"""Calls that a synthesizer has before it, so that it never waits for the driver's answer."""
+WORTH_A_CALL_SECONDS = 0.05
+"""Work that a call should bring: shorter rounds are made several a call, for a call costs each of
+driver, bank and synthesizer about a millisecond of processor, whatever it brings."""
+MOST_ROUNDS_A_CALL = 8
 MOST_DEATHS_IN_A_ROW = 10
 """Deaths of one synthesizer without a batch between them after which the run gives up."""
 MOST_REFUSALS_IN_A_ROW = 5
@@ -64,6 +69,8 @@ class Dispatcher:
         self.history, self.totals = history, totals or SynthesisTotals()
         self.bank = BankClient(bank, self.history, self.totals)
         self.error: BaseException | None = None
+        self._pace = dict.fromkeys(range(len(synthesizers)), WORTH_A_CALL_SECONDS)
+        """Seconds of a round in a synthesizer's newest call."""
         self._away: set[int] = set()
         self._attempts: Counter[int] = Counter()
         self._deaths: Counter[int] = Counter()
@@ -109,44 +116,70 @@ class Dispatcher:
             watching.cancel()
 
     async def _drive(self, index: int, actor: Any) -> None:
-        """Have a synthesizer make one round after another; `CALLS_QUEUED` of these side by side."""
-        round = await self._reserve(index)
-        while round is not None and not self._stop.is_set():
-            attempt = self._attempts[round]
-            images, record = actor.synthesize.remote(round, attempt)
-            following = None
+        """Have a synthesizer make rounds, call after call; `CALLS_QUEUED` of these side by side."""
+        rounds = await self._reserve(index)
+        while rounds and not self._stop.is_set():
+            method, count = actor.synthesize, len(rounds)
+            if count > 1:
+                method = method.options(num_returns=count + 1)
+            *images, records = method.remote([(round, self._attempts[round]) for round in rounds])
+            following: Sequence[int] = ()
             try:
-                made = await record
+                made = await records
             except RayActorError as error:
-                await self._mourn(index, round, error)
+                await self._mourn(index, rounds, error)
             else:
-                if made["refusal"] is not None:
-                    await self._refuse(index, round, made["refusal"])
-                else:
-                    following = await self._insert(index, round, images, made)
-            round = await self._reserve(index) if following is None else following
+                following = await self._take_in(index, rounds, images, made)
+            rounds = following or await self._reserve(index)
 
-    async def _reserve(self, index: int) -> int | None:
-        """A round to make, or None when none will be left."""
+    async def _reserve(self, index: int) -> Sequence[int]:
+        """Rounds for a synthesizer's next call; none when none will be left."""
         while not self._stop.is_set():
-            round = await self.bank.reserve(index)
-            if round is not None:
-                return round
-            if await self.bank.done():
-                break
-        return None
+            rounds = await self.bank.reserve(index, self._rounds_a_call(index))
+            if rounds or await self.bank.done():
+                return rounds
+        return ()
 
-    async def _insert(
-        self, index: int, round: int, images: Any, made: dict[str, Any]
-    ) -> int | None:
-        """Give a batch to the bank, which may have the synthesizer's next round at once."""
-        self._deaths[index] = self._refusals[index] = 0
-        following = await self.bank.insert(index, round, images)
-        self.totals.started = min(self.totals.started, made["started"])
-        self.totals.records.append(BatchRecord.of(made, time.time()))
+    def _rounds_a_call(self, index: int) -> int:
+        """One, unless rounds are so short that calls would cost as much as they."""
+        enough = WORTH_A_CALL_SECONDS / max(self._pace[index], 1e-6)
+        return max(min(int(enough), MOST_ROUNDS_A_CALL), 1)
+
+    async def _take_in(
+        self, index: int, rounds: Sequence[int], images: Sequence[Any], made: Sequence[Any]
+    ) -> Sequence[int]:
+        """Give a call's batches to the bank, which may have the synthesizer's next rounds at once.
+
+        Args:
+            index: of the synthesizer.
+            rounds: that it was asked for.
+            images: references to theirs.
+            made: their records (`SynthesizerActor.synthesize`).
+        """
+        refusals, good = [record["refusal"] for record in made], []
+        for place, refusal in enumerate(refusals):
+            if refusal is None:
+                good.append(place)
+                self._deaths[index] = self._refusals[index] = 0
+            else:
+                await self._refuse(index, rounds[place], refusal)
+        if not good:
+            return ()
+        records = [made[place] for place in good]
+        self._pace[index] = (records[-1]["finished"] - records[0]["started"]) / len(records)
+        call = Insertion(
+            index,
+            [rounds[place] for place in good],
+            [images[place] for place in good],
+            self._rounds_a_call(index),
+        )
+        following = await self.bank.insert(call)
+        self.totals.started = min(self.totals.started, records[0]["started"])
+        stored = time.time()
+        self.totals.records += [BatchRecord.of(record, stored) for record in records]
         return following
 
-    async def _mourn(self, index: int, round: int, error: RayActorError) -> None:
+    async def _mourn(self, index: int, rounds: Sequence[int], error: RayActorError) -> None:
         if self._stop.is_set():
             return
         if index not in self._away:  # else another of its calls has told of this death
@@ -154,14 +187,17 @@ class Dispatcher:
             self.totals.restarts += 1
             self._deaths[index] += 1
             deaths = self._deaths[index]
-            log.warning("synthesizer %d died in round %d (death %d in a row)", index, round, deaths)
+            log.warning(
+                "synthesizer %d died in round %d (death %d in a row)", index, rounds[0], deaths
+            )
             await self._abandon(index)
             if deaths >= MOST_DEATHS_IN_A_ROW:
                 raise RuntimeError(
                     f"synthesizer {index} died {deaths} times in a row without a batch; the last "
                     f"time: {error}"
                 ) from error
-        await self.bank.release(round)
+        for round in rounds:
+            await self.bank.release(round)
         await self._await_return(index)
 
     async def _await_return(self, index: int) -> None:

@@ -30,6 +30,18 @@ UNKNOWING = "unknowing"
 
 
 @dataclass(frozen=True)
+class Insertion:
+    """What one call of a synthesizer brings."""
+
+    synthesizer: int
+    rounds: list[int]
+    references: list[Any]
+    """Their images; Ray leaves references inside an argument unread."""
+    wanted: int
+    """Rounds that its next call should make, at the most."""
+
+
+@dataclass(frozen=True)
 class Grant:
     """Leave for a trainer to go on."""
 
@@ -74,10 +86,12 @@ class SampleBank:
         self.knows = True
         await self._notify()
 
-    async def reserve(self, synthesizer: int) -> int | str | None:
-        """The next round for a synthesizer; None after `POLL_SECONDS` without one: look again."""
-        answer = await self._wait(lambda: self._next_round(synthesizer))
-        return None if answer == -1 else answer
+    async def reserve(self, synthesizer: int, most: int) -> list[int] | str:
+        """The next rounds for a synthesizer, `most` at the most.
+
+        None after `POLL_SECONDS` without one: look again, unless the run is `done`.
+        """
+        return await self._wait(lambda: self._next_rounds(synthesizer, most)) or []
 
     async def known(self) -> str | None:
         """`UNKNOWING`, or None once it has been restored."""
@@ -98,27 +112,22 @@ class SampleBank:
             self.index.release(round)
             await self._notify()
 
-    async def insert(
-        self, batches: Sequence[tuple[int, Sequence[Any], int]]
-    ) -> list[int | None] | str:
-        """Keep the images of finished rounds.
-
-        Args:
-            batches: (round, list of its one reference, synthesizer) of each; Ray leaves a reference
-                in a list unread.
+    async def insert(self, calls: Sequence[Insertion]) -> list[list[int]] | str:
+        """Keep the images of finished rounds, those of one or more calls.
 
         Returns:
-            For each batch its synthesizer's next round, or None where there is none yet.
+            For each call its synthesizer's next rounds, none where there are none yet.
             `UNKNOWING`: nothing was taken.
         """
         if not self.knows:
             return UNKNOWING
-        for round, reference, _ in batches:
-            self.index.insert(round, reference[0])
+        for call in calls:
+            for round, reference in zip(call.rounds, call.references, strict=True):
+                self.index.insert(round, reference)
         await self._notify()
         if self._over():
-            return [None] * len(batches)
-        return [self.index.reserve(synthesizer) for _, _, synthesizer in batches]
+            return [[] for _ in calls]
+        return [self.index.reserve(call.synthesizer, call.wanted) for call in calls]
 
     async def grant(self, updates: int, seen: int, leader: bool) -> Grant | str | None:
         """Leave to go on; None after `POLL_SECONDS` without it; why, if there will be none.
@@ -146,10 +155,11 @@ class SampleBank:
         """Counters for logs and error messages."""
         return self.index.state()
 
-    def _next_round(self, synthesizer: int) -> int | str | None:
+    def _next_rounds(self, synthesizer: int, most: int) -> list[int] | str | None:
+        """None: wait."""
         if not self.knows:
             return UNKNOWING
-        return -1 if self._over() else self.index.reserve(synthesizer)
+        return [] if self._over() else self.index.reserve(synthesizer, most) or None
 
     def _frontier(self, updates: int) -> tuple[int, int] | None:
         return self.index.frontier(updates) if self.knows else None

@@ -1,8 +1,9 @@
-"""A synthesizer as an actor: the newest weights in, one batch out, a call for each round."""
+"""A synthesizer as an actor: for each round the newest weights in, one batch out."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,18 +46,24 @@ class SynthesizerActor:
         """Answers once the actor is built, again after a restart."""
         return True
 
-    @ray.method(num_returns=2)
-    def synthesize(
-        self, round: int, attempt: int = 0
-    ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-        """Make batch number `round`; a refused batch is made again with the next `attempt`.
+    @ray.method(num_returns=2)  # of one round; n + 1 of n
+    def synthesize(self, rounds: Sequence[tuple[int, int]]) -> tuple[Any, ...]:
+        """Make the batches of some rounds, one after the other.
+
+        Args:
+            rounds: number and attempt of each; a refused batch is made again with the next attempt.
 
         Returns:
-            Images (B, C, H, W) uint8, and a record: provenance, number of `images`, `staleness` in
-            student versions, `started` and `finished` in Unix seconds, `idle` seconds since the
-            last batch, `memory`: most bytes held so far, `refusal`: why the bank should not take
-            it, or None. Of a batch that diverged there are no images and the refusal alone.
+            The images of each round, (B, C, H, W) uint8, and last the list of their records:
+            provenance, number of `images`, `staleness` in student versions, `started` and
+            `finished` in Unix seconds, `idle` seconds since the last batch, `memory`: most bytes
+            held so far, `refusal`: why the bank should not take it, or None. Of a batch that
+            diverged there are no images and the refusal alone.
         """
+        batches, records = zip(*(self._synthesize(*each) for each in rounds), strict=True)
+        return (*batches, list(records))
+
+    def _synthesize(self, round: int, attempt: int) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
         waited = time.time()
         idle = 0.0 if self.finished is None else waited - self.finished
         news: News = self._ask("begin", round, self.student_version, self.generator_version)

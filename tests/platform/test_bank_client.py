@@ -3,70 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from ray.exceptions import RayActorError
 
 from fastdfkd.platform import bank_client
 from fastdfkd.platform.bank_client import BankClient
-from fastdfkd.platform.bank_index import BankIndex
 from fastdfkd.platform.history import History
-from fastdfkd.platform.rate_limiter import RateLimiter
-from fastdfkd.platform.sample_bank import UNKNOWING
+from fastdfkd.platform.sample_bank import Insertion
 from fastdfkd.platform.totals import SynthesisTotals
-
-LIMITER = RateLimiter(rounds=20, warmup_rounds=0, updates_per_round=1, tolerance=20, wave=1)
-
-
-class Remote:
-    """`bank.method` of an actor handle."""
-
-    def __init__(self, method: Any):
-        self.remote = method
+from tests.platform.fake_bank import Bank, Remote
 
 
-class Bank:
-    """The index behind coroutines that take their time; `die` is a restart."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.answers_lost = 0
-        self.die()
-        for name in ("reserve", "insert", "release", "known", "restore"):
-            setattr(self, name, Remote(getattr(self, f"_{name}")))
-
-    def die(self) -> None:
-        self.index, self.knows = BankIndex(LIMITER, 20), False
-
-    async def _known(self) -> str | None:
-        return None if self.knows else UNKNOWING
-
-    async def _restore(self, told: Any, updates: int, working: Sequence[int]) -> None:
-        history = [(round, reference[0]) for round, reference in told]
-        self.index = BankIndex.restored(LIMITER, 20, history, updates, set(working))
-        self.knows = True
-
-    async def _reserve(self, synthesizer: int) -> Any:
-        return self.index.reserve(synthesizer) if self.knows else UNKNOWING
-
-    async def _release(self, round: int) -> None:
-        if round in self.index.reserved:
-            self.index.release(round)
-
-    async def _insert(self, batches: Sequence[tuple[int, Sequence[Any], int]]) -> Any:
-        await asyncio.sleep(0.01)
-        if not self.knows:
-            return UNKNOWING
-        for round, reference, _ in batches:
-            self.index.insert(round, reference[0])
-        if self.answers_lost:
-            self.answers_lost -= 1
-            self.die()
-            raise RayActorError
-        self.sizes.append(len(batches))
-        return [self.index.reserve(synthesizer) for _, _, synthesizer in batches]
+def brought(synthesizer: int, rounds: list[int]) -> Insertion:
+    return Insertion(synthesizer, rounds, [f"ref {round}" for round in rounds], len(rounds))
 
 
 def client() -> tuple[BankClient, Bank]:
@@ -77,12 +27,10 @@ def client() -> tuple[BankClient, Bank]:
 def test_batches_that_arrive_together_are_inserted_together() -> None:
     async def run() -> None:
         asking, bank = client()
-        rounds = [await asking.reserve(index) for index in range(5)]
-        following = await asyncio.gather(
-            *(asking.insert(index, round, f"ref {round}") for index, round in enumerate(rounds))
-        )
+        calls = [brought(index, await asking.reserve(index, 1)) for index in range(5)]
+        following = await asyncio.gather(*map(asking.insert, calls))
         assert bank.sizes == [1, 4], "the first alone, then all that came meanwhile"
-        assert following == [5, 6, 7, 8, 9]
+        assert following == [[5], [6], [7], [8], [9]]
         assert asking.history.insertions == [(round, f"ref {round}") for round in range(5)]
         assert asking.history.working == {5, 6, 7, 8, 9}
         assert bank.index.references == [f"ref {round}" for round in range(5)]
@@ -93,13 +41,11 @@ def test_batches_that_arrive_together_are_inserted_together() -> None:
 def test_a_bank_that_dies_with_its_answer_has_every_batch_once() -> None:
     async def run() -> None:
         asking, bank = client()
-        rounds = [await asking.reserve(index) for index in range(3)]
+        calls = [brought(index, await asking.reserve(index, 2)) for index in range(3)]
         bank.answers_lost = 1
-        await asyncio.gather(
-            *(asking.insert(index, round, f"ref {round}") for index, round in enumerate(rounds))
-        )
-        assert sorted(bank.index.rounds) == [0, 1, 2]
-        assert sorted(round for round, _ in asking.history.insertions) == [0, 1, 2]
+        await asyncio.gather(*map(asking.insert, calls))
+        assert sorted(bank.index.rounds) == [0, 1, 2, 3, 4, 5]
+        assert sorted(round for round, _ in asking.history.insertions) == [0, 1, 2, 3, 4, 5]
         assert asking.totals.bank_restarts == 1
         assert bank.index.reserved == asking.history.working
 
@@ -109,11 +55,10 @@ def test_a_bank_that_dies_with_its_answer_has_every_batch_once() -> None:
 def test_a_round_given_back_to_a_restarted_bank_is_free_once() -> None:
     async def run() -> None:
         asking, bank = client()
-        first, second = await asking.reserve(0), await asking.reserve(0)
+        first, second = await asking.reserve(0, 2)
         bank.die()
-        assert first is not None
         await asking.release(first)
-        assert await asking.reserve(0) == first, "the new bank was told without it"
+        assert await asking.reserve(0, 1) == [first], "the new bank was told without it"
         assert bank.index.reserved == {first, second}
 
     asyncio.run(run())
@@ -122,13 +67,13 @@ def test_a_round_given_back_to_a_restarted_bank_is_free_once() -> None:
 def test_a_bank_that_stays_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bank_client, "MOST_SECONDS_AWAY", 0.1)
 
-    async def dead(_: int) -> None:
+    async def dead(*_: int) -> None:
         raise RayActorError
 
     async def run() -> None:
         asking, bank = client()
         bank.reserve = Remote(dead)
         with pytest.raises(RuntimeError, match=r"did not come back within 0\.1 s"):
-            await asking.reserve(0)
+            await asking.reserve(0, 1)
 
     asyncio.run(run())

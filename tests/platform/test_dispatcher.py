@@ -1,0 +1,118 @@
+"""What the dispatcher asks of synthesizers, played by coroutines with a clock of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from ray.exceptions import RayActorError
+
+from fastdfkd.core.batch import Provenance
+from fastdfkd.platform.dispatcher import MOST_ROUNDS_A_CALL, WORTH_A_CALL_SECONDS, Dispatcher
+from fastdfkd.platform.history import History
+from tests.platform.fake_bank import LIMITER, Bank, Remote
+
+
+class Synthesizer:
+    """Rounds of `seconds` each; dies in call number `dies_in`, refuses `refuses` once."""
+
+    def __init__(
+        self, seconds: float, *, dies_in: int | None = None, refuses: int | None = None
+    ) -> None:
+        self.seconds, self.dies_in, self.refuses = seconds, dies_in, refuses
+        self.calls: list[list[tuple[int, int]]] = []
+        self.returns = 2
+        self.ready = Remote(self._ready)
+
+    @property
+    def synthesize(self) -> Synthesizer:
+        self.returns = 2
+        return self
+
+    def options(self, num_returns: int) -> Synthesizer:
+        self.returns = num_returns
+        return self
+
+    def remote(self, rounds: Sequence[tuple[int, int]]) -> list[Any]:
+        assert self.returns == len(rounds) + 1
+        self.calls.append(list(rounds))
+        images = [f"images {round}" for round, _ in rounds]
+        return [*images, self._records(len(self.calls), rounds)]
+
+    async def _ready(self) -> bool:
+        return True
+
+    async def _records(self, call: int, rounds: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        await asyncio.sleep(0)
+        if call == self.dies_in:
+            raise RayActorError
+        return [self._record(place, *each) for place, each in enumerate(rounds)]
+
+    def _record(self, place: int, round: int, attempt: int) -> dict[str, Any]:
+        if round == self.refuses and attempt == 0:
+            return {"refusal": "it is flat"}
+        return {
+            "refusal": None,
+            "provenance": Provenance(round=round),
+            "images": 4,
+            "staleness": 0,
+            "started": 100 + place * self.seconds,
+            "finished": 100 + (place + 1) * self.seconds,
+            "idle": 0.0,
+            "memory": 0,
+        }
+
+
+class Board:
+    def __init__(self) -> None:
+        self.abandon = Remote(self._abandon)
+
+    async def _abandon(self, synthesizer: int) -> None:
+        assert synthesizer == 0
+
+
+def drive(synthesizer: Synthesizer) -> Dispatcher:
+    """All rounds of the fake bank, by one synthesizer."""
+    bank = Bank()
+    dispatcher = Dispatcher(bank, Board(), [synthesizer], History(LIMITER.rounds))
+    asyncio.run(dispatcher._drive(0, synthesizer))
+    assert sorted(bank.index.rounds) == list(range(LIMITER.rounds)), "each once"
+    assert len(dispatcher.totals.records) == LIMITER.rounds
+    assert dispatcher.history.working == set()
+    return dispatcher
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rounds_a_call"),
+    [
+        (10 * WORTH_A_CALL_SECONDS, 1),
+        (WORTH_A_CALL_SECONDS / 3.5, 3),
+        (WORTH_A_CALL_SECONDS / 1000, MOST_ROUNDS_A_CALL),
+    ],
+)
+def test_short_rounds_are_made_several_a_call(seconds: float, rounds_a_call: int) -> None:
+    synthesizer = Synthesizer(seconds)
+    drive(synthesizer)
+    sizes = [len(call) for call in synthesizer.calls]
+    assert sizes[0] == 1, "nothing is known of the first round"
+    assert set(sizes[1:-1]) == {rounds_a_call}
+
+
+def test_all_rounds_of_a_call_are_made_again_when_the_synthesizer_dies_in_it() -> None:
+    synthesizer = Synthesizer(WORTH_A_CALL_SECONDS / 4, dies_in=3)
+    dispatcher = drive(synthesizer)
+    lost = [round for round, _ in synthesizer.calls[2]]
+    assert len(lost) == 4
+    assert [round for round, _ in synthesizer.calls[3]] == lost
+    assert dispatcher.totals.restarts == 1
+
+
+def test_only_the_refused_round_of_a_call_is_made_again() -> None:
+    synthesizer = Synthesizer(WORTH_A_CALL_SECONDS / 4, refuses=6)
+    dispatcher = drive(synthesizer)
+    asked = [each for call in synthesizer.calls for each in call]
+    assert [attempt for round, attempt in asked if round == 6] == [0, 1]
+    assert len(asked) == LIMITER.rounds + 1
+    assert dispatcher.totals.rejected == 1
