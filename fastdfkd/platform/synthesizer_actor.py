@@ -12,7 +12,7 @@ import ray
 
 from fastdfkd.core.batch import SyntheticBatch
 from fastdfkd.core.interfaces import MetaUpdate, Synthesizer
-from fastdfkd.core.memory import peak_memory_bytes
+from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.trainers.calls import insist
 from fastdfkd.trainers.weights import packed, unpacked
 
@@ -34,6 +34,7 @@ class SynthesizerActor:
         import torch
 
         torch.set_num_threads(threads)
+        keep_freed_memory()
         self.board: Any = ray.get_actor(board)
         self.index, self.shared = index, shared
         self.device = device

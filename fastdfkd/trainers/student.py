@@ -21,7 +21,7 @@ import torch
 
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
-from fastdfkd.core.memory import peak_memory_bytes
+from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.experiment import Experiment
 from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
 from fastdfkd.trainers.calls import insist
@@ -67,6 +67,8 @@ class StudentTraining:
         self.experiment: Experiment = ray.get(reference[0])
         self.recipe = self.experiment.recipe
         self.device = _device(job.device, self.recipe.platform.workers)
+        if self.recipe.platform.workers:  # a process of our own
+            keep_freed_memory()
         self.clock = Clock(self.device)
         self.distiller = self._distiller(world)
         self.loader = BankLoader(
