@@ -36,6 +36,7 @@ class BatchNormStatistics:
         self.layers = batch_norm_layers(teacher)
         self._batch: dict[str, Moments] = {}
         self._running: dict[str, Moments] = {}
+        self._places: dict[str, Moments] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -55,6 +56,20 @@ class BatchNormStatistics:
         """Take the moments of a layer's input from a forward that has no hooks."""
         self._batch[name] = moments
 
+    def record_all(self, found: Mapping[str, Moments]) -> None:
+        """Take what `newest` was after a forward that told nobody: a replayed one."""
+        self._batch.update(found)
+
+    @property
+    def newest(self) -> dict[str, Moments]:
+        """Moments of the newest forward, without gradient."""
+        return {name: (mean.detach(), var.detach()) for name, (mean, var) in self._batch.items()}
+
+    @property
+    def estimated(self) -> bool:
+        """Whether there are running estimates."""
+        return bool(self._running)
+
     def loss(self) -> Tensor:
         """L_bn of the newest forward, a float32 scalar."""
         mixed = self._mixed()
@@ -66,8 +81,7 @@ class BatchNormStatistics:
     def end_batch(self) -> None:
         """Move the running estimates by the newest forward; once a synthesised batch."""
         if self.momentum > 0:
-            mixed = self._mixed()
-            self._running = {n: (m.detach(), v.detach()) for n, (m, v) in mixed.items()}
+            self._keep(self._mixed())
 
     def state_dict(self) -> dict[str, Tensor]:
         """Running estimates: `<layer>.mean` and `<layer>.var`, empty before the first batch."""
@@ -79,7 +93,7 @@ class BatchNormStatistics:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from `state_dict()` of a teacher with the same layers."""
-        names = {key.rpartition(".")[0] for key in state}
+        names = dict.fromkeys(key.rpartition(".")[0] for key in state)
         for name in names:
             layer = self.layers.get(name)
             if layer is None or state[f"{name}.mean"].shape != (layer.num_features,):
@@ -87,11 +101,19 @@ class BatchNormStatistics:
                     f"running estimates belong to another teacher: layer {name} of "
                     f"{len(state[f'{name}.mean'])} channels is not in this one"
                 )
-        self._running = {
-            name: (state[f"{name}.mean"].to(device), state[f"{name}.var"].to(device))
-            for name in names
-            for device in [self.layers[name].running_mean.device]  # type: ignore[union-attr]
-        }
+        self._keep({name: (state[f"{name}.mean"], state[f"{name}.var"]) for name in names})
+
+    @torch.no_grad()
+    def _keep(self, estimates: Mapping[str, Moments]) -> None:
+        """Into tensors that stay where they are, because a captured step reads them there."""
+        for name, moments in estimates.items():
+            if name not in self._places:
+                device = self.layers[name].running_mean.device  # type: ignore[union-attr]
+                mean, var = (torch.empty_like(x, device=device) for x in moments)
+                self._places[name] = mean, var
+            for place, moment in zip(self._places[name], moments, strict=True):
+                place.copy_(moment)
+        self._running = {name: self._places[name] for name in estimates}
 
     def _mixed(self) -> dict[str, Moments]:
         a = self.momentum
@@ -191,8 +213,8 @@ def moments(x: Tensor) -> Moments:
     stats = [(len(part), *_kernel_moments(part, exact)) for part in parts]
     means = torch.cat([mean.view(-1, x.shape[1]) for _, mean, _ in stats])
     variances = torch.cat([var.view(-1, x.shape[1]) for _, _, var in stats])
-    sizes = [size for size, mean, _ in stats for _ in range(len(mean) // x.shape[1])]
-    weights = means.new_tensor([size / len(rows) for size in sizes])[:, None]
+    sides = [(len(mean) // x.shape[1], size / len(rows)) for size, mean, _ in stats]
+    weights = torch.cat([means.new_full((side, 1), weight) for side, weight in sides])
     mean = (weights * means).sum(0)
     return mean, (weights * (variances + (means - mean).square())).sum(0)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.captured import Captured, captured
 from fastdfkd.core.frozen_logits import for_logits
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.losses import distillation_loss
@@ -29,7 +30,8 @@ class StudentDistiller:
     With several workers each draws its own share of a batch from a stream of its own; `wrap` (DDP)
     then gives the student for the forward while `module` stays the bare network. It is called once
     the student has its final layout: DDP would hand back gradients in an older one, and fused
-    optimisers on the CPU do not look at strides.
+    optimisers on the CPU do not look at strides. A student that is wrapped is not captured
+    (`Task.capture`), because what DDP does is no function of tensors; the teacher still is.
     """
 
     def __init__(
@@ -60,6 +62,10 @@ class StudentDistiller:
             momentum=section.momentum,
             weight_decay=section.weight_decay,
         )
+        self.ask = captured(self._ask, task.device, task.capture)
+        self.follow = captured(self._follow, task.device, task.capture and wrap is None)
+        if isinstance(self.follow, Captured):
+            self.optimizer.lr = torch.zeros((), dtype=torch.float32, device=self.device)
 
     @property
     def lr(self) -> float:
@@ -73,36 +79,55 @@ class StudentDistiller:
 
     def update(self, bank: SampleBank) -> Tensor:
         """One student update on this worker's share of a batch; returns its mean loss."""
-        section = self.section
-        randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
-        inputs, teacher_logits = self._batch(bank, randomness)
-        self.student.train()
-        with autocast(self.device, self.precision):
-            student_logits = self.student(inputs)
-        loss = distillation_loss(teacher_logits, student_logits.float(), section.temperature)
-        self.optimizer.lr = self.lr
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.updates += 1
-        return loss.detach()
-
-    def _batch(self, bank: SampleBank, randomness: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Normalised images (B, C, H, W) of an update and the teacher's logits (B, K) float32."""
         section, cache = self.section, self.cache
+        randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
         fresh = cache.wanted if cache else self.share
         images = bank.draw(fresh, randomness)
         move = CropFlip.draw(fresh, section.crop_padding, section.flip, randomness)
-        views = move.apply(images)
         seen, said = cache.draw(randomness) if cache else ([], [])
+        views, inputs, logits = self.ask(images, move.dy, move.dx, move.flip, *seen)
+        if cache:
+            cache.insert(views, logits)
+        self.student.train()
+        self.optimizer.set_lr(self.lr)
+        loss = self.follow(inputs, torch.cat([logits, *said]))
+        self.updates += 1
+        return loss.clone()  # of a captured step the next call overwrites what this one returned
+
+    def _ask(
+        self, images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, *seen: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the student will see, and what the teacher says of that which is new.
+
+        Args:
+            images: (F, C, H, W) uint8.
+            dy: a field of `CropFlip`.
+            dx: likewise.
+            flip: likewise.
+            seen: views (B - F, C, H, W) uint8 that the teacher was asked about before, if any.
+
+        Returns:
+            The new views (F, C, H, W) uint8, all views normalised (B, C, H, W), and the teacher's
+            logits (F, K) float32 for the new ones, which come first.
+        """
+        views = CropFlip(dy, dx, flip).apply(images)
         inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with autocast(self.device, self.precision), torch.inference_mode():
-            logits = self.teacher(inputs[:fresh])
-        logits = logits.float().clone()  # no inference tensor: those cannot be saved for backward
-        if cache:
-            cache.insert(views, logits)
-        return inputs, torch.cat([logits, *said])
+            logits = self.teacher(inputs[: len(views)])
+        # No inference tensor: those cannot be saved for backward.
+        return views, inputs, logits.float().clone()
+
+    def _follow(self, inputs: Tensor, teacher_logits: Tensor) -> Tensor:
+        """One SGD step of the student towards the teacher's logits (B, K); returns its loss."""
+        with autocast(self.device, self.precision):
+            student_logits = self.student(inputs)
+        temperature = self.section.temperature
+        loss = distillation_loss(teacher_logits, student_logits.float(), temperature)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
 
     def student_state(self) -> dict[str, Tensor]:
         """The student's weights and buffers."""

@@ -59,17 +59,20 @@ class MetaGenerator:
     def update_of(
         self, round: int, summed_gradients: Sequence[Tensor], fast: Sequence[Tensor]
     ) -> MetaUpdate:
-        """The meta-update of a batch from its inner gradients and its last weights theta'_k."""
+        """The meta-update of a batch from its inner gradients and its last weights theta'_k.
+
+        Its tensors are its own: the next batch fills those that it was made from anew.
+        """
         match self.section.meta:
             case "fomaml":
-                return MetaUpdate(round, list(summed_gradients))
+                return MetaUpdate(round, [g.clone() for g in summed_gradients])
             case "reptile":
                 theta = [p.detach() for p in self.generator.parameters()]
                 difference = torch._foreach_sub(theta, [p.detach() for p in fast])
                 torch._foreach_mul_(difference, self.section.reptile_scale)
                 return MetaUpdate(round, list(difference))
             case "sequential":
-                return MetaUpdate(round, [p.detach() for p in fast])
+                return MetaUpdate(round, [p.detach().clone() for p in fast])
             case _:
                 return MetaUpdate(round, [])
 

@@ -26,7 +26,16 @@ def like(tensor: Tensor, parameter: Tensor) -> Tensor:
 
 class _Optimizer:
     def __init__(self, parameters: Iterable[Tensor], lr: float):
-        self.parameters, self.lr = list(parameters), lr
+        self.parameters = list(parameters)
+        self.lr: float | Tensor = lr
+        """A tensor (float32, on the parameters' device) where a captured step has to read it."""
+
+    def set_lr(self, lr: float) -> None:
+        """The learning rate of the next step; a tensor is filled, not replaced."""
+        if isinstance(self.lr, Tensor):
+            self.lr.fill_(lr)
+        else:
+            self.lr = lr
 
     def zero_grad(self) -> None:
         """Take the gradients away."""
@@ -72,9 +81,13 @@ class Adam(_Optimizer):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`, whatever layout its tensors come in."""
-        self.first = _each_like(state["first"], self.parameters)
-        self.second = _each_like(state["second"], self.parameters)
-        self.steps = _each_like(state["steps"], self.steps)
+        for name, ours in self.state_dict().items():
+            _fill(ours, state[name])
+
+    def forget(self) -> None:
+        """Back to the state before the first step."""
+        for tensors in self.state_dict().values():
+            torch._foreach_zero_(tensors)
 
 
 class SGD(_Optimizer):
@@ -104,7 +117,7 @@ class SGD(_Optimizer):
             fused=True,
             weight_decay=self.weight_decay,
             momentum=self.momentum,
-            lr=self.lr,
+            lr=self.lr,  # type: ignore[arg-type]  # a tensor too, though sgd's signature hides it
             dampening=0.0,
             nesterov=self.nesterov,
             maximize=False,
@@ -116,7 +129,7 @@ class SGD(_Optimizer):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`, whatever layout its tensors come in."""
-        self.moments = _each_like(state["moments"], self.parameters)
+        _fill(self.moments, state["moments"])
 
 
 def _zeros(parameters: Sequence[Tensor]) -> list[Tensor]:
@@ -134,5 +147,7 @@ def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-def _each_like(tensors: Iterable[Tensor], parameters: Iterable[Tensor]) -> list[Tensor]:
-    return [like(*pair) for pair in zip(tensors, parameters, strict=True)]
+def _fill(ours: Iterable[Tensor], tensors: Iterable[Tensor]) -> None:
+    """In place: a captured step reads a state where it lies."""
+    for mine, other in zip(ours, tensors, strict=True):
+        mine.copy_(other)

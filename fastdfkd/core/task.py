@@ -30,3 +30,5 @@ class Task:
     device: torch.device | str = "cpu"
     precision: Precision = "float32"
     """Autocast type; weights, statistics and losses stay float32."""
+    capture: bool = False
+    """Record steps as CUDA graphs and replay them (`core/captured.py`); nothing on a CPU."""

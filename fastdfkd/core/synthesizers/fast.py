@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from fastdfkd.core.augment import CropFlip
 from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
+from fastdfkd.core.bn_statistics import Moments
+from fastdfkd.core.captured import captured
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, StateDict
 from fastdfkd.core.losses import adversarial_loss
-from fastdfkd.core.meta_gradient import BETAS, MetaGenerator
-from fastdfkd.core.optimizers import Adam
+from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import batch_stream, stream
-from fastdfkd.core.synthesizers.objective import Best, InversionObjective, draw_labels
+from fastdfkd.core.synthesizers.inner_copies import InnerCopies
+from fastdfkd.core.synthesizers.objective import InversionObjective, draw_labels
 from fastdfkd.core.task import Task
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """What k steps on one batch produced."""
+    """What k steps on one batch produced. The next batch overwrites the tensors."""
 
     images: Tensor
     """(B, C, H, W) float in [0, 1], of the lowest-loss step."""
@@ -61,6 +62,8 @@ class FastSynthesizer:
             precision=task.precision,
         )
         self.meta = MetaGenerator(section, task.image_shape, task.seed, task.device)
+        self.copies = InnerCopies(self.meta.generator, section)
+        self.step = captured(self._step, task.device, task.capture)
         self.clock = Clock(self.device)
 
     def load_student(self, state: StateDict, version: int) -> None:
@@ -122,27 +125,48 @@ class FastSynthesizer:
             randomness: draws the augmentation of each step.
             round: named in the error if every loss is NaN or infinite.
         """
-        section, generator = self.section, self.meta.generator
-        names = [name for name, _ in generator.named_parameters()]
-        fast = [p.detach().clone().requires_grad_() for p in generator.parameters()]
-        z = z.detach().clone().requires_grad_()
-        optimizers = Adam(fast, section.lr_g, BETAS), Adam([z], section.lr_z, BETAS)
-        summed, best = [torch.zeros_like(p) for p in fast], Best()
+        section, copies, statistics = self.section, self.copies, self.objective.statistics
+        copies.begin(z)
         with self.objective.batch():
             for _ in range(section.steps):
-                with autocast(self.device, self.objective.precision):
-                    images = functional_call(generator, dict(zip(names, fast, strict=True)), (z,))
-                images = images.to(z.dtype)
                 move = CropFlip.draw(len(z), section.crop_padding, section.flip, randomness)
-                terms = self.objective(self.normalisation(move(images)), labels, adversarial)
-                best.offer(terms, images)
-                terms[0].backward()  # type: ignore[no-untyped-call]
-                torch._foreach_add_(summed, [p.grad for p in fast if p.grad is not None])
-                for optimizer in optimizers:
-                    optimizer.step()
-                    optimizer.zero_grad()
-            kept, losses = best.take(round)
-        return InnerLoop(kept, losses, summed, [p.detach() for p in fast])
+                kind = adversarial, statistics.estimated
+                seen = self.step(*kind, labels, move.dy, move.dx, move.flip)
+            statistics.record_all(seen)
+            kept, losses = copies.best.take(round)
+        return InnerLoop(kept, losses, copies.summed, [p.detach() for p in copies.fast])
+
+    def _step(
+        self,
+        adversarial: bool,
+        _estimated: bool,
+        labels: Tensor,
+        dy: Tensor,
+        dx: Tensor,
+        flip: Tensor,
+    ) -> dict[str, Moments]:
+        """One inner step on the copies, as `captured` wants it: nothing here waits for the device.
+
+        Args:
+            adversarial: whether the student takes part.
+            _estimated: whether there are running estimates to mix the statistics with.
+            labels: (B,) int64.
+            dy: a field of `CropFlip`.
+            dx: likewise.
+            flip: likewise.
+
+        Returns:
+            The teacher's BatchNorm statistics in this step.
+        """
+        copies, objective = self.copies, self.objective
+        with autocast(self.device, objective.precision):
+            images = copies.images()
+        images = images.to(copies.z.dtype)
+        inputs = self.normalisation(CropFlip(dy, dx, flip)(images))
+        terms = objective(inputs, labels, adversarial)
+        copies.best.offer(terms, images)
+        copies.step(terms[0])
+        return objective.statistics.newest
 
     def state_dict(self) -> dict[str, Any]:
         """Shared generator with its optimiser, and the BatchNorm running estimates."""

@@ -101,7 +101,10 @@ def draw_labels(count: int, num_classes: int, balanced: bool, generator: torch.G
 
 
 class Best:
-    """The images of the lowest-loss step, kept on the device without waiting for it."""
+    """The images of the lowest-loss step, kept on the device without waiting for it.
+
+    Its tensors are made by the first offer and changed in place from then on.
+    """
 
     def __init__(self) -> None:
         self.terms: Tensor | None = None
@@ -113,12 +116,19 @@ class Best:
         """Keep `images` if `terms[0]` is the lowest loss so far."""
         terms, images = terms.detach(), images.detach()
         if self.terms is None or self.images is None or self.total is None:
-            self.terms, self.images, self.total = terms, images.clone(), terms.clone()
-            return
+            self.terms, self.total = torch.empty_like(terms), torch.empty_like(terms)
+            self.images = torch.empty_like(images)
+            self.forget()
         better = terms[0] < self.terms[0]
-        self.terms = torch.where(better, terms, self.terms)
-        self.images = torch.where(better, images, self.images)
+        torch.where(better, terms, self.terms, out=self.terms)
+        torch.where(better, images, self.images, out=self.images)
         self.total += terms
+
+    def forget(self) -> None:
+        """Before a new batch: any step is better than none."""
+        if self.terms is not None and self.total is not None:
+            self.terms.fill_(torch.inf)
+            self.total.zero_()
 
     def take(self, round: int) -> tuple[Tensor, dict[str, float]]:
         """The images and the loss terms of their step. Waits for the device.

@@ -1,0 +1,89 @@
+"""A CUDA graph's rules on the CPU: a recorder that plays the operations of a step again.
+
+As with a graph, recording changes nothing, a replay runs the recorded operations on the recorded
+tensors and no Python, and what would wait for the device, copy from the host or draw at random is
+refused. What a CPU cannot show: copies between devices, kernels that synchronise inside, streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+T = TypeVar("T")
+REFUSED = {
+    torch.Tag.data_dependent_output: "asks the device for a value",
+    torch.Tag.dynamic_output_shape: "asks the device for a shape",
+    torch.Tag.nondeterministic_seeded: "draws random numbers",
+}
+
+
+def strided(*trees: Any) -> Iterator[Tensor]:
+    """Tensors with memory of their own kind (oneDNN's packed weights have another)."""
+    for leaf in tree_leaves(trees):
+        if isinstance(leaf, Tensor) and leaf.layout is torch.strided:
+            yield leaf
+
+
+class Tape(TorchDispatchMode):
+    """Every operation of the block, forward and backward, with its tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any, Any, Any]] = []
+        self.before: dict[int, tuple[Any, Any]] = {}
+        """By address: memory that was there before the block, and what was in it."""
+        self.made: set[int] = set()
+        """Addresses of memory that the block itself asked for."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        for tag, why in REFUSED.items():
+            assert tag not in func.tags, f"a captured step {why}: {func}"
+        assert func is not torch.ops.aten.lift_fresh.default, "a captured step copies from the host"
+        for tensor in strided(args, kwargs):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in self.made | self.before.keys():
+                self.before[storage.data_ptr()] = storage, storage.clone()
+        result = func(*args, **kwargs)
+        self.made |= {tensor.untyped_storage().data_ptr() for tensor in strided(result)}
+        self.calls.append((func, args, kwargs, result))
+        return result
+
+    def rewind(self) -> None:
+        """Undo what the block did to memory that was there before."""
+        for storage, content in self.before.values():
+            storage.copy_(content)
+
+    def replay(self) -> None:
+        """The same operations on the same memory."""
+        with torch.inference_mode():
+            for func, args, kwargs, result in self.calls:
+                again = func(*args, **kwargs)
+                for place, tensor in zip(strided(result), strided(again), strict=True):
+                    if place.data_ptr() != tensor.data_ptr():  # no view, and not in place
+                        place.copy_(tensor)
+
+
+class TapeRecorder:
+    """Stands in for `CudaGraphs`."""
+
+    def __init__(self, device: torch.device):
+        assert device.type == "cpu"
+
+    def warm_up(self, step: Callable[[], T]) -> T:
+        return step()
+
+    def record(self, step: Callable[[], T]) -> tuple[Callable[[], object], T]:
+        tape = Tape()
+        with tape:
+            result = step()
+        tape.rewind()
+        return tape.replay, result

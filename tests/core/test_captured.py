@@ -1,0 +1,291 @@
+"""Captured steps compute what they compute uncaptured: on a tape here, as CUDA graphs on a GPU."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from fastdfkd.core import captured as captured_module
+from fastdfkd.core.captured import WARM_UP, Captured, captured
+from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.core.synthesizers.fast import FastSynthesizer
+from fastdfkd.core.teacher_cache import BATCHES
+from fastdfkd.recipe import DistillationSection
+
+from . import parts
+from .tape import TapeRecorder
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The CPU with a tape in the place of graphs, or CUDA with graphs."""
+    monkeypatch.setitem(captured_module.RECORDERS, "cpu", TapeRecorder)
+    with torch.backends.cudnn.flags(deterministic=True):
+        yield request.param
+
+
+def record(step: Callable[..., Any], device: str) -> Captured[Any]:
+    recorded = captured(step, device, True)
+    assert isinstance(recorded, Captured)
+    return recorded
+
+
+def assert_same(ours: Any, expected: Any) -> None:
+    """Every tensor and number: bit for bit on the CPU, within rounding on CUDA."""
+    found, wanted = tree_leaves(ours), tree_leaves(expected)
+    assert len(found) == len(wanted)
+    for mine, other in zip(found, wanted, strict=True):
+        if not isinstance(other, Tensor):
+            assert mine == pytest.approx(other, rel=1e-3 if torch.cuda.is_available() else 0, abs=0)
+        elif other.device.type == "cpu":
+            assert torch.equal(mine, other)
+        elif other.dtype is torch.uint8:
+            assert (mine.int() - other.int()).abs().max() <= 1
+        else:
+            torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
+
+
+def test_unless_wanted_a_step_is_itself(device: str) -> None:
+    def step() -> None:
+        """Nothing."""
+
+    assert captured(step, device, False) is step
+
+
+def test_on_other_devices_a_step_is_itself() -> None:
+    assert captured(parts.task, "cpu", True) is parts.task
+
+
+def test_each_kind_is_recorded_once_and_every_call_counts(device: str) -> None:
+    total, recorded = torch.zeros(3, device=device), []
+
+    def step(sign: int, x: Tensor) -> Tensor:
+        recorded.append((sign, len(x)))
+        total.add_(sign * x.sum())
+        return x * 2
+
+    recording = record(step, device)
+    expected = 0.0
+    for number in range(WARM_UP + 3):
+        for sign, count in ((1, 4), (-1, 4), (1, 5)):
+            x = torch.full((count,), float(number), device=device)
+            expected += sign * count * number
+            assert recording(sign, x).tolist() == [2.0 * number] * count
+            assert total.tolist() == [expected] * 3
+    assert [recorded.count(kind) for kind in ((1, 4), (-1, 4), (1, 5))] == [WARM_UP + 1] * 3
+
+
+def test_a_result_is_overwritten_by_the_next_call_and_arguments_are_not_kept(device: str) -> None:
+    recording = record(lambda x: x + 1, device)
+    x = torch.zeros(2, device=device)
+    for _ in range(WARM_UP + 1):
+        first = recording(x)
+    x += 5
+    assert first.tolist() == [1, 1]
+    assert recording(x) is first
+    assert first.tolist() == [6, 6]
+
+
+def test_gradients_are_made_anew_in_every_replay(device: str) -> None:
+    weight = torch.ones(2, device=device, requires_grad=True)
+
+    def step(x: Tensor) -> None:
+        weight.grad = None
+        (weight * x).sum().backward()
+        with torch.no_grad():
+            weight.sub_(weight.grad)  # type: ignore[arg-type]
+
+    recording = record(step, device)
+    for number in range(WARM_UP + 3):
+        recording(torch.full((2,), float(number), device=device))
+    assert weight.tolist() == [1.0 - sum(range(WARM_UP + 3))] * 2
+
+
+def test_what_python_remembers_is_lost(device: str) -> None:
+    """So that a step which needs it would fail the comparisons below."""
+    calls = []
+
+    def step(x: Tensor) -> Tensor:
+        calls.append(0)
+        return x + len(calls)
+
+    recording = record(step, device)
+    found = [recording(torch.zeros((), device=device)).item() for _ in range(WARM_UP + 3)]
+    assert found == [1, 2, 3, 4, 4, 4]
+
+
+FORBIDDEN: dict[str, Callable[[Tensor], Any]] = {
+    "a value": lambda x: x * x.sum().item(),
+    "a branch": lambda x: x if x.sum() > 0 else -x,
+    "a shape": lambda x: x[x > 0],
+    "the host": lambda x: x + torch.tensor([1.0, 2.0]).to(x.device),
+    "random": lambda x: x + torch.rand(2, generator=torch.Generator(x.device), device=x.device),
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_the_tape_refuses_what_a_graph_cannot_repeat(what: str) -> None:
+    """On CUDA each would break the capture, which tests do not provoke: the device is shared."""
+    recorder = TapeRecorder(torch.device("cpu"))
+    with pytest.raises(AssertionError, match="captured step"):
+        recorder.record(lambda: FORBIDDEN[what](torch.ones(2)))
+
+
+def synthesizers(device: str, precision: Any, **changes: Any) -> list[FastSynthesizer]:
+    """Captured, and not."""
+    values = {"warmup_rounds": 3, "steps": 4, "reset_after": 2, **changes}
+    section = parts.fast_section(**values)
+    return [
+        parts.fast(section, device=device, precision=precision, capture=capture)
+        for capture in (True, False)
+    ]
+
+
+def same_rounds(pair: list[FastSynthesizer], rounds: range) -> list[Any]:
+    """Compare rounds of both, with a new student in each; returns what they made, and copies."""
+    made: list[Any] = []
+    for round in rounds:
+        student = parts.network(40 + round, (3, 4)).state_dict()
+        found = []
+        for synthesizer in pair:
+            synthesizer.load_student(student, round)
+            synthesizer.meta.begin(round)
+            batch, update = synthesizer.make(round)
+            synthesizer.learn([update])
+            found.append((batch.images, dict(batch.provenance.losses), update.tensors))
+        made.append((found, copy.deepcopy(found)))
+        assert_same(*found)
+        assert_same(*(synthesizer.state_dict() for synthesizer in pair))
+        assert_same(*(synthesizer.copies.best.total for synthesizer in pair))
+    return made
+
+
+CHANGES: list[dict[str, Any]] = [
+    {},
+    {"meta": "reptile"},
+    {"meta": "sequential"},
+    {"meta": "none"},
+    {"bn_momentum": 0.0},
+    {"bn": 0.0},
+    {"adv": 0.0, "flip": False},
+]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_captured_synthesis_is_the_same(
+    device: str, precision: Any, changes: dict[str, Any]
+) -> None:
+    """From the first batch, without estimates, over warm-up and past a reset; then resumed."""
+    pair = synthesizers(device, precision, **changes)
+    made = same_rounds(pair, range(6))
+    step: Any = pair[0].step
+    estimated = changes.keys().isdisjoint({"bn", "bn_momentum"})
+    assert len(step.recordings) == (3 if estimated else 2)
+    state = copy.deepcopy(pair[1].state_dict())
+    for synthesizer in pair:
+        synthesizer.load_state_dict(copy.deepcopy(state))
+    made += same_rounds(pair, range(6, 8))
+    for handed_out, then in made:  # nothing of it has changed since
+        assert_same(handed_out, then)
+
+
+def test_captured_synthesis_starts_anew_from_a_state_without_estimates(device: str) -> None:
+    pair = synthesizers(device, "float32")
+    same_rounds(pair, range(2))
+    for synthesizer in pair:
+        synthesizer.load_state_dict({"meta": copy.deepcopy(pair[1].meta.state_dict()), "bn": {}})
+    same_rounds(pair, range(2, 5))
+
+
+def test_captured_synthesis_with_hooks_in_place_of_fused_norms(device: str) -> None:
+    pair = []
+    for capture in (True, False):
+        teacher = parts.teacher()
+        teacher.register_forward_hook(lambda *_: None)
+        section = parts.fast_section(steps=4)
+        pair.append(parts.fast(section, device=device, teacher=teacher, capture=capture))
+        assert pair[-1].objective.fused_teacher is pair[-1].objective.teacher
+    same_rounds(pair, range(4))
+
+
+def test_a_captured_batch_that_diverges_says_so(device: str) -> None:
+    pair = synthesizers(device, "float32")
+    same_rounds(pair, range(3))
+    kept = copy.deepcopy(pair[1].state_dict())
+    for synthesizer in pair:
+        with torch.no_grad():
+            synthesizer.meta.generator.project.weight.fill_(float("nan"))
+        with pytest.raises(FloatingPointError, match="round 2 diverged"):
+            synthesizer.make(2)
+        synthesizer.load_state_dict({**synthesizer.state_dict(), "meta": kept["meta"]})
+    assert_same(pair[0].state_dict(), kept)
+    same_rounds(pair, range(3, 5))
+
+
+@pytest.fixture
+def exact_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learning rates that float32 holds: a captured step reads them from a tensor of that type."""
+    rate: Any = StudentDistiller.lr
+    rounded = property(lambda self: torch.tensor(rate.fget(self), dtype=torch.float32).item())
+    monkeypatch.setattr(StudentDistiller, "lr", rounded)
+
+
+def distiller(device: str, capture: bool, precision: Any = "float32", **more: Any) -> Any:
+    wrap = more.pop("wrap", None)
+    values = {"updates_per_round": 2, "batch_size": 6, "lr": 0.02, "crop_padding": 1, **more}
+    task = parts.task(device=device, precision=precision, capture=capture)
+    return StudentDistiller(DistillationSection(**values), task, total_updates=40, wrap=wrap)
+
+
+def bank(device: str) -> SampleBuffer:
+    held = SampleBuffer(20, parts.IMAGE_SHAPE, device)
+    randomness = torch.Generator().manual_seed(4)
+    shape = (20, *parts.IMAGE_SHAPE)
+    held.extend(torch.randint(0, 256, shape, dtype=torch.uint8, generator=randomness))
+    return held
+
+
+def same_updates(pair: list[StudentDistiller], images: SampleBuffer, count: int) -> None:
+    losses = [[pupil.update(images) for _ in range(count)] for pupil in pair]
+    assert_same(*losses)
+    assert_same(*(pupil.state_dict() for pupil in pair))
+
+
+@pytest.mark.usefixtures("exact_rates")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("changes", "kinds"),
+    [({}, 1), ({"teacher_cache": 2}, 2), ({"momentum": 0.0, "warmup_updates": 7}, 1)],
+    ids=str,
+)
+def test_captured_updates_are_the_same(
+    device: str, precision: Any, changes: dict[str, Any], kinds: int
+) -> None:
+    """Over several learning rates, the filling of the cache, and a state that is loaded between."""
+    pair = [distiller(device, capture, precision, **changes) for capture in (True, False)]
+    images = bank(device)
+    same_updates(pair, images, BATCHES + 6)
+    assert len(pair[0].ask.recordings) == kinds
+    assert len(pair[0].follow.recordings) == 1
+    other = distiller(device, False, precision, **changes)
+    for _ in range(BATCHES + 2):
+        other.update(images)
+    for pupil in pair:
+        pupil.load_state_dict(copy.deepcopy(other.state_dict()))
+    same_updates(pair, images, 4)
+
+
+def test_a_wrapped_student_is_not_captured(device: str) -> None:
+    pair = [distiller(device, capture, wrap=lambda student: student) for capture in (True, False)]
+    same_updates(pair, bank(device), WARM_UP + 3)
+    assert len(pair[0].ask.recordings) == 1
+    assert not isinstance(pair[0].follow, Captured)
+    assert isinstance(pair[0].optimizer.lr, float)
