@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from fastdfkd.core.teacher_contract import check_teacher
 from fastdfkd.data import DataSpec, LabelledImages, data_spec, load_split
 from fastdfkd.models import open_network
 from fastdfkd.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,9 @@ class Experiment:
 
     def task(self, device: torch.device | str) -> Task:
         """What both roles are made from, on `device`."""
+        platform = self.recipe.platform
+        if platform.cuda_graphs and torch.device(device).type == "cpu":
+            log.warning("platform.cuda_graphs has no effect here: this role runs on the CPU")
         return Task(
             teacher=self.teacher,
             student=self.student,
@@ -65,7 +71,8 @@ class Experiment:
             normalisation=self.normalisation(device),
             seed=self.recipe.seed,
             device=device,
-            precision=self.recipe.platform.precision,
+            precision=platform.precision,
+            capture=platform.cuda_graphs,
         )
 
     def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:

@@ -195,6 +195,12 @@ class PlatformSection(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """Autocast type of both roles; weights, statistics and losses stay float32. `auto`: bfloat16
     where a role's processor or GPU multiplies in it."""
+    cuda_graphs: bool = False
+    """Record a synthesis step (of `method: fast`) and a student update as CUDA graphs and replay
+    them, which spares a GPU the wait for Python. Needs CUDA, has no effect where `device: auto`
+    finds none, and networks that never ask the device for a value. With two or more `workers` the
+    student's own forward and backward are not recorded; synthesis and the teacher still are.
+    What a step needs of a GPU's memory stays taken by its graph. Not run on a GPU yet."""
     cpus_per_synthesizer: Rate = 1.0
     """Also its processor threads; where the recipe says nothing and there is no GPU,
     `synthesis_share` of the machine, and the student gets the rest. In lock-step, where they take
@@ -219,6 +225,15 @@ class PlatformSection(Section):
     autoscale_timeout_s: Rate | None = None
     """Seconds to wait for an autoscaler to add what the cluster lacks; unset: a cluster that is too
     small is refused at once."""
+
+    @model_validator(mode="after")
+    def _graphs_have_a_gpu(self) -> PlatformSection:
+        if self.cuda_graphs and self.device == "cpu":
+            raise ValueError(
+                "cuda_graphs needs a GPU, and device is cpu: set device to auto or cuda, or "
+                "cuda_graphs to false"
+            )
+        return self
 
 
 class TrackingSection(Section):

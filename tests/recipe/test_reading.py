@@ -100,6 +100,7 @@ CHANGES: dict[str, Any] = {
     "distillation.temperature": 4,
     "bank.capacity": 256,
     "platform.precision": "bfloat16",
+    "platform.cuda_graphs": True,
 }
 
 

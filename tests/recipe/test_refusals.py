@@ -82,6 +82,11 @@ def test_every_finding_is_listed_at_once(read: ReadRecipe) -> None:
     ]
 
 
+def test_graphs_on_a_named_cpu_are_refused(read: ReadRecipe) -> None:
+    message = refusal(read, "platform.cuda_graphs=true", "platform.device=cpu")
+    assert "platform: cuda_graphs needs a GPU, and device is cpu" in message
+
+
 def test_a_fast_setting_is_no_setting_of_deep_inversion(read: ReadRecipe) -> None:
     message = refusal(read, "synthesis.method=deep_inversion", "synthesis.lr_g=1e-3")
     assert "synthesis.lr_g: unknown key" in message
