@@ -43,7 +43,7 @@ class Case:
         channels = self.image_shape[0]
         return Normalisation([0.5] * channels, [0.25] * channels, self.device)
 
-    def task(self, precision: Any) -> Task:
+    def task(self, precision: Any, capture: bool = False) -> Task:
         """Copies of the networks, and what belongs to them."""
         return Task(
             teacher=copy.deepcopy(self.teacher),
@@ -54,15 +54,17 @@ class Case:
             seed=0,
             device=self.device,
             precision=precision,
+            capture=capture,
         )
 
-    def synthesizer(self, precision: Any) -> FastSynthesizer:
+    def synthesizer(self, precision: Any, capture: bool = False) -> FastSynthesizer:
         """Ours, from copies of the networks."""
-        return FastSynthesizer(self.synthesis, self.task(precision))
+        return FastSynthesizer(self.synthesis, self.task(precision, capture))
 
-    def distiller(self, precision: Any) -> StudentDistiller:
+    def distiller(self, precision: Any, capture: bool = False) -> StudentDistiller:
         """Ours, from copies of the networks."""
-        return StudentDistiller(self.distillation, self.task(precision), total_updates=10_000)
+        task = self.task(precision, capture)
+        return StudentDistiller(self.distillation, task, total_updates=10_000)
 
     def latents(self) -> tuple[Tensor, Tensor]:
         """Latent codes (B, latent_dim) and labels (B,)."""

@@ -22,6 +22,7 @@ from benchmarks.cases import Case, pair_case, recipe_case
 from benchmarks.results import compare, machine, write
 from benchmarks.step_parts import synthesis_parts, update_parts
 from benchmarks.timing import alternated, flops, matmul_peaks, seconds
+from fastdfkd.core.captured import RECORDERS, WARM_UP
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.teacher_cache import BATCHES
 
@@ -36,12 +37,16 @@ RECIPES = ("glyphs-fast5", "digits-fast5")
 PRECISIONS = ("float32", "bfloat16")
 REUSE = 4
 """Updates that share a view, in the rows with a cache of the teacher's logits."""
+GRAPHS = ", cuda_graphs"
+"""Ends the name of a row whose steps are captured; there are such rows on CUDA alone."""
 
 
 def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
     """One synthesised batch, divided by its k steps: naive, float32 and bf16."""
     z, labels = case.latents()
     ours = {precision: case.synthesizer(precision) for precision in PRECISIONS}
+    if case.device.type in RECORDERS:
+        ours |= {p + GRAPHS: case.synthesizer(p, capture=True) for p in PRECISIONS}
     theta = ours["float32"].meta.generator
     yardstick = naive.NaiveSynthesizer(
         case.synthesis, theta, case.teacher, case.student, case.normalisation
@@ -51,16 +56,17 @@ def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[di
         randomness = stream(0, "benchmark", device=case.device)
         return lambda: maker.inner_loop(z, labels, True, randomness)
 
-    works = {"naive": work(yardstick), **{p: work(ours[p]) for p in PRECISIONS}}
+    works = {"naive": work(yardstick), **{name: work(maker) for name, maker in ours.items()}}
     steps = case.synthesis.steps
-    times = alternated(works, case.device, repeats)
+    times = _times(works, case, repeats)
     bank = case.bank(4 * len(z))
     images = torch.rand(len(z), *case.image_shape, device=case.device)
     storage = alternated({"storage": lambda: case.store(images, bank)}, case.device, 5)["storage"]
     rows = _rows(case, "synthesis step", works, times, peaks, steps)
     for row in rows[1:]:
         row["storage_share"] = storage / times[row["precision"]]
-        row["parts"] = synthesis_parts(case, ours[row["precision"]], z, labels, repeats)
+        if row["precision"] in PRECISIONS:
+            row["parts"] = synthesis_parts(case, ours[row["precision"]], z, labels, repeats)
     return rows
 
 
@@ -79,6 +85,8 @@ def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list
         yardstick.update(held[index], randomness)
 
     ours = {precision: case.distiller(precision) for precision in PRECISIONS}
+    if case.device.type in RECORDERS:
+        ours |= {p + GRAPHS: case.distiller(p, capture=True) for p in PRECISIONS}
     section = case.distillation.model_copy(update={"teacher_cache": REUSE})
     for precision in PRECISIONS:
         ours[f"{precision}, teacher_cache={REUSE}"] = cached = replace(
@@ -89,7 +97,7 @@ def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list
     works: dict[str, Any] = {"naive": naive_update}
     for name, distiller in ours.items():
         works[name] = lambda distiller=distiller: distiller.update(bank)
-    times = alternated(works, case.device, repeats)
+    times = _times(works, case, repeats)
     rows = _rows(case, "student update", works, times, peaks, 1)
     loading = naive_loading(case, held[:batch])
     rows[0]["loading"] = loading
@@ -98,6 +106,14 @@ def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list
         if row["precision"] in PRECISIONS:
             row["parts"] = update_parts(case, case.distiller(row["precision"]), repeats)
     return rows
+
+
+def _times(works: dict[str, Any], case: Case, repeats: int) -> dict[str, float]:
+    """Median seconds of each, once what is captured has been recorded."""
+    for name in works:
+        for _ in range(WARM_UP + 2 if name.endswith(GRAPHS) else 0):
+            works[name]()
+    return alternated(works, case.device, repeats)
 
 
 def naive_loading(case: Case, images: torch.Tensor) -> dict[str, float]:
@@ -128,8 +144,9 @@ def _rows(
     rows = []
     synthesis, distillation = case.synthesis, case.distillation
     size = f"{synthesis.batch_size} images, k={synthesis.steps}"
-    for name, work in works.items():
-        operations = flops(work)
+    for name in works:
+        # A replay is no operation that the counter sees: those of the same step, uncaptured.
+        operations = flops(works[name.removesuffix(GRAPHS)])
         peak = peaks["bfloat16" if name.startswith("bfloat16") else "float32"]
         rows.append(
             {
