@@ -6,6 +6,7 @@ Every node has ports, a session folder and a process group of its own. Nothing h
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import secrets
@@ -26,6 +27,7 @@ START_S = 120.0
 """Seconds a node may take to start on a busy machine; 20 on a calm one."""
 
 TRIES = 3
+OBJECT_STORE_BYTES = 150_000_000
 
 
 def free_port() -> int:
@@ -137,13 +139,40 @@ class Nodes:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_FAKE_CLUSTER": "1",  # lets an autoscaler add nodes of this machine
+            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
             "FASTDFKD_HOME": str(self.folder / "cache"),
         }
 
-    def start_head(self) -> Node:
+    def start_head(self, *, most_added: int = 0, cpus_each: int = 0) -> Node:
+        """A head; with `most_added` its autoscaler may add so many nodes, on this machine too."""
         words = ["--head", "--port", str(self.port), "--dashboard-port", str(self.dashboard)]
         words += ["--ray-client-server-port", str(free_port()), "--num-cpus", str(self.head_cpus)]
+        if most_added:
+            config = self.folder / "autoscaler.json"
+            config.write_text(json.dumps(self._autoscaler(most_added, cpus_each)))
+            words += ["--autoscaling-config", str(config)]
         return self._start(words)
+
+    def _autoscaler(self, most_added: int, cpus_each: int) -> dict[str, object]:
+        """Configuration of Ray's autoscaler with its provider of nodes on one machine."""
+        added = {"CPU": cpus_each, "object_store_memory": OBJECT_STORE_BYTES}
+        head = {"resources": {"CPU": self.head_cpus}, "node_config": {}, "max_workers": 0}
+        commands = "initialization setup head_setup worker_setup head_start_ray worker_start_ray"
+        return {
+            **{f"{name}_commands": [] for name in commands.split()},
+            **{"auth": {}, "docker": {}, "file_mounts": {}, "cluster_synced_files": []},
+            "cluster_name": "tests",
+            "max_workers": most_added,
+            "upscaling_speed": 1.0,
+            "idle_timeout_minutes": 0.2,
+            "provider": {"type": "fake_multinode", "gcs_address": f"127.0.0.1:{self.port}"},
+            "available_node_types": {
+                "ray.head.default": head,
+                "added": {"resources": added, "node_config": {}, "max_workers": most_added},
+            },
+            "head_node_type": "ray.head.default",
+        }
 
     def start_worker(self, *, cpus: int, gpus: int = 0) -> Node:
         words = ["--address", f"127.0.0.1:{self.port}", "--num-cpus", str(cpus)]
@@ -155,7 +184,7 @@ class Nodes:
             name = f"n{len(self.all)}"
             more = ["--temp-dir", str(self.folder / name), "--node-ip-address", "127.0.0.1"]
             more += ["--dashboard-agent-listen-port", str(free_port())]
-            more += ["--object-store-memory", str(150_000_000)]
+            more += ["--object-store-memory", str(OBJECT_STORE_BYTES)]
             node = Node([*words, *more], self.env, self.folder, self.folder / f"{name}.log")
             self.all.append(node)
             if node.came_up():
