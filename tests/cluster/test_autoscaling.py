@@ -1,4 +1,4 @@
-"""Ray's own autoscaler adds the nodes that a recipe lacks, and takes them away when it has ended."""
+"""Ray's own autoscaler adds the node that a recipe lacks, and takes it away afterwards."""
 
 from __future__ import annotations
 
