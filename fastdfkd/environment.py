@@ -13,6 +13,8 @@ from typing import Any
 
 _PACKAGES = ("fastdfkd", "torch", "torchvision", "ray", "mlflow", "numpy")
 _GIB = 1024**3
+_GENERATION = ("cpu family", "model")
+"""Lines of /proc/cpuinfo on x86."""
 
 
 def versions() -> dict[str, str]:
@@ -60,11 +62,15 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 @cache
 def _processor() -> str:
+    """Its name, on Linux with family and model: clouds call several generations the same."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        first = cpuinfo.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+        pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
+        known = {key.strip(): value.strip() for key, value in pairs}
+        if "model name" in known:
+            parts = (f"{key.split()[-1]} {known[key]}" for key in _GENERATION if key in known)
+            return " ".join([known["model name"], *parts])
     return platform.processor() or platform.machine()
 
 

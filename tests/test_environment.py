@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def test_hardware_is_plain_data() -> None:
     assert 0 < found["cores"] <= 4096
     assert found["memory_gib"] > 0.1
     assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="lines of x86")
+@pytest.mark.skipif(platform.system() != "Linux", reason="/proc")
+def test_the_processor_is_named_with_its_generation() -> None:
+    assert re.search(r"\w.* family \d+ model \d+$", environment.hardware()["processor"])
 
 
 def test_what_is_returned_is_a_copy() -> None:
