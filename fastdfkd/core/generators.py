@@ -15,10 +15,13 @@ class Generator(nn.Module):
     """The paper's CIFAR generator: linear, then two upsampling stages and a last convolution.
 
     z (B, latent_dim) -> images (B, C, H, W) in [0, 1]; H and W must be multiples of 4. BatchNorm
-    always uses the batch's own statistics, so it keeps no running ones.
+    always uses the batch's own statistics, so it keeps no running ones. `output_norm` puts one more
+    before the sigmoid (not in the paper).
     """
 
-    def __init__(self, latent_dim: int, width: int, image_shape: Sequence[int]):
+    def __init__(
+        self, latent_dim: int, width: int, image_shape: Sequence[int], output_norm: bool = False
+    ):
         super().__init__()
         channels, height, side = image_shape
         if height % 4 or side % 4:
@@ -37,6 +40,7 @@ class Generator(nn.Module):
             _batch_norm(width),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(width, channels, 3, padding=1),
+            *([_batch_norm(channels)] if output_norm else []),
             nn.Sigmoid(),
         )
 

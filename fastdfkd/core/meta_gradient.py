@@ -118,9 +118,10 @@ class MetaGenerator:
         self.reset_done = state["reset_done"]
 
     def _draw(self, *keys: str | int) -> Generator:
+        section = self.section
         with seeded(self.seed, *keys):
             generator = Generator(
-                self.section.latent_dim, self.section.generator_width, self.image_shape
+                section.latent_dim, section.generator_width, self.image_shape, section.output_norm
             )
         channels_last: Any = {"memory_format": torch.channels_last}
         generator.to(self.device, **channels_last)

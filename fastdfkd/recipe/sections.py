@@ -124,6 +124,9 @@ class FastSynthesis(SynthesisSection):
     """nz, length of a latent code."""
     generator_width: Positive = 64
     """ngf, channels of the generator's last hidden layer (twice that before it)."""
+    output_norm: bool = False
+    """A BatchNorm before the generator's sigmoid (not in the paper): images stay off the ends of
+    their range, where a whole bank may end up in two or three colours."""
 
 
 class DeepInversionSynthesis(SynthesisSection):

@@ -48,6 +48,22 @@ def test_forward_layer_by_layer(training: bool) -> None:
     torch.testing.assert_close(generator(z), expected, rtol=1e-9, atol=1e-11)
 
 
+def test_output_norm_keeps_images_off_the_ends() -> None:
+    with seeded(0, "test"):
+        plain = Generator(5, 4, (3, 8, 8))
+        normed = Generator(5, 4, (3, 8, 8), output_norm=True)
+    with torch.no_grad():  # both last convolutions shout
+        list(plain.parameters())[-2].mul_(100)
+        list(normed.parameters())[-4].mul_(100)
+    z = torch.randn(16, 5)
+    assert ((plain(z) < 0.03) | (plain(z) > 0.97)).float().mean() > 0.5
+    logits = torch.special.logit(normed(z))
+    torch.testing.assert_close(logits.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        logits.var((0, 2, 3), correction=0), torch.ones(3), rtol=0.01, atol=0
+    )
+
+
 @pytest.mark.parametrize("shape", [(3, 30, 32), (3, 32, 6)])
 def test_sizes_it_cannot_double_twice_are_refused(shape: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match=f"multiples of 4, got {shape[1]}x{shape[2]}"):
