@@ -214,8 +214,9 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
         "CIFAR-sized batches (256 x 3 x 32 x 32 uint8). Image bytes: one copy into the object "
         "store by the synthesizer, one into the trainer's ring; reading the store is a view. A "
         "synthesizer's call returns 1 batch and 1 record (more only where rounds are shorter than "
-        "50 ms); an insertion names all that came together, a grant all that is new. Synthesizers beyond the processes are played by coroutines of "
-        "theirs; only the calls of a batch are theirs then, not 1,000 Ray workers.",
+        "50 ms); an insertion names all that came together, a grant all that is new. Synthesizers "
+        "beyond the processes are played by coroutines of theirs; only the calls of a batch are "
+        "theirs then, not 1,000 Ray workers.",
         f"**To 1,000 synthesizers.** One processor's worth of each part, at {row['synthesizers']} "
         f"synthesizers' cost a batch, carries (batches/s): {said}. The {first} is the first to be "
         f"full, at {ceilings[first]:,.0f} batches/s: 1,000 synthesizers fit if a batch takes them "
