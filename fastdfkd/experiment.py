@@ -12,11 +12,11 @@ from torch import nn
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.interfaces import Synthesizer
+from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.synthesizers import build_synthesizer
 from fastdfkd.core.task import Task
-from fastdfkd.core.teacher_contract import check_teacher
 from fastdfkd.data import DataSpec, LabelledImages, data_spec, load_split
 from fastdfkd.models import open_network
 from fastdfkd.recipe import Recipe
@@ -51,6 +51,7 @@ class Experiment:
                 spec.image_shape[0],
                 key="student.model",
             )
+        check_student(student, spec.image_shape, spec.num_classes)
         test = load_split(recipe.data.name, "test", recipe.data.root)
         return cls(recipe=recipe, teacher=teacher, student=student, spec=spec, test=test)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.run_folder import read_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,7 +67,8 @@ def _find_teacher(recipe: Recipe, spec: DataSpec, directory: Path) -> tuple[nn.M
     """The teacher that `teacher.json` names by digest, and how it was found; it is not trained."""
     from fastdfkd.models import open_network, weights_digest
 
-    facts = _teacher_facts(directory / "teacher.json")
+    file = directory / "teacher.json"
+    facts = read_json(file) if file.is_file() else {}
     digest = facts.get("digest")
     if not digest:
         return None, "teacher.json does not say which teacher it was"
@@ -81,20 +82,3 @@ def _find_teacher(recipe: Recipe, spec: DataSpec, directory: Path) -> tuple[nn.M
         if weights_digest(network.state_dict()) == digest:
             return network, f"with the teacher in {path}"
     return None, "the teacher's weights are gone: nothing with its digest was found"
-
-
-def _teacher_facts(path: Path) -> dict[str, Any]:
-    """What `teacher.json` says; nothing where there is none.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable as JSON, damaged or cut short ({error})") from error
-    if not isinstance(facts, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(facts).__name__}")
-    return facts

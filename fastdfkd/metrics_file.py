@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from fastdfkd.whole_file import write_whole
 
@@ -97,20 +98,26 @@ class RowFile:
 def read_rows(path: Path) -> list[dict[str, float]]:
     """Rows of a `metrics.csv`, empty cells left out.
 
+    So are rows that a power cut left behind damaged, or half written at the end.
+
     Raises:
         FileNotFoundError: there is no such file.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {key: float(cell) for key, cell in row.items() if cell} for row in csv.DictReader(file)
-        ]
+    whole = path.read_bytes().rpartition(b"\n")[0].decode(errors="replace")
+    rows = csv.DictReader(whole.splitlines())
+    return [found for found in map(_numbers, rows) if found]
 
 
 def rows_until(path: Path, updates: int) -> list[dict[str, float]]:
     """Rows of a `metrics.csv` up to a number of student updates; none where there is no file."""
-    if not path.is_file():
+    if updates == 0 or not path.is_file():
         return []
-    rows = read_rows(path)
-    if updates == 0:
-        return []
-    return [row for row in rows if row.get("updates", 0.0) <= updates]
+    return [row for row in read_rows(path) if row.get("updates", 0.0) <= updates]
+
+
+def _numbers(row: Mapping[Any, Any]) -> dict[str, float]:
+    """A row's cells as numbers; nothing where one is none, or there are too many."""
+    try:
+        return {str(key): float(cell) for key, cell in row.items() if cell}
+    except (TypeError, ValueError):
+        return {}

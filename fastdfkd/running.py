@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastdfkd import tracking
 from fastdfkd.progress import EpochProgress, RunProgress
 from fastdfkd.recipe import Recipe
 from fastdfkd.result import RunResult
-from fastdfkd.run_folder import write_json, write_text
+from fastdfkd.run_folder import read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from torch import nn
 
     from fastdfkd.trainers.teacher import Teacher
+
+_MAY_CHANGE = (
+    "description",
+    "data.root",
+    "teacher.weights",
+    "tracking.",
+    "platform.device",
+    "platform.workers",
+    "platform.cpus_per",
+    "platform.gpus_per",
+    "platform.cuda_graphs",
+    "platform.evaluations",
+    "platform.checkpoint_every",
+    "platform.most_worker_failures",
+    "platform.start_timeout_s",
+    "platform.autoscale_timeout_s",
+)
+"""Keys, or their beginnings, that a resumed run may have other values for than when it began."""
 
 
 def execute(
@@ -55,6 +72,8 @@ def execute(
     if resume:
         check_same_teacher(teacher, directory)
         checkpoint = CheckpointFolder(directory).newest()
+        if checkpoint is not None:
+            check_same_recipe(recipe, checkpoint.state["recipe"], directory)
     with cluster.connect(address, meanwhile=partial(warm_up, recipe)):
         from fastdfkd.platform import pipeline, placement
 
@@ -117,7 +136,7 @@ def check_same_teacher(teacher: Teacher, directory: Path) -> None:
     """
     path = directory / "teacher.json"
     try:
-        digest = json.loads(path.read_text(encoding="utf-8"))["digest"]
+        digest = str(read_json(path)["digest"])
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"{path} does not say which teacher the run began with: {error}"
@@ -126,6 +145,25 @@ def check_same_teacher(teacher: Teacher, directory: Path) -> None:
         raise ValueError(
             f"the run in {directory} began with the teacher {digest[:12]}, this one is "
             f"{teacher.digest[:12]}: give the same weights, or start a new run"
+        )
+
+
+def check_same_recipe(recipe: Recipe, earlier: Mapping[str, Any], directory: Path) -> None:
+    """A run goes on with the recipe it began with; where it runs may have changed.
+
+    Raises:
+        ValueError: `recipe.yaml` was edited since, in what the images or the student follow from.
+    """
+    now = recipe.flat()
+    changed = [
+        f"{key} was {earlier.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted({*earlier, *now})
+        if earlier.get(key) != now.get(key) and not key.startswith(_MAY_CHANGE)
+    ]
+    if changed:
+        raise ValueError(
+            f"{directory / 'recipe.yaml'} was changed since the run's last checkpoint: "
+            f"{'; '.join(changed)}. Put that back to go on, or start a new run in another folder"
         )
 
 

@@ -16,16 +16,15 @@ that sees the folder. How the run stands:
 
 from __future__ import annotations
 
-import csv
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastdfkd.metrics_file import FAULTS
+from fastdfkd.metrics_file import FAULTS, read_rows
 from fastdfkd.recipe import Recipe, RecipeError, load_recipe
+from fastdfkd.run_folder import read_json
 
 QUIET_S = 60.0
 """Seconds without a row after which a run is called silent: a round of a large recipe is shorter,
@@ -75,7 +74,8 @@ def read_status(directory: str | Path, *, now: float | None = None) -> Status:
     newest = max(path.stat().st_mtime for path in present)
     quiet = max((time.time() if now is None else now) - newest, 0.0)
     said, result = _object(folder / "state.json"), _object(folder / "result.json")
-    rows = _rows(folder / "metrics.csv")
+    table = folder / "metrics.csv"
+    rows = read_rows(table) if table.is_file() else []
     latest = {key: value for row in rows for key, value in row.items()}
     state = "finished" if result else str(said.get("state", "running"))
     if state not in _DONE:
@@ -133,23 +133,12 @@ def show(directory: str | Path, *, watch: bool = False, every_s: float = 2.0) ->
             live.update(screen(found), refresh=True)
 
 
-def _rows(path: Path) -> list[dict[str, float]]:
-    """Rows of `metrics.csv`, without a last one that is only half written."""
-    try:
-        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-        table = csv.DictReader(whole.splitlines())
-        return [{key: float(cell) for key, cell in row.items() if cell} for row in table]
-    except (OSError, ValueError):
-        return []
-
-
 def _object(path: Path) -> dict[str, Any]:
     """A JSON object; empty where the file is missing, damaged or something else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _recipe(path: Path) -> Recipe | None:

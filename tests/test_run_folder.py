@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from fastdfkd.run_folder import RUN_FILES, RUN_FOLDERS, claim, discard_if_empty, write_text
+from fastdfkd.run_folder import (
+    RUN_FILES,
+    RUN_FOLDERS,
+    claim,
+    discard_if_empty,
+    read_json,
+    write_text,
+)
 
 
 def test_folders_of_the_same_second_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +84,13 @@ def test_a_write_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:
     write_text(tmp_path / "result.json", "old")
     write_text(tmp_path / "result.json", "new")
     assert [file.read_text() for file in tmp_path.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"[1]", "expected a JSON object, got list"), (b"{", "cut short"), (b"\xff", "cut short")],
+)
+def test_a_file_that_is_no_object_is_told(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "state.json").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_json(tmp_path / "state.json")

@@ -63,6 +63,20 @@ def test_a_finished_run_is_all_there(
 
 
 @pytest.mark.parametrize(
+    "damage",
+    [b"\0" * 700, b"\xff\xfe\n", b"7,8,abc\n", b"1," * 40 + b"1\n", b"15,2"],
+    ids=["zeros", "bytes", "words", "cells", "half"],
+)
+def test_rows_that_a_power_cut_left_damaged_are_left_out(workplace: Path, damage: bytes) -> None:
+    path = workplace / "metrics.csv"
+    with RowFile(path) as file:
+        file.append({"updates": 5, "loss": 1.5})
+    with path.open("ab") as end:
+        end.write(damage)
+    assert read_rows(path) == [{"updates": 5, "loss": 1.5}]
+
+
+@pytest.mark.parametrize(
     ("error", "status"),
     [
         (RuntimeError("boom"), "FAILED"),

@@ -25,7 +25,7 @@ def open_network(
     *,
     key: str = "",
 ) -> nn.Module:
-    """Build a network and, where `weights` are given, load them.
+    """Build a network in float32 and, where `weights` are given, load them.
 
     Args:
         name: a name of the table, or `package.module:builder` for any importable callable. It is
@@ -49,6 +49,7 @@ def open_network(
             network = build_network(name, num_classes, in_channels)
     except RecipeError as error:
         raise RecipeError(f"{key}: {error}" if key else str(error)) from error
+    network.float()  # what of it was built in another type
     if weights is not None:
         built = f"{name} ({num_classes} classes, {in_channels} input channels)"
         load_weights(network, Path(weights), built)
@@ -80,6 +81,10 @@ def _call(builder: Callable[..., Any], name: str, num_classes: int, in_channels:
         raise RecipeError(
             f"model {name!r}: the builder cannot be called with num_classes={num_classes} and "
             f"in_channels={in_channels} alone ({error}); point at a function that needs no more"
+        ) from error
+    except Exception as error:  # whatever a stranger's builder raises
+        raise RecipeError(
+            f"model {name!r}: its builder raised {type(error).__name__}: {error}"
         ) from error
     if not isinstance(network, nn.Module):
         raise RecipeError(

@@ -62,7 +62,7 @@ def start(experiment: Experiment, plan: Plan, group: Any, point: StartingPoint) 
     )
     actors = [bank, board]
     try:
-        cast = Cast(experiment, ray.put(experiment), point, bank, board, [])
+        cast = Cast(experiment, _stored(experiment), point, bank, board, [])
         for index in range(plan.synthesizers):
             actor = SynthesizerActor.options(  # type: ignore[attr-defined]
                 num_cpus=plan.synthesizer["CPU"],
@@ -76,6 +76,22 @@ def start(experiment: Experiment, plan: Plan, group: Any, point: StartingPoint) 
     finally:
         for actor in actors:
             ray.kill(actor)
+
+
+def _stored(experiment: Experiment) -> Any:
+    """A reference to the experiment in the object store.
+
+    Raises:
+        ValueError: a network of the user's cannot be sent to another process.
+    """
+    try:
+        return ray.put(experiment)
+    except TypeError as error:
+        raise ValueError(
+            "the teacher or the student cannot be sent to another process "
+            f"({error.__cause__ or error}): keep locks, files, generators and the like out of "
+            "their attributes"
+        ) from error
 
 
 def shares(recipe: Recipe) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, NoReturn
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ def connect(
         yield
         return
     wanted = address or os.environ.get("RAY_ADDRESS")
+    before = signal.getsignal(signal.SIGTERM)
     try:
         _check_reachable(wanted)
         with _beside(meanwhile):
@@ -54,9 +57,31 @@ def connect(
             "leave the address out to run on this machine"
         ) from error
     try:
-        yield
+        with _orderly_end(before):
+            yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _orderly_end(before: Any) -> Iterator[None]:
+    """Have SIGTERM unwind the block, as a handler from before Ray's start does or by SystemExit.
+
+    Ray puts handlers of its own there; the one of its core prints a trace and aborts, so that
+    neither MLflow nor the run's folder would say that the run was stopped.
+    """
+    if threading.current_thread() is not threading.main_thread():  # nor has Ray set one
+        yield
+        return
+    signal.signal(signal.SIGTERM, before if callable(before) else _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(signum: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + signum)
 
 
 @contextmanager
@@ -113,6 +138,15 @@ def node_cpus() -> float:
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     return min((node["CPU"] for node in nodes if node.get("CPU")), default=1.0)
+
+
+def node_memory() -> float:
+    """Bytes of memory of the largest node, Ray's object store included."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    kinds = ("memory", "object_store_memory")
+    return max((sum(node.get(kind, 0.0) for kind in kinds) for node in nodes), default=0.0)
 
 
 def free_resources() -> dict[str, float]:

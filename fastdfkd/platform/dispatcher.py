@@ -208,6 +208,8 @@ class Dispatcher:
                 await self.synthesizers[index].ready.remote()
                 break
             except RayActorError as error:
+                if error.actor_init_failed:  # which Ray does not try again
+                    raise RuntimeError(f"synthesizer {index} cannot be built: {error}") from error
                 now = time.monotonic()
                 nobody = self.needs_all or len(self._away) == len(self.synthesizers)
                 if nobody and now - since > MOST_SECONDS_AWAY:

@@ -13,6 +13,7 @@ from ray.exceptions import ObjectLostError, RayActorError
 from fastdfkd.platform.dispatcher import Dispatcher
 from fastdfkd.platform.totals import SynthesisTotals, idle_ratio
 from fastdfkd.platform.weight_board import Progress
+from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 
 log = logging.getLogger(__name__)
@@ -42,11 +43,11 @@ class Monitor:
         recorder: Log,
         checkpoints: CheckpointFolder,
         restore_board: Callable[[dict[str, Any] | None], None],
-        capacity_rounds: int,
+        recipe: Recipe,
     ):
         self.board, self.dispatcher, self.recorder = board, dispatcher, recorder
         self.checkpoints, self.restore_board = checkpoints, restore_board
-        self.capacity_rounds = capacity_rounds
+        self.recipe = recipe
         self._last: dict[str, Any] | None = None
         self._training, self._shown, self._inserted = False, 0, 0
         self.outcome: dict[str, Any] | None = None
@@ -115,12 +116,16 @@ class Monitor:
         trainer, totals = state["trainer"], self.dispatcher.totals
         history = self.dispatcher.history
         updates, rounds = trainer["distiller"]["updates"], trainer["rounds"]
-        held = history.held(rounds[-self.capacity_rounds :])
+        held = history.held(rounds[-self.recipe.capacity_rounds :])
         new = self.checkpoints.unwritten(held)
+        made = {
+            "recipe": self.recipe.flat(),
+            "totals": totals.state(rounds, trainer["ended"] - totals.started),
+        }
         try:
             self.checkpoints.save(
                 updates,
-                {**state, "totals": totals.state(rounds, trainer["ended"] - totals.started)},
+                {**state, **made},
                 dict(zip(new, history.images_of(new), strict=True)),
                 held,
             )

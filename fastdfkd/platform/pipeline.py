@@ -9,6 +9,7 @@ A resumed run is the same calls too: bank, board and roles start from a checkpoi
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -24,7 +25,7 @@ from fastdfkd.platform.dispatcher import Dispatcher
 from fastdfkd.platform.history import History
 from fastdfkd.platform.monitor import Monitor
 from fastdfkd.platform.outcome import finish
-from fastdfkd.platform.placement import Plan, planned, reserved
+from fastdfkd.platform.placement import Plan, check_memory, planned, reserved
 from fastdfkd.platform.starting_point import StartingPoint
 from fastdfkd.platform.stopping import own_interrupt, stopping
 from fastdfkd.recipe import Recipe
@@ -64,6 +65,7 @@ def run(
     began, platform = time.time(), recipe.platform
     experiment = Experiment.of(recipe, teacher.model)
     plan = planned(recipe)
+    check_memory(plan, recipe.capacity * math.prod(experiment.spec.image_shape))
     log.info("bank: %s", BankPolicies.of(recipe))
     point = StartingPoint.of(experiment, checkpoint)
     checkpoints = CheckpointFolder(directory, checkpoint)
@@ -88,7 +90,7 @@ def run(
             recorder,
             checkpoints,
             cast.restore_board,
-            recipe.capacity_rounds,
+            recipe,
         )
         with dispatcher, monitor, stopping(stop, dispatcher):
             fit(cast, plan, recipe, directory, dispatcher)

@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import (
     PlacementGroupSchedulingStrategy,
 )
 
-from fastdfkd.platform.cluster import cluster_resources, free_resources
+from fastdfkd.platform.cluster import cluster_resources, free_resources, node_memory
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.trainers.calls import SAY_EVERY_SECONDS
 
@@ -101,6 +101,21 @@ class Plan:
                     f"{kind.lower()}s_per_..., add nodes, or set platform.autoscale_timeout_s "
                     "where an autoscaler adds them"
                 )
+
+
+def check_memory(plan: Plan, bank_bytes: int) -> None:
+    """Refuse a bank that no node has the memory for: every trainer holds all of its images.
+
+    Raises:
+        PlacementError: trainers are on the processor, and `bank_bytes` are more than a node has.
+    """
+    there = node_memory()
+    if plan.device == "cpu" and bank_bytes > there:
+        raise PlacementError(
+            f"the bank's images take {bank_bytes / 1e9:,.1f} GB in every trainer, the largest "
+            f"node has {there / 1e9:,.1f} GB: set bank.capacity to fewer images, or lower "
+            "synthesis.rounds or synthesis.batch_size"
+        )
 
 
 def fitted(recipe: Recipe, cluster: Mapping[str, float], node_cpus: float) -> Recipe:

@@ -17,11 +17,11 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-_Whole = Annotated[int, BeforeValidator(_no_bool)]
+_Whole = Annotated[int, BeforeValidator(_no_bool), Field(lt=2**31)]
 _Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Positive = Annotated[_Whole, Field(ge=1)]
 Count = Annotated[_Whole, Field(ge=0)]
-Seed = Annotated[_Whole, Field(ge=0, lt=2**32)]
+Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**32)]
 Rate = Annotated[_Real, Field(gt=0)]
 Weight = Annotated[_Real, Field(ge=0)]
 Share = Annotated[_Real, Field(ge=0, lt=1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import threading
@@ -14,7 +13,7 @@ from types import TracebackType
 from fastdfkd.metrics_file import Row, RowFile, rows_until
 from fastdfkd.recipe import Recipe
 from fastdfkd.result import RunResult
-from fastdfkd.run_folder import write_json
+from fastdfkd.run_folder import read_json, write_json
 from fastdfkd.tracking.run import Measured, TrackedRun, environment_tags, status_after
 from fastdfkd.tracking.store import store_uri, without_password
 
@@ -179,8 +178,7 @@ class Recorder:
 
     def _earlier_run_id(self) -> str | None:
         try:
-            state = json.loads((self._directory / "state.json").read_text(encoding="utf-8"))
-            return str(state["mlflow_run_id"])
+            return str(read_json(self._directory / "state.json")["mlflow_run_id"])
         except (OSError, ValueError, KeyError):
             return None
 

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"
 KEPT = 2
-FORMAT = 2
+FORMAT = 3
 """Of the states; checkpoints of another one cannot be gone on from."""
 
 

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastdfkd.core.augment import CropFlip, Normalisation
+from fastdfkd.core.network_contract import check_teacher
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import Precision, autocast
 from fastdfkd.core.random_streams import seeded, stream
-from fastdfkd.core.teacher_contract import check_teacher
 from fastdfkd.data import DataSpec, LabelledImages, cache_folder, data_spec, load_split
 from fastdfkd.models import load_weights, open_network, save_weights, weights_digest
 from fastdfkd.recipe import Recipe, TeacherSection

@@ -51,6 +51,14 @@ def no_network(num_classes):
     return num_classes
 
 
+def in_doubles(num_classes):
+    return Tiny(num_classes).double()
+
+
+def broken(num_classes):
+    raise RuntimeError("the file of its settings is gone")
+
+
 @pytest.fixture
 def state():
     return build_network("resnet8-half", 10, 1).state_dict()
@@ -76,6 +84,16 @@ def test_names_of_the_table():
 def test_own_builders_get_what_they_take(builder, channels):
     network = open_network(f"{__name__}:{builder}", 5, channels)
     assert network(torch.randn(2, channels, 8, 8)).shape == (2, 5)
+
+
+def test_networks_are_float32_whatever_their_builder_made():
+    network = open_network(f"{__name__}:in_doubles", 5)
+    assert network(torch.randn(2, 3, 8, 8)).dtype is torch.float32
+
+
+def test_what_a_builder_raises_is_told():
+    with pytest.raises(RecipeError, match=r"broken'.*RuntimeError: the file of its settings"):
+        open_network(f"{__name__}:broken", 5)
 
 
 def test_torchvision_builders_work():

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -95,3 +98,31 @@ def test_two_workers_share_the_recipes_batch(teacher: Teacher, tmp_path: Path) -
     ours = load_file(tmp_path / "student.safetensors")
     for name, tensor in pair.student_state().items():
         torch.testing.assert_close(ours[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+
+
+class Locked(torch.nn.Module):
+    """Cannot leave its process."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner, self.lock = inner, threading.Lock()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.inner(images)
+        return logits
+
+
+def test_a_network_that_cannot_be_sent_is_told(teacher: Teacher, tmp_path: Path) -> None:
+    locked = dataclasses.replace(teacher, model=Locked(teacher.model))
+    with pytest.raises(ValueError, match=r"cannot be sent to another process .*lock.*keep locks"):
+        pipeline.run(tiny(), locked, tmp_path, Rows())
+
+
+def test_a_synthesizer_that_cannot_be_built_is_not_waited_for(
+    teacher: Teacher, tmp_path: Path
+) -> None:
+    recipe = tiny(synthesis__latent_dim=2**31 - 1)
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match="synthesizer 0 cannot be built"):
+        pipeline.run(recipe, teacher, tmp_path, Rows())
+    assert time.monotonic() - began < 60

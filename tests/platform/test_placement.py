@@ -125,3 +125,12 @@ def test_without_an_autoscaler_it_is_refused_at_once(monkeypatch: pytest.MonkeyP
     with pytest.raises(PlacementError, match="autoscale_timeout_s"):
         planned(bare(synthesizers=3))
     assert cluster.requests == []
+
+
+def test_a_bank_that_no_node_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "node_memory", lambda: 16e9)
+    on_cpu, on_cuda = Plan.of(bare(), {"CPU": 4.0}), Plan.of(bare(), {"CPU": 4.0, "GPU": 2.0})
+    placement.check_memory(on_cpu, int(16e9))
+    placement.check_memory(on_cuda, int(1e12))  # Ray does not know a GPU's memory
+    with pytest.raises(PlacementError, match=r"take 1,000\.0 GB .* has 16\.0 GB: set bank\.capa"):
+        placement.check_memory(on_cpu, int(1e12))

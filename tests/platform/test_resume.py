@@ -79,7 +79,7 @@ LONG = [
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_run_survives_ctrl_c_and_sigkill(
+def test_a_run_survives_ctrl_c_sigterm_and_sigkill(
     workplace: Path, tracking_uri: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     out, temporary = workplace / "run", tmp_path_factory.mktemp("r")
@@ -95,34 +95,52 @@ def test_a_run_survives_ctrl_c_and_sigkill(
             start_new_session=True,
         )
 
+    def stop(process: subprocess.Popen[str], by: signal.Signals, code: int) -> int:
+        """Student updates of the last checkpoint."""
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(by)
+        said = process.communicate(timeout=200)[1]
+        assert process.returncode == code, said
+        assert "Traceback" not in said
+        assert psutil.wait_procs(below, timeout=60)[1] == [], "Ray and all actors are gone"
+        assert not list(out.rglob("*.tmp"))
+        state = json.loads((out / "state.json").read_text())
+        assert state["state"] == "stopped"
+        run = open_store(tracking_uri, "fastdfkd").client.get_run(state["mlflow_run_id"])
+        assert run.info.status == "KILLED"
+        checkpoint = CheckpointFolder(out).newest()
+        assert checkpoint is not None
+        return checkpoint.updates
+
     first = begin("digits-fast5", *LONG, "--out", str(out))
     wait_for_checkpoint(out, first, 0)
-    below = psutil.Process(first.pid).children(recursive=True)
-    first.send_signal(signal.SIGINT)
-    said = first.communicate(timeout=200)[1]
-    assert first.returncode == 130, said
-    assert "Traceback" not in said
-    assert psutil.wait_procs(below, timeout=60)[1] == [], "Ray and all actors are gone"
-    assert not list(out.rglob("*.tmp"))
-    state = json.loads((out / "state.json").read_text())
-    assert state["state"] == "stopped"
-    run = open_store(tracking_uri, "fastdfkd").client.get_run(state["mlflow_run_id"])
-    assert run.info.status == "KILLED"
-    checkpoint = CheckpointFolder(out).newest()
-    assert checkpoint is not None
+    reached = stop(first, signal.SIGINT, 130)
 
     second = begin("--resume", str(out))
-    wait_for_checkpoint(out, second, checkpoint.updates)
-    below = psutil.Process(second.pid).children(recursive=True)
-    second.kill()
-    second.communicate()
+    wait_for_checkpoint(out, second, reached)
+    reached = stop(second, signal.SIGTERM, 143)
+
+    recipe = (out / "recipe.yaml").read_text()
+    (out / "recipe.yaml").write_text(recipe.replace("rounds: 150", "rounds: 140"))
+    refused = begin("--resume", str(out))
+    assert "synthesis.rounds was 150 and is 140" in refused.communicate(timeout=100)[1]
+    assert refused.returncode == 2
+    (out / "recipe.yaml").write_text(recipe)
+
+    third = begin("--resume", str(out))
+    wait_for_checkpoint(out, third, reached)
+    below = psutil.Process(third.pid).children(recursive=True)
+    third.kill()
+    third.communicate()
     for process in psutil.wait_procs(below, timeout=30)[1]:  # Ray ends its own, sooner or later
         process.kill()
     assert not (out / "result.json").exists()
+    with (out / "metrics.csv").open("ab") as file:  # as a power cut leaves it
+        file.write(b"\0" * 700)
 
-    third = begin("--resume", str(out))
-    said = third.communicate(timeout=400)[1]
-    assert third.returncode == 0, said
+    fourth = begin("--resume", str(out))
+    said = fourth.communicate(timeout=400)[1]
+    assert fourth.returncode == 0, said
     result = RunResult.load(out)
     assert (result.images, result.updates) == (150 * 16, 148 * 2)
     rows = read_rows(out / "metrics.csv")
@@ -166,7 +184,7 @@ def test_a_checkpoint_of_another_version_is_told(tmp_path: Path) -> None:
     said = json.loads(manifest.read_text())
     del said["format"]  # as the first version wrote it
     manifest.write_text(json.dumps(said))
-    with pytest.raises(ValueError, match="is of format 1, this version reads 2"):
+    with pytest.raises(ValueError, match="is of format 1, this version reads 3"):
         folder.newest()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.teacher_contract import check_teacher
+from fastdfkd.core.network_contract import check_student, check_teacher
 
 from . import parts
 
@@ -60,10 +60,73 @@ class ReadsVectors(nn.Module):
         return self.norm(x)
 
 
-def test_a_sound_teacher_passes() -> None:
+class Auxiliary(nn.Module):
+    """Its only BatchNorm layer is in a head that training alone goes through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.main, self.head = plain(), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.main(self.head(x) if self.training else x)
+        return logits
+
+
+class Detached(nn.Module):
+    """Takes the gradient's way back to its images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = parts.teacher()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(x.detach())
+        return logits
+
+
+class NoGradient(Detached):
+    """Takes it from its weights too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().forward(x)
+
+
+class Counts(Detached):
+    """Counts its calls in a buffer, and begins in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        x -= 0.5
+        logits: Tensor = self.inner(x)
+        return logits
+
+
+class Versioned(Detached):
+    """Keeps more than tensors in its state."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 1}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        pass
+
+
+def test_sound_networks_pass() -> None:
     check(parts.teacher())
     check(parts.teacher().double())
     check(plain(), bn=0.0)
+    check(Auxiliary(), bn=0.0)
+    check_student(Detached(), parts.IMAGE_SHAPE, parts.CLASSES)
+    counts = Counts()
+    for network in (parts.teacher(), plain(), counts):
+        check_student(network, parts.IMAGE_SHAPE, parts.CLASSES)
+    check(counts)
+    assert counts.calls == 0
 
 
 REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
@@ -85,7 +148,28 @@ REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
     ),
     (AssertsItsShape, r"cannot read images of shape \(3, 8, 8\).*Wrong image height"),
     (ReadsVectors, r"cannot read images of shape \(3, 8, 8\)"),
+    (Auxiliary, r"no image passes through a BatchNorm layer of the teacher.*synthesis\.bn to 0"),
+    (Detached, r"no gradient comes from the teacher's logits back to its images.*detach\(\)"),
+    (Versioned, r"holds more than tensors \(_extra_state\).*get_extra_state"),
 ]
+
+STUDENTS: list[tuple[Callable[[], nn.Module], str]] = [
+    (lambda: Wrapped(lambda x: (x, x)), r"the student returns tuple, expected logits"),
+    (lambda: Wrapped(lambda x: x[:, :2]), r"the student returns \(2, 2\).*expected \(2, 3\)"),
+    (lambda: with_weights("8.weight", float("nan")), r"the student's weights are not finite"),
+    (NoGradient, r"no gradient comes from the student's logits to any of its weights"),
+    (lambda: plain().requires_grad_(False), r"parameters that require gradients"),
+    (lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), r"no gradient comes from"),
+    (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), r"student has lazy layers.*call it"),
+]
+
+
+@pytest.mark.parametrize(("student", "message"), STUDENTS, ids=[m for _, m in STUDENTS])
+def test_students_that_cannot_learn_are_refused(
+    student: Callable[[], nn.Module], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_student(student(), parts.IMAGE_SHAPE, parts.CLASSES)
 
 
 @pytest.mark.parametrize(("teacher", "message"), REFUSALS, ids=[m for _, m in REFUSALS])
