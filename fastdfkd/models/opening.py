@@ -61,7 +61,7 @@ def _find(name: str) -> Callable[..., Any]:
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # whatever a stranger's module raises
         raise RecipeError(
             f"model {name!r}: module {module_name!r} cannot be imported ({error}); install it in "
             "this environment or put its folder on PYTHONPATH"

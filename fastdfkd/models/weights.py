@@ -67,7 +67,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         except (SafetensorError, OSError) as error:
             raise ValueError(_damaged(path, error)) from error
     if path.suffix in PICKLED:
-        return _without_prefix(_tensors(_unpickle(path), path))
+        try:
+            return _without_prefix(_tensors(_unpickle(path), path))
+        except RecursionError as error:  # a dict that holds itself
+            raise ValueError(_damaged(path, error)) from error
     endings = ", ".join((".safetensors", *PICKLED))
     raise ValueError(f"weights {path}: expected a file ending in {endings}, got {path.suffix!r}")
 
@@ -128,13 +131,18 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
         raise ValueError(
             f"weights {path}: expected a state dict, got {came}; save model.state_dict()"
         )
-    strangers = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
+    strangers = [str(key) for key, value in content.items() if not _is_plain(value)]
     if strangers:
         raise ValueError(
-            f"weights {path}: expected only tensors, but {_first(strangers)} are none; "
+            f"weights {path}: expected only dense tensors, but {_first(strangers)} are none; "
             "save model.state_dict() alone"
         )
     return {str(key): value for key, value in content.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    """A tensor whose every value is there: not sparse, not on torch's device without memory."""
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:

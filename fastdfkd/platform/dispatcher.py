@@ -175,8 +175,8 @@ class Dispatcher:
         )
         following = await self.bank.insert(call)
         self.totals.started = min(self.totals.started, records[0]["started"])
-        stored = time.time()
-        self.totals.records += [BatchRecord.of(record, stored) for record in records]
+        share = max(time.time() - records[-1]["finished"], 0.0) / len(records)
+        self.totals.records += [BatchRecord.of(record, share) for record in records]
         return following
 
     async def _mourn(self, index: int, rounds: Sequence[int], error: RayActorError) -> None:

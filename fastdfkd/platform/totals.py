@@ -18,7 +18,7 @@ class BatchRecord:
     images: int
     synthesis_seconds: float
     storage_seconds: float
-    """Finished batch to reference in the bank."""
+    """Finished batch (the last of its call) to reference in the bank; a call's are shared out."""
     idle_seconds: float
     """Its synthesizer's wait before it."""
     staleness: int
@@ -28,14 +28,14 @@ class BatchRecord:
     """Most that its synthesizer had held by then."""
 
     @classmethod
-    def of(cls, made: dict[str, Any], stored: float) -> BatchRecord:
-        """From what a synthesizer returned and the Unix time at which the bank had the batch."""
+    def of(cls, made: dict[str, Any], storage_seconds: float) -> BatchRecord:
+        """From what a synthesizer returned, and the batch's share of its call's way."""
         provenance: Provenance = made["provenance"]
         return cls(
             round=provenance.round,
             images=made["images"],
             synthesis_seconds=provenance.synthesis_seconds,
-            storage_seconds=max(stored - made["finished"], 0.0),
+            storage_seconds=storage_seconds,
             idle_seconds=made["idle"],
             staleness=made["staleness"],
             losses=dict(provenance.losses),

@@ -59,6 +59,12 @@ def broken(num_classes):
     raise RuntimeError("the file of its settings is gone")
 
 
+def holds_itself():
+    content = {}
+    content["model"] = content
+    return content
+
+
 @pytest.fixture
 def state():
     return build_network("resnet8-half", 10, 1).state_dict()
@@ -107,6 +113,7 @@ def test_torchvision_builders_work():
         ("resnet9", "did you mean"),
         ("no_such_package_at_all:net", "cannot be imported.*PYTHONPATH"),
         (":net", "cannot be imported"),
+        ("..up:net", "cannot be imported"),
         ("torchvision.models:resnet81", "did you mean resnet18"),
         (f"{__name__}:needs_more", "cannot be called with.*depth"),
         (f"{__name__}:no_network", "expected the builder to return.*got int"),
@@ -209,7 +216,10 @@ def test_noise_is_no_checkpoint(tmp_path):
     [
         ([1, 2], "got a list"),
         ({}, "got nothing"),
-        ({"epoch": 3, "weight": torch.zeros(2)}, "only tensors, but epoch"),
+        ({"epoch": 3, "weight": torch.zeros(2)}, "only dense tensors, but epoch"),
+        ({"weight": torch.eye(2).to_sparse()}, "only dense tensors, but weight"),
+        ({"weight": torch.zeros(2, device="meta")}, "only dense tensors, but weight"),
+        (holds_itself(), "cannot be read"),
     ],
 )
 def test_other_content_is_refused(tmp_path, content, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,10 @@ class Synthesizer:
             raise RayActorError
         return [self._record(place, *each) for place, each in enumerate(rounds)]
 
+    def finished(self, rounds: int) -> float:
+        """Unix time at which a call has made so many of its rounds."""
+        return 100 + rounds * self.seconds
+
     def _record(self, place: int, round: int, attempt: int) -> dict[str, Any]:
         if round == self.refuses and attempt == 0:
             return {"refusal": "it is flat"}
@@ -58,8 +63,8 @@ class Synthesizer:
             "provenance": Provenance(round=round),
             "images": 4,
             "staleness": 0,
-            "started": 100 + place * self.seconds,
-            "finished": 100 + (place + 1) * self.seconds,
+            "started": self.finished(place),
+            "finished": self.finished(place + 1),
             "idle": 0.0,
             "memory": 0,
         }
@@ -94,10 +99,13 @@ def drive(synthesizer: Synthesizer) -> Dispatcher:
 )
 def test_short_rounds_are_made_several_a_call(seconds: float, rounds_a_call: int) -> None:
     synthesizer = Synthesizer(seconds)
-    drive(synthesizer)
+    records = drive(synthesizer).totals.records
     sizes = [len(call) for call in synthesizer.calls]
     assert sizes[0] == 1, "nothing is known of the first round"
     assert set(sizes[1:-1]) == {rounds_a_call}
+    way = time.time() - synthesizer.finished(rounds_a_call)
+    second = sum(record.storage_seconds for record in records[1 : 1 + rounds_a_call])
+    assert second == pytest.approx(way, rel=1e-6), "a call's way is shared out, not counted for each"
 
 
 def test_all_rounds_of_a_call_are_made_again_when_the_synthesizer_dies_in_it() -> None:
