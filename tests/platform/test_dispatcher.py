@@ -105,7 +105,7 @@ def test_short_rounds_are_made_several_a_call(seconds: float, rounds_a_call: int
     assert set(sizes[1:-1]) == {rounds_a_call}
     way = time.time() - synthesizer.finished(rounds_a_call)
     second = sum(record.storage_seconds for record in records[1 : 1 + rounds_a_call])
-    assert second == pytest.approx(way, rel=1e-6), "a call's way is shared out, not counted for each"
+    assert second == pytest.approx(way, rel=1e-6), "shared out, not counted for each"
 
 
 def test_all_rounds_of_a_call_are_made_again_when_the_synthesizer_dies_in_it() -> None:
