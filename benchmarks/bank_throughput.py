@@ -16,6 +16,7 @@ copied into the ring.
 from __future__ import annotations
 
 import argparse
+import operator
 import statistics
 import time
 from collections import deque
@@ -157,7 +158,7 @@ def synthesis_seconds() -> float:
 
 
 def measure(case: str, blocks: int) -> dict[str, Any]:
-    """All three ways of a case in turn; medians over the blocks."""
+    """All three ways of a case in turn; medians over the blocks, of ratios those of each block."""
     shape, batches = CASES[case]
     size = int(np.prod(shape))
     rates: dict[str, list[float]] = {"put_get": [], "plain": [], "bank": []}
@@ -171,14 +172,18 @@ def measure(case: str, blocks: int) -> dict[str, Any]:
             rates["bank"].append(found["rate"])
         alone = through_bank(producers[:1], trainer, max(batches // 4, 10), ahead=1)
     median = {way: statistics.median(values) for way, values in rates.items()}
+    of_plain, of_put_get = (
+        statistics.median(map(operator.truediv, rates["bank"], rates[way]))
+        for way in ("plain", "put_get")
+    )
     into_store = 1 if reads_without_copy(shape) else 2
     return {
         "case": case,
         "megabytes": size / 1e6,
         **median,
         "gigabytes": median["bank"] * size / 1e9,
-        "of_plain": median["bank"] / median["plain"],
-        "of_put_get": median["bank"] / median["put_get"],
+        "of_plain": of_plain,
+        "of_put_get": of_put_get,
         "copies": into_store + found["copied"] / batches / size,
         "storage": 1e3 * alone["storage_seconds"],
         "all": rates,
