@@ -17,6 +17,7 @@ from fastdfkd.run_folder import read_json, write_json, write_text
 if TYPE_CHECKING:
     from torch import nn
 
+    from fastdfkd.trainers.checkpoint import Checkpoint
     from fastdfkd.trainers.teacher import Teacher
 
 _MAY_CHANGE = (
@@ -65,15 +66,9 @@ def execute(
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
     from fastdfkd.platform import cluster
-    from fastdfkd.trainers.checkpoint import CheckpointFolder
 
     teacher = obtain_teacher(recipe, model=model, progress=progress)
-    checkpoint = None
-    if resume:
-        check_same_teacher(teacher, directory)
-        checkpoint = CheckpointFolder(directory).newest()
-        if checkpoint is not None:
-            check_same_recipe(recipe, checkpoint.state["recipe"], directory)
+    checkpoint = checkpoint_to_resume(recipe, teacher, directory) if resume else None
     with cluster.connect(address, meanwhile=partial(warm_up, recipe)):
         from fastdfkd.platform import pipeline, placement
 
@@ -126,6 +121,21 @@ def obtain_teacher(
             bar.update(epoch, f"loss {loss:.3f}")
 
         return prepare_teacher(recipe, model=model, device=_device(recipe), on_epoch=on_epoch)
+
+
+def checkpoint_to_resume(recipe: Recipe, teacher: Teacher, directory: Path) -> Checkpoint | None:
+    """The newest whole checkpoint of the run in a folder; None where it begins anew.
+
+    Raises:
+        ValueError: the run began with another teacher or another recipe.
+    """
+    from fastdfkd.trainers.checkpoint import CheckpointFolder
+
+    check_same_teacher(teacher, directory)
+    checkpoint = CheckpointFolder(directory).newest()
+    if checkpoint is not None:
+        check_same_recipe(recipe, checkpoint.state["recipe"], directory)
+    return checkpoint
 
 
 def check_same_teacher(teacher: Teacher, directory: Path) -> None:

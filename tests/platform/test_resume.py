@@ -95,30 +95,13 @@ def test_a_run_survives_ctrl_c_sigterm_and_sigkill(
             start_new_session=True,
         )
 
-    def stop(process: subprocess.Popen[str], by: signal.Signals, code: int) -> int:
-        """Student updates of the last checkpoint."""
-        below = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(by)
-        said = process.communicate(timeout=200)[1]
-        assert process.returncode == code, said
-        assert "Traceback" not in said
-        assert psutil.wait_procs(below, timeout=60)[1] == [], "Ray and all actors are gone"
-        assert not list(out.rglob("*.tmp"))
-        state = json.loads((out / "state.json").read_text())
-        assert state["state"] == "stopped"
-        run = open_store(tracking_uri, "fastdfkd").client.get_run(state["mlflow_run_id"])
-        assert run.info.status == "KILLED"
-        checkpoint = CheckpointFolder(out).newest()
-        assert checkpoint is not None
-        return checkpoint.updates
-
     first = begin("digits-fast5", *LONG, "--out", str(out))
     wait_for_checkpoint(out, first, 0)
-    reached = stop(first, signal.SIGINT, 130)
+    reached = stop(first, signal.SIGINT, 130, out, tracking_uri)
 
     second = begin("--resume", str(out))
     wait_for_checkpoint(out, second, reached)
-    reached = stop(second, signal.SIGTERM, 143)
+    reached = stop(second, signal.SIGTERM, 143, out, tracking_uri)
 
     recipe = (out / "recipe.yaml").read_text()
     (out / "recipe.yaml").write_text(recipe.replace("rounds: 150", "rounds: 140"))
@@ -148,6 +131,24 @@ def test_a_run_survives_ctrl_c_sigterm_and_sigkill(
     again = begin("--resume", str(out))
     assert "there is nothing to resume" in again.communicate(timeout=100)[1]
     assert again.returncode == 2
+
+
+def stop(process: subprocess.Popen[str], by: signal.Signals, code: int, out: Path, uri: str) -> int:
+    """Stop a run in order; student updates of its last checkpoint."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(by)
+    said = process.communicate(timeout=200)[1]
+    assert process.returncode == code, said
+    assert "Traceback" not in said
+    assert psutil.wait_procs(below, timeout=60)[1] == [], "Ray and all actors are gone"
+    assert not list(out.rglob("*.tmp"))
+    state = json.loads((out / "state.json").read_text())
+    assert state["state"] == "stopped"
+    run = open_store(uri, "fastdfkd").client.get_run(state["mlflow_run_id"])
+    assert run.info.status == "KILLED"
+    checkpoint = CheckpointFolder(out).newest()
+    assert checkpoint is not None
+    return checkpoint.updates
 
 
 def wait_for_checkpoint(out: Path, process: subprocess.Popen[str], after: int) -> None:
