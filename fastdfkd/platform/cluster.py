@@ -44,7 +44,7 @@ def connect(
         yield
         return
     wanted = address or os.environ.get("RAY_ADDRESS")
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     try:
         _check_reachable(wanted)
         with _beside(meanwhile):
