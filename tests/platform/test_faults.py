@@ -254,12 +254,12 @@ def test_a_full_disk_costs_checkpoints_and_the_run_can_be_resumed(
 def test_many_kills_of_anyone_at_random_moments(
     seed: int, teacher: Teacher, tmp_path: Path
 ) -> None:
-    recipe = busy(synthesis__rounds=200, platform__workers=1, platform__most_worker_failures=50)
+    recipe = busy(synthesis__rounds=800, platform__workers=1, platform__most_worker_failures=50)
     moments, over, struck = random.Random(seed), threading.Event(), list[str]()
 
     def strike_again_and_again() -> None:
         roles = ["SynthesizerActor", "SampleBank", "WeightBoard", "RayTrainWorker"]
-        while not over.wait(moments.uniform(0.5, 10)) and len(struck) < 12:
+        while not over.wait(moments.uniform(0.5, 5)) and len(struck) < 12:
             struck.append(moments.choice(roles))
             kill(struck[-1])
 
