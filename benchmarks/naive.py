@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from fastdfkd.core.augment import CropFlip, Normalisation
+from fastdfkd.core.augment import Augmentation, Normalisation
 from fastdfkd.core.generators import Generator, UpsampledConv2d
 from fastdfkd.recipe import DeepInversionSynthesis, DistillationSection, FastSynthesis
 
@@ -106,7 +106,8 @@ class NaiveSynthesizer:
         summed = [torch.zeros_like(p) for p in fast.parameters()]
         for _ in range(section.steps):
             images = fast(z)
-            moved = crop_flip(images, section.crop_padding, section.flip, randomness)
+            how = section.crop_padding, section.flip, section.invert
+            moved = augment(images, *how, randomness)
             inputs = self.normalisation(moved)
             logits = self.teacher(inputs)
             loss = section.bn * sum(hook.loss for hook in self.hooks)
@@ -163,13 +164,14 @@ class NaiveDeepInversion:
     def optimise(
         self, x: Tensor, labels: Tensor, moves: list[list[int]]
     ) -> tuple[Tensor, list[float]]:
-        """A step for each move (roll in y, roll in x, flip). Returns pixels and losses."""
+        """A step for each move: rolls in y and x, flip, inversion. Returns pixels and losses."""
         section, x, losses = self.section, x.clone().requires_grad_(), []
         optimizer = torch.optim.Adam([x], section.lr, betas=(0.5, 0.99), foreach=False, fused=False)
         best, kept = float("inf"), x
-        for shift_y, shift_x, flip in moves:
+        for shift_y, shift_x, flip, invert in moves:
             seen = torch.roll(x, (shift_y, shift_x), (2, 3))
             seen = torch.flip(seen, [3]) if flip else seen
+            seen = self.low + self.high - seen if invert else seen
             logits, student_logits = self.teacher(seen), self.student(seen)
             loss = section.bn * sum(hook.loss for hook in self.hooks)
             loss = loss + section.oh * F.cross_entropy(logits, labels)
@@ -213,7 +215,9 @@ class NaiveDistiller:
 
     def update(self, images: Tensor, randomness: torch.Generator) -> float:
         """One update on images (B, C, H, W) in [0, 1]."""
-        moved = crop_flip(images, self.section.crop_padding, self.section.flip, randomness)
+        section = self.section
+        how = section.crop_padding, section.flip, section.invert
+        moved = augment(images, *how, randomness)
         return self.update_on(self.normalisation(moved))
 
     def update_on(self, inputs: Tensor) -> float:
@@ -236,9 +240,9 @@ class NaiveDistiller:
 class PngFolder(Dataset[Tensor]):
     """Images as PNG files; the folder is walked at every construction."""
 
-    def __init__(self, folder: Path, padding: int, flip: bool) -> None:
+    def __init__(self, folder: Path, padding: int, flip: bool, invert: bool) -> None:
         self.files = sorted(str(path) for path in folder.rglob("*.png"))
-        self.padding, self.flip = padding, flip
+        self.how = padding, flip, invert
 
     def __len__(self) -> int:
         return len(self.files)
@@ -247,7 +251,7 @@ class PngFolder(Dataset[Tensor]):
         with Image.open(self.files[index]) as image:
             pixels = np.asarray(image)
         x = torch.from_numpy(pixels.copy()).reshape(*pixels.shape[:2], -1).permute(2, 0, 1) / 255
-        return crop_flip(x[None], self.padding, self.flip, None)[0]
+        return augment(x[None], *self.how, None)[0]
 
 
 def save_pngs(images: Tensor, folder: Path, start: int) -> None:
@@ -257,26 +261,25 @@ def save_pngs(images: Tensor, folder: Path, start: int) -> None:
         Image.fromarray(image.squeeze()).save(folder / f"{start + i}.png")
 
 
-def loader(folder: Path, batch: int, padding: int, flip: bool) -> Iterator[Tensor]:
+def loader(folder: Path, batch: int, padding: int, flip: bool, invert: bool) -> Iterator[Tensor]:
     """A DataLoader built anew, as every round does. No worker processes: a core is shared here."""
-    data = PngFolder(folder, padding, flip)
+    data = PngFolder(folder, padding, flip, invert)
     return iter(DataLoader(data, batch, shuffle=True))
 
 
-def crop_flip(
-    images: Tensor, padding: int, flip: bool, randomness: torch.Generator | None
+def augment(
+    images: Tensor, padding: int, flip: bool, invert: bool, randomness: torch.Generator | None
 ) -> Tensor:
-    """Pad, crop and flip image by image. Draws as `CropFlip` does where a generator is given."""
-    if randomness is None:
-        move = CropFlip.draw(len(images), padding, flip, torch.default_generator)
-    else:
-        move = CropFlip.draw(len(images), padding, flip, randomness)
+    """Pad, crop, flip and invert image by image. Draws as `Augmentation` does with a generator."""
+    generator = torch.default_generator if randomness is None else randomness
+    move = Augmentation.draw(len(images), padding, flip, invert, generator)
     height, width = images.shape[2:]
     padded, moved = F.pad(images, [padding] * 4), []
-    for image, dy, dx, flipped in zip(padded, move.dy, move.dx, move.flip, strict=True):
-        top, left = padding + int(dy), padding + int(dx)
+    for i, image in enumerate(padded):
+        top, left = padding + int(move.dy[i]), padding + int(move.dx[i])
         window = image[:, top : top + height, left : left + width]
-        moved.append(window.flip(2) if flipped else window)
+        window = window.flip(2) if move.flip[i] else window
+        moved.append(1 - window if move.invert is not None and move.invert[i] else window)
     return torch.stack(moved)
 
 

@@ -127,7 +127,7 @@ def naive_loading(case: Case, images: torch.Tensor) -> dict[str, float]:
         save = seconds(lambda: naive.save_pngs(images, folder, 0), cpu)
 
         def read() -> None:
-            args = (len(images), section.crop_padding, section.flip)
+            args = (len(images), section.crop_padding, section.flip, section.invert)
             next(naive.loader(folder, *args)).to(case.device)
 
         return {"save": save, "batch": alternated({"read": read}, cpu, 3)["read"]}

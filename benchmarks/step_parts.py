@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.cases import Case
 from benchmarks.timing import Work, alternated
-from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.meta_gradient import BETAS
@@ -48,8 +48,9 @@ def synthesis_parts(
             objective.statistics.loss()
 
     def augmented() -> Tensor:
-        padding, flip = case.synthesis.crop_padding, case.synthesis.flip
-        return case.normalisation(CropFlip.draw(len(z), padding, flip, randomness)(pixels))
+        section = case.synthesis
+        how = section.crop_padding, section.flip, section.invert
+        return case.normalisation(Augmentation.draw(len(z), *how, randomness)(pixels))
 
     def both(work: Any) -> Work:
         return lambda: work().float().sum().backward()
@@ -91,7 +92,8 @@ def update_parts(case: Case, pupil: StudentDistiller, repeats: int) -> dict[str,
     def augmentation() -> None:
         images = bank.draw(batch, randomness)
         section = case.distillation
-        move = CropFlip.draw(batch, section.crop_padding, section.flip, randomness)
+        how = section.crop_padding, section.flip, section.invert
+        move = Augmentation.draw(batch, *how, randomness)
         case.normalisation.from_uint8(move.apply(images)).contiguous(**layout)
 
     works: dict[str, Work] = {

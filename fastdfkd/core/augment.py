@@ -1,4 +1,4 @@
-"""Random crop, flip and normalisation of a whole batch on its own device.
+"""Random crop, flip, inversion and normalisation of a whole batch on its own device.
 
 A crop from a zero-padded image followed by a flip moves pixels and drops some, so its gradient is
 the opposite move: both directions are one gather, and neither needs a scatter.
@@ -7,19 +7,18 @@ the opposite move: both directions are one gather, and neither needs a scatter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class CropFlip:
-    """One random move for each image of a batch.
+class Augmentation(NamedTuple):
+    """One random change of each image of a batch.
 
     Output pixel (y, x) is input pixel (y + dy, x' + dx), with x' = x, or W - 1 - x where flipped;
-    zero outside the image. That is "pad by p, crop at random, then flip".
+    zero outside the image. That is "pad by p, crop at random, then flip". Where inverted, white and
+    black change places after that, the padding's too.
     """
 
     dy: Tensor
@@ -28,44 +27,67 @@ class CropFlip:
     """(B,) int64 in [-p, p]."""
     flip: Tensor
     """(B,) bool."""
+    invert: Tensor | None = None
+    """(B,) bool; None inverts none."""
 
     @classmethod
-    def draw(cls, count: int, padding: int, flip: bool, generator: torch.Generator) -> CropFlip:
-        """Moves for `count` images: shifts uniform in [-padding, padding], flips with p = 1/2."""
+    def draw(
+        cls, count: int, padding: int, flip: bool, invert: bool, generator: torch.Generator
+    ) -> Augmentation:
+        """Changes for `count` images.
+
+        Args:
+            count: B.
+            padding: p; shifts are uniform in [-p, p].
+            flip: whether images are flipped, with probability 1/2.
+            invert: whether they are inverted, likewise.
+            generator: draws, on the device of the images.
+        """
         device = generator.device
         low, high = -padding, padding + 1
         shifts = torch.randint(low, high, (2, count), generator=generator, device=device)
-        if flip:
-            flips = torch.rand(count, generator=generator, device=device) < 0.5
-        else:
-            flips = torch.zeros(count, dtype=torch.bool, device=device)
-        return cls(shifts[0], shifts[1], flips)
+
+        def coin() -> Tensor:
+            return torch.rand(count, generator=generator, device=device) < 0.5
+
+        flips = coin() if flip else torch.zeros(count, dtype=torch.bool, device=device)
+        return cls(shifts[0], shifts[1], flips, coin() if invert else None)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Move images (B, C, H, W) of any type; differentiable where they are float."""
+        """Change images (B, C, H, W), uint8 or float in [0, 1]; differentiable where float."""
         return _Move.apply(images, self)  # type: ignore[no-any-return, no-untyped-call]
 
     def apply(self, images: Tensor) -> Tensor:
-        """The move itself."""
+        """The change itself."""
         height, width = images.shape[2:]
         x = torch.arange(width, device=images.device)
         x = torch.where(self.flip[:, None], width - 1 - x, x) + self.dx[:, None]
         y = torch.arange(height, device=images.device) + self.dy[:, None]
-        return _gather(images, y, x)
+        moved = _gather(images, y, x)
+        if self.invert is None:
+            return moved
+        white = 255 if images.dtype is torch.uint8 else 1
+        return torch.where(self.invert[:, None, None, None], white - moved, moved)
 
     def adjoint(self, gradient: Tensor) -> Tensor:
-        """The move back, which is its transpose: every pixel goes to one place or is dropped."""
+        """The move back, which is its transpose: every pixel goes to one place or is dropped.
+
+        The gradient of what was inverted changes its sign.
+        """
         height, width = gradient.shape[2:]
         x = torch.arange(width, device=gradient.device) - self.dx[:, None]
         inside = (x >= 0) & (x < width)
         x = torch.where(self.flip[:, None], width - 1 - x, x).masked_fill(~inside, -1)
         y = torch.arange(height, device=gradient.device) - self.dy[:, None]
-        return _gather(gradient, y, x)
+        back = _gather(gradient, y, x)
+        if self.invert is None:
+            return back
+        return torch.where(self.invert[:, None, None, None], -back, back)
 
 
 class _Move(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, move: CropFlip) -> Tensor:
+    def forward(ctx: Any, images: Tensor, move: Augmentation) -> Tensor:
         ctx.move = move
         return move.apply(images)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.captured import Captured, captured
 from fastdfkd.core.frozen_logits import for_logits
 from fastdfkd.core.interfaces import SampleBank
@@ -83,9 +83,11 @@ class StudentDistiller:
         randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
         fresh = cache.wanted if cache else self.share
         images = bank.draw(fresh, randomness)
-        move = CropFlip.draw(fresh, section.crop_padding, section.flip, randomness)
+        move = Augmentation.draw(
+            fresh, section.crop_padding, section.flip, section.invert, randomness
+        )
         seen, said = cache.draw(randomness) if cache else ([], [])
-        views, inputs, logits = self.ask(images, move.dy, move.dx, move.flip, *seen)
+        views, inputs, logits = self.ask(images, *move, *seen)
         if cache:
             cache.insert(views, logits)
         self.student.train()
@@ -95,22 +97,29 @@ class StudentDistiller:
         return loss.clone()  # of a captured step the next call overwrites what this one returned
 
     def _ask(
-        self, images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, *seen: Tensor
+        self,
+        images: Tensor,
+        dy: Tensor,
+        dx: Tensor,
+        flip: Tensor,
+        invert: Tensor | None,
+        *seen: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What the student will see, and what the teacher says of that which is new.
 
         Args:
             images: (F, C, H, W) uint8.
-            dy: a field of `CropFlip`.
+            dy: a field of `Augmentation`.
             dx: likewise.
             flip: likewise.
+            invert: likewise.
             seen: views (B - F, C, H, W) uint8 that the teacher was asked about before, if any.
 
         Returns:
             The new views (F, C, H, W) uint8, all views normalised (B, C, H, W), and the teacher's
             logits (F, K) float32 for the new ones, which come first.
         """
-        views = CropFlip(dy, dx, flip).apply(images)
+        views = Augmentation(dy, dx, flip, invert).apply(images)
         inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with autocast(self.device, self.precision), torch.inference_mode():

@@ -1,6 +1,6 @@
 """Views that the student has seen, with the teacher's logits, so that the teacher is asked once.
 
-A view is an image after its crop and flip. With a cache an update of B views asks the teacher
+A view is an image after its augmentation. With a cache an update of B views asks the teacher
 about B / reuse new ones only; the others are drawn from a ring of the newest 16 B. Every view is
 therefore trained on about `reuse` times, spread over 16 * reuse updates, and images that are new
 in the bank reach the student from their first update on. Until the ring is full every view is new.

@@ -89,6 +89,9 @@ class SynthesisSection(Section):
     """Pixels of zero padding before the random crop of each synthesis step."""
     flip: bool = True
     """Random horizontal flip in each synthesis step."""
+    invert: bool = False
+    """Random inversion, white for black, in each synthesis step (not in the paper): for what means
+    the same in dark on light and light on dark, as letters do."""
 
     @model_validator(mode="after")
     def _warmup_leaves_rounds(self) -> SynthesisSection:
@@ -167,8 +170,10 @@ class DistillationSection(Section):
     """Softmax temperature of the KL loss, which is scaled by its square."""
     crop_padding: Count = 4
     flip: bool = True
+    invert: bool = False
+    """Random inversion of the images that the student sees, as in `synthesis`."""
     teacher_cache: Annotated[_Whole, Field(ge=2)] | None = None
-    """Updates that share a view (a cropped and flipped image) and the teacher's logits for it, on
+    """Updates that share a view (an augmented image) and the teacher's logits for it, on
     average; unset: every update draws new views and asks the teacher about all of them."""
 
 

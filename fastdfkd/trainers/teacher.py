@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastdfkd.core.augment import CropFlip, Normalisation
+from fastdfkd.core.augment import Augmentation, Normalisation
 from fastdfkd.core.network_contract import check_teacher
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import Precision, autocast
@@ -240,6 +240,6 @@ def _batches(
     order = torch.randperm(len(data), generator=generator, device=generator.device)
     for start in range(0, len(data) - size + 1, size):
         rows = order[start : start + size]
-        move = CropFlip.draw(size, section.crop_padding, section.flip, generator)
+        move = Augmentation.draw(size, section.crop_padding, section.flip, False, generator)
         images = move(data.images[rows]).contiguous(memory_format=torch.channels_last)
         yield images, data.labels[rows]

@@ -13,7 +13,7 @@ from benchmarks import naive
 from benchmarks.cases import Case, pair_case
 from benchmarks.results import compare, table
 from benchmarks.timing import alternated, flops
-from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import stream
 
@@ -70,17 +70,17 @@ def test_one_student_update(case: Case, precision: Any, gap: float) -> None:
 
 def test_crops_are_ours() -> None:
     images = torch.rand(6, 3, 8, 8)
-    expected = CropFlip.draw(6, 2, True, stream(0, "crop"))(images)
-    assert torch.equal(naive.crop_flip(images, 2, True, stream(0, "crop")), expected)
+    expected = Augmentation.draw(6, 2, True, True, stream(0, "crop"))(images)
+    assert torch.equal(naive.augment(images, 2, True, True, stream(0, "crop")), expected)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pngs_come_back(tmp_path: Path, channels: int) -> None:
     images = torch.randint(0, 256, (4, channels, 8, 8)) / 255
     naive.save_pngs(images, tmp_path, 0)
-    data = naive.PngFolder(tmp_path, 0, False)
+    data = naive.PngFolder(tmp_path, 0, False, False)
     torch.testing.assert_close(torch.stack([data[i] for i in range(4)]), images)
-    assert next(naive.loader(tmp_path, 4, 0, False)).shape == images.shape
+    assert next(naive.loader(tmp_path, 4, 0, False, False)).shape == images.shape
 
 
 def test_timing_and_counting() -> None:

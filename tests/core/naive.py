@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.augment import Augmentation
 
 Moments = tuple[Tensor, Tensor]
 
@@ -71,16 +71,20 @@ def moments(x: Tensor) -> Moments:
     return mean, (rows - mean[:, None]).square().sum(1) / rows.shape[1]
 
 
-def crop_flip(images: Tensor, move: CropFlip, padding: int) -> Tensor:
-    """Pad with zeros, cut the window that starts at padding + shift, flip; image by image."""
+def augment(images: Tensor, how: Augmentation, padding: int) -> Tensor:
+    """Pad with zeros, cut the window at padding + shift, flip, invert; image by image."""
     height, width = images.shape[2:]
-    moved = []
-    for image, dy, dx, flip in zip(images, move.dy, move.dx, move.flip, strict=True):
+    changed = []
+    for i, image in enumerate(images):
         padded = nn.functional.pad(image, [padding] * 4)
-        top, left = padding + int(dy), padding + int(dx)
+        top, left = padding + int(how.dy[i]), padding + int(how.dx[i])
         window = padded[:, top : top + height, left : left + width]
-        moved.append(window.flip(2) if flip else window)
-    return torch.stack(moved)
+        if how.flip[i]:
+            window = window.flip(2)
+        if how.invert is not None and how.invert[i]:
+            window = (255 if images.dtype is torch.uint8 else 1) - window
+        changed.append(window)
+    return torch.stack(changed)
 
 
 def roll_flip(images: Tensor, down: int, right: int, flip: bool) -> Tensor:
@@ -200,7 +204,7 @@ class FastSynthesizer:
         )
 
     def inner_loop(
-        self, z: Tensor, labels: Tensor, moves: list[CropFlip], adversarial: bool
+        self, z: Tensor, labels: Tensor, moves: list[Augmentation], adversarial: bool
     ) -> Inner:
         fast = copy.deepcopy(self.theta)
         z = z.clone().requires_grad_()
@@ -212,7 +216,7 @@ class FastSynthesizer:
         inner = Inner([], [], [], [])
         for move in moves:
             images = fast(z)
-            inputs = (crop_flip(images, move, self.padding) - self.mean) / self.std
+            inputs = (augment(images, move, self.padding) - self.mean) / self.std
             terms = self.objective.terms(inputs, labels, adversarial)
             adam.zero_grad()
             terms["loss"].backward()
@@ -267,8 +271,8 @@ class Distiller:
         self.holder = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.holder, rounds, min_lr)
 
-    def update(self, images: Tensor, move: CropFlip) -> float:
-        inputs = crop_flip(images, move, self.padding).to(self.mean.dtype) / 255
+    def update(self, images: Tensor, move: Augmentation) -> float:
+        inputs = augment(images, move, self.padding).to(self.mean.dtype) / 255
         inputs = (inputs - self.mean) / self.std
         teacher_logits, _ = logits_and_moments(self.teacher, inputs)
         student_logits = self.student(inputs)

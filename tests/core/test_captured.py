@@ -174,7 +174,7 @@ CHANGES: list[dict[str, Any]] = [
     {"meta": "none"},
     {"bn_momentum": 0.0},
     {"bn": 0.0},
-    {"adv": 0.0, "flip": False},
+    {"adv": 0.0, "flip": False, "invert": True},
 ]
 
 
@@ -263,7 +263,11 @@ def same_updates(pair: list[StudentDistiller], images: SampleBuffer, count: int)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("changes", "kinds"),
-    [({}, 1), ({"teacher_cache": 2}, 2), ({"momentum": 0.0, "warmup_updates": 7}, 1)],
+    [
+        ({}, 1),
+        ({"teacher_cache": 2}, 2),
+        ({"momentum": 0.0, "warmup_updates": 7, "invert": True}, 1),
+    ],
     ids=str,
 )
 def test_captured_updates_are_the_same(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.batch import SyntheticBatch
 from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.random_streams import stream
@@ -21,14 +21,14 @@ from . import naive, parts
 SHARED = ("fomaml", "reptile", "sequential")
 
 
-def draws(section: FastSynthesis, round: int) -> tuple[Tensor, Tensor, list[CropFlip]]:
+def draws(section: FastSynthesis, round: int) -> tuple[Tensor, Tensor, list[Augmentation]]:
     """z, labels and moves of a round, in the order of the paper's algorithm."""
     randomness = stream(parts.SEED, "synthesis", round)
     count = section.batch_size
     z = torch.randn(count, section.latent_dim, generator=randomness)
     labels = torch.randint(parts.CLASSES, (count,), generator=randomness)
     moves = [
-        CropFlip.draw(count, section.crop_padding, section.flip, randomness)
+        Augmentation.draw(count, section.crop_padding, section.flip, section.invert, randomness)
         for _ in range(section.steps)
     ]
     return z, labels, moves
@@ -62,10 +62,11 @@ TIGHT = {"rtol": 1e-7, "atol": 1e-9}
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("invert", [False, True])
 @pytest.mark.parametrize("meta", SHARED)
-def test_rounds_equal_the_formulation(meta: str) -> None:
+def test_rounds_equal_the_formulation(meta: str, invert: bool) -> None:
     """A warm-up round and two with the student: terms, images, gradients, theta, estimates."""
-    section = parts.fast_section(meta=meta)
+    section = parts.fast_section(meta=meta, invert=invert)
     synthesizer = parts.fast(section)
     reference = parts.naive_fast(synthesizer, section)
     for round in range(3):
@@ -93,7 +94,7 @@ def test_the_comparison_exercises_the_mask() -> None:
     """The networks of these tests agree on some images and differ on others."""
     section = parts.fast_section()
     z, _, moves = draws(section, 1)
-    images = naive.crop_flip(parts.fast(section).meta.generator(z), moves[0], section.crop_padding)
+    images = naive.augment(parts.fast(section).meta.generator(z), moves[0], section.crop_padding)
     inputs = (images - parts.column(parts.MEAN)) / parts.column(parts.STD)
     agree = parts.teacher()(inputs).argmax(1) == parts.student()(inputs).argmax(1)
     assert 0 < int(agree.sum()) < len(agree)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.interfaces import SampleBank
@@ -67,12 +67,12 @@ def naive_distiller(section: DistillationSection, rounds: int) -> naive.Distille
 
 def drawn(
     section: DistillationSection, held: Tensor, update: int, rank: int = 0, share: int | None = None
-) -> tuple[Tensor, CropFlip]:
+) -> tuple[Tensor, Augmentation]:
     """Images and moves of an update: the bank's draw first, then the augmentation's."""
     randomness = stream(parts.SEED, "distillation", update, rank)
     count = share or section.batch_size
     index = torch.randint(len(held), (count,), generator=randomness)
-    move = CropFlip.draw(count, section.crop_padding, section.flip, randomness)
+    move = Augmentation.draw(count, section.crop_padding, section.flip, section.invert, randomness)
     return held[index], move
 
 
@@ -112,7 +112,9 @@ def naive_trace() -> dict[str, list[float]]:
         z = torch.randn(count, synthesis.latent_dim, generator=randomness)
         labels = torch.randint(parts.CLASSES, (count,), generator=randomness)
         moves = [
-            CropFlip.draw(count, synthesis.crop_padding, synthesis.flip, randomness)
+            Augmentation.draw(
+                count, synthesis.crop_padding, synthesis.flip, synthesis.invert, randomness
+            )
             for _ in range(synthesis.steps)
         ]
         inner = maker.inner_loop(z, labels, moves, round >= 1)
@@ -217,7 +219,12 @@ def test_calls_come_in_the_papers_order() -> None:
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"momentum": 0.0}, {"weight_decay": 0.0}, {"temperature": 20.0, "flip": False}],
+    [
+        {},
+        {"momentum": 0.0},
+        {"weight_decay": 0.0},
+        {"temperature": 20.0, "flip": False, "invert": True},
+    ],
     ids=str,
 )
 def test_student_updates_equal_the_formulation(changes: dict[str, Any]) -> None:
@@ -276,7 +283,7 @@ def test_workers_draw_shares_of_their_own() -> None:
         pupil.teacher.register_forward_pre_hook(lambda _, x, seen=inputs: seen.append(x[0]))
         pupil.update(bank)
         images, move = drawn(section, held, 0, rank, share=3)
-        cropped = naive.crop_flip(images, move, 2).double() / 255
+        cropped = naive.augment(images, move, 2).double() / 255
         expected = (cropped - parts.column(parts.MEAN)) / parts.column(parts.STD)
         torch.testing.assert_close(inputs[0].double(), expected, rtol=1e-5, atol=1e-5)
 

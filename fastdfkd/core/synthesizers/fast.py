@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from fastdfkd.core.augment import CropFlip
+from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
 from fastdfkd.core.bn_statistics import Moments
 from fastdfkd.core.captured import captured
@@ -129,9 +129,11 @@ class FastSynthesizer:
         copies.begin(z)
         with self.objective.batch():
             for _ in range(section.steps):
-                move = CropFlip.draw(len(z), section.crop_padding, section.flip, randomness)
+                move = Augmentation.draw(
+                    len(z), section.crop_padding, section.flip, section.invert, randomness
+                )
                 kind = adversarial, statistics.estimated
-                seen = self.step(*kind, labels, move.dy, move.dx, move.flip)
+                seen = self.step(*kind, labels, *move)
             statistics.record_all(seen)
             kept, losses = copies.best.take(round)
         return InnerLoop(kept, losses, copies.summed, [p.detach() for p in copies.fast])
@@ -144,6 +146,7 @@ class FastSynthesizer:
         dy: Tensor,
         dx: Tensor,
         flip: Tensor,
+        invert: Tensor | None,
     ) -> dict[str, Moments]:
         """One inner step on the copies, as `captured` wants it: nothing here waits for the device.
 
@@ -151,9 +154,10 @@ class FastSynthesizer:
             adversarial: whether the student takes part.
             _estimated: whether there are running estimates to mix the statistics with.
             labels: (B,) int64.
-            dy: a field of `CropFlip`.
+            dy: a field of `Augmentation`.
             dx: likewise.
             flip: likewise.
+            invert: likewise.
 
         Returns:
             The teacher's BatchNorm statistics in this step.
@@ -162,7 +166,7 @@ class FastSynthesizer:
         with autocast(self.device, objective.precision):
             images = copies.images()
         images = images.to(copies.z.dtype)
-        inputs = self.normalisation(CropFlip(dy, dx, flip)(images))
+        inputs = self.normalisation(Augmentation(dy, dx, flip, invert)(images))
         terms = objective(inputs, labels, adversarial)
         copies.best.offer(terms, images)
         copies.step(terms[0])
