@@ -100,7 +100,7 @@ def pair_case(pair: str, device: torch.device, images: int, steps: int, batch: i
 
 
 def recipe_case(name: str, device: torch.device, images: int, steps: int, batch: int) -> Case:
-    """A sample recipe at another batch size."""
+    """A sample recipe at another batch size, the teacher asked about every view."""
     recipe = load_recipe(SAMPLES / f"{name}.yaml")
     spec = data_spec(recipe.data.name)
     assert isinstance(recipe.synthesis, FastSynthesis)
@@ -108,7 +108,7 @@ def recipe_case(name: str, device: torch.device, images: int, steps: int, batch:
         name,
         (recipe.teacher.model, recipe.student.model),
         recipe.synthesis.model_copy(update={"batch_size": images, "steps": steps}),
-        recipe.distillation.model_copy(update={"batch_size": batch}),
+        recipe.distillation.model_copy(update={"batch_size": batch, "teacher_cache": None}),
         spec.image_shape,
         spec.num_classes,
         device,

@@ -10,6 +10,7 @@ the last committed table.
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,7 @@ PAIRS = (
 )
 RECIPES = ("glyphs-fast5", "digits-fast5")
 PRECISIONS = ("float32", "bfloat16")
-REUSE = 4
+REUSES = (4, 16)
 """Updates that share a view, in the rows with a cache of the teacher's logits."""
 GRAPHS = ", cuda_graphs"
 """Ends the name of a row whose steps are captured; there are such rows on CUDA alone."""
@@ -87,11 +88,10 @@ def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list
     ours = {precision: case.distiller(precision) for precision in PRECISIONS}
     if case.device.type in RECORDERS:
         ours |= {p + GRAPHS: case.distiller(p, capture=True) for p in PRECISIONS}
-    section = case.distillation.model_copy(update={"teacher_cache": REUSE})
-    for precision in PRECISIONS:
-        ours[f"{precision}, teacher_cache={REUSE}"] = cached = replace(
-            case, distillation=section
-        ).distiller(precision)
+    for reuse, precision in itertools.product(REUSES, PRECISIONS):
+        section = case.distillation.model_copy(update={"teacher_cache": reuse})
+        cached = replace(case, distillation=section).distiller(precision)
+        ours[f"{precision}, teacher_cache={reuse}"] = cached
         for _ in range(BATCHES):  # until the ring is full nothing is reused
             cached.update(bank)
     works: dict[str, Any] = {"naive": naive_update}
