@@ -115,7 +115,7 @@ def _naive_works(case: Case) -> dict[str, Work]:
     def step() -> None:
         x = torch.randn(_inverted(case), *shape, device=case.device)
         labels = torch.randint(case.num_classes, (len(x),), device=case.device)
-        inversion.optimise(x, labels, [[1, -1, 1, 0]])
+        inversion.optimise(x, labels, [[1, -1, 1]])
 
     def update() -> None:
         index = torch.randint(len(held), (batch,), generator=randomness, device=case.device)

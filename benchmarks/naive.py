@@ -164,14 +164,13 @@ class NaiveDeepInversion:
     def optimise(
         self, x: Tensor, labels: Tensor, moves: list[list[int]]
     ) -> tuple[Tensor, list[float]]:
-        """A step for each move: rolls in y and x, flip, inversion. Returns pixels and losses."""
+        """A step for each move (roll in y, roll in x, flip). Returns pixels and losses."""
         section, x, losses = self.section, x.clone().requires_grad_(), []
         optimizer = torch.optim.Adam([x], section.lr, betas=(0.5, 0.99), foreach=False, fused=False)
         best, kept = float("inf"), x
-        for shift_y, shift_x, flip, invert in moves:
+        for shift_y, shift_x, flip in moves:
             seen = torch.roll(x, (shift_y, shift_x), (2, 3))
             seen = torch.flip(seen, [3]) if flip else seen
-            seen = self.low + self.high - seen if invert else seen
             logits, student_logits = self.teacher(seen), self.student(seen)
             loss = section.bn * sum(hook.loss for hook in self.hooks)
             loss = loss + section.oh * F.cross_entropy(logits, labels)

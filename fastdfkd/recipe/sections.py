@@ -89,9 +89,6 @@ class SynthesisSection(Section):
     """Pixels of zero padding before the random crop of each synthesis step."""
     flip: bool = True
     """Random horizontal flip in each synthesis step."""
-    invert: bool = False
-    """Random inversion, white for black, in each synthesis step (not in the paper): for what means
-    the same in dark on light and light on dark, as letters do."""
 
     @model_validator(mode="after")
     def _warmup_leaves_rounds(self) -> SynthesisSection:
@@ -127,6 +124,9 @@ class FastSynthesis(SynthesisSection):
     """nz, length of a latent code."""
     generator_width: Positive = 64
     """ngf, channels of the generator's last hidden layer (twice that before it)."""
+    invert: bool = False
+    """Random inversion, white for black, in each synthesis step (not in the paper): for what means
+    the same in dark on light and light on dark, as letters do."""
     output_norm: bool = False
     """A BatchNorm before the generator's sigmoid (not in the paper): images stay off the ends of
     their range, where a whole bank may end up in two or three colours."""

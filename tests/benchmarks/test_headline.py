@@ -19,17 +19,10 @@ def case() -> Case:
     return pair_case("resnet14/resnet8-half", torch.device("cpu"), images=8, steps=1, batch=8)
 
 
-@pytest.mark.parametrize("augmentation", [{"flip": True}, {"flip": False, "invert": True}])
-def test_naive_deep_inversion_is_deep_inversion(case: Case, augmentation: dict[str, bool]) -> None:
+def test_naive_deep_inversion_is_deep_inversion(case: Case) -> None:
     """The lowest loss of a few steps, and the images it belongs to, in a round past warm-up."""
     section = DeepInversionSynthesis(
-        method="deep_inversion",
-        steps=9,
-        lr=0.02,
-        batch_size=8,
-        rounds=2,
-        warmup_rounds=1,
-        **augmentation,
+        method="deep_inversion", steps=6, lr=0.02, batch_size=8, rounds=2, warmup_rounds=1
     )
     ours = DeepInversion(section, case.task("float32"))
     batch = ours.make(1)[0]

@@ -28,9 +28,6 @@ def naive_batch(
         for limit in (int(height * section.jitter), int(width * section.jitter))
     ]
     flips = torch.randint(2, (steps,), generator=randomness)
-    inverts = torch.zeros(steps)
-    if section.invert:
-        inverts = torch.randint(2, (steps,), generator=randomness)
     objective = naive.Objective(
         parts.teacher(), parts.student(), section.bn, section.oh, section.adv, js_temperature=3.0
     )
@@ -38,9 +35,8 @@ def naive_batch(
     x.requires_grad_()
     adam = torch.optim.Adam([x], lr=section.lr, betas=(0.5, 0.99), foreach=False, fused=False)
     found, images = [], []
-    for down, right, flip, invert in zip(*rolls, flips, inverts, strict=True):
+    for down, right, flip in zip(*rolls, flips, strict=True):
         seen = naive.roll_flip(x, int(down), int(right), section.flip and bool(flip))
-        seen = (1 - 2 * mean) / std - seen if invert else seen
         terms = objective.terms(seen, labels, round >= section.warmup_rounds)
         loss = terms["loss"] + section.l2 * x.square().sum().sqrt()
         loss = loss + section.tv * naive.total_variation(x)
@@ -56,7 +52,6 @@ def naive_batch(
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"tv": 0.01, "l2": 0.02},
-    {"invert": True},
     {"lr": 2.0, "steps": 8},
     {"jitter": 0.4, "flip": False, "adv": 0.0, "bn": 0.0},
 ]

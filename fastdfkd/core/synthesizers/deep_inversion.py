@@ -91,11 +91,9 @@ class DeepInversion:
         best = Best()
         adversarial = round >= section.warmup_rounds
         with self.objective.batch():
-            for shift_y, shift_x, flip, invert in moves:
+            for shift_y, shift_x, flip in moves:
                 seen = x.roll((shift_y, shift_x), (2, 3))
-                seen = seen.flip(3) if flip else seen
-                seen = low + high - seen if invert else seen
-                terms = self.objective(seen, labels, adversarial)
+                terms = self.objective(seen.flip(3) if flip else seen, labels, adversarial)
                 loss = terms[0]
                 if section.tv > 0:
                     loss = loss + section.tv * total_variation(x)
@@ -110,7 +108,7 @@ class DeepInversion:
             return best.take(round)
 
     def _moves(self, randomness: torch.Generator) -> list[list[int]]:
-        """(steps, 4): rolls in y and x, flip and inversion, read from the device once."""
+        """(steps, 3): rolls in y and x and flip of the whole batch, read from the device once."""
         section = self.section
         steps, device = (section.steps,), self.device
         height, width = self.image_shape[1:]
@@ -122,8 +120,4 @@ class DeepInversion:
             )
         flips = torch.randint(2, steps, generator=randomness, device=device)
         columns.append(flips if section.flip else torch.zeros_like(flips))
-        if section.invert:
-            columns.append(torch.randint(2, steps, generator=randomness, device=device))
-        else:
-            columns.append(torch.zeros_like(flips))
         return torch.stack(columns, 1).tolist()
