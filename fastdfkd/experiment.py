@@ -24,6 +24,21 @@ from fastdfkd.recipe import Recipe
 log = logging.getLogger(__name__)
 
 
+def initial_student(recipe: Recipe) -> nn.Module:
+    """The recipe's student before its first update.
+
+    Raises:
+        ValueError: it does not fit the data set.
+    """
+    spec = data_spec(recipe.data.name)
+    with seeded(recipe.seed, "student"):
+        student = open_network(
+            recipe.student.model, spec.num_classes, spec.image_shape[0], key="student.model"
+        )
+    check_student(student, spec.image_shape, spec.num_classes)
+    return student
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """What a synthesizer and a trainer are made from. Networks are in their initial state."""
@@ -44,14 +59,7 @@ class Experiment:
         """
         spec = data_spec(recipe.data.name)
         check_teacher(teacher, spec.image_shape, spec.num_classes, recipe.synthesis.bn)
-        with seeded(recipe.seed, "student"):
-            student = open_network(
-                recipe.student.model,
-                spec.num_classes,
-                spec.image_shape[0],
-                key="student.model",
-            )
-        check_student(student, spec.image_shape, spec.num_classes)
+        student = initial_student(recipe)
         test = load_split(recipe.data.name, "test", recipe.data.root)
         return cls(recipe=recipe, teacher=teacher, student=student, spec=spec, test=test)
 

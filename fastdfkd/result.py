@@ -22,6 +22,8 @@ class RunResult(BaseModel):
     """Share of held-out real images that the last student classifies rightly, 0 to 1."""
     teacher_accuracy: float
     """The same for the teacher."""
+    teacher_digest: str = ""
+    """SHA-256 of the teacher's weights; empty: unknown."""
     agreement: float
     """Share of held-out real images where student and teacher say the same class, 0 to 1."""
     images: int

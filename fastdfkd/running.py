@@ -65,15 +65,17 @@ def execute(
         resume: go on from the newest whole checkpoint in the folder, or from the beginning.
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
+    from fastdfkd.experiment import initial_student
     from fastdfkd.platform import cluster
 
+    initial_student(recipe)  # which may not fit: told before a teacher is trained for it
     teacher = obtain_teacher(recipe, model=model, progress=progress)
     checkpoint = checkpoint_to_resume(recipe, teacher, directory) if resume else None
     with cluster.connect(address, meanwhile=partial(warm_up, recipe)):
         from fastdfkd.platform import pipeline, placement
 
         label = run_name or recipe.name
-        recipe = placement.fitted(recipe, cluster.cluster_resources(), cluster.node_cpus())
+        recipe = placement.fitted_here(recipe)
         write_text(directory / "recipe.yaml", recipe.to_yaml())
         write_teacher(teacher, directory)
         with (
@@ -165,16 +167,24 @@ def check_same_recipe(recipe: Recipe, earlier: Mapping[str, Any], directory: Pat
         ValueError: `recipe.yaml` was edited since, in what the images or the student follow from.
     """
     now = recipe.flat()
+    earlier = {key: _default(recipe, key) for key in now} | dict(earlier)  # of a version before
     changed = [
-        f"{key} was {earlier.get(key)!r} and is {now.get(key)!r}"
-        for key in sorted(earlier)  # a key that came with a later version was at its default
-        if earlier.get(key) != now.get(key) and not key.startswith(_MAY_CHANGE)
+        f"{key} was {earlier[key]!r} and is {now.get(key)!r}"
+        for key in sorted(earlier)
+        if earlier[key] != now.get(key) and not key.startswith(_MAY_CHANGE)
     ]
     if changed:
         raise ValueError(
             f"{directory / 'recipe.yaml'} was changed since the run's last checkpoint: "
             f"{'; '.join(changed)}. Put that back to go on, or start a new run in another folder"
         )
+
+
+def _default(recipe: Recipe, key: str) -> Any:
+    """What a key of a recipe is where nobody says it."""
+    section, _, name = key.partition(".")
+    fields = type(getattr(recipe, section) if name else recipe).model_fields
+    return fields[name or section].default
 
 
 def write_teacher(teacher: Teacher, directory: Path, *, weights: bool = False) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastdfkd.recipe import Recipe
+from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.result import RunResult
 
 
@@ -76,7 +76,7 @@ class FakePlatform:
                     "node_cpus": lambda: 2.0,
                 },
             ),
-            ("placement", {"fitted": lambda recipe, *_: recipe}),
+            ("placement", {"fitted_here": self.fitted}),
             ("pipeline", {"run": self.run}),
         ):
             module = ModuleType(f"fastdfkd.platform.{name}")
@@ -95,6 +95,11 @@ class FakePlatform:
             yield
         finally:
             self.connected -= 1
+
+    def fitted(self, recipe: Recipe) -> Recipe:
+        """As for a machine with three cores; what is fitted stays as it is."""
+        assert self.connected, "only a cluster knows what it has"
+        return load_recipe(recipe, {"platform.cpus_per_synthesizer": 2.0})
 
     def run(
         self,
@@ -123,6 +128,7 @@ class FakePlatform:
             recipe_digest=recipe.digest(),
             accuracy=0.9,
             teacher_accuracy=teacher.accuracy,
+            teacher_digest=teacher.digest,
             images=recipe.synthesis.rounds * recipe.synthesis.batch_size,
             updates=recipe.updates,
             synthesis_seconds=seconds,

@@ -63,8 +63,9 @@ class TeacherCache:
         return {"views": self.views, "logits": self.logits, "inserted": self.inserted}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Go on from `state_dict()`, on `device`."""
-        self.inserted = state["inserted"]
-        if self.inserted:
+        """Go on from `state_dict()`, on `device`; from nothing where the workers were others."""
+        fits = state["inserted"] and len(state["views"]) == self.capacity
+        self.inserted = state["inserted"] if fits else 0
+        if fits:
             self.views = state["views"].to(device, copy=True)
             self.logits = state["logits"].to(device, copy=True)

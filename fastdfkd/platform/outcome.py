@@ -56,6 +56,7 @@ def finish(
         seed=recipe.seed,
         accuracy=row["accuracy"],
         teacher_accuracy=teacher.accuracy,
+        teacher_digest=teacher.digest,
         agreement=row["agreement"],
         images=totals.images,
         updates=int(row["updates"]),

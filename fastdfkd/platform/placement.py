@@ -17,7 +17,12 @@ from ray.util.scheduling_strategies import (
     PlacementGroupSchedulingStrategy,
 )
 
-from fastdfkd.platform.cluster import cluster_resources, free_resources, node_memory
+from fastdfkd.platform.cluster import (
+    cluster_resources,
+    free_resources,
+    node_cpus,
+    node_memory,
+)
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.trainers.calls import SAY_EVERY_SECONDS
 
@@ -46,8 +51,7 @@ class Plan:
     def of(cls, recipe: Recipe, cluster: Mapping[str, float]) -> Plan:
         """Share out a cluster's resources (as `ray.cluster_resources()` gives them).
 
-        GPUs are divided evenly over the roles' processes: whole ones where there are enough, else
-        fractions of one.
+        Each process of a role gets a GPU where there are enough, else an equal fraction of one.
 
         Raises:
             PlacementError: the cluster is too small.
@@ -65,7 +69,7 @@ class Plan:
         if device == "auto":
             device = "cuda" if gpus > 0 else "cpu"
         processes = platform.synthesizers + max(platform.workers, 1)
-        share = max(gpus // processes, 1.0) if gpus >= processes else gpus / processes or 1.0
+        share = min(gpus / processes, 1.0) or 1.0
         synthesizer = {"CPU": platform.cpus_per_synthesizer}
         worker = {"CPU": platform.cpus_per_worker}
         if device == "cuda":
@@ -160,6 +164,11 @@ def fitted(recipe: Recipe, cluster: Mapping[str, float], node_cpus: float) -> Re
         if key not in platform.model_fields_set
     }
     return load_recipe(recipe, unnamed) if unnamed else recipe
+
+
+def fitted_here(recipe: Recipe) -> Recipe:
+    """`fitted` to the cluster this process is connected to."""
+    return fitted(recipe, cluster_resources(), node_cpus())
 
 
 def planned(recipe: Recipe) -> Plan:

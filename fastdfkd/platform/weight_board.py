@@ -166,14 +166,14 @@ class WeightBoard:
         """The trainer's progress, for the driver."""
         self.rows.append(row)
 
-    def save(self, trainer: dict[str, Any], student: Mapping[str, Any]) -> bool | None:
-        """The trainer's state for a checkpoint, with its student as arrays."""
-        if not self.knows:
+    def save(self, trainer: dict[str, Any]) -> bool | None:
+        """The trainer's state for a checkpoint; the student on show goes with it."""
+        if not self.knows or self.student is None:
             return None
         self.trainer = trainer
         state = {
             "trainer": trainer,
-            "student": dict(student),
+            "student": dict(ray.get(self.student[0])),
             "version": self.student_version,
             "synthesizers": dict(self.synthesizers),
             "meta": packed(self.meta.state_dict()) if self.meta else None,

@@ -16,7 +16,8 @@ class BankPolicies:
     capacity: int
     """Images held at most."""
     samples_per_insert: float
-    """Images the student draws for each image inserted past warm-up."""
+    """Images the student draws for each image inserted past warm-up; with a `teacher_cache`, once
+    that is full."""
     tolerance: int
     """Images that synthesis may be ahead of that ratio; 0 in lock-step. The student never is."""
     minimum_size: int
@@ -31,7 +32,10 @@ class BankPolicies:
         lockstep = recipe.platform.schedule == "lockstep"
         wave = recipe.platform.synthesizers if lockstep else 1
         first = -(-(synthesis.warmup_rounds + 1) // wave) * wave
-        drawn = distillation.updates_per_round * distillation.batch_size
+        workers = max(recipe.platform.workers, 1)
+        share = distillation.batch_size // workers
+        fresh = max(share // (distillation.teacher_cache or 1), 1) * workers
+        drawn = distillation.updates_per_round * fresh
         return cls(
             capacity=recipe.capacity,
             samples_per_insert=drawn / synthesis.batch_size,

@@ -1,7 +1,8 @@
 """The Ray Train loop that distils the student from the growing bank.
 
     while there is leave to go on:
-        take in new batches -> updates up to the next publication -> publish -> report -> checkpoint
+        take in new batches -> updates up to the next publication or checkpoint
+        -> publish -> report -> checkpoint
 
 Runs in every worker of the group (DDP over them), or in the driver with `workers: 0`. A group that
 was restarted, or a resumed run, goes on from the state that the board holds.
@@ -23,6 +24,7 @@ from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.experiment import Experiment
+from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
 from fastdfkd.trainers.calls import insist
 from fastdfkd.trainers.evaluation import accuracy, agreement, predict
@@ -65,7 +67,7 @@ class StudentTraining:
         self.job = job
         reference, state = insist(job.board.parts.remote, "the weight board")
         self.experiment: Experiment = ray.get(reference[0])
-        self.recipe = self.experiment.recipe
+        self.recipe: Recipe = self.experiment.recipe
         self.device = _device(job.device, self.recipe.platform.workers)
         if self.recipe.platform.workers:  # a process of our own
             keep_freed_memory()
@@ -79,7 +81,7 @@ class StudentTraining:
             leader=self.leads,
         )
         self.teacher_says = self._predict(self.experiment.teacher) if self.leads else None
-        self.evaluations = self.checkpoints = 0
+        self.evaluations = 0
         self.row: dict[str, float] = {}
         if state is not None:
             self._go_on_from(unpacked(state))
@@ -99,10 +101,13 @@ class StudentTraining:
         while (done := self.distiller.updates) < total:
             if done >= allowed:
                 allowed = self.loader.advance(done)
-            stop = min(allowed, total, (done // every + 1) * every)
+            checkpoint = self._next_checkpoint()
+            stop = min(allowed, total, (done // every + 1) * every, checkpoint)
             loss = self._update_until(stop)
             if stop % every == 0 or stop == total:
                 self._end_of_chapter(loss)
+            if stop == checkpoint != total and self.leads:
+                insist(lambda: self.job.board.save.remote(self._state()), "the weight board")
         if self.leads:
             student = packed(self.distiller.student_state())
             outcome = {"row": self.row, "student": student}
@@ -118,19 +123,18 @@ class StudentTraining:
         return float(total) / max(stop - done, 1)
 
     def _end_of_chapter(self, loss: float) -> None:
-        """Publish, report, evaluate and save; all workers come here at the same updates."""
+        """Publish, report and evaluate; all workers come here at the same updates."""
         last = self.distiller.updates == self.recipe.updates
         evaluate = self._evaluation_due()
         if self.leads:
             self.row = self._row(loss)
-            board, student = self.job.board, packed(self.distiller.student_state())
+            board = self.job.board
             if not last:
+                student = packed(self.distiller.student_state())
                 insist(lambda: board.publish.remote(student), "the weight board")
             if evaluate:
                 self.row |= self._evaluate()
             board.post.remote(self.row)
-            if self._checkpoint_due() and not last:
-                insist(lambda: board.save.remote(self._state(), student), "the weight board")
         if evaluate:  # a barrier: every worker must come
             ray.train.report(dict(self.row))
 
@@ -141,23 +145,24 @@ class StudentTraining:
         self.evaluations = reached
         return due
 
-    def _checkpoint_due(self) -> bool:
-        """Whether the rounds behind the updates have passed a multiple of `checkpoint_every`."""
-        every = self.recipe.platform.checkpoint_every
-        rounds, rest = divmod(self.distiller.updates, self.recipe.distillation.updates_per_round)
-        if every is None or rest:
-            return False
-        reached = (rounds + self.recipe.synthesis.warmup_rounds) // every
-        due = bool(reached > self.checkpoints)
-        self.checkpoints = reached
-        return due
+    def _next_checkpoint(self) -> int:
+        """Updates of the next multiple of `checkpoint_every` rounds; all of them if none is left.
+
+        Synthesizers leave their state after just these rounds (`RateLimiter.wave_crosses`).
+        """
+        recipe = self.recipe
+        every, warmup = recipe.platform.checkpoint_every, recipe.synthesis.warmup_rounds
+        if every is None:
+            return recipe.updates
+        a_round = recipe.distillation.updates_per_round
+        rounds = warmup + self.distiller.updates // a_round
+        return min(((rounds // every + 1) * every - warmup) * a_round, recipe.updates)
 
     def _state(self) -> dict[str, Any]:
         return {
             "distiller": packed(self.distiller.state_dict()),
             "clock": dict(self.clock.seconds),
             "evaluations": self.evaluations,
-            "checkpoints": self.checkpoints,
             "rounds": list(self.loader.rounds),
             "ended": self._net_time(),
         }
@@ -165,7 +170,7 @@ class StudentTraining:
     def _go_on_from(self, state: dict[str, Any]) -> None:
         self.distiller.load_state_dict(state["distiller"])
         self.clock.seconds.update(state["clock"])
-        self.evaluations, self.checkpoints = state["evaluations"], state["checkpoints"]
+        self.evaluations = state["evaluations"]
 
     def _evaluate(self) -> dict[str, float]:
         with self.clock.measure("evaluation"):

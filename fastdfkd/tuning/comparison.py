@@ -5,6 +5,7 @@ run what is missing (or take an experiment's runs) -> table -> pictures -> repor
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from fastdfkd.tracking import ParentRun
 from fastdfkd.tracking.store import open_store, store_uri
 from fastdfkd.tuning.measured import Measured, all_of, find_same
 
+log = logging.getLogger(__name__)
 Say = Callable[[str], None]
 COMPARISON_FILES = (
     "table.md",
@@ -106,6 +108,8 @@ def compare_experiment(
 ) -> tuple[Comparison, Path]:
     """Compare the finished runs that an MLflow experiment holds; nothing is run.
 
+    Runs of other data or of another teacher than the newest run of the reference are left out.
+
     Args:
         experiment: its name.
         reference: name of the recipe that is the 1x.
@@ -119,7 +123,7 @@ def compare_experiment(
     folder = claim(f"compare-{reference}", out, files=COMPARISON_FILES)
     store = open_store(store_uri(None), experiment)
     runs: dict[str, list[Measured]] = {reference: []}
-    for run in sorted(all_of(store, folder / "runs"), key=lambda run: run.result.seed):
+    for run in _comparable(all_of(store, folder / "runs"), reference):
         runs.setdefault(run.label, []).append(run)
     if not runs[reference] or len(runs) < 2:
         raise ValueError(
@@ -136,6 +140,21 @@ def compare_experiment(
         )
         _report(comparison, folder, parent)
     return comparison, folder
+
+
+def _comparable(newest_first: Sequence[Measured], reference: str) -> list[Measured]:
+    """Runs of the reference's data and teacher, in the order of their seeds."""
+    kinds = [(run.data, run.result.teacher_digest) for run in newest_first]
+    wanted = next(
+        (kind for kind, run in zip(kinds, newest_first, strict=True) if run.label == reference),
+        None,
+    )
+    found = [run for kind, run in zip(kinds, newest_first, strict=True) if kind == wanted]
+    if wanted and (left_out := len(newest_first) - len(found)):
+        log.warning(
+            "%d runs of other data or of another teacher than %s are left out", left_out, reference
+        )
+    return sorted(found or newest_first, key=lambda run: run.result.seed)
 
 
 def _recipes(
@@ -160,11 +179,13 @@ def _recipes(
 
 
 def _measure(label: str, recipe: Recipe, folder: Path, parent: ParentRun, say: Say) -> Measured:
-    from fastdfkd.running import execute
+    from fastdfkd.platform import placement
+    from fastdfkd.running import execute, obtain_teacher
 
     directory = folder / "runs" / f"{label}-seed{recipe.seed}"
     store = open_store(parent.uri, recipe.tracking.experiment)
-    found = find_same(store, recipe, label, directory)
+    teacher = obtain_teacher(recipe, progress=True)
+    found = find_same(store, placement.fitted_here(recipe), teacher, label, directory)
     if found is None:
         claim(recipe.name, directory, overwrite=True)
         result = execute(
@@ -174,7 +195,9 @@ def _measure(label: str, recipe: Recipe, folder: Path, parent: ParentRun, say: S
             progress=True,
             run_name=directory.name,
         )
-        found = Measured(label=label, result=result, folder=directory, reused=False)
+        found = Measured(
+            label=label, result=result, data=recipe.data.name, folder=directory, reused=False
+        )
     result = found.result
     say(
         f"{directory.name}: accuracy {result.accuracy:.1%}, synthesis "

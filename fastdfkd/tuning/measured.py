@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastdfkd import environment
 from fastdfkd.metrics_file import read_rows
@@ -13,6 +13,9 @@ from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.result import RunResult
 from fastdfkd.tracking.run import environment_tags
 from fastdfkd.tracking.store import Store
+
+if TYPE_CHECKING:
+    from fastdfkd.trainers.teacher import Teacher
 
 _FILES = ("result.json", "recipe.yaml", "metrics.csv", "samples.png")
 _MOST_RUNS = 1000
@@ -25,6 +28,8 @@ class Measured:
     label: str
     """Of its setting; runs of one setting differ in the seed alone."""
     result: RunResult
+    data: str
+    """Name of the data set."""
     folder: Path
     """Holds `metrics.csv`, and `samples.png` where it was kept."""
     reused: bool
@@ -38,10 +43,13 @@ class Measured:
         return None
 
 
-def find_same(store: Store, recipe: Recipe, label: str, into: Path) -> Measured | None:
-    """The newest finished run of the same recipe, commit, hardware and versions, if there is one.
+def find_same(
+    store: Store, recipe: Recipe, teacher: Teacher, label: str, into: Path
+) -> Measured | None:
+    """The newest finished run of the same recipe, teacher, commit, hardware and versions.
 
-    Runs of a checkout with local changes are never re-used: their commit does not name the code.
+    None if there is none. Runs of a checkout with local changes are never re-used: their commit
+    does not name the code.
     """
     tags = environment_tags()
     if environment.commit().endswith("-dirty"):
@@ -51,8 +59,9 @@ def find_same(store: Store, recipe: Recipe, label: str, into: Path) -> Measured 
     for run in _finished(store, f"tags.recipe_digest = '{recipe.digest()}'"):
         if all(run.data.tags.get(name) == value for name, value in wanted.items()):
             folder = fetch(store, run.info.run_id, into)
-            if folder is not None:
-                return _measured(label, folder)
+            found = folder and _measured(label, recipe, folder)
+            if found and found.result.teacher_digest == teacher.digest:
+                return found
     return None
 
 
@@ -71,15 +80,12 @@ def all_of(store: Store, into: Path) -> list[Measured]:
         recipe = load_recipe(folder / "recipe.yaml")
         setting = load_recipe(recipe, {"seed": 0}).digest()
         names[setting] = recipe.name
-        newest.setdefault((setting, recipe.seed), _measured(setting, folder))
+        newest.setdefault((setting, recipe.seed), _measured(setting, recipe, folder))
     labels = {
         setting: name if list(names.values()).count(name) == 1 else f"{name}-{setting[:6]}"
         for setting, name in names.items()
     }
-    return [
-        Measured(label=labels[run.label], result=run.result, folder=run.folder, reused=True)
-        for run in newest.values()
-    ]
+    return [replace(run, label=labels[run.label]) for run in newest.values()]
 
 
 def fetch(store: Store, run_id: str, into: Path) -> Path | None:
@@ -94,8 +100,9 @@ def fetch(store: Store, run_id: str, into: Path) -> Path | None:
     return into
 
 
-def _measured(label: str, folder: Path) -> Measured:
-    return Measured(label=label, result=RunResult.load(folder), folder=folder, reused=True)
+def _measured(label: str, recipe: Recipe, folder: Path) -> Measured:
+    result = RunResult.load(folder)
+    return Measured(label=label, result=result, data=recipe.data.name, folder=folder, reused=True)
 
 
 def _finished(store: Store, condition: str) -> Iterator[Any]:

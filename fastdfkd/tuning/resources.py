@@ -58,14 +58,14 @@ def most_costly(recipes: Sequence[Recipe], cluster: Mapping[str, float]) -> Tria
 
 
 def pinned_gpus(recipe: Recipe, cluster: Mapping[str, float]) -> Recipe:
-    """The recipe with at most one GPU a process, so that trials share a machine with several."""
+    """The recipe with the GPU shares that it has now: a cluster that grows does not change them."""
     plan = Plan.of(recipe, cluster)
     if plan.device != "cuda":
         return recipe
     changes = {}
     for role, shares in (("synthesizer", plan.synthesizer), ("worker", plan.worker)):
         if getattr(recipe.platform, f"gpus_per_{role}") is None:
-            changes[f"platform.gpus_per_{role}"] = min(shares["GPU"], 1.0)
+            changes[f"platform.gpus_per_{role}"] = shares["GPU"]
     return load_recipe(recipe, changes)
 
 

@@ -24,7 +24,7 @@ def results(tmp_path: Path, make_result: Callable[..., RunResult]) -> Path:
         (tmp_path / "metrics.csv").write_text("updates,accuracy,end_to_end_seconds\n50,0.9,8\n")
         hardware = {"processor": "abacus", "cores": 2, "gpus": []}
         result = make_result(recipe=label, seed=seed, hardware=hardware, commit="c" * 40, **figures)
-        return Measured(label=label, result=result, folder=tmp_path, reused=False)
+        return Measured(label=label, result=result, data="digits", folder=tmp_path, reused=False)
 
     comparison = Comparison(
         reference="slow",

@@ -87,6 +87,16 @@ def test_a_ring_goes_on_from_its_state() -> None:
         assert torch.equal(ours[0], expected[0])
 
 
+def test_a_ring_of_another_number_of_workers_is_begun_anew() -> None:
+    """Two workers with 4 views each left it; one with 8 goes on."""
+    left, ours = TeacherCache(2, 4), TeacherCache(2, 8)
+    for cache in (left, ours):
+        for _ in range(BATCHES + 1):
+            cache.insert(*numbered(cache.inserted, cache.wanted))
+    ours.load_state_dict(left.state_dict(), torch.device("cpu"))
+    assert (ours.inserted, ours.wanted, ours.draw(randomness())) == (0, 8, ([], []))
+
+
 def distiller(precision: Any = "float32", **changes: Any) -> StudentDistiller:
     values = {"updates_per_round": 5, "batch_size": 4, "lr": 0.02, "crop_padding": 1}
     return StudentDistiller(

@@ -31,25 +31,29 @@ HOUSE = Path(fastdfkd.__file__).parents[1]
 
 
 @pytest.mark.usefixtures("ray_cluster", "one_thread")
-@pytest.mark.parametrize("synthesizers", [1, 2])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"platform__checkpoint_every": 2},
+        {"platform__checkpoint_every": 2, "platform__synthesizers": 2},
+        {"platform__checkpoint_every": 2, "synthesis__rounds": 5},
+        {"platform__checkpoint_every": 3, "platform__publish_every": 5},
+    ],
+    ids=str,
+)
 def test_a_resumed_lockstep_run_ends_with_exactly_the_same_student(
-    synthesizers: int, teacher: Teacher, tmp_path: Path
+    changes: dict[str, int], teacher: Teacher, tmp_path: Path
 ) -> None:
-    recipe = tiny(
-        platform__schedule="lockstep",
-        platform__checkpoint_every=2,
-        platform__synthesizers=synthesizers,
-    )
+    """From the first checkpoint, with the last one torn where there are two."""
+    recipe = tiny(platform__schedule="lockstep", **changes)
     (tmp_path / "whole").mkdir()
     (tmp_path / "resumed").mkdir()
     whole = pipeline.run(recipe, teacher, tmp_path / "whole", Rows())
     folder = CheckpointFolder(tmp_path / "whole")
-    manifests = sorted(folder.folder.glob("manifest-*.json"))
-    assert len(manifests) == 2
-    torn = folder.folder / manifests[-1].name.replace("manifest", "state").replace(
-        ".json", ".safetensors"
-    )
-    torn.write_bytes(torn.read_bytes()[:-9])  # as a power cut leaves it: the one before is used
+    states = sorted(folder.folder.glob("state-*.safetensors"))
+    assert len(states) == (1 if recipe.synthesis.rounds == 5 else 2)
+    for torn in states[1:]:  # as a power cut leaves it: the one before is used
+        torn.write_bytes(torn.read_bytes()[:-9])
     checkpoint = folder.newest()
     assert checkpoint is not None
     assert 0 < checkpoint.updates < recipe.updates

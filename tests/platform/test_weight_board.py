@@ -18,7 +18,8 @@ STUDENT = {"weight": np.zeros(1, np.float32)}
 
 @pytest.fixture(autouse=True)
 def values_instead_of_references(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weight_board.ray, "put", lambda value: value)
+    for way in ("put", "get"):
+        monkeypatch.setattr(weight_board.ray, way, lambda value: value)
 
 
 def a_board(max_staleness: int | None = 2) -> Any:
@@ -55,6 +56,16 @@ def test_no_batch_is_staler_than_the_bound_whoever_is_slow(
             board.abandon(who)
 
 
+def test_a_checkpoint_has_the_student_on_show() -> None:
+    """Not a newer one that only the trainer has: synthesizers go on with what they saw."""
+    board = a_board()
+    newer = {"weight": np.ones(1, np.float32)}
+    board.publish(newer)
+    assert board.save({"updates": 3}) is True
+    (state,) = board.collect().checkpoints
+    assert (state["student"], state["version"], state["trainer"]) == (newer, 1, {"updates": 3})
+
+
 def test_the_last_word_is_asked_for_until_the_driver_has_it() -> None:
     board = a_board()
     assert board.complete({"accuracy": 0.5}) is None
@@ -67,5 +78,5 @@ def test_a_board_that_was_restarted_answers_nothing_until_it_is_told() -> None:
     assert board.parts() is None
     assert board.publish(STUDENT) is None
     assert board.begin(0, 0, -1, 0) is None
-    assert board.save({}, STUDENT) is None
+    assert board.save({}) is None
     assert not board.collect().knows

@@ -121,7 +121,7 @@ def comparison(tmp_path: Path, make_result: Callable[..., RunResult]) -> Compari
             rows.append({"updates": 50, "synthesis_seconds": 1.0, "end_to_end_seconds": 6.0})
             rows.append({"updates": 50, "accuracy": last, "end_to_end_seconds": 8.0})
         result = make_result(recipe=label, seed=seed, **figures)
-        return Measured(label=label, result=result, folder=folder, reused=seed == 1)
+        return Measured(label=label, result=result, data="digits", folder=folder, reused=seed == 1)
 
     slow = {"images": 32, "synthesis_seconds": 64.0}
     return Comparison(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from fastdfkd import environment
 from fastdfkd.recipe import Recipe
 from fastdfkd.tracking.store import open_store
-from fastdfkd.tuning.comparison import Comparison, compare, compare_experiment
+from fastdfkd.tuning.comparison import Comparison, _comparable, compare, compare_experiment
 from fastdfkd.tuning.comparison_table import comparison_table, markdown, words
 from fastdfkd.tuning.html_report import render
 
@@ -151,3 +152,15 @@ def test_what_cannot_be_compared_is_refused(
     with pytest.raises(ValueError, match="--accuracy"):
         compare([other], reference, seeds=1, goal=90.0, out="out")
     assert platform.addresses == []
+
+
+def test_an_experiments_runs_of_other_data_or_teachers_are_left_out(
+    comparison: Comparison, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = [run for runs in comparison.runs.values() for run in runs]
+    result = ours[-1].result.model_copy(update={"teacher_digest": "other"})
+    strangers = [replace(ours[-1], data="glyphs"), replace(ours[-1], result=result)]
+    found = _comparable([*strangers, *ours], comparison.reference)
+    assert sorted(map(id, found)) == sorted(map(id, ours))
+    assert "2 runs of other data or of another teacher than slow are left out" in caplog.text
+    assert _comparable([*strangers, *ours], "absent"), "the error says what there is"
