@@ -68,14 +68,7 @@ class FakePlatform:
         import fastdfkd.platform as platform
 
         for name, content in (
-            (
-                "cluster",
-                {
-                    "connect": self.connect,
-                    "cluster_resources": lambda: {"CPU": 2.0},
-                    "node_cpus": lambda: 2.0,
-                },
-            ),
+            ("cluster", {"connect": self.connect}),
             ("placement", {"fitted_here": self.fitted}),
             ("pipeline", {"run": self.run}),
         ):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastdfkd import tracking
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
@@ -17,6 +18,9 @@ from fastdfkd.run_folder import claim, write_text
 from fastdfkd.tracking import ParentRun
 from fastdfkd.tracking.store import open_store, store_uri
 from fastdfkd.tuning.measured import Measured, all_of, find_same
+
+if TYPE_CHECKING:
+    from fastdfkd.trainers.teacher import Teacher
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]
@@ -80,18 +84,19 @@ def compare(
     settings = first.tracking
     name = f"compare {first.name}"
     from fastdfkd.platform import cluster
-    from fastdfkd.running import warm_up
+    from fastdfkd.running import obtain_teacher, warm_up
 
     with (
         cluster.connect(address, partial(warm_up, first)),
         ParentRun(name, experiment=settings.experiment, uri=settings.uri) as parent,
     ):
+        teacher = obtain_teacher(first, progress=True)
         runs: dict[str, list[Measured]] = {}
         for label, recipe in recipes.items():
             seeded = [
                 load_recipe(recipe, {"seed": recipe.seed + number}) for number in range(seeds)
             ]
-            runs[label] = [_measure(label, one, folder, parent, say) for one in seeded]
+            runs[label] = [_measure(label, one, teacher, folder, parent, say) for one in seeded]
         comparison = Comparison(
             reference=first.name, runs=runs, goal=_goal(goal, runs), title=f"Against {first.name}"
         )
@@ -178,13 +183,14 @@ def _recipes(
     return recipes
 
 
-def _measure(label: str, recipe: Recipe, folder: Path, parent: ParentRun, say: Say) -> Measured:
+def _measure(
+    label: str, recipe: Recipe, teacher: Teacher, folder: Path, parent: ParentRun, say: Say
+) -> Measured:
     from fastdfkd.platform import placement
-    from fastdfkd.running import execute, obtain_teacher
+    from fastdfkd.running import execute
 
     directory = folder / "runs" / f"{label}-seed{recipe.seed}"
     store = open_store(parent.uri, recipe.tracking.experiment)
-    teacher = obtain_teacher(recipe, progress=True)
     found = find_same(store, placement.fitted_here(recipe), teacher, label, directory)
     if found is None:
         claim(recipe.name, directory, overwrite=True)

@@ -13,6 +13,13 @@ from . import naive
 settings.load_profile("core")
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 3), st.integers(1, 7), st.integers(1, 7))
+ANY = given(
+    shape=SHAPES,
+    padding=st.integers(0, 9),
+    flip=st.booleans(),
+    invert=st.booleans(),
+    seed=st.integers(0, 9999),
+)
 
 
 def randomness(seed: int) -> torch.Generator:
@@ -26,13 +33,7 @@ def images_of(shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.floa
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.uint8])
-@given(
-    shape=SHAPES,
-    padding=st.integers(0, 9),
-    flip=st.booleans(),
-    invert=st.booleans(),
-    seed=st.integers(0, 9999),
-)
+@ANY
 def test_crop_and_flip_image_by_image(
     dtype: torch.dtype, shape: tuple[int, ...], padding: int, flip: bool, invert: bool, seed: int
 ) -> None:
@@ -67,13 +68,7 @@ def test_no_padding_and_no_flip_change_nothing() -> None:
     assert torch.equal(Augmentation.draw(5, 0, False, False, randomness(3))(images), images)
 
 
-@given(
-    shape=SHAPES,
-    padding=st.integers(0, 9),
-    flip=st.booleans(),
-    invert=st.booleans(),
-    seed=st.integers(0, 9999),
-)
+@ANY
 def test_the_gradient_is_the_transpose(
     shape: tuple[int, ...], padding: int, flip: bool, invert: bool, seed: int
 ) -> None:

@@ -141,3 +141,10 @@ def test_the_stated_policies_are_kept(schedule: str, synthesizers: int, eager: s
     assert most_ahead <= policies.tolerance + synthesizers * batch, "what is in the making ends"
     if eager == "synthesis" and synthesizers == 1:
         assert most_ahead == policies.tolerance + batch
+
+
+def test_a_cache_of_the_teachers_answers_draws_less() -> None:
+    """36 images an insert of 16; with a cache of 2 half of each worker's 6, with 8 one of them."""
+    for reuse, workers, drawn in ((None, 1, 36), (2, 1, 18), (2, 2, 18), (8, 2, 6)):
+        recipe = tiny(distillation__teacher_cache=reuse, platform__workers=workers)
+        assert BankPolicies.of(recipe).samples_per_insert == drawn / 16

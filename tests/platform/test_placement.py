@@ -134,3 +134,8 @@ def test_a_bank_that_no_node_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch
     placement.check_memory(on_cuda, int(1e12))  # Ray does not know a GPU's memory
     with pytest.raises(PlacementError, match=r"take 1,000\.0 GB .* has 16\.0 GB: set bank\.capa"):
         placement.check_memory(on_cpu, int(1e12))
+
+
+def test_no_process_holds_a_gpu_that_it_cannot_use() -> None:
+    plan = Plan.of(bare(synthesizers=4, workers=2), {"CPU": 64.0, "GPU": 16.0})
+    assert (plan.synthesizer["GPU"], plan.worker["GPU"]) == (1.0, 1.0)
