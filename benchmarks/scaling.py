@@ -121,7 +121,12 @@ def bank_and_board(batches: int, tolerance: int, capacity: int) -> Iterator[tupl
         capacity: rounds that the bank holds.
     """
     limiter = RateLimiter(
-        rounds=batches, warmup_rounds=0, updates_per_round=1, tolerance=tolerance, wave=1
+        rounds=batches,
+        warmup_rounds=0,
+        updates_per_round=1,
+        tolerance=tolerance,
+        wave=1,
+        publish_every=1,
     )
     name = f"board-{uuid.uuid4().hex}"
     bank = SampleBank.options(max_concurrency=1000).remote(limiter, capacity)  # type: ignore[attr-defined]

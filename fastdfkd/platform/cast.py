@@ -33,10 +33,10 @@ class Cast:
     board: Any
     synthesizers: list[Any]
 
-    def restore_board(self, state: dict[str, Any] | None = None) -> None:
+    def restore_board(self, state: dict[str, Any] | None = None, **told: Any) -> None:
         """Tell the board of the run: `state` as it left it for a checkpoint, or the start's."""
-        meta = shared_generator(self.experiment)
-        ray.get(self.board.restore.remote([self.reference], state or self.point.board, meta))
+        state, meta = state or self.point.board, shared_generator(self.experiment)
+        ray.get(self.board.restore.remote([self.reference], state, meta, **told))
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def start(experiment: Experiment, plan: Plan, group: Any, point: StartingPoint) 
             ).remote(name, index, plan.device, plan.threads(plan.synthesizer), shares(recipe))
             actors.append(actor)
             cast.synthesizers.append(actor)
-        cast.restore_board()
+        cast.restore_board(updates=point.updates)
         yield cast
     finally:
         for actor in actors:

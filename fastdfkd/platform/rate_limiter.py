@@ -33,6 +33,8 @@ class RateLimiter:
     """Rounds that synthesizers may be ahead of the student."""
     wave: int
     """Rounds that start and count together; 1 where they need not."""
+    publish_every: int
+    """Student updates between two versions that synthesizers see."""
 
     @classmethod
     def of(cls, recipe: Recipe) -> RateLimiter:
@@ -44,6 +46,7 @@ class RateLimiter:
             updates_per_round=recipe.distillation.updates_per_round,
             tolerance=recipe.most_rounds_ahead,
             wave=recipe.platform.synthesizers if lockstep else 1,
+            publish_every=recipe.publish_every,
         )
 
     @property
@@ -57,6 +60,13 @@ class RateLimiter:
         if self.lockstep and inserted < first:
             return False
         return self.updates_per_round * (first - self.warmup_rounds - self.tolerance) <= updates
+
+    def student_for(self, round: int) -> int:
+        """Fewest updates that the student has had from which a round starts."""
+        if not self.lockstep:
+            return 0
+        made = self.updates_per_round * max(self.wave_start(round) - self.warmup_rounds, 0)
+        return made // self.publish_every * self.publish_every
 
     def is_for(self, round: int, synthesizer: int) -> bool:
         """Whether a synthesizer may make a round.

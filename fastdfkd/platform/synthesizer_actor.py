@@ -13,12 +13,14 @@ import ray
 from fastdfkd.core.batch import SyntheticBatch
 from fastdfkd.core.interfaces import MetaUpdate, Synthesizer
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
+from fastdfkd.platform.weight_board import EARLY, News
 from fastdfkd.trainers.calls import insist
 from fastdfkd.trainers.weights import packed, unpacked
 
 if TYPE_CHECKING:
     from fastdfkd.experiment import Experiment
-    from fastdfkd.platform.weight_board import News
+
+EARLY_PAUSE_SECONDS = 0.005
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -67,7 +69,7 @@ class SynthesizerActor:
     def _synthesize(self, round: int, attempt: int) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
         waited = time.time()
         idle = 0.0 if self.finished is None else waited - self.finished
-        news: News = self._ask("begin", round, self.student_version, self.generator_version)
+        news = self._news(round)
         self._read(news)
         started = time.time()
         try:
@@ -109,6 +111,14 @@ class SynthesizerActor:
     def _ask(self, method: str, *args: Any) -> Any:
         call = getattr(self.board, method)
         return insist(lambda: call.remote(self.index, *args), "the weight board")
+
+    def _news(self, round: int) -> News:
+        """The weights that a round begins with; they may be on their way to the board."""
+        while True:
+            news = self._ask("begin", round, self.student_version, self.generator_version)
+            if news != EARLY:
+                return news  # type: ignore[no-any-return]
+            time.sleep(EARLY_PAUSE_SECONDS)
 
     def _read(self, news: News) -> None:
         if news.student is not None:

@@ -1,8 +1,10 @@
 """The weight board: where the newest student and the shared generator hang for all to read.
 
 The trainer publishes; synthesizers look before each batch (`begin`) and say when they are done
-(`finish`). Publishing never makes a batch in the making staler than `max_staleness` versions: a
-version that would is turned away, and the trainer offers a newer one later.
+(`finish`). In lock-step a batch begins with the student of the paper's order, which may still be on
+its way: the trainer asks for the next batch before it publishes. Publishing never makes a batch in
+the making staler than `max_staleness` versions: a version that would is turned away, and the
+trainer offers a newer one later.
 
 With several synthesizers the shared generator lives here: `finish` brings a batch's meta-update,
 which is applied at once (`async`) or when its wave is whole (`lockstep`), in round order.
@@ -14,6 +16,7 @@ A board that was restarted is told by the driver what it last knew (`restore`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +50,10 @@ class Progress:
     """What `complete` left."""
 
 
+EARLY = "early"
+"""Answer to a synthesizer whose student is still on its way: ask again."""
+
+
 @ray.remote(num_cpus=0, max_restarts=-1)
 class WeightBoard:
     """Versions, references to weights, and what is on its way to the driver."""
@@ -57,7 +64,7 @@ class WeightBoard:
         self.knows = False
         self.experiment: list[Any] = []
         self.meta: Any = None
-        self.student_version = -1
+        self.student_version, self.student_updates = -1, math.inf
         self.student: list[Any] | None = None
         self.generator: list[Any] | None = None
         self.generator_on_show = -1
@@ -71,7 +78,13 @@ class WeightBoard:
         self.outcome: dict[str, Any] | None = None
         self.heard_out = False
 
-    def restore(self, experiment: list[Any], state: Mapping[str, Any], meta: Any) -> None:
+    def restore(
+        self,
+        experiment: list[Any],
+        state: Mapping[str, Any],
+        meta: Any,
+        updates: float = math.inf,
+    ) -> None:
         """Become what the driver says: at the start, when a run is resumed, after a restart.
 
         Args:
@@ -79,6 +92,7 @@ class WeightBoard:
             state: `student` weights as arrays, their `version`, states of `synthesizers` by
                 index, of the `trainer` and of the shared generator (`meta`) where there are any.
             meta: the shared `MetaGenerator` in its initial state, or None.
+            updates: of the student on show; after a restart nobody knows, and no batch waits.
         """
         self.experiment, self.meta = experiment, meta
         if meta is not None and state.get("meta") is not None:
@@ -86,6 +100,7 @@ class WeightBoard:
         self.synthesizers = dict(state.get("synthesizers", {}))
         self.trainer = state.get("trainer")
         self.student, self.student_version = [ray.put(state["student"])], state["version"]
+        self.student_updates = updates
         self.knows = True
 
     def parts(self, synthesizer: int | None = None) -> tuple[list[Any], Any] | None:
@@ -98,11 +113,12 @@ class WeightBoard:
         left = self.trainer if synthesizer is None else self.synthesizers.get(synthesizer)
         return self.experiment, left
 
-    def publish(self, weights: Mapping[str, Any]) -> int | None:
+    def publish(self, weights: Mapping[str, Any], updates: int) -> int | None:
         """Hang up a newer student, unless a batch in the making would become too stale.
 
         Args:
             weights: state dict as numpy arrays, passed by value so that it outlives its sender.
+            updates: that the student has had.
 
         Returns:
             The newest version's number; 0 is the initial student.
@@ -114,16 +130,18 @@ class WeightBoard:
         if limit is not None and self.student_version + 1 - oldest > limit:
             self.turned_away += 1
             return self.student_version
-        self.student = [ray.put(weights)]
+        self.student, self.student_updates = [ray.put(weights)], updates
         self.student_version += 1
         return self.student_version
 
     def begin(
         self, synthesizer: int, round: int, student_version: int, generator_version: int
-    ) -> News | None:
-        """The newest weights, where they are not the ones the synthesizer has."""
+    ) -> News | str | None:
+        """The newest weights, where they are not the ones the synthesizer has; or `EARLY`."""
         if not self.knows:
             return None
+        if self.student_updates < self.limiter.student_for(round):
+            return EARLY
         self.in_use[synthesizer] = self.student_version
         newest = generator_version
         if self.meta:

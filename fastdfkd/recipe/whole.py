@@ -95,6 +95,11 @@ class Recipe(Section):
         return self.platform.tolerance_rounds * self.platform.synthesizers
 
     @property
+    def publish_every(self) -> int:
+        """Student updates between two published versions."""
+        return self.platform.publish_every or self.distillation.updates_per_round
+
+    @property
     def capacity_rounds(self) -> int:
         """Rounds the bank holds at most."""
         return self.capacity // self.synthesis.batch_size

@@ -35,6 +35,11 @@ class BankLoader:
         """Numbers of the rounds taken in, in the bank's order."""
         self.lost: list[int] = []
         """Those of them whose images were lost with a node."""
+        self._asked: Any = None
+
+    def ask(self, updates: int) -> None:
+        """Put the question of `advance(updates)` already, which comes next."""
+        self._asked = self.bank.grant.remote(updates, len(self.rounds), self.leader)
 
     def advance(self, updates: int) -> int:
         """Wait until more than `updates` updates are allowed, take in what is new.
@@ -46,7 +51,7 @@ class BankLoader:
             BankClosed: synthesis failed or the run was stopped.
         """
         with self.clock.measure("idle"):
-            grant = self._ask(updates)
+            grant = self._granted(updates)
         with self.clock.measure("storage"):
             self._take_in(grant.rounds, grant.references)
         return int(grant.until)
@@ -88,13 +93,15 @@ class BankLoader:
             f"the images of rounds {list(rounds)} are lost with their node before any others came"
         )
 
-    def _ask(self, updates: int) -> Any:
+    def _granted(self, updates: int) -> Any:
         since = answered = said = time.monotonic()
         while True:
             now = time.monotonic()
             try:
-                seen = len(self.rounds)
-                grant = ray.get(self.bank.grant.remote(updates, seen, self.leader))
+                if self._asked is None:
+                    self.ask(updates)
+                asked, self._asked = self._asked, None
+                grant = ray.get(asked)
                 answered = now
                 if isinstance(grant, str):
                     raise BankClosed(grant)

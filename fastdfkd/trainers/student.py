@@ -96,7 +96,7 @@ class StudentTraining:
     def run(self) -> None:
         """Train to the last update."""
         total = self.recipe.updates
-        every = self.recipe.platform.publish_every or self.recipe.distillation.updates_per_round
+        every = self.recipe.publish_every
         allowed = 0
         while (done := self.distiller.updates) < total:
             if done >= allowed:
@@ -104,9 +104,13 @@ class StudentTraining:
             checkpoint = self._next_checkpoint()
             stop = min(allowed, total, (done // every + 1) * every, checkpoint)
             loss = self._update_until(stop)
-            if stop % every == 0 or stop == total:
-                self._end_of_chapter(loss)
-            if stop == checkpoint != total and self.leads:
+            chapter, save = stop % every == 0 or stop == total, stop == checkpoint != total
+            evaluate = chapter and self._evaluation_due()
+            if stop == allowed and not (evaluate or save or stop == total):
+                self.loader.ask(stop)  # so that the next batch is begun meanwhile
+            if chapter:
+                self._end_of_chapter(loss, evaluate)
+            if save and self.leads:
                 insist(lambda: self.job.board.save.remote(self._state()), "the weight board")
         if self.leads:
             student = packed(self.distiller.student_state())
@@ -122,16 +126,16 @@ class StudentTraining:
                 total += self.distiller.update(self.loader.buffer)
         return float(total) / max(stop - done, 1)
 
-    def _end_of_chapter(self, loss: float) -> None:
+    def _end_of_chapter(self, loss: float, evaluate: bool) -> None:
         """Publish, report and evaluate; all workers come here at the same updates."""
         last = self.distiller.updates == self.recipe.updates
-        evaluate = self._evaluation_due()
         if self.leads:
             self.row = self._row(loss)
             board = self.job.board
             if not last:
                 student = packed(self.distiller.student_state())
-                insist(lambda: board.publish.remote(student), "the weight board")
+                updates = self.distiller.updates
+                insist(lambda: board.publish.remote(student, updates), "the weight board")
             if evaluate:
                 self.row |= self._evaluate()
             board.post.remote(self.row)

@@ -12,7 +12,9 @@ from fastdfkd.platform.bank_index import BankIndex
 from fastdfkd.platform.rate_limiter import RateLimiter
 from fastdfkd.platform.sample_bank import UNKNOWING, Insertion
 
-LIMITER = RateLimiter(rounds=20, warmup_rounds=0, updates_per_round=1, tolerance=20, wave=1)
+LIMITER = RateLimiter(
+    rounds=20, warmup_rounds=0, updates_per_round=1, tolerance=20, wave=1, publish_every=1
+)
 
 
 class Remote:

@@ -24,6 +24,7 @@ def limiters(draw: st.DrawFn) -> RateLimiter:
         updates_per_round=draw(st.integers(1, 5)),
         tolerance=0 if lockstep else draw(st.integers(1, 4)),
         wave=draw(st.integers(1, 4)) if lockstep else 1,
+        publish_every=draw(st.integers(1, 4)),
     )
 
 
@@ -76,7 +77,9 @@ def test_any_history_keeps_the_policies_and_ends(
 
 
 def test_lockstep_with_one_synthesizer_is_the_papers_order() -> None:
-    limiter = RateLimiter(rounds=4, warmup_rounds=1, updates_per_round=2, tolerance=0, wave=1)
+    limiter = RateLimiter(
+        rounds=4, warmup_rounds=1, updates_per_round=2, tolerance=0, wave=1, publish_every=2
+    )
     index, order, trained = BankIndex(limiter, 4), [], 0
     while trained < 6:
         if rounds := index.reserve(most=3):

@@ -54,6 +54,15 @@ def loader(*answers: Any, capacity: int = 8) -> BankLoader:
     return BankLoader(Bank(*answers), buffer, Clock("cpu"), batch_size=2, leader=True)
 
 
+def test_a_question_that_was_put_early_is_not_put_again() -> None:
+    trainer = loader(Grant(4, [0], [batch(7)]), None, Grant(8, [1], [batch(8)]))
+    trainer.ask(0)
+    assert trainer.advance(0) == 4
+    trainer.ask(4)
+    assert trainer.advance(4) == 8  # the early one was not answered in time
+    assert trainer.bank.asked == [(0, 0, True), (4, 1, True), (4, 1, True)]
+
+
 def held(loader: BankLoader) -> list[int]:
     return loader.buffer.images[: len(loader.buffer), 0, 0, 0].tolist()
 
