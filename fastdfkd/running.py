@@ -69,7 +69,8 @@ def execute(
     from fastdfkd.platform import cluster
 
     initial_student(recipe)  # which may not fit: told before a teacher is trained for it
-    teacher = obtain_teacher(recipe, model=model, progress=progress)
+    began_with = as_it_began(recipe, directory) if resume else recipe
+    teacher = obtain_teacher(began_with, model=model, progress=progress)
     checkpoint = checkpoint_to_resume(recipe, teacher, directory) if resume else None
     with cluster.connect(address, meanwhile=partial(warm_up, recipe)):
         from fastdfkd.platform import pipeline, placement
@@ -123,6 +124,20 @@ def obtain_teacher(
             bar.update(epoch, f"loss {loss:.3f}")
 
         return prepare_teacher(recipe, model=model, device=_device(recipe), on_epoch=on_epoch)
+
+
+def as_it_began(recipe: Recipe, directory: Path) -> Recipe:
+    """The recipe with the precision in which its teacher was trained: `auto` may mean another here.
+
+    Args:
+        recipe: of the run.
+        directory: of the run; a folder that does not say is told of by `check_same_teacher`.
+    """
+    precision = recipe.teacher.precision
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        precision = read_json(directory / "teacher.json")["training"]["precision"]
+    teacher = recipe.teacher.model_copy(update={"precision": precision})
+    return recipe.model_copy(update={"teacher": teacher})
 
 
 def checkpoint_to_resume(recipe: Recipe, teacher: Teacher, directory: Path) -> Checkpoint | None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fastdfkd.recipe import load_recipe
-from fastdfkd.running import check_same_recipe, execute
+from fastdfkd.run_folder import write_json
+from fastdfkd.running import as_it_began, check_same_recipe, execute
 
 EARLIER = load_recipe("digits-fast5").flat()
 FOLDER = Path("run")
@@ -31,6 +32,15 @@ def test_a_key_of_a_later_version_was_at_its_default() -> None:
     recipe = load_recipe("digits-fast5", {"distillation.invert": True})
     with pytest.raises(ValueError, match=r"distillation\.invert was False and is True"):
         check_same_recipe(recipe, earlier, FOLDER)
+
+
+def test_a_resumed_runs_teacher_is_trained_as_the_first_one_was(workplace: Path) -> None:
+    """`auto` may mean another precision on the machine where the run goes on."""
+    recipe = load_recipe("digits-fast5", {"teacher.precision": "auto"})
+    assert as_it_began(recipe, workplace) == recipe
+    write_json(workplace / "teacher.json", {"training": {"precision": "float32"}})
+    began = as_it_began(recipe, workplace)
+    assert began.teacher == recipe.teacher.model_copy(update={"precision": "float32"})
 
 
 def test_a_student_that_does_not_fit_is_told_before_a_teacher_is_trained(

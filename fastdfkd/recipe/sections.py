@@ -59,6 +59,9 @@ class TeacherSection(Section):
     """Pixels of zero padding before the random crop."""
     flip: bool = True
     """Random horizontal flips: off for digits and letters, which are not symmetric."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Autocast type of training; the teacher itself is float32. `auto`: bfloat16 where the machine
+    multiplies in it, so that a machine which does not has another teacher."""
 
 
 class StudentSection(Section):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fastdfkd.core.augment import Augmentation, Normalisation
 from fastdfkd.core.network_contract import check_teacher
 from fastdfkd.core.optimizers import SGD
-from fastdfkd.core.precision import Precision, autocast
+from fastdfkd.core.precision import autocast, resolved
 from fastdfkd.core.random_streams import seeded, stream
 from fastdfkd.data import DataSpec, LabelledImages, cache_folder, data_spec, load_split
 from fastdfkd.models import load_weights, open_network, save_weights, weights_digest
@@ -52,7 +52,6 @@ def prepare_teacher(
     *,
     model: nn.Module | None = None,
     device: torch.device | str = "cpu",
-    precision: Precision = "float32",
     seed: int = 0,
     on_epoch: OnEpoch | None = None,
 ) -> Teacher:
@@ -62,7 +61,6 @@ def prepare_teacher(
         recipe: its `data` and `teacher` sections, and the weight of the BatchNorm loss.
         model: a network of the user's own; it is copied, never altered.
         device: where the teacher is trained, judged and left.
-        precision: of training alone; everything else is float32.
         seed: of training. Not the recipe's, so that runs of many seeds share one teacher.
         on_epoch: told of training progress.
 
@@ -80,7 +78,7 @@ def prepare_teacher(
     elif recipe.teacher.weights is not None:
         network, facts = _opened(recipe.teacher, spec)
     else:
-        run = _TrainingRun(recipe, seed, device, precision)
+        run = _TrainingRun(recipe, seed, device)
         network, facts = run.train_or_load(on_epoch)
     network.float().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.eval().requires_grad_(False)
@@ -113,7 +111,11 @@ class _TrainingRun:
     recipe: Recipe
     seed: int
     device: torch.device
-    precision: Precision
+
+    @property
+    def precision(self) -> str:
+        """What the recipe's means on the device."""
+        return resolved(self.device, self.recipe.teacher.precision)
 
     def train_or_load(self, on_epoch: OnEpoch | None) -> tuple[nn.Module, dict[str, Any]]:
         """The trained network and where it came from. A damaged cache entry is made again."""
@@ -143,7 +145,6 @@ class _TrainingRun:
                 section,
                 seed=self.seed,
                 device=self.device,
-                precision=self.precision,
                 on_epoch=on_epoch,
             )
         save_weights(path, network)
@@ -155,7 +156,7 @@ class _TrainingRun:
         content = [
             _CACHE_FORMAT,
             (spec.name, spec.mean, spec.std, train.digest()),
-            self.recipe.teacher.model_dump(exclude={"weights"}),
+            self.recipe.teacher.model_dump(exclude={"weights", "precision"}),
             (self.seed, self.precision),
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -169,7 +170,6 @@ def train_classifier(
     *,
     seed: int,
     device: torch.device | str,
-    precision: Precision = "float32",
     on_epoch: OnEpoch | None = None,
 ) -> None:
     """Train `model` on real images, in place, and leave it on `device` in training mode.
@@ -198,7 +198,7 @@ def train_classifier(
     for epoch in range(1, section.epochs + 1):
         total = torch.zeros((), device=device)
         for images, labels in _batches(data, section, generator):
-            with autocast(device, precision):
+            with autocast(device, section.precision):
                 logits: Tensor = model(normalise.from_uint8(images))
             loss = F.cross_entropy(logits.float(), labels)
             optimizer.zero_grad()

@@ -40,13 +40,13 @@ def recipe(**teacher):
     return Recipe.model_validate(values)
 
 
-def trained(section=None, *, seed=0, data=None, **settings):
+def trained(section=None, *, seed=0, data=None, on_epoch=None):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build_network("resnet8-half", 10, 1)
     section = section or recipe().teacher
     train_classifier(
-        network, data or few("train"), SPEC, section, seed=seed, device="cpu", **settings
+        network, data or few("train"), SPEC, section, seed=seed, device="cpu", on_epoch=on_epoch
     )
     return network
 
@@ -81,7 +81,7 @@ def test_fewer_images_than_a_batch():
 
 
 def test_bfloat16_trains_float32_weights():
-    network = trained(precision="bfloat16")
+    network = trained(recipe(precision="bfloat16").teacher)
     assert {p.dtype for p in network.parameters()} == {torch.float32}
     other = trained()
     assert weights_digest(network.state_dict()) != weights_digest(other.state_dict())
@@ -123,12 +123,25 @@ def test_the_second_run_takes_the_first_ones_teacher(home, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "change", [{"teacher": {"lr": 0.01}}, {"teacher": {"model": "resnet8"}}, {"seed": 1}]
+    "change",
+    [
+        {"teacher": {"lr": 0.01}},
+        {"teacher": {"model": "resnet8"}},
+        {"teacher": {"precision": "bfloat16"}},
+        {"seed": 1},
+    ],
 )
 def test_other_teachers_have_entries_of_their_own(home, change):
     prepare_teacher(recipe())
     prepare_teacher(recipe(**change.get("teacher", {})), seed=change.get("seed", 0))
     assert len(list((home / "teachers").iterdir())) == 2
+
+
+def test_auto_is_the_entry_of_the_precision_that_it_means(home):
+    automatic = prepare_teacher(recipe(precision="auto"))
+    meant = automatic.description["training"]["precision"]
+    assert meant in ("float32", "bfloat16")
+    assert prepare_teacher(recipe(precision=meant)).description["cached"] is True
 
 
 def test_other_images_have_an_entry_of_their_own(home, monkeypatch):
