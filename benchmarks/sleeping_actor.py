@@ -46,7 +46,7 @@ class SleepingActor:
         A round is in flight once, so it is the key under which the board knows who is at work.
         """
         if self.board is not None:
-            await self.board.begin.remote(round, round, 0, 0)
+            await self.board.begin.remote(round, round)
         started = time.time()
         await asyncio.sleep(self.seconds)
         finished = time.time()

@@ -15,10 +15,14 @@ from fastdfkd.platform.rate_limiter import RateLimiter
 
 
 class BankIndex:
-    """Keeps references of the newest `capacity_rounds` visible rounds."""
+    """Keeps references of the newest `capacity_rounds` visible rounds.
 
-    def __init__(self, limiter: RateLimiter, capacity_rounds: int):
-        self.limiter, self.capacity_rounds = limiter, capacity_rounds
+    And of `spare_rounds` before them, which a trainer that goes back to a checkpoint draws from.
+    """
+
+    def __init__(self, limiter: RateLimiter, capacity_rounds: int, spare_rounds: int = 0):
+        self.limiter = limiter
+        self.capacity_rounds, self.spare_rounds = capacity_rounds, spare_rounds
         self.waiting = list(range(limiter.rounds))
         self.reserved: set[int] = set()
         self.pending: dict[int, Any] = {}
@@ -76,7 +80,7 @@ class BankIndex:
             first = min(self.pending)
             self.rounds.append(first)
             self.references.append(self.pending.pop(first))
-        while self.evicted < len(self.rounds) - self.capacity_rounds:
+        while self.evicted < len(self.rounds) - self.capacity_rounds - self.spare_rounds:
             self.references[self.evicted] = None
             self.evicted += 1
 
@@ -88,9 +92,10 @@ class BankIndex:
         history: Iterable[tuple[int, Any]],
         updates: int,
         reserved: set[int],
+        spare_rounds: int = 0,
     ) -> BankIndex:
         """What a bank was: insertions in their order, and the rounds now being made."""
-        index = cls(limiter, capacity_rounds)
+        index = cls(limiter, capacity_rounds, spare_rounds)
         index.updates = updates
         for round, reference in history:
             index.waiting.remove(round)
@@ -122,6 +127,6 @@ class BankIndex:
             "inserted": self.inserted,
             "reserved": len(self.reserved),
             "waiting": len(self.waiting),
-            "held": len(self.rounds) - self.evicted,
+            "held": min(len(self.rounds), self.capacity_rounds),
             "updates": self.updates,
         }

@@ -33,10 +33,10 @@ class Cast:
     board: Any
     synthesizers: list[Any]
 
-    def restore_board(self, state: dict[str, Any] | None = None, **told: Any) -> None:
+    def restore_board(self, state: dict[str, Any] | None = None) -> None:
         """Tell the board of the run: `state` as it left it for a checkpoint, or the start's."""
         state, meta = state or self.point.board, shared_generator(self.experiment)
-        ray.get(self.board.restore.remote([self.reference], state, meta, **told))
+        ray.get(self.board.restore.remote([self.reference], state, meta))
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def start(experiment: Experiment, plan: Plan, group: Any, point: StartingPoint) 
     name = f"fastdfkd-board-{uuid.uuid4().hex}"
     calls = 100 + 2 * plan.synthesizers + 2 * plan.workers  # each may have one that waits
     bank = SampleBank.options(max_concurrency=calls, **light).remote(  # type: ignore[attr-defined]
-        limiter, recipe.capacity_rounds
+        limiter, recipe.capacity_rounds, recipe.spare_rounds
     )
     board = WeightBoard.options(name=name, **light).remote(  # type: ignore[attr-defined]
         limiter, staleness, platform.checkpoint_every
@@ -71,7 +71,7 @@ def start(experiment: Experiment, plan: Plan, group: Any, point: StartingPoint) 
             ).remote(name, index, plan.device, plan.threads(plan.synthesizer), shares(recipe))
             actors.append(actor)
             cast.synthesizers.append(actor)
-        cast.restore_board(updates=point.updates)
+        cast.restore_board()
         yield cast
     finally:
         for actor in actors:

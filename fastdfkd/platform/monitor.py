@@ -104,6 +104,8 @@ class Monitor:
         if self._began not in (None, began):
             self.dispatcher.totals.worker_restarts += 1
         self._began = began
+        if self.dispatcher.totals.trainer_began is None:
+            self.dispatcher.totals.trainer_began = began
 
     def _show_warm_up(self) -> None:
         made = len(self.dispatcher.totals.records)
@@ -146,8 +148,7 @@ def joined(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
 
 def times(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
     """The times that need both roles. Nobody waits for the other before the first draw."""
-    before = max(totals.started - row["began"], 0.0)
-    waited = max(row["waiting_seconds"] - before, 0.0)
+    waited = max(row["waiting_seconds"] - totals.startup_wait, 0.0)
     return {
         "storage_seconds": totals.sum("storage_seconds") + row["loading_seconds"],
         "trainer_idle_seconds": waited,

@@ -72,7 +72,11 @@ def run(
     placed = reserved(plan, platform.start_timeout_s)
     with placed as group, start(experiment, plan, group, point) as cast:
         history = History(
-            recipe.capacity_rounds + recipe.most_rounds_ahead + platform.synthesizers + 1,
+            recipe.capacity_rounds
+            + recipe.spare_rounds
+            + recipe.most_rounds_ahead
+            + platform.synthesizers
+            + 1,
             point.history,
             point.updates,
         )

@@ -57,8 +57,8 @@ class Grant:
 class SampleBank:
     """`BankIndex` as an actor. One event loop: every wait is on the same condition."""
 
-    def __init__(self, limiter: RateLimiter, capacity_rounds: int):
-        self.index = BankIndex(limiter, capacity_rounds)
+    def __init__(self, limiter: RateLimiter, capacity_rounds: int, spare_rounds: int = 0):
+        self.index = BankIndex(limiter, capacity_rounds, spare_rounds)
         self.changed = asyncio.Condition()
         self.knows = False
         self.closed: str | None = None
@@ -82,6 +82,7 @@ class SampleBank:
             [(round, reference[0]) for round, reference in history],
             max(updates, self.index.updates),
             set(reserved),
+            self.index.spare_rounds,
         )
         self.knows = True
         await self._notify()

@@ -37,6 +37,7 @@ class StartingPoint:
             (round, ray.put(images[round].numpy()) if round in held and round in images else None)
             for round in rounds
         ]
-        totals = SynthesisTotals.load(state["totals"])
+        evaluation = state["trainer"]["clock"].get("evaluation", 0.0)
+        totals = SynthesisTotals.load(state["totals"], evaluation)
         totals.lost += sum(1 for round in held if round not in images)
         return cls(board=state, totals=totals, history=history, updates=checkpoint.updates)

@@ -41,8 +41,6 @@ class SynthesizerActor:
         self.index, self.shared = index, shared
         self.device = device
         self.synthesizer: Synthesizer = self._build(device)
-        self.student_version = -1
-        self.generator_version = -1 if shared else 0
         self.finished: float | None = None
 
     def ready(self) -> bool:
@@ -67,11 +65,10 @@ class SynthesizerActor:
         return (*batches, list(records))
 
     def _synthesize(self, round: int, attempt: int) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-        waited = time.time()
-        idle = 0.0 if self.finished is None else waited - self.finished
         news = self._news(round)
         self._read(news)
         started = time.time()
+        idle = 0.0 if self.finished is None else started - self.finished
         try:
             batch, update = self._make(round, attempt)
         except FloatingPointError as error:
@@ -115,7 +112,7 @@ class SynthesizerActor:
     def _news(self, round: int) -> News:
         """The weights that a round begins with; they may be on their way to the board."""
         while True:
-            news = self._ask("begin", round, self.student_version, self.generator_version)
+            news = self._ask("begin", round)
             if news != EARLY:
                 return news  # type: ignore[no-any-return]
             time.sleep(EARLY_PAUSE_SECONDS)
@@ -124,11 +121,9 @@ class SynthesizerActor:
         if news.student is not None:
             weights = unpacked(ray.get(news.student[0]))
             self.synthesizer.load_student(weights, news.student_version)
-            self.student_version = news.student_version
         if news.generator is not None:
             state = ray.get(news.generator[0])
             self.synthesizer.meta.load_state_dict(state)  # type: ignore[attr-defined]
-            self.generator_version = news.generator_version
 
 
 def refusal_of(images: npt.NDArray[np.uint8]) -> str | None:

@@ -56,6 +56,8 @@ class SynthesisTotals:
     """In the order of insertion."""
     started: float = float("inf")
     """Unix time of the first draw; in a resumed run moved by what had already passed."""
+    trainer_began: float | None = None
+    """Unix time of the first trainer's first wait for images; likewise."""
     restarts: int = 0
     """Synthesizers that died and came back."""
     worker_restarts: int = 0
@@ -66,6 +68,11 @@ class SynthesisTotals:
     """Batches refused at the bank's door."""
     lost: int = 0
     """Rounds whose images were gone when the run was resumed."""
+
+    @property
+    def startup_wait(self) -> float:
+        """Seconds that the first trainer waited before anybody drew, when nobody was late."""
+        return 0.0 if self.trainer_began is None else max(self.started - self.trainer_began, 0.0)
 
     def sum(self, name: str) -> float:
         """Sum of a figure over the batches."""
@@ -121,16 +128,24 @@ class SynthesisTotals:
         return {
             "records": [asdict(record) for record in self.records if record.round in held],
             "elapsed": elapsed,
+            "startup_wait": self.startup_wait,
             **self.faults,
         }
 
     @classmethod
-    def load(cls, state: dict[str, Any]) -> SynthesisTotals:
-        """Go on from `state()`, the clock starting now."""
+    def load(cls, state: dict[str, Any], evaluation_seconds: float) -> SynthesisTotals:
+        """Go on from `state()`, the clock starting now.
+
+        Args:
+            state: of the checkpoint.
+            evaluation_seconds: that the trainer had spent, which are not in `elapsed`.
+        """
         import time
 
+        started = time.time() - state["elapsed"] - evaluation_seconds
         return cls(
             records=[BatchRecord(**record) for record in state["records"]],
-            started=time.time() - state["elapsed"],
+            started=started,
+            trainer_began=started - state.get("startup_wait", 0.0),
             **{name: state[name] for name in FAULTS},
         )

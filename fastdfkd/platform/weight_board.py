@@ -16,7 +16,6 @@ A board that was restarted is told by the driver what it last knew (`restore`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +31,6 @@ class News:
 
     student_version: int
     student: list[Any] | None
-    generator_version: int
     generator: list[Any] | None
     leave_state: bool
     """Whether to bring the synthesizer's state with the batch."""
@@ -64,13 +62,17 @@ class WeightBoard:
         self.knows = False
         self.experiment: list[Any] = []
         self.meta: Any = None
-        self.student_version, self.student_updates = -1, math.inf
+        self.student_version, self.student_updates = -1, 0
         self.student: list[Any] | None = None
         self.generator: list[Any] | None = None
         self.generator_on_show = -1
         self.in_use: dict[int, int] = {}
+        self.given: dict[int, tuple[int, int]] = {}
+        """Versions of student and generator that each synthesizer has from this board."""
         self.wave_updates: dict[int, Any] = {}
         self.synthesizers: dict[int, Any] = {}
+        self.left: set[int] = set()
+        """Synthesizers whose state is newer than what `restore` told."""
         self.trainer: Any = None
         self.turned_away = 0
         self.rows: list[dict[str, float]] = []
@@ -78,13 +80,7 @@ class WeightBoard:
         self.outcome: dict[str, Any] | None = None
         self.heard_out = False
 
-    def restore(
-        self,
-        experiment: list[Any],
-        state: Mapping[str, Any],
-        meta: Any,
-        updates: float = math.inf,
-    ) -> None:
+    def restore(self, experiment: list[Any], state: Mapping[str, Any], meta: Any) -> None:
         """Become what the driver says: at the start, when a run is resumed, after a restart.
 
         Args:
@@ -92,7 +88,6 @@ class WeightBoard:
             state: `student` weights as arrays, their `version`, states of `synthesizers` by
                 index, of the `trainer` and of the shared generator (`meta`) where there are any.
             meta: the shared `MetaGenerator` in its initial state, or None.
-            updates: of the student on show; after a restart nobody knows, and no batch waits.
         """
         self.experiment, self.meta = experiment, meta
         if meta is not None and state.get("meta") is not None:
@@ -100,7 +95,7 @@ class WeightBoard:
         self.synthesizers = dict(state.get("synthesizers", {}))
         self.trainer = state.get("trainer")
         self.student, self.student_version = [ray.put(state["student"])], state["version"]
-        self.student_updates = updates
+        self.student_updates = self.trainer["distiller"]["updates"] if self.trainer else 0
         self.knows = True
 
     def parts(self, synthesizer: int | None = None) -> tuple[list[Any], Any] | None:
@@ -110,11 +105,15 @@ class WeightBoard:
         """
         if not self.knows:
             return None
-        left = self.trainer if synthesizer is None else self.synthesizers.get(synthesizer)
-        return self.experiment, left
+        if synthesizer is None:
+            return self.experiment, self.trainer
+        self.given.pop(synthesizer, None)
+        return self.experiment, self.synthesizers.get(synthesizer)
 
     def publish(self, weights: Mapping[str, Any], updates: int) -> int | None:
         """Hang up a newer student, unless a batch in the making would become too stale.
+
+        One that is on show already may be offered again.
 
         Args:
             weights: state dict as numpy arrays, passed by value so that it outlives its sender.
@@ -125,6 +124,8 @@ class WeightBoard:
         """
         if not self.knows:
             return None
+        if updates == self.student_updates:
+            return self.student_version
         oldest = min(self.in_use.values(), default=self.student_version)
         limit = self.max_staleness
         if limit is not None and self.student_version + 1 - oldest > limit:
@@ -134,31 +135,30 @@ class WeightBoard:
         self.student_version += 1
         return self.student_version
 
-    def begin(
-        self, synthesizer: int, round: int, student_version: int, generator_version: int
-    ) -> News | str | None:
+    def begin(self, synthesizer: int, round: int) -> News | str | None:
         """The newest weights, where they are not the ones the synthesizer has; or `EARLY`."""
         if not self.knows:
             return None
         if self.student_updates < self.limiter.student_for(round):
             return EARLY
         self.in_use[synthesizer] = self.student_version
-        newest = generator_version
+        newest = -1
         if self.meta:
             self.meta.begin(self.limiter.wave_start(round))
             newest = self.meta.version
             if self.generator_on_show != newest:
                 self.generator = [ray.put(self.meta.shared_state())]
                 self.generator_on_show = newest
+        student, generator = self.given.get(synthesizer, (-1, -1))
+        self.given[synthesizer] = self.student_version, newest
         return News(
             self.student_version,
-            self.student if self.student_version != student_version else None,
-            newest,
-            self.generator if newest != generator_version else None,
+            self.student if self.student_version != student else None,
+            self.generator if newest != generator else None,
             bool(self.checkpoint_every and self.limiter.wave_crosses(round, self.checkpoint_every)),
         )
 
-    def finish(self, synthesizer: int, update: Any, state: Any) -> int:
+    def finish(self, synthesizer: int, update: Any, state: Any) -> int | None:
         """A batch is done.
 
         Args:
@@ -169,11 +169,14 @@ class WeightBoard:
         Returns:
             Student versions between the one it used and the newest.
         """
+        if not self.knows:
+            return None
         if self.meta and update is not None:
             self.wave_updates[update.round] = update
             self._learn(update.round)
         if state is not None:
             self.synthesizers[synthesizer] = state
+            self.left.add(synthesizer)
         return self.student_version - self.in_use.pop(synthesizer, self.student_version)
 
     def abandon(self, synthesizer: int) -> None:
@@ -185,9 +188,14 @@ class WeightBoard:
         self.rows.append(row)
 
     def save(self, trainer: dict[str, Any]) -> bool | None:
-        """The trainer's state for a checkpoint; the student on show goes with it."""
+        """The trainer's state for a checkpoint; the student on show goes with it.
+
+        In lock-step there is none while a synthesizer's state of this round died with a board.
+        """
         if not self.knows or self.student is None:
             return None
+        if self.limiter.lockstep and len(self.left) < self.limiter.wave:
+            return True
         self.trainer = trainer
         state = {
             "trainer": trainer,

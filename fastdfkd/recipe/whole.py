@@ -104,6 +104,17 @@ class Recipe(Section):
         """Rounds the bank holds at most."""
         return self.capacity // self.synthesis.batch_size
 
+    @property
+    def spare_rounds(self) -> int:
+        """Rounds beyond the bank's capacity whose images stay in the object store.
+
+        In lock-step a worker that goes back to a checkpoint draws from what the bank held there.
+        """
+        if self.platform.schedule == "async":
+            return 0
+        again = self.platform.checkpoint_every or self.synthesis.rounds
+        return min(again + self.platform.synthesizers, self.synthesis.rounds - self.capacity_rounds)
+
     def flat(self) -> dict[str, Any]:
         """Every value under its dotted key, as logged to MLflow."""
         return dict(flatten(self.model_dump()))

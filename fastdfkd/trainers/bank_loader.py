@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -41,8 +41,12 @@ class BankLoader:
         """Put the question of `advance(updates)` already, which comes next."""
         self._asked = self.bank.grant.remote(updates, len(self.rounds), self.leader)
 
-    def advance(self, updates: int) -> int:
+    def advance(self, updates: int, still_waiting: Callable[[], object] = lambda: None) -> int:
         """Wait until more than `updates` updates are allowed, take in what is new.
+
+        Args:
+            updates: that were made.
+            still_waiting: called every few seconds of waiting.
 
         Returns:
             The number of updates that may have been made in all.
@@ -51,7 +55,7 @@ class BankLoader:
             BankClosed: synthesis failed or the run was stopped.
         """
         with self.clock.measure("idle"):
-            grant = self._granted(updates)
+            grant = self._granted(updates, still_waiting)
         with self.clock.measure("storage"):
             self._take_in(grant.rounds, grant.references)
         return int(grant.until)
@@ -93,7 +97,7 @@ class BankLoader:
             f"the images of rounds {list(rounds)} are lost with their node before any others came"
         )
 
-    def _granted(self, updates: int) -> Any:
+    def _granted(self, updates: int, still_waiting: Callable[[], object]) -> Any:
         since = answered = said = time.monotonic()
         while True:
             now = time.monotonic()
@@ -107,6 +111,7 @@ class BankLoader:
                     raise BankClosed(grant)
                 if grant is not None:
                     return grant
+                still_waiting()
             except RayActorError as error:
                 if now - answered > MOST_SECONDS_AWAY:
                     raise

@@ -2,7 +2,9 @@
 
     while there is leave to go on:
         take in new batches -> updates up to the next publication or checkpoint
-        -> publish -> report -> checkpoint
+        -> ask for the next batch -> publish -> report -> checkpoint
+
+Nobody asks ahead before a checkpoint, or an evaluation, whose time is left out of the run's.
 
 Runs in every worker of the group (DDP over them), or in the driver with `workers: 0`. A group that
 was restarted, or a resumed run, goes on from the state that the board holds.
@@ -83,9 +85,10 @@ class StudentTraining:
         self.teacher_says = self._predict(self.experiment.teacher) if self.leads else None
         self.evaluations = 0
         self.row: dict[str, float] = {}
+        self.shown: tuple[Any, int] | None = None
+        """The student last published, and its updates."""
         if state is not None:
             self._go_on_from(unpacked(state))
-        self.evaluated_before = self.clock.seconds["evaluation"]
         self.began = time.time()
 
     @property
@@ -100,7 +103,7 @@ class StudentTraining:
         allowed = 0
         while (done := self.distiller.updates) < total:
             if done >= allowed:
-                allowed = self.loader.advance(done)
+                allowed = self.loader.advance(done, self._publish)
             checkpoint = self._next_checkpoint()
             stop = min(allowed, total, (done // every + 1) * every, checkpoint)
             loss = self._update_until(stop)
@@ -133,19 +136,24 @@ class StudentTraining:
             self.row = self._row(loss)
             board = self.job.board
             if not last:
-                student = packed(self.distiller.student_state())
-                updates = self.distiller.updates
-                insist(lambda: board.publish.remote(student, updates), "the weight board")
+                self.shown = packed(self.distiller.student_state()), self.distiller.updates
+                self._publish()
             if evaluate:
                 self.row |= self._evaluate()
             board.post.remote(self.row)
         if evaluate:  # a barrier: every worker must come
             ray.train.report(dict(self.row))
 
+    def _publish(self) -> None:
+        """Offer the newest student: while waiting again, for a board that was restarted."""
+        if self.shown is not None:
+            board, shown = self.job.board, self.shown
+            insist(lambda: board.publish.remote(*shown), "the weight board")
+
     def _evaluation_due(self) -> bool:
-        wanted = self.recipe.platform.evaluations or 1
-        reached = self.distiller.updates * wanted // self.recipe.updates
-        due = bool(reached > self.evaluations)
+        made, total = self.distiller.updates, self.recipe.updates
+        reached = made * (self.recipe.platform.evaluations or 1) // total
+        due = bool(reached > self.evaluations or made == total)
         self.evaluations = reached
         return due
 
@@ -210,8 +218,8 @@ class StudentTraining:
         }
 
     def _net_time(self) -> float:
-        """Unix seconds now, less what this process has spent on evaluation."""
-        return time.time() - (self.clock.seconds["evaluation"] - self.evaluated_before)
+        """Unix seconds now, less what the run has spent on evaluation."""
+        return time.time() - self.clock.seconds["evaluation"]
 
     def _predict(self, model: torch.nn.Module) -> torch.Tensor:
         normalise = self.experiment.normalisation(self.device)

@@ -33,7 +33,7 @@ def check(index: BankIndex, trained: int) -> None:
     everywhere = [*index.waiting, *index.reserved, *index.pending, *index.rounds]
     assert sorted(everywhere) == list(range(limiter.rounds))
     held = [reference for reference in index.references if reference is not None]
-    assert len(held) == min(len(index.rounds), index.capacity_rounds)
+    assert len(held) == min(len(index.rounds), index.capacity_rounds + index.spare_rounds)
     assert held == [f"images {round}" for round in index.rounds[len(index.rounds) - len(held) :]]
     made = index.inserted + len(index.reserved)
     ahead = made - limiter.warmup_rounds - trained / limiter.updates_per_round
@@ -76,6 +76,20 @@ def test_any_history_keeps_the_policies_and_ends(
     assert (trained, index.finished) == (total, True)
 
 
+@given(limiters())
+def test_a_round_starts_from_a_student_that_was_published_before_it(limiter: RateLimiter) -> None:
+    total = limiter.updates_allowed(limiter.rounds)
+    for round in range(limiter.rounds):
+        updates = limiter.student_for(round)
+        assert updates % limiter.publish_every == 0
+        assert updates < max(total, 1)
+        if not limiter.lockstep:
+            assert updates == 0
+            continue
+        made = next(u for u in range(total + 1) if limiter.may_start(round, round, u))
+        assert updates <= made < updates + limiter.publish_every
+
+
 def test_lockstep_with_one_synthesizer_is_the_papers_order() -> None:
     limiter = RateLimiter(
         rounds=4, warmup_rounds=1, updates_per_round=2, tolerance=0, wave=1, publish_every=2
@@ -113,7 +127,7 @@ def test_the_stated_policies_are_kept(schedule: str, synthesizers: int, eager: s
         bank__capacity=64,
     )
     policies, batch = BankPolicies.of(recipe), recipe.synthesis.batch_size
-    index = BankIndex(RateLimiter.of(recipe), recipe.capacity_rounds)
+    index = BankIndex(RateLimiter.of(recipe), recipe.capacity_rounds, recipe.spare_rounds)
     warmup, drawn, first, most_ahead = recipe.synthesis.warmup_rounds * batch, 0, 0, 0.0
 
     def synthesise() -> bool:

@@ -102,8 +102,12 @@ def test_a_killed_bank_comes_back_with_every_round(teacher: Teacher, tmp_path: P
 
 
 def test_a_killed_board_is_told_what_it_knew(teacher: Teacher, tmp_path: Path) -> None:
-    result, _, recipe = run_and_kill("WeightBoard", teacher, tmp_path)
+    (tmp_path / "hit").mkdir()
+    result, _, recipe = run_and_kill("WeightBoard", teacher, tmp_path / "hit")
     whole(result, recipe)
+    (tmp_path / "calm").mkdir()
+    pipeline.run(recipe, teacher, tmp_path / "calm", Rows())
+    same_students(tmp_path / "hit", tmp_path / "calm")
 
 
 def test_a_synthesizer_that_always_dies_ends_the_run_with_a_clear_error(
@@ -170,8 +174,9 @@ def actors(*names: str) -> list[str]:
 def test_a_killed_worker_goes_on_from_the_last_checkpoint_to_the_same_student(
     teacher: Teacher, tmp_path: Path
 ) -> None:
+    """Also where the bank has lost what it held at the checkpoint: here it holds two rounds."""
     (tmp_path / "hit").mkdir()
-    recipe = busy(platform__schedule="lockstep", platform__workers=1)
+    recipe = busy(platform__schedule="lockstep", platform__workers=1, bank__capacity=32)
     recorder = Striking(12, lambda: kill("RayTrainWorker"))
     result = pipeline.run(recipe, teacher, tmp_path / "hit", recorder)
     whole(result, recipe)

@@ -29,7 +29,7 @@ def values_instead_of_references(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def a_board(max_staleness: int | None = 2, limiter: RateLimiter = LIMITER) -> Any:
     board = weight_board.WeightBoard.__ray_metadata__.modified_class(limiter, max_staleness, None)
-    board.restore(["parts"], {"student": STUDENT, "version": 0}, None, updates=0)
+    board.restore(["parts"], {"student": STUDENT, "version": 0}, None)
     return board
 
 
@@ -42,9 +42,9 @@ def test_no_batch_is_staler_than_the_bound_whoever_is_slow(
     bound: int, story: list[tuple[str, int]]
 ) -> None:
     board, at_work, published = a_board(bound), dict[int, int](), 0
-    for event, who in story:
+    for updates, (event, who) in enumerate(story, 1):
         if event == "publish":
-            version = board.publish(STUDENT, 0)
+            version = board.publish(STUDENT, updates)
             assert version in (published, published + 1)
             stale = max((version - used for used in at_work.values()), default=0)
             if version == published:
@@ -53,7 +53,7 @@ def test_no_batch_is_staler_than_the_bound_whoever_is_slow(
             assert stale <= bound
             published = version
         elif event == "begin" and who not in at_work:
-            at_work[who] = board.begin(who, 0, -1, 0).student_version
+            at_work[who] = board.begin(who, 0).student_version
             assert at_work[who] == published, "a batch begins with the newest student"
         elif event == "finish" and who in at_work:
             assert board.finish(who, None, None) == published - at_work.pop(who) <= bound
@@ -64,19 +64,50 @@ def test_no_batch_is_staler_than_the_bound_whoever_is_slow(
 def test_in_lockstep_a_batch_waits_for_the_student_of_the_papers_order() -> None:
     """The newest version that the updates before the round have brought: here every fourth."""
     board = a_board(None, LOCKSTEP)
-    versions = [board.begin(0, round, -1, 0).student_version for round in range(3)]
+    versions = [board.begin(0, round).student_version for round in range(3)]
     assert versions == [0, 0, 0]
     board.publish(STUDENT, 4)
-    assert board.begin(0, 3, -1, 0) == weight_board.EARLY
+    assert board.begin(0, 3) == weight_board.EARLY
     board.publish(STUDENT, 8)
-    assert board.begin(0, 3, -1, 0).student_version == 2
+    assert board.begin(0, 3).student_version == 2
 
 
-def test_after_a_restart_of_the_board_no_batch_waits() -> None:
-    """The trainer may have nothing to publish before the batch has come."""
-    board = a_board(None, LOCKSTEP)
-    board.restore(["parts"], {"student": STUDENT, "version": 5}, None)
-    assert board.begin(0, 30, -1, 0).student_version == 5
+def a_restarted_board(updates: int, version: int) -> Any:
+    """In lock-step, told of a checkpoint after `updates` updates."""
+    board = weight_board.WeightBoard.__ray_metadata__.modified_class(LOCKSTEP, None, 10)
+    trainer = {"distiller": {"updates": updates}}
+    board.restore(["parts"], {"student": STUDENT, "version": version, "trainer": trainer}, None)
+    return board
+
+
+def test_a_board_that_was_restarted_waits_for_what_the_trainer_offers_again() -> None:
+    board = a_restarted_board(80, version=20)
+    assert board.begin(0, 10).student_version == 20
+    assert board.begin(0, 12) == weight_board.EARLY
+    assert board.publish(STUDENT, 100) == board.publish(STUDENT, 100) == 21
+    assert board.begin(0, 12).student_version == 21
+
+
+def test_versions_of_a_board_that_died_are_not_taken_for_this_ones() -> None:
+    newer = {"weight": np.ones(1, np.float32)}
+    for board in a_board(None), a_restarted_board(0, version=0):
+        assert board.begin(0, 0).student == [STUDENT]
+        assert board.begin(0, 1).student is None, "it has this one"
+        board.publish(newer, 10)
+        assert board.begin(0, 3).student == [newer]
+        board.parts(0)  # the synthesizer was restarted
+        assert board.begin(0, 3).student == [newer]
+
+
+def test_no_checkpoint_with_synthesizer_states_of_another_round() -> None:
+    board = a_restarted_board(80, version=20)
+    trainer = {"distiller": {"updates": 180}}
+    assert board.save(trainer) is True
+    assert board.collect().checkpoints == []
+    board.finish(0, None, "state")
+    assert board.save(trainer) is True
+    (state,) = board.collect().checkpoints
+    assert (state["synthesizers"], state["trainer"]) == ({0: "state"}, trainer)
 
 
 def test_a_checkpoint_has_the_student_on_show() -> None:
@@ -100,6 +131,7 @@ def test_a_board_that_was_restarted_answers_nothing_until_it_is_told() -> None:
     board = weight_board.WeightBoard.__ray_metadata__.modified_class(LIMITER, 2, None)
     assert board.parts() is None
     assert board.publish(STUDENT, 1) is None
-    assert board.begin(0, 0, -1, 0) is None
+    assert board.begin(0, 0) is None
+    assert board.finish(0, None, None) is None
     assert board.save({}) is None
     assert not board.collect().knows
