@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def _our_works(case: Case, caches: Sequence[int | None]) -> dict[str, Work]:
         pupil = replace(case, distillation=section).distiller("auto")
         for _ in range(BATCHES if cache else 0):  # until the ring is full nothing is reused
             pupil.update(bank)
-        works[f"update, {cache}"] = lambda pupil=pupil: pupil.update(bank)  # type: ignore[misc]
+        works[f"update, {cache}"] = partial(pupil.update, bank)
     return works
 
 

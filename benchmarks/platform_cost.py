@@ -2,8 +2,8 @@
 
     python -m benchmarks.platform_cost [--recipes digits-fast5 glyphs-fast5] [--rounds 24]
 
-The same recipe, one thread a role, in pairs: each pair is a process of its own (in one that has had
-several Ray sessions runs get slower), and every other pair begins with the plain loop. Two figures:
+The same recipe, one thread a role, in pairs: each pair is a process of its own, so that none has
+what another left behind, and every other pair begins with the plain loop. Two figures:
 
     start      from the call to the first draw of z, less the same span of the plain loop (both
                build the networks and load the test images)

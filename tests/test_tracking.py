@@ -20,7 +20,7 @@ import pytest
 from fastdfkd.metrics_file import COLUMNS, RowFile, read_rows
 from fastdfkd.recipe import Recipe
 from fastdfkd.result import RunResult
-from fastdfkd.tracking import ParentRun, Recorder, TrackingError, check_reachable, store_uri
+from fastdfkd.tracking import ParentRun, Recorder
 from fastdfkd.tracking.store import open_store
 
 Make = Callable[..., Recipe]
@@ -253,65 +253,6 @@ def test_an_interrupted_parent_is_killed(workplace: Path, tracking_uri: str) -> 
     with pytest.raises(KeyboardInterrupt), parent:
         raise KeyboardInterrupt
     assert client(tracking_uri).get_run(parent.run_id).info.status == "KILLED"
-
-
-def test_the_store_is_the_recipes_or_the_environments_or_beside_the_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert store_uri() == f"sqlite:///{tmp_path}/runs/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
-    assert store_uri() == "http://localhost:5000"
-    assert store_uri("sqlite:////elsewhere.db") == "sqlite:////elsewhere.db"
-
-
-def test_artifacts_lie_beside_the_database(workplace: Path, tracking_uri: str) -> None:
-    with ParentRun("place") as parent:
-        pass
-    place = client(tracking_uri).get_run(parent.run_id).info.artifact_uri
-    folder = Path(tracking_uri.removeprefix("sqlite:///")).parent
-    assert place.startswith((folder / "mlartifacts").as_uri())
-
-
-def test_a_server_that_is_not_there_is_told_at_once() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    started = time.perf_counter()
-    with pytest.raises(TrackingError, match=rf"127.0.0.1:{port} cannot be opened") as told:
-        check_reachable(f"http://user:secret@127.0.0.1:{port}")
-    assert time.perf_counter() - started < 60, "MLflow itself would try for minutes"
-    assert "secret" not in str(told.value)
-    assert "MLFLOW_TRACKING_URI" in str(told.value)
-
-
-def test_a_database_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(TrackingError, match="cannot be opened"):
-        open_store(f"sqlite:///{tmp_path}/file/mlflow.db", "fastdfkd")
-
-
-def test_a_strange_uri_is_told() -> None:
-    with pytest.raises(TrackingError, match="no-such-scheme"):
-        open_store("no-such-scheme://x", "fastdfkd")
-
-
-def test_importing_the_tracking_does_not_import_mlflow() -> None:
-    code = "import sys, fastdfkd.tracking; assert 'mlflow' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.slow
-def test_two_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
-    code = (
-        "import sys; from fastdfkd.tracking.store import open_store; "
-        "print(open_store(sys.argv[1], 'fastdfkd').experiment_id)"
-    )
-    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/mlflow.db"]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert len({process.communicate(timeout=120)[0] for process in both}) == 1
-    assert [process.returncode for process in both] == [0, 0]
 
 
 @contextmanager

@@ -35,8 +35,8 @@ class Cast:
 
     def restore_board(self, state: dict[str, Any] | None = None) -> None:
         """Tell the board of the run: `state` as it left it for a checkpoint, or the start's."""
-        state, meta = state or self.point.board, shared_generator(self.experiment)
-        ray.get(self.board.restore.remote([self.reference], state, meta))
+        meta = shared_generator(self.experiment)
+        ray.get(self.board.restore.remote([self.reference], state or self.point.board, meta))
 
 
 @contextmanager

@@ -22,7 +22,6 @@ from ray.train.torch import TorchTrainer
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform.cast import Cast, start
 from fastdfkd.platform.dispatcher import Dispatcher
-from fastdfkd.platform.history import History
 from fastdfkd.platform.monitor import Monitor
 from fastdfkd.platform.outcome import finish
 from fastdfkd.platform.placement import Plan, check_memory, planned, reserved
@@ -71,15 +70,7 @@ def run(
     checkpoints = CheckpointFolder(directory, checkpoint)
     placed = reserved(plan, platform.start_timeout_s)
     with placed as group, start(experiment, plan, group, point) as cast:
-        history = History(
-            recipe.capacity_rounds
-            + recipe.spare_rounds
-            + recipe.most_rounds_ahead
-            + platform.synthesizers
-            + 1,
-            point.history,
-            point.updates,
-        )
+        history = point.past(recipe)
         dispatcher = Dispatcher(
             cast.bank,
             cast.board,
@@ -88,14 +79,7 @@ def run(
             point.totals,
             needs_all=platform.schedule == "lockstep",
         )
-        monitor = Monitor(
-            cast.board,
-            dispatcher,
-            recorder,
-            checkpoints,
-            cast.restore_board,
-            recipe,
-        )
+        monitor = Monitor(cast.board, dispatcher, recorder, checkpoints, cast.restore_board, recipe)
         with dispatcher, monitor, stopping(stop, dispatcher):
             fit(cast, plan, recipe, directory, dispatcher)
         if monitor.outcome is None:

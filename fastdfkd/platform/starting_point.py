@@ -8,7 +8,9 @@ from typing import Any
 import ray
 
 from fastdfkd.experiment import Experiment
+from fastdfkd.platform.history import History
 from fastdfkd.platform.totals import SynthesisTotals
+from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.checkpoint import Checkpoint
 from fastdfkd.trainers.weights import packed
 
@@ -23,6 +25,12 @@ class StartingPoint:
     history: list[tuple[int, Any]] = field(default_factory=list)
     """(round, reference) in the bank's order; None where the images are gone."""
     updates: int = 0
+
+    def past(self, recipe: Recipe) -> History:
+        """The history that the driver goes on with: which keeps what the bank does."""
+        kept = recipe.capacity_rounds + recipe.spare_rounds
+        ahead = recipe.most_rounds_ahead + recipe.platform.synthesizers
+        return History(kept + ahead + 1, self.history, self.updates)
 
     @classmethod
     def of(cls, experiment: Experiment, checkpoint: Checkpoint | None) -> StartingPoint:

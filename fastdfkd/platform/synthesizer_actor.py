@@ -110,7 +110,11 @@ class SynthesizerActor:
         return insist(lambda: call.remote(self.index, *args), "the weight board")
 
     def _news(self, round: int) -> News:
-        """The weights that a round begins with; they may be on their way to the board."""
+        """The weights that a round begins with; they may be on their way to the board.
+
+        Without a limit: a trainer that was restarted comes to them again, however long it takes,
+        and a run that ends kills this actor.
+        """
         while True:
             news = self._ask("begin", round)
             if news != EARLY:

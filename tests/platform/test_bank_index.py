@@ -90,6 +90,36 @@ def test_a_round_starts_from_a_student_that_was_published_before_it(limiter: Rat
         assert updates <= made < updates + limiter.publish_every
 
 
+@pytest.mark.parametrize("synthesizers", [1, 3])
+@pytest.mark.parametrize("every", [1, 4, None])
+def test_a_trainer_that_goes_back_to_a_checkpoint_finds_what_the_bank_held_there(
+    every: int | None, synthesizers: int
+) -> None:
+    """In lock-step, whenever it dies, with a bank of two rounds."""
+    recipe = tiny(
+        platform__schedule="lockstep",
+        platform__synthesizers=synthesizers,
+        platform__checkpoint_every=every,
+        synthesis__rounds=20,
+        bank__capacity=32,
+    )
+    limiter, saved = RateLimiter.of(recipe), 0
+    index = BankIndex(limiter, recipe.capacity_rounds, recipe.spare_rounds)
+    while index.updates < recipe.updates:
+        for round in [round for who in range(synthesizers) for round in index.reserve(who)]:
+            index.insert(round, f"images {round}")
+        if (again := index.frontier(saved)) is None:
+            continue  # warm-up
+        held = index.between(0, again[1])[1][-recipe.capacity_rounds :]
+        assert None not in held
+        until, _ = index.frontier(index.updates) or pytest.fail("held back for good")
+        while index.updates < until:
+            index.updates += 1
+            rounds, rest = divmod(index.updates, limiter.updates_per_round)
+            if every and rest == 0 and (limiter.warmup_rounds + rounds) % every == 0:
+                saved = index.updates
+
+
 def test_lockstep_with_one_synthesizer_is_the_papers_order() -> None:
     limiter = RateLimiter(
         rounds=4, warmup_rounds=1, updates_per_round=2, tolerance=0, wave=1, publish_every=2
