@@ -45,8 +45,7 @@ class SleepingActor:
 
         A round is in flight once, so it is the key under which the board knows who is at work.
         """
-        if self.board is not None:
-            await self.board.begin.remote(round, round)
+        news = None if self.board is None else await self.board.begin.remote(round, round)
         started = time.time()
         await asyncio.sleep(self.seconds)
         finished = time.time()
@@ -59,7 +58,7 @@ class SleepingActor:
             losses={"loss": 1.0, "bn": 1.0, "oh": 1.0, "adv": 1.0},
         )
         staleness = 0
-        if self.board is not None:
+        if news is not None and news.hear_of_end:
             staleness = await self.board.finish.remote(round, None, None)
         record = {
             "provenance": provenance,

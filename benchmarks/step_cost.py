@@ -22,9 +22,11 @@ from benchmarks import naive
 from benchmarks.cases import Case, pair_case, recipe_case
 from benchmarks.results import compare, machine, write
 from benchmarks.step_parts import synthesis_parts, update_parts
-from benchmarks.timing import alternated, flops, matmul_peaks, seconds
+from benchmarks.timing import alternated, flops, matmul_peaks, precisions, seconds
 from fastdfkd.core.captured import RECORDERS, WARM_UP
+from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.random_streams import stream
+from fastdfkd.core.synthesizers.fast import FastSynthesizer
 from fastdfkd.core.teacher_cache import BATCHES
 
 PAIRS = (
@@ -35,7 +37,6 @@ PAIRS = (
     "resnet34/resnet18",
 )
 RECIPES = ("glyphs-fast5", "digits-fast5")
-PRECISIONS = ("float32", "bfloat16")
 REUSES = (4, 16)
 """Updates that share a view, in the rows with a cache of the teacher's logits."""
 GRAPHS = ", cuda_graphs"
@@ -43,11 +44,12 @@ GRAPHS = ", cuda_graphs"
 
 
 def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
-    """One synthesised batch, divided by its k steps: naive, float32 and bf16."""
+    """One synthesised batch, divided by its k steps: naive, float32 and bf16 where it is there."""
     z, labels = case.latents()
-    ours = {precision: case.synthesizer(precision) for precision in PRECISIONS}
+    types = precisions(case.device)
+    ours: dict[str, FastSynthesizer] = {p: case.synthesizer(p) for p in types}
     if case.device.type in RECORDERS:
-        ours |= {p + GRAPHS: case.synthesizer(p, capture=True) for p in PRECISIONS}
+        ours |= {p + GRAPHS: case.synthesizer(p, capture=True) for p in types}
     theta = ours["float32"].meta.generator
     yardstick = naive.NaiveSynthesizer(
         case.synthesis, theta, case.teacher, case.student, case.normalisation
@@ -66,7 +68,7 @@ def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[di
     rows = _rows(case, "synthesis step", works, times, peaks, steps)
     for row in rows[1:]:
         row["storage_share"] = storage / times[row["precision"]]
-        if row["precision"] in PRECISIONS:
+        if row["precision"] in types:
             row["parts"] = synthesis_parts(case, ours[row["precision"]], z, labels, repeats)
     return rows
 
@@ -85,10 +87,11 @@ def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list
         index = torch.randint(len(held), (batch,), generator=randomness, device=case.device)
         yardstick.update(held[index], randomness)
 
-    ours = {precision: case.distiller(precision) for precision in PRECISIONS}
+    types = precisions(case.device)
+    ours: dict[str, StudentDistiller] = {p: case.distiller(p) for p in types}
     if case.device.type in RECORDERS:
-        ours |= {p + GRAPHS: case.distiller(p, capture=True) for p in PRECISIONS}
-    for reuse, precision in itertools.product(REUSES, PRECISIONS):
+        ours |= {p + GRAPHS: case.distiller(p, capture=True) for p in types}
+    for reuse, precision in itertools.product(REUSES, types):
         section = case.distillation.model_copy(update={"teacher_cache": reuse})
         cached = replace(case, distillation=section).distiller(precision)
         ours[f"{precision}, teacher_cache={reuse}"] = cached
@@ -103,7 +106,7 @@ def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list
     rows[0]["loading"] = loading
     for row in rows[1:]:
         row["ratio_with_loading"] = (times["naive"] + loading["batch"]) / times[row["precision"]]
-        if row["precision"] in PRECISIONS:
+        if row["precision"] in types:
             row["parts"] = update_parts(case, case.distiller(row["precision"]), repeats)
     return rows
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from fastdfkd.core.precision import resolved
 
 Work = Callable[[], object]
 
@@ -37,16 +39,22 @@ def alternated(works: Mapping[str, Work], device: torch.device, repeats: int) ->
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
+def precisions(device: torch.device) -> tuple[Literal["float32", "bfloat16"], ...]:
+    """The types that the hardware multiplies in; emulated bfloat16 is a hundred times slower."""
+    return ("float32", "bfloat16") if resolved(device, "auto") == "bfloat16" else ("float32",)
+
+
 def matmul_peaks(device: torch.device) -> dict[str, float]:
-    """Best FLOP/s of a square matrix product in each type, by its name."""
+    """Best FLOP/s of a square matrix product in each of `precisions`, by its name."""
     side = 1024 if device.type == "cpu" else 8192
     peaks = {}
-    for dtype in (torch.float32, torch.bfloat16):
+    for precision in precisions(device):
+        dtype = getattr(torch, precision)
         a = torch.randn(side, side, device=device).to(dtype)
         b = torch.randn(side, side, device=device).to(dtype)
         seconds(lambda a=a, b=b: a @ b, device)
         best = min(seconds(lambda a=a, b=b: [a @ b for _ in range(3)], device) for _ in range(8))
-        peaks[str(dtype).removeprefix("torch.")] = 3 * 2 * side**3 / best
+        peaks[precision] = 3 * 2 * side**3 / best
     return peaks
 
 

@@ -20,7 +20,8 @@ from fastdfkd.trainers.weights import packed, unpacked
 if TYPE_CHECKING:
     from fastdfkd.experiment import Experiment
 
-EARLY_PAUSE_SECONDS = 0.005
+EARLY_PAUSES = 0.001, 0.1
+"""First and longest pause, in seconds, before the board is asked for a student again."""
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -72,7 +73,7 @@ class SynthesizerActor:
         try:
             batch, update = self._make(round, attempt)
         except FloatingPointError as error:
-            self._ask("finish", None, None)
+            self._finish(news)
             return np.zeros(0, np.uint8), {"refusal": str(error)}
         self.finished = time.time()
         images = batch.images.cpu().numpy()
@@ -81,7 +82,7 @@ class SynthesizerActor:
         record = {
             "provenance": batch.provenance,
             "images": len(images),
-            "staleness": self._ask("finish", None if refusal else update, state),
+            "staleness": self._finish(news, None if refusal else update, state),
             "started": started,
             "finished": self.finished,
             "idle": idle,
@@ -115,11 +116,15 @@ class SynthesizerActor:
         Without a limit: a trainer that was restarted comes to them again, however long it takes,
         and a run that ends kills this actor.
         """
-        while True:
-            news = self._ask("begin", round)
-            if news != EARLY:
-                return news  # type: ignore[no-any-return]
-            time.sleep(EARLY_PAUSE_SECONDS)
+        pause, longest = EARLY_PAUSES
+        while (news := self._ask("begin", round)) == EARLY:
+            time.sleep(pause)
+            pause = min(2 * pause, longest)
+        return news  # type: ignore[no-any-return]
+
+    def _finish(self, news: News, update: MetaUpdate | None = None, state: Any = None) -> int:
+        """Tell the board of a batch's end; returns how stale its student is by then."""
+        return self._ask("finish", update, state) if news.hear_of_end else 0
 
     def _read(self, news: News) -> None:
         if news.student is not None:

@@ -1,10 +1,10 @@
 """The weight board: where the newest student and the shared generator hang for all to read.
 
 The trainer publishes; synthesizers look before each batch (`begin`) and say when they are done
-(`finish`). In lock-step a batch begins with the student of the paper's order, which may still be on
-its way: the trainer asks for the next batch before it publishes. Publishing never makes a batch in
-the making staler than `max_staleness` versions: a version that would is turned away, and the
-trainer offers a newer one later.
+(`finish`), where that matters to anybody. In lock-step a batch begins with the student of the
+paper's order, which may still be on its way: the trainer asks for the next batch before it
+publishes. Publishing never makes a batch in the making staler than `max_staleness` versions: a
+version that would is turned away, and the trainer offers a newer one later.
 
 With several synthesizers the shared generator lives here: `finish` brings a batch's meta-update,
 which is applied at once (`async`) or when its wave is whole (`lockstep`), in round order.
@@ -34,6 +34,8 @@ class News:
     generator: list[Any] | None
     leave_state: bool
     """Whether to bring the synthesizer's state with the batch."""
+    hear_of_end: bool
+    """Whether to call `finish`: else nobody learns from the batch, and no version comes before."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,14 @@ class WeightBoard:
                 self.generator_on_show = newest
         student, generator = self.given.get(synthesizer, (-1, -1))
         self.given[synthesizer] = self.student_version, newest
+        every = self.checkpoint_every
+        leave_state = bool(every and self.limiter.wave_crosses(round, every))
         return News(
             self.student_version,
             self.student if self.student_version != student else None,
             self.generator if newest != generator else None,
-            bool(self.checkpoint_every and self.limiter.wave_crosses(round, self.checkpoint_every)),
+            leave_state,
+            leave_state or self.meta is not None or not self.limiter.lockstep,
         )
 
     def finish(self, synthesizer: int, update: Any, state: Any) -> int | None:

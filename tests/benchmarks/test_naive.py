@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from benchmarks import naive
 from benchmarks.cases import Case, pair_case
 from benchmarks.results import compare, table
-from benchmarks.timing import alternated, flops
+from benchmarks.timing import alternated, flops, matmul_peaks, precisions
 from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import stream
@@ -81,6 +81,19 @@ def test_pngs_come_back(tmp_path: Path, channels: int) -> None:
     data = naive.PngFolder(tmp_path, 0, False, False)
     torch.testing.assert_close(torch.stack([data[i] for i in range(4)]), images)
     assert next(naive.loader(tmp_path, 4, 0, False, False)).shape == images.shape
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_only_what_the_hardware_multiplies_in_is_measured(
+    multiplies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Emulated bfloat16 would take a hundred times longer and say nothing."""
+    monkeypatch.setattr("fastdfkd.core.precision._multiplies_bf16", lambda _: multiplies)
+    assert precisions(CPU) == (("float32", "bfloat16") if multiplies else ("float32",))
+
+
+def test_peaks_are_of_what_is_measured() -> None:
+    assert tuple(matmul_peaks(CPU)) == precisions(CPU)
 
 
 def test_timing_and_counting() -> None:

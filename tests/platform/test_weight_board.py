@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -70,6 +71,18 @@ def test_in_lockstep_a_batch_waits_for_the_student_of_the_papers_order() -> None
     assert board.begin(0, 3) == weight_board.EARLY
     board.publish(STUDENT, 8)
     assert board.begin(0, 3).student_version == 2
+
+
+@pytest.mark.parametrize("limiter", [LIMITER, LOCKSTEP])
+def test_a_batch_that_nobody_waits_to_hear_of_is_not_told_of(limiter: RateLimiter) -> None:
+    """In lock-step with generators of the synthesizers' own only their states are."""
+    alone = a_board(None, limiter)
+    assert alone.begin(0, 0).hear_of_end is not limiter.lockstep
+    alone.checkpoint_every = 2
+    assert alone.begin(0, 1).hear_of_end is alone.begin(0, 1).leave_state is True
+    together = a_board(None, limiter)
+    together.meta = Mock(version=0)
+    assert together.begin(0, 0).hear_of_end is True
 
 
 def a_restarted_board(updates: int, version: int) -> Any:
