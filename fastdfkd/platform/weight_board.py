@@ -72,6 +72,8 @@ class WeightBoard:
         self.given: dict[int, tuple[int, int]] = {}
         """Versions of student and generator that each synthesizer has from this board."""
         self.wave_updates: dict[int, Any] = {}
+        self.learned: set[int] = set()
+        """Rounds whose meta-update the shared generator has: one that is made again brings none."""
         self.synthesizers: dict[int, Any] = {}
         self.left: set[int] = set()
         """Synthesizers whose state is newer than what `restore` told."""
@@ -176,7 +178,7 @@ class WeightBoard:
         """
         if not self.knows:
             return None
-        if self.meta and update is not None:
+        if self.meta and update is not None and update.round not in self.learned:
             self.wave_updates[update.round] = update
             self._learn(update.round)
         if state is not None:
@@ -234,3 +236,4 @@ class WeightBoard:
         whole = range(first, min(first + self.limiter.wave, self.limiter.rounds))
         if all(number in self.wave_updates for number in whole):
             self.meta.learn([self.wave_updates.pop(number) for number in whole])
+            self.learned.update(whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.platform import weight_board
 from fastdfkd.platform.rate_limiter import RateLimiter
 
@@ -83,6 +85,19 @@ def test_a_batch_that_nobody_waits_to_hear_of_is_not_told_of(limiter: RateLimite
     together = a_board(None, limiter)
     together.meta = Mock(version=0)
     assert together.begin(0, 0).hear_of_end is True
+
+
+@pytest.mark.parametrize("wave", [1, 2])
+def test_a_round_that_is_made_again_teaches_the_shared_generator_once(wave: int) -> None:
+    """Its synthesizer died after the board had heard of it and before the driver had its images."""
+    board = a_board(None, replace(LIMITER, wave=wave))
+    board.meta = Mock(version=0)
+    updates = [MetaUpdate(round, []) for round in range(4)]
+    for update in (*updates[:2], updates[0], *updates[2:], updates[3]):
+        board.finish(0, update, None)
+    learned = [each for call in board.meta.learn.call_args_list for each in call.args[0]]
+    assert learned == updates
+    assert board.wave_updates == {}
 
 
 def a_restarted_board(updates: int, version: int) -> Any:
