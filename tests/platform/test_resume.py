@@ -36,8 +36,12 @@ HOUSE = Path(fastdfkd.__file__).parents[1]
     [
         {"platform__checkpoint_every": 2},
         {"platform__checkpoint_every": 2, "platform__synthesizers": 2},
-        {"platform__checkpoint_every": 2, "synthesis__rounds": 5},
-        {"platform__checkpoint_every": 3, "platform__publish_every": 5},
+        pytest.param(
+            {"platform__checkpoint_every": 2, "synthesis__rounds": 5}, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"platform__checkpoint_every": 3, "platform__publish_every": 5}, marks=pytest.mark.slow
+        ),
     ],
     ids=str,
 )
