@@ -6,13 +6,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from fastdfkd.core.precision import resolved
 from fastdfkd.environment import commit, hardware, versions
 from fastdfkd.models import save_weights
 from fastdfkd.platform.monitor import times
-from fastdfkd.platform.placement import Plan
 from fastdfkd.platform.totals import SynthesisTotals
 from fastdfkd.recipe import Recipe
 from fastdfkd.report.samples import save_grid
@@ -27,7 +23,6 @@ _SHOWN = 64
 
 def finish(
     recipe: Recipe,
-    plan: Plan,
     teacher: Teacher,
     directory: Path,
     totals: SynthesisTotals,
@@ -39,11 +34,10 @@ def finish(
 
     Args:
         recipe: of the run.
-        plan: of its placement.
         teacher: that was compressed.
         directory: of the run.
         totals: of the synthesizers.
-        final: the trainer's last row and student, from the board.
+        final: the trainer's last row, its student and what its precision meant, from the board.
         images: newest batch, (B, C, H, W) uint8.
         began: Unix time when the run was started.
     """
@@ -70,7 +64,7 @@ def finish(
         synthesizer_peak_memory_bytes=totals.peak_memory_bytes,
         trainer_peak_memory_bytes=int(row["trainer_peak_memory_bytes"]),
         max_staleness=totals.max_staleness,
-        precision=resolved(torch.device(plan.device), recipe.platform.precision),
+        precision=final["precision"],
         versions=versions(),
         hardware=hardware(),
         commit=commit(),

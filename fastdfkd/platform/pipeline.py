@@ -85,9 +85,7 @@ def run(
         if monitor.outcome is None:
             raise RuntimeError("training ended without a word of its result: see the log above")
         images = history.newest_images()
-    return finish(
-        recipe, plan, teacher, directory, dispatcher.totals, monitor.outcome, images, began
-    )
+    return finish(recipe, teacher, directory, dispatcher.totals, monitor.outcome, images, began)
 
 
 def fit(cast: Cast, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dispatcher) -> None:

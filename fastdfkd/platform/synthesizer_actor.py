@@ -20,7 +20,7 @@ from fastdfkd.trainers.weights import packed, unpacked
 if TYPE_CHECKING:
     from fastdfkd.experiment import Experiment
 
-EARLY_PAUSES = 0.001, 0.1
+EARLY_PAUSES = 0.001, 0.01
 """First and longest pause, in seconds, before the board is asked for a student again."""
 
 

@@ -35,7 +35,8 @@ class News:
     leave_state: bool
     """Whether to bring the synthesizer's state with the batch."""
     hear_of_end: bool
-    """Whether to call `finish`: else nobody learns from the batch, and no version comes before."""
+    """Whether to call `finish`: not in lock-step with a generator of the synthesizer's own, where
+    the board learns nothing from a batch and no newer student comes before its end."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ import torch
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
+from fastdfkd.core.precision import resolved
 from fastdfkd.experiment import Experiment
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
@@ -117,7 +118,8 @@ class StudentTraining:
                 insist(lambda: self.job.board.save.remote(self._state()), "the weight board")
         if self.leads:
             student = packed(self.distiller.student_state())
-            outcome = {"row": self.row, "student": student}
+            precision = resolved(self.device, self.recipe.platform.precision)
+            outcome = {"row": self.row, "student": student, "precision": precision}
             insist(lambda: self.job.board.complete.remote(outcome), "the weight board")
 
     def _update_until(self, stop: int) -> float:
