@@ -58,10 +58,10 @@ def heading(title: str, record: dict[str, Any]) -> list[str]:
 
 def compare(rows: list[dict[str, Any]], quick: bool) -> list[str]:
     """A line for each ratio beside the last committed one; FELL where it lost a tenth."""
-    before = {_key(row): row["ratio"] for row in _committed(quick)}
+    before = {(*_key(row), _work(row)): row["ratio"] for row in _committed(quick)}
     lines = []
     for row in rows:
-        old = before.get(_key(row))
+        old = before.get((*_key(row), _work(row)))
         line = f"{' · '.join(_key(row)):70s} {row['ratio']:5.2f}x naive"
         if old is not None:
             line += f" (last committed {old:.2f}x)"
@@ -135,6 +135,11 @@ def _committed(quick: bool) -> list[dict[str, Any]]:
 def _key(row: dict[str, Any]) -> tuple[str, ...]:
     """Only rows of the same size are comparable."""
     return row["case"], row["what"], row.get("size", ""), row["precision"]
+
+
+def _work(row: dict[str, Any]) -> float:
+    """GFLOP, three digits: a recipe that names other networks than it did is another case."""
+    return float(f"{row['gflop']:.3g}")
 
 
 def device_name(device: torch.device) -> str:

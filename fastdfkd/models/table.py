@@ -35,6 +35,7 @@ CLASSIFIERS: dict[str, Builder] = {
     "vgg11": lambda num_classes, in_channels: VGG(VGG11_GROUPS, num_classes, in_channels),
     "resnet20": _residual((3, 3, 3), (16, 32, 64)),
     "resnet14": _residual((2, 2, 2), (16, 32, 64)),
+    "resnet14-half": _residual((2, 2, 2), (8, 16, 32)),
     "resnet8": _residual((1, 1, 1), (16, 32, 64)),
     "resnet8-half": _residual((1, 1, 1), (8, 16, 32)),
 }

@@ -111,10 +111,12 @@ def test_convolutions_joined_with_what_follows_are_counted(case: Case, precision
 
 
 def test_a_fall_is_called_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = {"case": "c", "what": "w", "size": "8", "precision": "float32", "ratio": 2.0}
+    key = {"case": "c", "what": "w", "size": "8", "precision": "float32"}
+    row = {**key, "gflop": 1.0, "ratio": 2.0}
     monkeypatch.setattr("benchmarks.results._committed", lambda _: [{**row, "ratio": 2.3}])
     assert compare([row], quick=True)[0].endswith("FELL by more than a tenth")
     assert "FELL" not in compare([{**row, "ratio": 2.2}], quick=True)[0]
+    assert "last committed" not in compare([{**row, "gflop": 1.2}], quick=True)[0]
 
 
 def test_a_table_names_hardware_versions_and_command() -> None:

@@ -55,6 +55,7 @@ FORMULAS = {
     "vgg11": vgg11_parameters,
     "resnet20": lambda *shape: residual_parameters((3, 3, 3), (16, 32, 64), *shape),
     "resnet14": lambda *shape: residual_parameters((2, 2, 2), (16, 32, 64), *shape),
+    "resnet14-half": lambda *shape: residual_parameters((2, 2, 2), (8, 16, 32), *shape),
     "resnet8": lambda *shape: residual_parameters((1, 1, 1), (16, 32, 64), *shape),
     "resnet8-half": lambda *shape: residual_parameters((1, 1, 1), (8, 16, 32), *shape),
 }
@@ -78,6 +79,7 @@ EXACT = {
     "resnet34": 21_282_122,
     "vgg11": 9_231_114,
     "resnet14": 175_258,
+    "resnet14-half": 44_370,
     "resnet8": 78_042,
 }
 
