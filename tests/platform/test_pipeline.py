@@ -100,6 +100,15 @@ def test_two_workers_share_the_recipes_batch(teacher: Teacher, tmp_path: Path) -
         torch.testing.assert_close(ours[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
+def test_a_results_precision_is_what_the_trainers_device_gave(
+    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastdfkd.trainers.student.resolved", lambda *_: "bfloat16")
+    recipe = tiny(synthesis__rounds=2, synthesis__warmup_rounds=1)
+    assert recipe.platform.precision == "float32"
+    assert pipeline.run(recipe, teacher, tmp_path, Rows()).precision == "bfloat16"
+
+
 class Locked(torch.nn.Module):
     """Cannot leave its process."""
 
