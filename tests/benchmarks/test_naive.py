@@ -110,13 +110,21 @@ def test_convolutions_joined_with_what_follows_are_counted(case: Case, precision
         assert flops(lambda: teacher(x)) == flops(lambda: case.teacher(x))
 
 
+def table_rows(
+    *, ratio: float, gflop: float = 1.0, naive_gflop: float = 2.0
+) -> list[dict[str, Any]]:
+    key = {"case": "c", "what": "w", "size": "8"}
+    naive_row = {**key, "precision": "naive", "gflop": naive_gflop, "ratio": 1.0}
+    return [naive_row, {**key, "precision": "float32", "gflop": gflop, "ratio": ratio}]
+
+
 def test_a_fall_is_called_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = {"case": "c", "what": "w", "size": "8", "precision": "float32"}
-    row = {**key, "gflop": 1.0, "ratio": 2.0}
-    monkeypatch.setattr("benchmarks.results._committed", lambda _: [{**row, "ratio": 2.3}])
-    assert compare([row], quick=True)[0].endswith("FELL by more than a tenth")
-    assert "FELL" not in compare([{**row, "ratio": 2.2}], quick=True)[0]
-    assert "last committed" not in compare([{**row, "gflop": 1.2}], quick=True)[0]
+    monkeypatch.setattr("benchmarks.results._committed", lambda _: table_rows(ratio=2.3))
+    [line] = compare(table_rows(ratio=2.0), quick=True)
+    assert line.endswith("FELL by more than a tenth")
+    assert "FELL" not in compare(table_rows(ratio=2.2), quick=True)[0]
+    assert "FELL" in compare(table_rows(ratio=1.2, gflop=2.0), quick=True)[0]
+    assert "last committed" not in compare(table_rows(ratio=2.0, naive_gflop=3.0), quick=True)[0]
 
 
 def test_a_table_names_hardware_versions_and_command() -> None:
