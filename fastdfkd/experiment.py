@@ -13,12 +13,15 @@ from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.interfaces import Synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
+from fastdfkd.core.network_trial import tried
+from fastdfkd.core.network_use import NetworkUse
+from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.synthesizers import build_synthesizer
 from fastdfkd.core.task import Task
 from fastdfkd.data import DataSpec, LabelledImages, data_spec, load_split
-from fastdfkd.models import open_network
+from fastdfkd.models import baked, open_network, parametrised_layers
 from fastdfkd.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -31,11 +34,26 @@ def initial_student(recipe: Recipe) -> nn.Module:
         ValueError: it does not fit the data set.
     """
     spec = data_spec(recipe.data.name)
+    section = recipe.student
     with seeded(recipe.seed, "student"):
         student = open_network(
-            recipe.student.model, spec.num_classes, spec.image_shape[0], key="student.model"
+            section.model,
+            spec.num_classes,
+            spec.image_shape[0],
+            arguments=section.arguments,
+            key="student.model",
         )
-    check_student(student, spec.image_shape, spec.num_classes)
+    layers = parametrised_layers(student)
+    if layers:
+        raise ValueError(
+            f"student.model: its layers {', '.join(layers[:3])} are parametrised "
+            "(torch.nn.utils.parametrize), and such layers cannot be sent to another process: call "
+            "torch.nn.utils.parametrize.remove_parametrizations on them in the builder"
+        )
+    share = recipe.distillation.batch_size // max(recipe.platform.workers, 1)
+    check_student(
+        student, spec.image_shape, spec.num_classes, output=section.output, batch_size=share
+    )
     return student
 
 
@@ -49,19 +67,56 @@ class Experiment:
     spec: DataSpec
     test: LabelledImages
     """Held-out real images: they judge the student and are never trained on."""
+    teacher_use: NetworkUse
+    """How the teacher is run, as a trial found out."""
+    student_use: NetworkUse
+    """Likewise."""
 
     @classmethod
-    def of(cls, recipe: Recipe, teacher: nn.Module) -> Experiment:
+    def of(cls, recipe: Recipe, teacher: nn.Module, device: str = "cpu") -> Experiment:
         """Build the parts of a recipe around an opened teacher.
+
+        Args:
+            recipe: what to run.
+            teacher: the network to compress. Its parametrisations are baked in.
+            device: kind of device of the roles.
 
         Raises:
             ValueError: the teacher or the student does not fit the data set or the recipe.
         """
-        spec = data_spec(recipe.data.name)
-        check_teacher(teacher, spec.image_shape, spec.num_classes, recipe.synthesis.bn)
-        student = initial_student(recipe)
-        test = load_split(recipe.data.name, "test", recipe.data.root)
-        return cls(recipe=recipe, teacher=teacher, student=student, spec=spec, test=test)
+        spec, output = data_spec(recipe.data.name), recipe.teacher.output
+        shape, classes, bn = spec.image_shape, spec.num_classes, recipe.synthesis.bn
+        check_teacher(teacher, shape, classes, bn, output=output)
+        teacher, student = baked(teacher), initial_student(recipe)
+        precision = recipe.platform.precision
+        if device == "cpu":  # bfloat16 that nobody will use is not worth emulating
+            precision = resolved(torch.device(device), precision)
+        parts = cls(
+            recipe=recipe,
+            teacher=teacher,
+            student=student,
+            spec=spec,
+            test=load_split(recipe.data.name, "test", recipe.data.root),
+            teacher_use=tried(teacher, shape, output=output, precision=precision),
+            student_use=tried(
+                student, shape, output=recipe.student.output, precision=precision, student=True
+            ),
+        )
+        for note in parts.notes:
+            log.warning("%s", note)
+        return parts
+
+    @property
+    def notes(self) -> list[str]:
+        """What is left out for these networks, and why; a line each."""
+        lines = [
+            use.line(f"{role} {type(network).__name__}")
+            for role, network, use in (
+                ("teacher", self.teacher, self.teacher_use),
+                ("student", self.student, self.student_use),
+            )
+        ]
+        return [line for line in lines if line]
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
         """The data set's normalisation on `device`."""
@@ -75,6 +130,8 @@ class Experiment:
         return Task(
             teacher=self.teacher,
             student=self.student,
+            teacher_use=self.teacher_use,
+            student_use=self.student_use,
             image_shape=self.spec.image_shape,
             num_classes=self.spec.num_classes,
             normalisation=self.normalisation(device),

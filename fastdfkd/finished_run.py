@@ -47,12 +47,19 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
     spec = data_spec(recipe.data.name)
     test = load_split(spec.name, "test", data_root or recipe.data.root)
     student = open_network(
-        recipe.student.model, spec.num_classes, spec.image_shape[0], student_file
+        recipe.student.model,
+        spec.num_classes,
+        spec.image_shape[0],
+        student_file,
+        arguments=recipe.student.arguments,
+        key="student.model",
     )
     normalise = Normalisation(spec.mean, spec.std, "cpu")
-    said = predict(student, test.images, normalise, "cpu")
+    said = predict(student, test.images, normalise, "cpu", output=recipe.student.output)
     teacher, note = _find_teacher(recipe, spec, directory)
-    taught = None if teacher is None else predict(teacher, test.images, normalise, "cpu")
+    taught = None
+    if teacher is not None:
+        taught = predict(teacher, test.images, normalise, "cpu", output=recipe.teacher.output)
     return Evaluation(
         directory=directory,
         images=len(test),
@@ -78,7 +85,14 @@ def _find_teacher(recipe: Recipe, spec: DataSpec, directory: Path) -> tuple[nn.M
     for path in (Path(str(name)).expanduser() for name in named if name):
         if not path.is_file():
             continue
-        network = open_network(recipe.teacher.model, spec.num_classes, spec.image_shape[0], path)
+        network = open_network(
+            recipe.teacher.model,
+            spec.num_classes,
+            spec.image_shape[0],
+            path,
+            arguments=recipe.teacher.arguments,
+            key="teacher.model",
+        )
         if weights_digest(network.state_dict()) == digest:
             return network, f"with the teacher in {path}"
     return None, "the teacher's weights are gone: nothing with its digest was found"

@@ -199,7 +199,8 @@ def _default(recipe: Recipe, key: str) -> Any:
     """What a key of a recipe is where nobody says it."""
     section, _, name = key.partition(".")
     fields = type(getattr(recipe, section) if name else recipe).model_fields
-    return fields[name or section].default
+    field = fields.get(name or section)  # none for an entry of a mapping
+    return field.default if field else None
 
 
 def write_teacher(teacher: Teacher, directory: Path, *, weights: bool = False) -> None:

@@ -25,6 +25,8 @@ class Provenance:
     """Draw of z to finished uint8 batch, device synchronised."""
     losses: Mapping[str, float] = field(default_factory=dict)
     """Loss terms of the step whose images were kept: `loss`, `bn`, `oh`, `adv`, unweighted."""
+    note: str = ""
+    """What was done otherwise than the recipe says, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.captured import Captured, captured
-from fastdfkd.core.frozen_logits import for_logits
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.losses import distillation_loss
 from fastdfkd.core.optimizers import SGD
-from fastdfkd.core.precision import autocast, resolved
+from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.task import Task
 from fastdfkd.core.teacher_cache import TeacherCache
@@ -48,13 +47,14 @@ class StudentDistiller:
         self.device, self.precision = torch.device(task.device), task.precision
         self.rank, self.share = rank, section.batch_size // world_size
         self.total_updates, self.updates = total_updates, 0
-        channels_last: Any = {"memory_format": torch.channels_last}
-        frozen = task.teacher.to(self.device, **channels_last).eval().requires_grad_(False)
+        self.teacher_use, self.student_use = task.teacher_use, task.student_use
+        frozen = self.teacher_use.frozen(task.teacher, self.device)
         half = resolved(self.device, self.precision) == "bfloat16"
-        self.teacher = for_logits(frozen, torch.bfloat16 if half else torch.float32)
+        dtype = torch.bfloat16 if half else torch.float32
+        self.teacher = self.teacher_use.for_logits(frozen, dtype)
         reuse = section.teacher_cache
         self.cache = TeacherCache(reuse, self.share) if reuse else None
-        self.module = task.student.to(self.device, **channels_last)
+        self.module = self.student_use.placed(task.student, self.device)
         self.student = wrap(self.module) if wrap else self.module
         self.optimizer = SGD(
             self.module.parameters(),
@@ -121,16 +121,17 @@ class StudentDistiller:
         """
         views = Augmentation(dy, dx, flip, invert).apply(images)
         inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with autocast(self.device, self.precision), torch.inference_mode():
-            logits = self.teacher(inputs[: len(views)])
+        inputs = self.student_use.images(inputs)
+        fresh = self.teacher_use.images(inputs[: len(views)])
+        with self.teacher_use.autocast(self.device, self.precision), torch.inference_mode():
+            logits = self.teacher_use.logits(self.teacher(fresh))
         # No inference tensor: those cannot be saved for backward.
         return views, inputs, logits.float().clone()
 
     def _follow(self, inputs: Tensor, teacher_logits: Tensor) -> Tensor:
         """One SGD step of the student towards the teacher's logits (B, K); returns its loss."""
-        with autocast(self.device, self.precision):
-            student_logits = self.student(inputs)
+        with self.student_use.autocast(self.device, self.precision):
+            student_logits = self.student_use.logits(self.student(inputs))
         temperature = self.section.temperature
         loss = distillation_loss(teacher_logits, student_logits.float(), temperature)
         self.optimizer.zero_grad()

@@ -18,7 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from fastdfkd.core.fused_norm import fuse_norms, is_norm, is_relu, only_reader, replace, traceable
+from fastdfkd.core.fused_norm import (
+    UntraceableError,
+    fuse_norms,
+    has_norms,
+    is_norm,
+    is_relu,
+    only_reader,
+    replace,
+    traced,
+)
 
 _ADDITIONS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add)
 
@@ -84,19 +93,34 @@ def for_logits(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mod
         network: in eval mode, frozen; on the device and in the layout that it runs in.
         dtype: autocast's type, for the convolutions that autocast would cast.
     """
-    traced = traceable(network)
-    if traced is None:
+    try:
+        return folded(network, dtype)
+    except UntraceableError:
         return network
-    modules = dict(traced.named_modules())
-    for node in list(traced.graph.nodes):
+
+
+def foldable(network: nn.Module) -> bool:
+    """Whether there is a layer that `folded` would change."""
+    return has_norms(network) or any(type(module) is nn.Conv2d for module in network.modules())
+
+
+def folded(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """`for_logits` of a network that can be traced.
+
+    Raises:
+        UntraceableError: it cannot.
+    """
+    graph = traced(network)
+    modules = dict(graph.named_modules())
+    for node in list(graph.graph.nodes):
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
         if type(layer) is not nn.Conv2d or not _plain(layer):
             continue
         convolution = _folded(node, layer, modules, dtype)
         _join(node, convolution, modules)
         node.target = f"frozen_{node.name}"
-        traced.add_module(node.target, convolution)
-    return fuse_norms(traced).eval()
+        graph.add_module(node.target, convolution)
+    return fuse_norms(graph).eval()
 
 
 def _plain(layer: nn.Conv2d) -> bool:

@@ -92,20 +92,39 @@ def fused(network: nn.Module) -> nn.Module:
             fused network runs. Its hooks on BatchNorm and ReLU modules would no longer be called,
             so a network with hooks is left as it is.
     """
-    if not any(is_norm(module) for module in network.modules()):
+    if not has_norms(network):
         return network
-    traced = traceable(network)
-    return network if traced is None else fuse_norms(traced).eval()
+    try:
+        graph = traced(network)
+    except UntraceableError:
+        return network
+    return fuse_norms(graph).eval()
 
 
-def traceable(network: nn.Module) -> fx.GraphModule | None:
-    """`network` as a graph of torch's own layers, which it shares; None if it cannot be one."""
+def has_norms(network: nn.Module) -> bool:
+    """Whether there is a BatchNorm that could be fused."""
+    return any(is_norm(module) for module in network.modules())
+
+
+class UntraceableError(ValueError):
+    """A network is no graph of torch's own layers. The message says why."""
+
+
+def traced(network: nn.Module) -> fx.GraphModule:
+    """`network` as a graph of torch's own layers, which it shares.
+
+    Raises:
+        UntraceableError: it has hooks, is a script, or its forward depends on values.
+    """
+    if isinstance(network, torch.jit.ScriptModule):
+        raise UntraceableError("TorchScript cannot be traced")
     if any(m._forward_hooks or m._forward_pre_hooks for m in network.modules()):
-        return None
+        raise UntraceableError("it has hooks, which a traced network would not call")
     try:
         graph = _Tracer().trace(network)
-    except Exception:  # whatever a stranger's forward raises when traced
-        return None
+    except Exception as error:  # whatever a stranger's forward raises when traced
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UntraceableError(f"it cannot be traced: {reason}") from error
     return fx.GraphModule(network, graph)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
 from fastdfkd.core.augment import Normalisation
+from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.precision import Precision
 
 
@@ -23,6 +24,10 @@ class Task:
     image_shape: Sequence[int]
     """(C, H, W)."""
     num_classes: int
+    teacher_use: NetworkUse = field(default_factory=NetworkUse)
+    """How the teacher is run (`core/network_trial.py` finds out)."""
+    student_use: NetworkUse = field(default_factory=NetworkUse)
+    """Likewise."""
     normalisation: Normalisation
     """From [0, 1] to what both networks expect, on `device`."""
     seed: int

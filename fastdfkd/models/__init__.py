@@ -7,13 +7,17 @@ and loads weights; `save_weights` writes them. Weights are read as safetensors o
 
 from fastdfkd.models.opening import open_network, save_weights, weights_digest
 from fastdfkd.models.table import CLASSIFIERS, build_network
+from fastdfkd.models.unwrapping import baked, parametrised_layers, plain_network
 from fastdfkd.models.weights import load_weights
 
 __all__ = [
     "CLASSIFIERS",
+    "baked",
     "build_network",
     "load_weights",
     "open_network",
+    "parametrised_layers",
+    "plain_network",
     "save_weights",
     "weights_digest",
 ]

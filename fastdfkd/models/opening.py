@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from fastdfkd.models.table import build_network
+from fastdfkd.models.unwrapping import plain_network
 from fastdfkd.models.weights import load_weights, save_weights, weights_digest
 from fastdfkd.recipe.messages import RecipeError, unknown
 
@@ -23,6 +24,7 @@ def open_network(
     in_channels: int = 3,
     weights: str | Path | None = None,
     *,
+    arguments: Mapping[str, Any] | None = None,
     key: str = "",
 ) -> nn.Module:
     """Build a network in float32 and, where `weights` are given, load them.
@@ -36,6 +38,7 @@ def open_network(
         weights: a `.safetensors` file, or a state dict saved by `torch.save` as `.pt`, `.pth`,
             `.ckpt` or `.bin`, which may sit under `state_dict`, `model` or `net`. Unset: the
             network is freshly initialised from torch's global random state.
+        arguments: further keyword arguments of the builder; they win over the two above.
         key: the recipe's key that the name comes from, for messages.
 
     Raises:
@@ -44,7 +47,13 @@ def open_network(
     """
     try:
         if ":" in name:
-            network = _call(_find(name), name, num_classes, in_channels)
+            wanted = {"num_classes": num_classes, "in_channels": in_channels}
+            network = _call(_find(name), name, wanted, dict(arguments or {}))
+        elif arguments:
+            raise RecipeError(
+                f"arguments ({', '.join(arguments)}) are for a builder of your own "
+                f"(package.module:builder); {name!r} is a network of the table and takes none"
+            )
         else:
             network = build_network(name, num_classes, in_channels)
     except RecipeError as error:
@@ -73,25 +82,28 @@ def _find(name: str) -> Callable[..., Any]:
     raise RecipeError(unknown(f"model {name!r}", attribute, public))
 
 
-def _call(builder: Callable[..., Any], name: str, num_classes: int, in_channels: int) -> nn.Module:
-    wanted = {"num_classes": num_classes, "in_channels": in_channels}
+def _call(
+    builder: Callable[..., Any], name: str, wanted: dict[str, int], arguments: dict[str, Any]
+) -> nn.Module:
+    given = {**_accepted(builder, wanted), **arguments}
     try:
-        network = builder(**_accepted(builder, wanted))
+        inspect.signature(builder).bind(**given)
     except TypeError as error:
         raise RecipeError(
-            f"model {name!r}: the builder cannot be called with num_classes={num_classes} and "
-            f"in_channels={in_channels} alone ({error}); point at a function that needs no more"
+            f"model {name!r}: the builder takes {inspect.signature(builder)} and cannot be called "
+            f"with {', '.join(f'{key}={value!r}' for key, value in given.items())} ({error}); "
+            "name what it needs under `arguments`, beside `model`"
         ) from error
+    try:
+        network = builder(**given)
     except Exception as error:  # whatever a stranger's builder raises
         raise RecipeError(
             f"model {name!r}: its builder raised {type(error).__name__}: {error}"
         ) from error
-    if not isinstance(network, nn.Module):
-        raise RecipeError(
-            f"model {name!r}: expected the builder to return a torch.nn.Module, "
-            f"got {type(network).__name__}"
-        )
-    return network
+    try:
+        return plain_network(network, f"model {name!r}")
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
 
 
 def _accepted(builder: Callable[..., Any], wanted: dict[str, int]) -> dict[str, int]:

@@ -14,6 +14,10 @@ from torch import Tensor, nn
 
 from fastdfkd.models.initialisation import initialise
 
+SAFE_CHANNELS = 16
+"""A strided 1x1 convolution of fewer channels-last channels writes outside its memory when oneDNN
+makes its weight gradient (torch 2.9 to 2.14): such a shortcut picks its pixels first instead."""
+
 
 class ResidualBlock(nn.Module):
     """3x3, BN, ReLU, 3x3, BN, added to the shortcut, ReLU."""
@@ -25,14 +29,17 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.shortcut = nn.Sequential()
+        self.picks = stride if in_channels < SAFE_CHANNELS else 1
         if stride != 1 or in_channels != channels:
-            self.shortcut.append(nn.Conv2d(in_channels, channels, 1, stride, bias=False))
+            rest = stride // self.picks
+            self.shortcut.append(nn.Conv2d(in_channels, channels, 1, rest, bias=False))
             self.shortcut.append(nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, channels, H / stride, W / stride)."""
         residual = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(residual + self.shortcut(x))
+        picked = x if self.picks == 1 else x[:, :, :: self.picks, :: self.picks]
+        return F.relu(residual + self.shortcut(picked))
 
 
 class ResidualNetwork(nn.Module):

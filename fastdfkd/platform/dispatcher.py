@@ -75,6 +75,7 @@ class Dispatcher:
         self._attempts: Counter[int] = Counter()
         self._deaths: Counter[int] = Counter()
         self._refusals: Counter[int] = Counter()
+        self._said: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -156,6 +157,7 @@ class Dispatcher:
             images: references to theirs.
             made: their records (`SynthesizerActor.synthesize`).
         """
+        self._say(made)
         refusals, good = [record["refusal"] for record in made], []
         for place, refusal in enumerate(refusals):
             if refusal is None:
@@ -178,6 +180,12 @@ class Dispatcher:
         share = max(time.time() - records[-1]["finished"], 0.0) / len(records)
         self.totals.records += [BatchRecord.of(record, share) for record in records]
         return following
+
+    def _say(self, made: Sequence[Any]) -> None:
+        """Each note of a synthesizer, once a run."""
+        for note in {record.get("note") for record in made} - self._said - {None, ""}:
+            log.warning("%s", note)
+            self._said.add(note)
 
     async def _mourn(self, index: int, rounds: Sequence[int], error: RayActorError) -> None:
         if self._stop.is_set():

@@ -86,6 +86,8 @@ class Monitor:
             log.warning("the weight board is away: %s", error)
             return
         self.outcome = self.outcome or progress.outcome
+        if self.outcome and "diverged" in self.outcome:
+            self.dispatcher.end(FloatingPointError(self.outcome["diverged"]))
         for row in progress.rows:
             self._count_restarts(row["began"])
             self.dispatcher.history.updates = int(row["updates"])

@@ -62,8 +62,8 @@ def run(
         RunStopped: `stop` was set.
     """
     began, platform = time.time(), recipe.platform
-    experiment = Experiment.of(recipe, teacher.model)
     plan = planned(recipe)
+    experiment = Experiment.of(recipe, teacher.model, plan.device)
     check_memory(plan, recipe.capacity * math.prod(experiment.spec.image_shape))
     log.info("bank: %s", BankPolicies.of(recipe))
     point = StartingPoint.of(experiment, checkpoint)

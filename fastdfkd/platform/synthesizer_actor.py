@@ -88,6 +88,7 @@ class SynthesizerActor:
             "idle": idle,
             "memory": peak_memory_bytes(self.device),
             "refusal": refusal,
+            "note": batch.provenance.note,
         }
         return images, record
 

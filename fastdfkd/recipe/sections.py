@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 
 def _no_bool(value: Any) -> Any:
@@ -42,11 +42,33 @@ class DataSection(Section):
     """Folder that already holds CIFAR; `digits` and `glyphs` need none."""
 
 
-class TeacherSection(Section):
-    """The network to compress. With `weights` it is opened, without it is trained (and cached)."""
+class NetworkSection(Section):
+    """What teacher and student share."""
 
     model: str
     """A name from the model table, or `package.module:builder` for your own network."""
+    arguments: dict[str, JsonValue] = {}
+    """Keyword arguments for the builder of your own network, beside `num_classes` and
+    `in_channels`, which it gets where it takes them."""
+    output: Literal[
+        "logits", "probabilities", "log_probabilities", "binary_logit", "binary_probability"
+    ] = "logits"
+    """What the network returns for an image; all but `logits` is turned into logits. The binary
+    ones are one number for the second of two classes."""
+
+    def __hash__(self) -> int:
+        """Over the values; a mapping has no hash of its own."""
+        return hash(self.model_dump_json())
+
+    @property
+    def silent(self) -> set[str]:
+        """Keys at their default that digests leave out: recipes had digests before these keys."""
+        return {"arguments", "output"} - set(self.model_dump(exclude_defaults=True))
+
+
+class TeacherSection(NetworkSection):
+    """The network to compress. With `weights` it is opened, without it is trained (and cached)."""
+
     weights: str | None = None
     """`.safetensors` file, or `.pt`/`.pth` state dict (opened with `weights_only=True`)."""
     epochs: Positive = 200
@@ -64,11 +86,8 @@ class TeacherSection(Section):
     multiplies in it, so that a machine which does not has another teacher."""
 
 
-class StudentSection(Section):
+class StudentSection(NetworkSection):
     """The smaller network that learns from the teacher."""
-
-    model: str
-    """A name from the model table, or `package.module:builder`."""
 
 
 class SynthesisSection(Section):

@@ -135,5 +135,13 @@ class Recipe(Section):
 
     def digest(self) -> str:
         """SHA-256 over everything that can change the result (not name, text or tracking)."""
-        content = self.model_dump(exclude={"name", "description", "tracking"})
+        content = self.model_dump(
+            exclude={
+                "name": True,
+                "description": True,
+                "tracking": True,
+                "teacher": self.teacher.silent,
+                "student": self.student.silent,
+            }
+        )
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

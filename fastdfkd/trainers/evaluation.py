@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from fastdfkd.core.answers import Output, logits_in
+
 
 def predict(
     model: nn.Module,
@@ -14,15 +16,18 @@ def predict(
     normalise: Callable[[Tensor], Tensor],
     device: torch.device | str,
     batch_size: int = 500,
+    *,
+    output: Output = "logits",
 ) -> Tensor:
     """The likeliest class of each image, in eval mode, without touching the model's state.
 
     Args:
-        model: on `device`; maps normalised images (B, C, H, W) to logits (B, classes).
+        model: on `device`; maps normalised images (B, C, H, W) to answers of `output`.
         images: (N, C, H, W) uint8, on any device.
         normalise: what the model expects, from float images (B, C, H, W) in 0..1 on `device`.
         device: where the model is.
         batch_size: images of one forward pass.
+        output: what the model's answers are.
 
     Returns:
         (N,) int64, on the CPU.
@@ -32,7 +37,7 @@ def predict(
     try:
         with torch.inference_mode():
             classes = [
-                model(normalise(batch.to(device).float() / 255)).argmax(1)
+                logits_in(model(normalise(batch.to(device).float() / 255)), output).argmax(1)
                 for batch in torch.split(images, batch_size)
             ]
     finally:

@@ -13,8 +13,10 @@ was restarted, or a resumed run, goes on from the state that the board holds.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
@@ -22,6 +24,7 @@ import ray.train
 import ray.train.torch
 import torch
 
+from fastdfkd.core.answers import Output
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
@@ -83,7 +86,7 @@ class StudentTraining:
             batch_size=self.recipe.synthesis.batch_size,
             leader=self.leads,
         )
-        self.teacher_says = self._predict(self.experiment.teacher) if self.leads else None
+        self.teacher_says = self._teacher_says() if self.leads else None
         self.evaluations = 0
         self.row: dict[str, float] = {}
         self.shown: tuple[Any, int] | None = None
@@ -108,6 +111,8 @@ class StudentTraining:
             checkpoint = self._next_checkpoint()
             stop = min(allowed, total, (done // every + 1) * every, checkpoint)
             loss = self._update_until(stop)
+            if not math.isfinite(loss):
+                self._give_up(done, stop)
             chapter, save = stop % every == 0 or stop == total, stop == checkpoint != total
             evaluate = chapter and self._evaluation_due()
             if stop == allowed and not (evaluate or save or stop == total):
@@ -130,6 +135,26 @@ class StudentTraining:
             for _ in range(done, stop):
                 total += self.distiller.update(self.loader.buffer)
         return float(total) / max(stop - done, 1)
+
+    def _give_up(self, done: int, stop: int) -> None:
+        """End the run: no later update makes a student finite again.
+
+        Raises:
+            BankClosed: once the driver, which is told why, has closed the bank.
+        """
+        section = self.recipe.distillation
+        message = (
+            f"the student's training diverged between updates {done} and {stop}: its loss in train "
+            f"mode became NaN or infinite; lower distillation.lr (now {section.lr:g}), set "
+            f"distillation.warmup_updates (now {section.warmup_updates}), or use "
+            "platform.precision=float32"
+        )
+        if self.leads:
+            outcome = {"diverged": message}
+            insist(lambda: self.job.board.complete.remote(outcome), "the weight board")
+        while True:
+            self.loader.advance(done, self._publish)
+            time.sleep(0.1)
 
     def _end_of_chapter(self, loss: float, evaluate: bool) -> None:
         """Publish, report and evaluate; all workers come here at the same updates."""
@@ -188,7 +213,7 @@ class StudentTraining:
 
     def _evaluate(self) -> dict[str, float]:
         with self.clock.measure("evaluation"):
-            says = self._predict(self.distiller.module)
+            says = self._predict(self.distiller.module, self.recipe.student.output)
         assert self.teacher_says is not None
         return {
             "accuracy": accuracy(says, self.experiment.test.labels),
@@ -223,13 +248,18 @@ class StudentTraining:
         """Unix seconds now, less what the run has spent on evaluation."""
         return time.time() - self.clock.seconds["evaluation"]
 
-    def _predict(self, model: torch.nn.Module) -> torch.Tensor:
-        normalise = self.experiment.normalisation(self.device)
-        return predict(model.to(self.device), self.experiment.test.images, normalise, self.device)
+    def _teacher_says(self) -> torch.Tensor:
+        return self._predict(self.experiment.teacher, self.recipe.teacher.output)
+
+    def _predict(self, model: torch.nn.Module, output: Output) -> torch.Tensor:
+        normalise, images = self.experiment.normalisation(self.device), self.experiment.test.images
+        return predict(model.to(self.device), images, normalise, self.device, output=output)
 
     def _distiller(self, world: int) -> StudentDistiller:
-        wrap = ray.train.torch.prepare_model if world > 1 else None
-        return self.experiment.distiller(self.device, rank=self.rank, world_size=world, wrap=wrap)
+        idle = {"find_unused_parameters": self.experiment.student_use.idle_parameters}
+        wrap = partial(ray.train.torch.prepare_model, parallel_strategy_kwargs=idle)
+        worker = {"rank": self.rank, "world_size": world, "wrap": wrap if world > 1 else None}
+        return self.experiment.distiller(self.device, **worker)
 
 
 def _device(kind: str, workers: int) -> torch.device:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import math
@@ -17,12 +16,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastdfkd.core.augment import Augmentation, Normalisation
-from fastdfkd.core.network_contract import check_teacher
+from fastdfkd.core.network_contract import check_student, check_teacher
+from fastdfkd.core.network_trial import tried
+from fastdfkd.core.network_use import copied, freeze
 from fastdfkd.core.optimizers import SGD
-from fastdfkd.core.precision import autocast, resolved
+from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded, stream
 from fastdfkd.data import DataSpec, LabelledImages, cache_folder, data_spec, load_split
-from fastdfkd.models import load_weights, open_network, save_weights, weights_digest
+from fastdfkd.models import (
+    load_weights,
+    open_network,
+    plain_network,
+    save_weights,
+    weights_digest,
+)
 from fastdfkd.recipe import Recipe, TeacherSection
 from fastdfkd.trainers.evaluation import accuracy, predict
 
@@ -38,7 +45,7 @@ class Teacher:
     """A network that is ready to be compressed."""
 
     model: nn.Module
-    """float32, in eval mode, without gradients, channels-last, on the device asked for."""
+    """float32, in eval mode, without gradients, on the device asked for."""
     accuracy: float
     """On the held-out real images, 0..1."""
     digest: str
@@ -73,18 +80,19 @@ def prepare_teacher(
     test = load_split(spec.name, "test", recipe.data.root)
     facts: dict[str, Any]
     if model is not None:
-        network = copy.deepcopy(model)
+        network = copied(plain_network(model, "the teacher"))
         facts = {"source": "module", "model": type(model).__qualname__}
     elif recipe.teacher.weights is not None:
         network, facts = _opened(recipe.teacher, spec)
     else:
         run = _TrainingRun(recipe, seed, device)
         network, facts = run.train_or_load(on_epoch)
-    network.float().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.eval().requires_grad_(False)
-    check_teacher(network, spec.image_shape, spec.num_classes, recipe.synthesis.bn)
+    freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
+    output = recipe.teacher.output
+    check_teacher(network, spec.image_shape, spec.num_classes, recipe.synthesis.bn, output=output)
     normalise = Normalisation(spec.mean, spec.std, device)
-    score = accuracy(predict(network, test.images, normalise, device), test.labels)
+    said = predict(network, test.images, normalise, device, output=output)
+    score = accuracy(said, test.labels)
     digest = weights_digest(network.state_dict())
     facts |= {
         "data": spec.name,
@@ -99,7 +107,12 @@ def prepare_teacher(
 def _opened(section: TeacherSection, spec: DataSpec) -> tuple[nn.Module, dict[str, Any]]:
     path = Path(section.weights or "").expanduser()
     network = open_network(
-        section.model, spec.num_classes, spec.image_shape[0], path, key="teacher.model"
+        section.model,
+        spec.num_classes,
+        spec.image_shape[0],
+        path,
+        arguments=section.arguments,
+        key="teacher.model",
     )
     return network, {"source": "weights", "model": section.model, "weights": str(path.absolute())}
 
@@ -122,9 +135,17 @@ class _TrainingRun:
         section, spec = self.recipe.teacher, data_spec(self.recipe.data.name)
         with seeded(self.seed, "teacher", "weights"):
             network = open_network(
-                section.model, spec.num_classes, spec.image_shape[0], key="teacher.model"
+                section.model,
+                spec.num_classes,
+                spec.image_shape[0],
+                arguments=section.arguments,
+                key="teacher.model",
             )
-        check_teacher(network, spec.image_shape, spec.num_classes, self.recipe.synthesis.bn)
+        shape, classes, output = spec.image_shape, spec.num_classes, section.output
+        check_teacher(network, shape, classes, self.recipe.synthesis.bn, output=output)
+        check_student(
+            network, shape, classes, output=output, batch_size=section.batch_size, role="teacher"
+        )
         train = load_split(spec.name, "train", self.recipe.data.root)
         path = cache_folder() / "teachers" / f"{self.key(train)[:16]}.safetensors"
         settings = section.model_dump(include=_TRAINING)
@@ -156,7 +177,9 @@ class _TrainingRun:
         content = [
             _CACHE_FORMAT,
             (spec.name, spec.mean, spec.std, train.digest()),
-            self.recipe.teacher.model_dump(exclude={"weights", "precision"}),
+            self.recipe.teacher.model_dump(
+                exclude={"weights", "precision", *self.recipe.teacher.silent}
+            ),
             (self.seed, self.precision),
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -182,7 +205,9 @@ def train_classifier(
         ValueError: the loss is no longer finite.
     """
     device = torch.device(device)
-    model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    precision = resolved(device, section.precision)
+    use = tried(model, spec.image_shape, output=section.output, precision=precision, student=True)
+    use.placed(model, device).train()
     data = LabelledImages(train.images.to(device), train.labels.to(device))
     steps = max(len(data) // section.batch_size, 1)
     optimizer = SGD(
@@ -198,8 +223,8 @@ def train_classifier(
     for epoch in range(1, section.epochs + 1):
         total = torch.zeros((), device=device)
         for images, labels in _batches(data, section, generator):
-            with autocast(device, section.precision):
-                logits: Tensor = model(normalise.from_uint8(images))
+            with use.autocast(device, section.precision):
+                logits = use.logits(model(use.images(normalise.from_uint8(images))))
             loss = F.cross_entropy(logits.float(), labels)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

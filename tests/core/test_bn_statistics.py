@@ -207,7 +207,7 @@ def test_hooks_are_there_inside_the_block_only() -> None:
 
 def test_an_error_in_a_batch_does_not_move_the_estimate() -> None:
     objective = InversionObjective(
-        parts.teacher(), parts.student(), (1.0, 1.0, 0.0), lambda t, s: t.sum(), bn_momentum=0.9
+        parts.task(), (1.0, 1.0, 0.0), lambda t, s: t.sum(), bn_momentum=0.9
     )
 
     def fails() -> None:

@@ -37,6 +37,13 @@ class Wrapped(nn.Module):
         return self.change(self.inner(x))
 
 
+class OnlyWhileTraining(Wrapped):
+    """Its output is changed in train mode alone."""
+
+    def forward(self, x: Tensor) -> object:
+        return self.change(self.inner(x)) if self.training else self.inner(x)
+
+
 class AssertsItsShape(nn.Module):
     """Like torchvision's vision transformers: an assertion about the image size."""
 
@@ -138,10 +145,22 @@ REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
     (lambda: with_weights("8.weight", float("nan")), r"not finite \(8\.weight\).*other weights"),
     (lambda: with_weights("1.running_var", float("inf")), r"not finite \(1\.running_var\)"),
     (lambda: with_weights("1.running_var", -5.0), r"NaN or infinity for random images"),
-    (lambda: Wrapped(lambda x: (x, x)), r"returns tuple, expected logits.*wrap it"),
-    (lambda: Wrapped(lambda x: {"out": x}), r"returns dict, expected logits"),
+    (lambda: Wrapped(lambda x: ()), r"returns tuple in eval mode, expected logits.*Return logits"),
+    (
+        lambda: Wrapped(lambda x: {"boxes": x, "scores": x}),
+        r"returns dict in eval mode, expected logits: .*`logits`.*keys: boxes, scores",
+    ),
+    (lambda: Wrapped(lambda x: "cat"), r"returns str in eval mode"),
+    (lambda: Wrapped(lambda x: x.softmax(1)), r"returns probabilities.*output to probabilities"),
+    (
+        lambda: Wrapped(lambda x: x.log_softmax(1)),
+        r"returns log-probabilities.*output to log_probabilities",
+    ),
+    (lambda: Wrapped(lambda x: x.sigmoid()), r"a sigmoid for each class.*multi-label"),
+    (lambda: Wrapped(lambda x: x[:, :1]), r"\(2, 1\).*binary_logit.*regression is not supported"),
+    (lambda: Wrapped(lambda x: x[:, 0]), r"\(1, 2\).*binary_logit.*regression is not supported"),
+    (lambda: Wrapped(lambda x: x[..., None, None].expand(-1, -1, 4, 4)), r"Maps of logits are not"),
     (lambda: Wrapped(lambda x: x[:, :2]), r"\(2, 2\).*expected \(2, 3\).*has 3 classes"),
-    (lambda: Wrapped(lambda x: x[..., None]), r"\(2, 3, 1\) for 2 images, expected \(2, 3\)"),
     (
         lambda: nn.Sequential(nn.BatchNorm2d(1), plain()),
         r"cannot read images of shape \(3, 8, 8\)",
@@ -154,7 +173,10 @@ REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
 ]
 
 STUDENTS: list[tuple[Callable[[], nn.Module], str]] = [
-    (lambda: Wrapped(lambda x: (x, x)), r"the student returns tuple, expected logits"),
+    (lambda: OnlyWhileTraining(lambda x: "cat"), r"the student returns str in train mode"),
+    (lambda: OnlyWhileTraining(lambda x: x[:, :2]), r"the student returns \(4, 2\) for 4 images"),
+    (lambda: OnlyWhileTraining(lambda x: x / 0), r"NaN or infinity for random images in train"),
+    (lambda: Wrapped(lambda x: x.softmax(1)), r"the student returns probabilities"),
     (lambda: Wrapped(lambda x: x[:, :2]), r"the student returns \(2, 2\).*expected \(2, 3\)"),
     (lambda: with_weights("8.weight", float("nan")), r"the student's weights are not finite"),
     (NoGradient, r"no gradient comes from the student's logits to any of its weights"),

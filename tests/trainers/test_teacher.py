@@ -205,13 +205,13 @@ def test_a_half_precision_module_becomes_float32():
     assert {parameter.dtype for parameter in teacher.model.parameters()} == {torch.float32}
 
 
-class Pair(nn.Module):
+class Words(nn.Module):
     def __init__(self):
         super().__init__()
         self.inner = build_network("resnet8-half", 10, 1)
 
     def forward(self, x):
-        return self.inner(x), x
+        return f"{self.inner(x).argmax(1)}"
 
 
 def poisoned():
@@ -225,7 +225,7 @@ def poisoned():
     [
         (lambda: build_network("resnet8-half", 9, 1), r"expected \(2, 10\)"),
         (lambda: build_network("resnet8-half", 10, 3), "cannot read images of shape"),
-        (Pair, "returns tuple"),
+        (Words, "returns str"),
         (poisoned, "not finite"),
     ],
 )

@@ -31,12 +31,9 @@ class DeepInversion:
         self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
         self.image_shape, self.device = tuple(task.image_shape), torch.device(task.device)
         self.objective = InversionObjective(
-            task.teacher,
-            task.student,
+            task,
             (section.bn, section.oh, section.adv),
             jensen_shannon_adversarial_loss,
-            device=task.device,
-            precision=task.precision,
         )
         self.clock = Clock(self.device)
 
@@ -48,11 +45,16 @@ class DeepInversion:
         """Optimise one batch from noise; everything random follows from (seed, round, attempt)."""
         section = self.section
         start = self.clock.now()
-        randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
-        shape = (section.batch_size, *self.image_shape)
-        x = torch.randn(shape, generator=randomness, device=self.device)
-        labels = draw_labels(len(x), self.num_classes, section.balanced_labels, randomness)
-        kept, losses = self._optimise(x, labels, round, randomness)
+
+        def optimised(adversarial: bool) -> tuple[Tensor, Tensor, dict[str, float]]:
+            x, labels, randomness = self._draws(round, attempt)
+            kept, losses = self._optimise(x, labels, round, adversarial, randomness)
+            return kept, labels, losses
+
+        adversarial = round >= section.warmup_rounds
+        (kept, labels, losses), note = self.objective.make(
+            optimised, adversarial, lambda: self._draws(round, attempt)[0]
+        )
         images = to_uint8(self.normalisation.inverse(kept)).contiguous()
         provenance = Provenance(
             round=round,
@@ -60,6 +62,7 @@ class DeepInversion:
             student_version=self.objective.student_version,
             synthesis_seconds=self.clock.now() - start,
             losses=losses,
+            note=note,
         )
         batch = SyntheticBatch(images=images, labels=labels, provenance=provenance)
         return batch, MetaUpdate(round, [])
@@ -78,8 +81,22 @@ class DeepInversion:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Nothing to load."""
 
+    def _draws(self, round: int, attempt: int) -> tuple[Tensor, Tensor, torch.Generator]:
+        """Noise (B, C, H, W) and labels (B,) of a batch, and the stream after them."""
+        section = self.section
+        randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
+        shape = (section.batch_size, *self.image_shape)
+        x = torch.randn(shape, generator=randomness, device=self.device)
+        labels = draw_labels(len(x), self.num_classes, section.balanced_labels, randomness)
+        return x, labels, randomness
+
     def _optimise(
-        self, x: Tensor, labels: Tensor, round: int, randomness: torch.Generator
+        self,
+        x: Tensor,
+        labels: Tensor,
+        round: int,
+        adversarial: bool,
+        randomness: torch.Generator,
     ) -> tuple[Tensor, dict[str, float]]:
         """Adam on normalised pixels, kept where images in [0, 1] can be."""
         section = self.section
@@ -89,7 +106,6 @@ class DeepInversion:
         optimizer = Adam([x], section.lr, BETAS)
         moves = self._moves(randomness)
         best = Best()
-        adversarial = round >= section.warmup_rounds
         with self.objective.batch():
             for shift_y, shift_x, flip in moves:
                 seen = x.roll((shift_y, shift_x), (2, 3))

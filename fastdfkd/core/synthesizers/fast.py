@@ -43,6 +43,8 @@ class InnerLoop:
     """Sum over the steps of dL/dtheta', for each generator parameter."""
     fast: list[Tensor]
     """theta'_k, for each generator parameter."""
+    labels: Tensor
+    """(B,) int64, the classes the images were pulled towards."""
 
 
 class FastSynthesizer:
@@ -53,13 +55,10 @@ class FastSynthesizer:
         self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
         self.device = torch.device(task.device)
         self.objective = InversionObjective(
-            task.teacher,
-            task.student,
+            task,
             (section.bn, section.oh, section.adv),
             adversarial_loss,
             bn_momentum=section.bn_momentum,
-            device=task.device,
-            precision=task.precision,
         )
         self.meta = MetaGenerator(section, task.image_shape, task.seed, task.device)
         self.copies = InnerCopies(self.meta.generator, section)
@@ -74,16 +73,19 @@ class FastSynthesizer:
         """Synthesise batch `round`; everything random follows from (seed, round, attempt)."""
         section = self.section
         start = self.clock.now()
-        randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
-        z = torch.randn(
-            section.batch_size, section.latent_dim, generator=randomness, device=self.device
+
+        def optimised(adversarial: bool) -> InnerLoop:
+            z, labels, randomness = self._draws(round, attempt)
+            return self.inner_loop(z, labels, adversarial, randomness, round)
+
+        adversarial = round >= section.warmup_rounds
+        inner, note = self.objective.make(
+            optimised, adversarial, lambda: self._first_images(round, attempt)
         )
-        labels = draw_labels(len(z), self.num_classes, section.balanced_labels, randomness)
-        inner = self.inner_loop(z, labels, round >= section.warmup_rounds, randomness, round)
         images = to_uint8(inner.images).contiguous()
         batch = SyntheticBatch(
             images=images,
-            labels=labels,
+            labels=inner.labels,
             provenance=Provenance(
                 round=round,
                 synthesizer=self.index,
@@ -91,6 +93,7 @@ class FastSynthesizer:
                 generator_version=self.meta.version,
                 synthesis_seconds=self.clock.now() - start,
                 losses=inner.losses,
+                note=note,
             ),
         )
         return batch, self.meta.update_of(round, inner.summed_gradients, inner.fast)
@@ -136,7 +139,24 @@ class FastSynthesizer:
                 seen = self.step(*kind, labels, *move)
             statistics.record_all(seen)
             kept, losses = copies.best.take(round)
-        return InnerLoop(kept, losses, copies.summed, [p.detach() for p in copies.fast])
+        return InnerLoop(kept, losses, copies.summed, [p.detach() for p in copies.fast], labels)
+
+    def _draws(self, round: int, attempt: int) -> tuple[Tensor, Tensor, torch.Generator]:
+        """Z (B, latent_dim) and labels (B,) of a batch, and the stream after them."""
+        section = self.section
+        randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
+        z = torch.randn(
+            section.batch_size, section.latent_dim, generator=randomness, device=self.device
+        )
+        labels = draw_labels(len(z), self.num_classes, section.balanced_labels, randomness)
+        return z, labels, randomness
+
+    def _first_images(self, round: int, attempt: int) -> Tensor:
+        """Images (B, C, H, W) of a batch before its first step, normalised."""
+        z = self._draws(round, attempt)[0]
+        with autocast(self.device, self.objective.precision):
+            images = self.meta.generator(z)
+        return self.normalisation(images.to(z.dtype))
 
     def _step(
         self,

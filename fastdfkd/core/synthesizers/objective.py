@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.bn_statistics import BatchNormStatistics
-from fastdfkd.core.fused_norm import fused, recording
+from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.interfaces import StateDict
 from fastdfkd.core.losses import one_hot_loss
-from fastdfkd.core.precision import Precision, autocast
+from fastdfkd.core.network_use import NetworkUse, copied
+from fastdfkd.core.task import Task
 
+T = TypeVar("T")
 AdversarialLoss = Callable[[Tensor, Tensor], Tensor]
 TERMS = ("loss", "bn", "oh", "adv")
+STUDENT_NOT_READY = (
+    "the student's logits in eval mode are NaN or infinite for synthetic images, as an untrained "
+    "student's may be while its BatchNorm statistics are not yet warm: the adversarial term is "
+    "left out until they are finite"
+)
+
+
+class DivergedError(FloatingPointError):
+    """A loss of a batch became NaN or infinite. `terms` are those of the first such step."""
+
+    def __init__(self, round: int, terms: Set[str], cause: str = ""):
+        self.round, self.terms = round, frozenset(terms)
+        named = ", ".join(term for term in TERMS[1:] if term in terms) or "the images' priors"
+        cause = cause or (
+            "lower the learning rates or loss weights of synthesis, or use "
+            "platform.precision=float32"
+        )
+        super().__init__(
+            f"synthesis of round {round} diverged: a loss became NaN or infinite, first {named}; "
+            f"{cause}"
+        )
 
 
 class InversionObjective:
@@ -27,23 +51,21 @@ class InversionObjective:
 
     def __init__(
         self,
-        teacher: nn.Module,
-        student: nn.Module,
+        task: Task,
         weights: tuple[float, float, float],
         adversarial_loss: AdversarialLoss,
         *,
         bn_momentum: float = 0.0,
-        device: torch.device | str = "cpu",
-        precision: Precision = "float32",
     ):
-        self.device = torch.device(device)
-        self.teacher = _frozen(teacher, self.device)
-        self.student = _frozen(copy.deepcopy(student), self.device)
-        self.fused_teacher, self.fused_student = fused(self.teacher), fused(self.student)
+        self.device, self.precision = torch.device(task.device), task.precision
+        self.teacher_use, self.student_use = task.teacher_use, task.student_use
+        self.teacher = self.teacher_use.frozen(task.teacher, self.device)
+        self.student = self.student_use.frozen(copied(task.student), self.device)
+        self.fused_teacher = self.teacher_use.fused(self.teacher)
+        self.fused_student = self.student_use.fused(self.student)
         self.student_version = 0
         self.bn, self.oh, self.adv = weights
         self.adversarial_loss = adversarial_loss
-        self.precision = precision
         self.statistics = BatchNormStatistics(self.teacher, bn_momentum)
 
     def load_student(self, state: StateDict, version: int) -> None:
@@ -68,27 +90,71 @@ class InversionObjective:
             labels: (B,) int64.
             adversarial: whether the student takes part (not in warm-up).
         """
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with autocast(self.device, self.precision):
-            teacher_logits = self.fused_teacher(inputs)
-            student_logits = self.fused_student(inputs) if adversarial and self.adv > 0 else None
-        teacher_logits = _exact(teacher_logits)
+        inputs = self.teacher_use.images(inputs)
+        teacher_logits = self._ask(self.teacher_use, self.fused_teacher, inputs)
+        student_logits = None
+        if adversarial and self.adv > 0:
+            student_logits = self._ask(self.student_use, self.fused_student, inputs)
         oh = one_hot_loss(teacher_logits, labels)
         bn = self.statistics.loss() if self.bn > 0 else oh.new_zeros(())
         adv = oh.new_zeros(())
         if student_logits is not None:
-            adv = self.adversarial_loss(teacher_logits, _exact(student_logits))
+            adv = self.adversarial_loss(teacher_logits, student_logits)
         loss = self.bn * bn + self.oh * oh + self.adv * adv
         return torch.stack([loss, bn.detach(), oh.detach(), adv.detach()])
 
+    def make(
+        self, batch: Callable[[bool], T], adversarial: bool, first: Callable[[], Tensor]
+    ) -> tuple[T, str]:
+        """A batch, without the adversarial term where the student is not ready for it.
 
-def _frozen(model: nn.Module, device: torch.device) -> nn.Module:
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model.eval().requires_grad_(False)
+        The statistics of an untrained student may be so far from its data that its answers in eval
+        mode are not finite. Such a batch is made again without the student.
 
+        Args:
+            batch: makes it, with or without the adversarial term, from the same draws each time.
+            adversarial: whether the student should take part.
+            first: the images (B, C, H, W), normalised, from which the first step starts.
 
-def _exact(logits: Tensor) -> Tensor:
-    return logits if logits.dtype is torch.float64 else logits.float()
+        Returns:
+            The batch, and a note where the student was left out.
+
+        Raises:
+            DivergedError: with the cause.
+        """
+        adversarial = adversarial and self.adv > 0
+        try:
+            return batch(adversarial), ""
+        except DivergedError as error:
+            if not (adversarial and error.terms <= {"loss", "adv"}):
+                raise self._explained(error, first()) from None
+        try:
+            return batch(False), STUDENT_NOT_READY
+        except DivergedError as error:
+            raise self._explained(error, first()) from None
+
+    @torch.no_grad()
+    def _explained(self, error: DivergedError, first: Tensor) -> DivergedError:
+        """The error with what was not finite at the batch's first step."""
+        if not torch.isfinite(first).all():
+            cause = (
+                "the generator's first images are not finite already: lower synthesis.meta_lr and "
+                "the inner learning rates"
+            )
+        elif not torch.isfinite(self._ask(self.teacher_use, self.fused_teacher, first)).all():
+            cause = (
+                "the teacher's logits for the first images are not finite: check it on real "
+                "images, or use platform.precision=float32"
+            )
+        else:
+            cause = ""
+        return DivergedError(error.round, error.terms, cause)
+
+    def _ask(self, use: NetworkUse, network: nn.Module, inputs: Tensor) -> Tensor:
+        """A network's logits (B, K), float32 or float64."""
+        with use.autocast(self.device, self.precision):
+            logits = use.logits(network(use.images(inputs)))
+        return logits if logits.dtype is torch.float64 else logits.float()
 
 
 def draw_labels(count: int, num_classes: int, balanced: bool, generator: torch.Generator) -> Tensor:
@@ -109,42 +175,39 @@ class Best:
     def __init__(self) -> None:
         self.terms: Tensor | None = None
         self.images: Tensor | None = None
-        self.total: Tensor | None = None
-        """Sum of all steps' terms: finite if and only if every one was."""
+        self.first: Tensor | None = None
+        """Terms of the first step in which one was not finite; else of the last step."""
 
     def offer(self, terms: Tensor, images: Tensor) -> None:
         """Keep `images` if `terms[0]` is the lowest loss so far."""
         terms, images = terms.detach(), images.detach()
-        if self.terms is None or self.images is None or self.total is None:
-            self.terms, self.total = torch.empty_like(terms), torch.empty_like(terms)
+        if self.terms is None or self.images is None or self.first is None:
+            self.terms, self.first = torch.empty_like(terms), torch.empty_like(terms)
             self.images = torch.empty_like(images)
             self.forget()
         better = terms[0] < self.terms[0]
         torch.where(better, terms, self.terms, out=self.terms)
         torch.where(better, images, self.images, out=self.images)
-        self.total += terms
+        torch.where(torch.isfinite(self.first).all(), terms, self.first, out=self.first)
 
     def forget(self) -> None:
         """Before a new batch: any step is better than none."""
-        if self.terms is not None and self.total is not None:
+        if self.terms is not None and self.first is not None:
             self.terms.fill_(torch.inf)
-            self.total.zero_()
+            self.first.zero_()
 
     def take(self, round: int) -> tuple[Tensor, dict[str, float]]:
         """The images and the loss terms of their step. Waits for the device.
 
         Raises:
-            FloatingPointError: the loss of some step was NaN or infinite, so that nothing may be
+            DivergedError: the loss of some step was NaN or infinite, so that nothing may be
                 learned from this batch.
         """
         assert self.terms is not None
         assert self.images is not None
-        assert self.total is not None
-        losses = dict(zip(TERMS, self.terms.tolist(), strict=True))
-        if not torch.isfinite(self.total).all():
-            raise FloatingPointError(
-                f"synthesis of round {round} diverged: a loss became NaN or infinite (lowest: "
-                f"{losses}); lower the learning rates or loss weights of synthesis, or use "
-                "platform.precision=float32"
-            )
-        return self.images, losses
+        assert self.first is not None
+        first = dict(zip(TERMS, self.first.tolist(), strict=True))
+        bad = {name for name, value in first.items() if not math.isfinite(value)}
+        if bad:
+            raise DivergedError(round, bad)
+        return self.images, dict(zip(TERMS, self.terms.tolist(), strict=True))

@@ -1,0 +1,113 @@
+"""The logits in what a network answers.
+
+Networks answer in many wrappings: a tensor, a tuple whose first entry is the tensor, a mapping or
+an object with `logits`. What the tensor means is said by `Output`, because values alone cannot say
+it for certain; `looks_like` recognises what is probably no logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Output = Literal[
+    "logits", "probabilities", "log_probabilities", "binary_logit", "binary_probability"
+]
+"""What a network answers for an image.
+
+logits              (K,), before the softmax
+probabilities       (K,), after the softmax
+log_probabilities   (K,), after the log-softmax
+binary_logit        one number, before the sigmoid: the second of two classes
+binary_probability  one number, after the sigmoid
+"""
+BINARY = ("binary_logit", "binary_probability")
+_LEAST = 1e-30
+"""Probabilities below are taken for this, so that their logarithm is finite in float32."""
+
+
+def logits_in(answer: object, output: Output = "logits") -> Tensor:
+    """The logits (B, K) of a network's answer, in the answer's floating type.
+
+    Args:
+        answer: a tensor (B, K), (B, K, 1, 1), (K,) for one image or, of a binary output, (B,) or
+            (B, 1); or one of these as the first entry of a tuple or list, under `logits` of a
+            mapping or an object, or as the only entry of a mapping.
+        output: what the tensor holds. Anything but `logits` is turned into logits, whose softmax
+            is the network's own distribution.
+
+    Raises:
+        TypeError: no tensor is found. The message says what came.
+    """
+    tensor = _tensor_in(answer)
+    if output in BINARY:
+        tensor = tensor.reshape(-1, 1)
+    elif tensor.ndim == 1:  # a network that squeezes the batch away
+        tensor = tensor[None]
+    while tensor.ndim > 2 and tensor.shape[-1] == 1:
+        tensor = tensor.squeeze(-1)
+    match output:
+        case "probabilities":
+            return _log(tensor)
+        case "binary_logit":
+            return torch.cat([torch.zeros_like(tensor), tensor], 1)
+        case "binary_probability":
+            return _log(torch.cat([1 - tensor, tensor], 1))
+        case _:  # log-probabilities are logits whose softmax needs no normalisation
+            return tensor
+
+
+def _log(probabilities: Tensor) -> Tensor:
+    exact = probabilities if probabilities.dtype is torch.float64 else probabilities.float()
+    return exact.clamp_min(_LEAST).log()
+
+
+def _tensor_in(answer: object) -> Tensor:
+    found: Any = answer
+    while not isinstance(found, Tensor):
+        if isinstance(found, Mapping):
+            found = _entry(found)
+        elif hasattr(found, "logits"):
+            found = found.logits
+        elif isinstance(found, Sequence) and not isinstance(found, str) and found:
+            found = found[0]
+        else:
+            raise TypeError(f"found no tensor of logits in a {type(answer).__name__}")
+    return found
+
+
+def _entry(mapping: Mapping[Any, object]) -> object:
+    """What a mapping holds under `logits`, or its only entry."""
+    if "logits" in mapping:
+        return mapping["logits"]
+    if len(mapping) == 1:
+        return next(iter(mapping.values()))
+    keys = ", ".join(map(str, list(mapping)[:5])) or "none"
+    raise TypeError(
+        f"found no entry `logits` in a {type(mapping).__name__} of {len(mapping)} (keys: {keys})"
+    )
+
+
+def looks_like(answers: Sequence[Tensor]) -> str | None:
+    """What tensors (B, K) are, where their values show that they are probably no logits.
+
+    Args:
+        answers: of images of very different contrast, so that logits would leave any fixed range.
+
+    Returns:
+        `probabilities`, `log_probabilities`, `sigmoid` or None.
+    """
+    rows = torch.cat([answer.detach().double().reshape(len(answer), -1) for answer in answers])
+    within = bool((rows >= 0).all() and (rows <= 1).all())
+    if within and _all_one(rows.sum(1)):
+        return "probabilities"
+    if bool((rows <= 0).all()) and _all_one(rows.exp().sum(1)):
+        return "log_probabilities"
+    return "sigmoid" if within and rows.max() - rows.min() > 1e-3 else None
+
+
+def _all_one(sums: Tensor) -> bool:
+    return bool((sums - 1).abs().max() < 1e-3)
