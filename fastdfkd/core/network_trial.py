@@ -7,8 +7,9 @@ mode too. A change that fails, or that gives other answers, is left out for this
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -169,13 +170,22 @@ class Trial:
             if mode.training and way.make is not None and not way.half:
                 continue  # made from the frozen network, which is never in train mode
             try:
-                changed = _answer(self.network, self.image_shape, way, mode)
+                with redirect_stderr(io.StringIO()):  # torch.fx prints what a traced network raises
+                    changed = _answer(self.network, self.image_shape, way, mode)
             except Exception as error:  # whatever a stranger's forward raises
                 return _short(error)
             reason = _difference(changed, plain, mode, tolerances)
-            if reason and not self._is_rounding(way, mode):
+            if reason and not (self._is_chance(mode) or self._is_rounding(way, mode)):
                 return reason
         return None
+
+    def _is_chance(self, mode: Mode) -> bool:
+        """Whether train mode draws at random (dropout): another layout then draws otherwise."""
+        if not mode.training:
+            return False
+        way = Way(use=self.plainly)
+        other = _answer(self.network, self.image_shape, way, mode, seed=1)
+        return bool(_difference(other, self.plain[mode], mode, PROOF))
 
     def _is_rounding(self, way: Way, mode: Mode) -> bool:
         """Whether float64 shows no difference. Statistics of few images blow rounding up."""
@@ -201,7 +211,10 @@ class Trial:
         return found
 
 
-def _answer(network: nn.Module, image_shape: Sequence[int], way: Way, mode: Mode) -> Answer:
+def _answer(
+    network: nn.Module, image_shape: Sequence[int], way: Way, mode: Mode, seed: int = 0
+) -> Answer:
+    """What a copy of the network gives; `seed` is that of its own draws."""
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     twin = way.use.placed(copied(network).to(way.dtype), device)
     twin = twin.train() if mode.training else freeze(twin)
@@ -211,7 +224,7 @@ def _answer(network: nn.Module, image_shape: Sequence[int], way: Way, mode: Mode
     pixels = noise.to(device, way.dtype).requires_grad_(way.gradients)
     statistics = BatchNormStatistics(twin)
     with (
-        _same_draws(device),
+        _draws(device, seed),
         torch.set_grad_enabled(way.gradients),
         statistics.watching(),
         recording(runs, statistics.record),
@@ -258,10 +271,10 @@ def _one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def _same_draws(device: torch.device) -> Iterator[None]:
+def _draws(device: torch.device, seed: int) -> Iterator[None]:
     """Dropout and the like draw the same in every trial, and nothing of the caller's stream."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         yield
 
 

@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -112,10 +112,14 @@ def copied(network: nn.Module) -> nn.Module:
         ValueError: the network cannot be copied.
     """
     try:
-        return copy.deepcopy(network)
+        with torch.no_grad():  # script modules clone their weights by an operation
+            twin = copy.deepcopy(network)
+        for mine, original in zip(twin.parameters(), network.parameters(), strict=True):
+            mine.requires_grad_(original.requires_grad)
+        return twin
     except Exception as error:  # weight_norm of old keeps a tensor with a gradient's history
         try:
-            twin: Any = pickle.loads(pickle.dumps(network))
+            twin = pickle.loads(pickle.dumps(network))
         except Exception:
             raise ValueError(
                 f"a network of type {type(network).__name__} cannot be copied ({error}): keep "

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from fastdfkd.models.table import build_network
-from fastdfkd.models.unwrapping import plain_network
+from fastdfkd.models.unwrapping import plain_network, uncompiled
 from fastdfkd.models.weights import load_weights, save_weights, weights_digest
 from fastdfkd.recipe.messages import RecipeError, unknown
 
@@ -101,7 +101,7 @@ def _call(
             f"model {name!r}: its builder raised {type(error).__name__}: {error}"
         ) from error
     try:
-        return plain_network(network, f"model {name!r}")
+        return uncompiled(plain_network(network, f"model {name!r}"))
     except ValueError as error:
         raise RecipeError(str(error)) from error
 

@@ -47,6 +47,13 @@ def plain_network(network: object, what: str) -> nn.Module:
     return network
 
 
+def uncompiled(network: nn.Module) -> nn.Module:
+    """The network itself, of which no part is compiled when it is called (`module.compile()`)."""
+    for module in network.modules():
+        module._compiled_call_impl = None
+    return network
+
+
 def _inside(network: Any) -> Any:
     """What a wrapper wraps; None where it is none."""
     if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):

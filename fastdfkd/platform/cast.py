@@ -86,7 +86,7 @@ def _stored(experiment: Experiment) -> Any:
     """
     try:
         return ray.put(experiment)
-    except TypeError as error:
+    except Exception as error:  # whatever a stranger's attributes raise
         raise ValueError(
             "the teacher or the student cannot be sent to another process "
             f"({error.__cause__ or error}): keep locks, files, generators and the like out of "
