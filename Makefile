@@ -7,6 +7,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+LOWEST := .venv-lowest
 # The uv of this machine where it runs, else one of our own in .uv/ (no virtualenv needed for it).
 UV := $(or $(shell uv --version >/dev/null 2>&1 && command -v uv),.uv/bin/uv)
 # Written last, and named after the folder: a moved or copied checkout sets up again.
@@ -15,7 +16,7 @@ STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 UNFINISHED := $(VENV)/.installing
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow lint bench constraints clean
+.PHONY: help setup quickstart test test-slow test-lowest lint bench constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -28,6 +29,12 @@ test: $(STAMP) ## the tests that take seconds
 
 test-slow: $(STAMP) ## the tests that take minutes (none collected is no failure)
 	$(PY) -m pytest -m 'slow and not gpu' || [ $$? -eq 5 ]
+
+# Made anew each time, so that it is what pyproject.toml says now. What old libraries warn of is no error.
+test-lowest: | $(UV) ## the tests of `make test` on the lowest versions that pyproject.toml promises
+	$(UV) venv -q --clear --no-python-downloads --python $(PYTHON) $(LOWEST)
+	$(UV) pip install --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[dev]'
+	$(LOWEST)/bin/python -m pytest -W default -m 'not slow and not gpu'
 
 lint: $(STAMP) ## ruff, mypy, and the direction of imports
 	$(PY) -m ruff check .
@@ -46,7 +53,7 @@ constraints: | $(UV) ## resolve the pinned versions again
 	@! grep -n '://' constraints.txt || { echo 'constraints.txt names a host' >&2; exit 1; }
 
 clean: ## remove what make built; runs/, mlflow.db and downloaded data stay
-	rm -rf $(VENV) .uv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) .uv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment whose Python is gone is made again, whatever the stamp says.

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -192,7 +191,18 @@ def moments_gradient(
     zero, one = torch.zeros_like(mean), torch.ones_like(mean)
     slope = zero if grad_var is None else 2 * grad_var / count
     offset = zero if grad_mean is None else grad_mean / count
-    return F.batch_norm(x, mean, one, slope, offset, eps=0.0)
+    return normalised(x, (mean, one), slope, offset, eps=0.0)
+
+
+def normalised(
+    x: Tensor, statistics: Moments, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """BatchNorm of (B, C, ...) with given mean and variance: same shape and type.
+
+    What `F.batch_norm` calls outside training, without its checks: torch 2.11 refuses an eps of 0.
+    """
+    cudnn = torch.backends.cudnn.enabled
+    return torch.batch_norm(x, weight, bias, *statistics, False, 0.0, eps, cudnn)
 
 
 def moments(x: Tensor) -> Moments:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from fastdfkd.core.bn_statistics import Moments, moments, moments_gradient
+from fastdfkd.core.bn_statistics import Moments, moments, moments_gradient, normalised
 
 Recorder = Callable[[str, Moments], None]
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -52,9 +52,8 @@ class _Fused(torch.autograd.Function):
         ctx: Any, x: Tensor, layer: Any, relu: bool, recorded: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         mean, var = moments(x) if recorded else (None, None)
-        y = F.batch_norm(
-            x, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps
-        )
+        statistics = layer.running_mean, layer.running_var
+        y = normalised(x, statistics, layer.weight, layer.bias, layer.eps)
         if relu:
             y.relu_()
         ctx.layer = layer

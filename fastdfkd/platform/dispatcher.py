@@ -3,6 +3,10 @@
 The driver calls the synthesizers, so it owns their batches: a batch outlives the actor that made
 it, and a bank that was restarted is told of all of them again. A round is the unit of retry: when
 a synthesizer dies, or its batch is refused, the round goes back and is made by whoever is free.
+
+In lock-step a call brings the synthesizer's state too, which the next call takes along: a process
+that was restarted makes the round again as the one before it did. States and images arrive together
+or not at all.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -52,7 +56,7 @@ class Dispatcher:
         history: History,
         totals: SynthesisTotals | None = None,
         *,
-        needs_all: bool = False,
+        states: Mapping[int, Any] | None = None,
     ):
         """Say what to drive; nothing is asked for yet.
 
@@ -62,9 +66,14 @@ class Dispatcher:
             synthesizers: their actors, by index.
             history: of the run so far.
             totals: likewise.
-            needs_all: whether the rounds of one synthesizer cannot be made by another (lock-step).
+            states: in lock-step, where the rounds of one synthesizer cannot be made by another: by
+                index, those that synthesizers go on from; none of one that begins anew. None: not
+                in lock-step.
         """
-        self.needs_all = needs_all
+        self.states: dict[int, list[Any]] | None = None
+        """List of the reference to each synthesizer's state after the newest call heard of."""
+        if states is not None:
+            self.states = {index: [ray.put(state)] for index, state in states.items()}
         self.board, self.synthesizers = board, synthesizers
         self.history, self.totals = history, totals or SynthesisTotals()
         self.bank = BankClient(bank, self.history, self.totals)
@@ -120,18 +129,31 @@ class Dispatcher:
         """Have a synthesizer make rounds, call after call; `CALLS_QUEUED` of these side by side."""
         rounds = await self._reserve(index)
         while rounds and not self._stop.is_set():
-            method, count = actor.synthesize, len(rounds)
-            if count > 1:
-                method = method.options(num_returns=count + 1)
-            *images, records = method.remote([(round, self._attempts[round]) for round in rounds])
+            images, (records, *state) = self._call(index, actor, rounds)
             following: Sequence[int] = ()
             try:
                 made = await records
             except RayActorError as error:
                 await self._mourn(index, rounds, error)
             else:
+                if self.states is not None:
+                    self.states[index] = state
                 following = await self._take_in(index, rounds, images, made)
             rounds = following or await self._reserve(index)
+
+    def _call(
+        self, index: int, actor: Any, rounds: Sequence[int]
+    ) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Ask for rounds: references to their images, and to their records and maybe a state."""
+        asked, method = [(round, self._attempts[round]) for round in rounds], actor.synthesize
+        if self.states is not None:
+            method = method.options(num_returns=len(asked) + 2)
+            references = method.remote(asked, self.states.get(index, []))
+        elif len(asked) > 1:
+            references = method.options(num_returns=len(asked) + 1).remote(asked)
+        else:
+            references = method.remote(asked)
+        return references[: len(asked)], references[len(asked) :]
 
     async def _reserve(self, index: int) -> Sequence[int]:
         """Rounds for a synthesizer's next call; none when none will be left."""
@@ -219,7 +241,7 @@ class Dispatcher:
                 if error.actor_init_failed:  # which Ray does not try again
                     raise RuntimeError(f"synthesizer {index} cannot be built: {error}") from error
                 now = time.monotonic()
-                nobody = self.needs_all or len(self._away) == len(self.synthesizers)
+                nobody = self.states is not None or len(self._away) == len(self.synthesizers)
                 if nobody and now - since > MOST_SECONDS_AWAY:
                     raise RuntimeError(
                         f"synthesizer {index} did not come back within {MOST_SECONDS_AWAY:g} s: "

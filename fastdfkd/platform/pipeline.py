@@ -77,7 +77,7 @@ def run(
             cast.synthesizers,
             history,
             point.totals,
-            needs_all=platform.schedule == "lockstep",
+            states=point.synthesizers if platform.schedule == "lockstep" else None,
         )
         monitor = Monitor(cast.board, dispatcher, recorder, checkpoints, cast.restore_board, recipe)
         with dispatcher, monitor, stopping(stop, dispatcher):

@@ -32,6 +32,11 @@ class StartingPoint:
         ahead = recipe.most_rounds_ahead + recipe.platform.synthesizers
         return History(kept + ahead + 1, self.history, self.updates)
 
+    @property
+    def synthesizers(self) -> dict[int, Any]:
+        """States of synthesizers by index; empty where a run begins."""
+        return dict(self.board.get("synthesizers", {}))
+
     @classmethod
     def of(cls, experiment: Experiment, checkpoint: Checkpoint | None) -> StartingPoint:
         """From a checkpoint, whose images go back to the object store; else from nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import ray
+from ray.exceptions import ObjectLostError
 
 from fastdfkd.core.batch import SyntheticBatch
 from fastdfkd.core.interfaces import MetaUpdate, Synthesizer
@@ -20,6 +22,8 @@ from fastdfkd.trainers.weights import packed, unpacked
 if TYPE_CHECKING:
     from fastdfkd.experiment import Experiment
 
+log = logging.getLogger(__name__)
+
 EARLY_PAUSES = 0.001, 0.01
 """First and longest pause, in seconds, before the board is asked for a student again."""
 
@@ -28,9 +32,10 @@ EARLY_PAUSES = 0.001, 0.01
 class SynthesizerActor:
     """Holds a teacher, the latest student and a meta-generator on its own device.
 
-    The caller of `synthesize` owns the images, so they outlive this actor; one that was restarted
-    goes on from the state it last left on the board. The board is found by name: a restartable
-    actor's arguments should not need the object store.
+    The caller of `synthesize` owns what it returns, so that outlives this actor. One that was
+    restarted goes on from the state that the caller gives, or else from the one that was last left
+    on the board. The board is found by name: a restartable actor's arguments should not need the
+    object store.
     """
 
     def __init__(self, board: str, index: int, device: str, threads: int, shared: bool):
@@ -41,29 +46,41 @@ class SynthesizerActor:
         self.board: Any = ray.get_actor(board)
         self.index, self.shared = index, shared
         self.device = device
-        self.synthesizer: Synthesizer = self._build(device)
+        self.synthesizer: Synthesizer
+        self.synthesizer, self.on_board = self._build(device)
+        self.begun = False
         self.finished: float | None = None
 
     def ready(self) -> bool:
         """Answers once the actor is built, again after a restart."""
         return True
 
-    @ray.method(num_returns=2)  # of one round; n + 1 of n
-    def synthesize(self, rounds: Sequence[tuple[int, int]]) -> tuple[Any, ...]:
+    @ray.method(num_returns=2)  # of one round; n + 1 of n; one more with a state
+    def synthesize(
+        self, rounds: Sequence[tuple[int, int]], left: list[Any] | None = None
+    ) -> tuple[Any, ...]:
         """Make the batches of some rounds, one after the other.
 
         Args:
             rounds: number and attempt of each; a refused batch is made again with the next attempt.
+            left: list of the reference to this synthesizer's state after the last call that the
+                caller has heard of, empty where there was none. With it a process that was
+                restarted makes just the batches that the one before it would have made. None:
+                nobody keeps states.
 
         Returns:
-            The images of each round, (B, C, H, W) uint8, and last the list of their records:
+            The images of each round, (B, C, H, W) uint8, then the list of their records:
             provenance, number of `images`, `staleness` in student versions, `started` and
             `finished` in Unix seconds, `idle` seconds since the last batch, `memory`: most bytes
             held so far, `refusal`: why the bank should not take it, or None. Of a batch that
-            diverged there are no images and the refusal alone.
+            diverged there are no images and the refusal alone. Last, unless `left` is None, the
+            state after the call.
         """
+        if not self.begun:
+            self._go_on_from(left)
         batches, records = zip(*(self._synthesize(*each) for each in rounds), strict=True)
-        return (*batches, list(records))
+        states = [] if left is None else [packed(self.synthesizer.state_dict())]
+        return (*batches, list(records), *states)
 
     def _synthesize(self, round: int, attempt: int) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
         news = self._news(round)
@@ -99,13 +116,23 @@ class SynthesizerActor:
         batch, made = self.synthesizer.make(round, attempt)
         return batch, MetaUpdate(round, [tensor.cpu() for tensor in made.tensors])
 
-    def _build(self, device: str) -> Synthesizer:
+    def _build(self, device: str) -> tuple[Synthesizer, Any]:
+        """The synthesizer as a run begins with it, and the state that the board has of it."""
         reference, state = insist(lambda: self.board.parts.remote(self.index), "the weight board")
         parts: Experiment = ray.get(reference[0])
-        synthesizer = parts.synthesizer(device, self.index)
+        return parts.synthesizer(device, self.index), state
+
+    def _go_on_from(self, left: list[Any] | None) -> None:
+        """Become, before this process's first batch, what the synthesizer was (`synthesize`)."""
+        state = self.on_board
+        if left is not None:
+            try:
+                state = ray.get(left[0]) if left else None
+            except ObjectLostError as error:
+                log.warning("synthesizer %d: its state is lost with a node: %s", self.index, error)
         if state is not None:
-            synthesizer.load_state_dict(unpacked(state))
-        return synthesizer
+            self.synthesizer.load_state_dict(unpacked(state))
+        self.on_board, self.begun = None, True
 
     def _ask(self, method: str, *args: Any) -> Any:
         call = getattr(self.board, method)

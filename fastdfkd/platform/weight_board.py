@@ -7,7 +7,8 @@ publishes. Publishing never makes a batch in the making staler than `max_stalene
 version that would is turned away, and the trainer offers a newer one later.
 
 With several synthesizers the shared generator lives here: `finish` brings a batch's meta-update,
-which is applied at once (`async`) or when its wave is whole (`lockstep`), in round order.
+which is applied at once (`async`) or, with those of its wave in round order, before the next wave
+(`lockstep`): until then a round can be made again with the generator that it was made with.
 
 The board also takes in what a checkpoint is made of: synthesizers leave their state when it asks
 for it, the trainer leaves its own (`save`), and the driver fetches and writes them (`collect`).
@@ -149,7 +150,10 @@ class WeightBoard:
         self.in_use[synthesizer] = self.student_version
         newest = -1
         if self.meta:
-            self.meta.begin(self.limiter.wave_start(round))
+            first = self.limiter.wave_start(round)
+            if self.limiter.lockstep and min(self.wave_updates, default=first) < first:
+                self._learn_wave()
+            self.meta.begin(first)
             newest = self.meta.version
             if self.generator_on_show != newest:
                 self.generator = [ray.put(self.meta.shared_state())]
@@ -181,7 +185,8 @@ class WeightBoard:
             return None
         if self.meta and update is not None and update.round not in self.learned:
             self.wave_updates[update.round] = update
-            self._learn(update.round)
+            if not self.limiter.lockstep:
+                self._learn_wave()
         if state is not None:
             self.synthesizers[synthesizer] = state
             self.left.add(synthesizer)
@@ -205,6 +210,8 @@ class WeightBoard:
         if self.limiter.lockstep and len(self.left) < self.limiter.wave:
             return True
         self.trainer = trainer
+        if self.wave_updates:
+            self._learn_wave()
         state = {
             "trainer": trainer,
             "student": dict(ray.get(self.student[0])),
@@ -232,9 +239,11 @@ class WeightBoard:
         self.heard_out = self.outcome is not None
         return progress
 
-    def _learn(self, round: int) -> None:
-        first = self.limiter.wave_start(round)
+    def _learn_wave(self) -> None:
+        """Have the generator learn from the wave that is here, unless a part of it died."""
+        first = self.limiter.wave_start(min(self.wave_updates))
         whole = range(first, min(first + self.limiter.wave, self.limiter.rounds))
         if all(number in self.wave_updates for number in whole):
-            self.meta.learn([self.wave_updates.pop(number) for number in whole])
+            self.meta.learn([self.wave_updates[number] for number in whole])
             self.learned.update(whole)
+        self.wave_updates.clear()

@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fastdfkd.core.bn_statistics import BatchNormStatistics, batch_norm_layers, channel_moments
+from fastdfkd.core.bn_statistics import (
+    BatchNormStatistics,
+    batch_norm_layers,
+    channel_moments,
+    normalised,
+)
 from fastdfkd.core.synthesizers.objective import InversionObjective
 
 from . import naive, parts
@@ -21,7 +26,7 @@ def two_layers() -> nn.Sequential:
     """Linear map that swaps and scales, between two BatchNorm layers with chosen statistics."""
     model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
     first, linear, second = model
-    first.eps = second.eps = 0.0
+    first.eps = second.eps = 1e-30  # nothing beside a variance; torch 2.11 refuses 0
     with torch.no_grad():
         first.running_mean.copy_(torch.tensor([1.0, 0.0]))
         first.running_var.copy_(torch.tensor([4.0, 1.0]))
@@ -139,6 +144,26 @@ def test_moments_and_their_gradients(
     tolerance = 1e-12 if dtype is torch.float64 else 5e-6
     for ours, expected in zip(*results, strict=True):
         torch.testing.assert_close(ours.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_normalised_is_torchs_batch_norm_bit_for_bit(dtype: torch.dtype) -> None:
+    randomness = torch.Generator().manual_seed(4)
+    x = torch.randn(6, 16, 4, 4, generator=randomness).to(dtype)
+    exact = torch.float64 if dtype is torch.float64 else torch.float32
+    mean, var, weight, bias = torch.rand(4, 16, generator=randomness, dtype=exact) + 0.5
+    layer = nn.BatchNorm2d(16, eps=1e-3).eval().to(exact)
+    layer.load_state_dict(
+        {"running_mean": mean, "running_var": var, "weight": weight, "bias": bias}, strict=False
+    )
+    assert torch.equal(normalised(x, (mean, var), weight, bias, 1e-3), layer(x))
+
+
+def test_an_eps_of_zero_is_taken_whatever_torchs_version_checks() -> None:
+    x = torch.randn(7, 3, 2, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    mean, var = (torch.rand(3, dtype=torch.float64) + 0.5 for _ in range(2))
+    expected = (x - mean.reshape(-1, 1, 1)) / var.sqrt().reshape(-1, 1, 1)
+    torch.testing.assert_close(normalised(x, (mean, var), None, None, 0.0), expected)
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (3, 2, 3, 2), (1, 2, 2, 3), (18, 2, 2, 1)], ids=str)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -109,6 +110,27 @@ def test_gradients_without_statistics_and_of_them_alone(name: str) -> None:
                 value = logits.square().sum() if kind == "logits" else statistics.loss()
             gradients.append(torch.autograd.grad(value, x)[0])
         torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
+
+
+def test_nothing_of_ours_asks_torch_for_an_eps_of_zero_where_it_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As torch 2.11 does, also outside training; a stranger's eps may be 0 too."""
+    network, x = frozen("resnet8"), images()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eps = 0.0
+    expected = loss_and_gradient(fused(network), network, x)
+    plain = F.batch_norm
+
+    def refusing(*arguments: Any, eps: float = 1e-5, **named: Any) -> Tensor:
+        if eps <= 0:
+            raise ValueError(f"batch_norm eps must be positive, but got {eps}")
+        return plain(*arguments, eps=eps, **named)
+
+    monkeypatch.setattr(F, "batch_norm", refusing)
+    for ours, before in zip(loss_and_gradient(fused(network), network, x), expected, strict=True):
+        assert torch.equal(ours, before)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

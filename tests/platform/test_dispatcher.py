@@ -17,13 +17,15 @@ from tests.platform.fake_bank import LIMITER, Bank, Remote
 
 
 class Synthesizer:
-    """Rounds of `seconds` each; dies in call number `dies_in`, refuses `refuses` once."""
+    """Rounds of `seconds` each; dies in the calls `dies_in`, refuses round `refuses` once."""
 
     def __init__(
-        self, seconds: float, *, dies_in: int | None = None, refuses: int | None = None
+        self, seconds: float, *, dies_in: Sequence[int] = (), refuses: int | None = None
     ) -> None:
         self.seconds, self.dies_in, self.refuses = seconds, dies_in, refuses
         self.calls: list[list[tuple[int, int]]] = []
+        self.given: list[Any] = []
+        """What each call brought of the state, which is the number of calls that did not die."""
         self.returns = 2
         self.ready = Remote(self._ready)
 
@@ -36,18 +38,20 @@ class Synthesizer:
         self.returns = num_returns
         return self
 
-    def remote(self, rounds: Sequence[tuple[int, int]]) -> list[Any]:
-        assert self.returns == len(rounds) + 1
+    def remote(self, rounds: Sequence[tuple[int, int]], left: Any = None) -> list[Any]:
+        assert self.returns == len(rounds) + 1 + (left is not None)
         self.calls.append(list(rounds))
+        self.given.append(left)
         images = [f"images {round}" for round, _ in rounds]
-        return [*images, self._records(len(self.calls), rounds)]
+        states = [] if left is None else [(left[0] if left else 0) + 1]
+        return [*images, self._records(len(self.calls), rounds), *states]
 
     async def _ready(self) -> bool:
         return True
 
     async def _records(self, call: int, rounds: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         await asyncio.sleep(0)
-        if call == self.dies_in:
+        if call in self.dies_in:
             raise RayActorError
         return [self._record(place, *each) for place, each in enumerate(rounds)]
 
@@ -78,10 +82,10 @@ class Board:
         assert synthesizer == 0
 
 
-def drive(synthesizer: Synthesizer) -> Dispatcher:
+def drive(synthesizer: Synthesizer, states: dict[int, Any] | None = None) -> Dispatcher:
     """All rounds of the fake bank, by one synthesizer."""
     bank = Bank()
-    dispatcher = Dispatcher(bank, Board(), [synthesizer], History(LIMITER.rounds))
+    dispatcher = Dispatcher(bank, Board(), [synthesizer], History(LIMITER.rounds), states=states)
     asyncio.run(dispatcher._drive(0, synthesizer))
     assert sorted(bank.index.rounds) == list(range(LIMITER.rounds)), "each once"
     assert len(dispatcher.totals.records) == LIMITER.rounds
@@ -109,7 +113,7 @@ def test_short_rounds_are_made_several_a_call(seconds: float, rounds_a_call: int
 
 
 def test_all_rounds_of_a_call_are_made_again_when_the_synthesizer_dies_in_it() -> None:
-    synthesizer = Synthesizer(WORTH_A_CALL_SECONDS / 4, dies_in=3)
+    synthesizer = Synthesizer(WORTH_A_CALL_SECONDS / 4, dies_in=[3])
     dispatcher = drive(synthesizer)
     lost = [round for round, _ in synthesizer.calls[2]]
     assert len(lost) == 4
@@ -124,3 +128,29 @@ def test_only_the_refused_round_of_a_call_is_made_again() -> None:
     assert [attempt for round, attempt in asked if round == 6] == [0, 1]
     assert len(asked) == LIMITER.rounds + 1
     assert dispatcher.totals.rejected == 1
+
+
+def test_in_lockstep_a_call_is_given_the_state_after_the_last_one_that_was_heard_of() -> None:
+    """Not what a process that died had come to; a refused batch has moved it too."""
+    synthesizer = Synthesizer(1.0, dies_in=[1, 4, 5, 9], refuses=6)
+    drive(synthesizer, states={})
+    assert len(synthesizer.calls) == LIMITER.rounds + 4 + 1
+    heard = 0
+    for call, given in enumerate(synthesizer.given, 1):
+        assert given == ([heard] if heard else []), call
+        heard += call not in synthesizer.dies_in
+
+
+def test_in_lockstep_a_resumed_run_begins_with_the_states_of_its_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fastdfkd.platform.dispatcher.ray.put", lambda value: value)
+    synthesizer = Synthesizer(1.0, dies_in=[1])
+    drive(synthesizer, states={0: 70})
+    assert synthesizer.given[:4] == [[70], [70], [71], [72]]
+
+
+def test_nobody_keeps_states_where_runs_are_not_exact() -> None:
+    synthesizer = Synthesizer(1.0)
+    drive(synthesizer)
+    assert set(synthesizer.given) == {None}

@@ -86,12 +86,63 @@ def run_and_kill(who: str, teacher: Teacher, folder: Path) -> tuple[RunResult, R
     return result, recorder, recipe
 
 
-def test_a_killed_synthesizer_costs_no_inserted_batch(teacher: Teacher, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def calm(teacher: Teacher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the run that `run_and_kill` makes, undisturbed."""
+    folder = tmp_path_factory.mktemp("calm")
+    pipeline.run(busy(platform__schedule="lockstep"), teacher, folder, Rows())
+    return folder
+
+
+def test_a_killed_synthesizer_costs_nothing(teacher: Teacher, tmp_path: Path, calm: Path) -> None:
+    """Round 6 or 7 is made again; the last checkpoint was after round 4."""
     result, recorder, recipe = run_and_kill("SynthesizerActor", teacher, tmp_path)
     whole(result, recipe)
     assert recorder.rows[-1]["restarts"] == 1
     images = [row["images"] for row in recorder.rows]
     assert images == sorted(images)
+    same_students(tmp_path, calm)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("others", "changes"),
+    [
+        ((), {}),
+        (("WeightBoard",), {}),
+        ((), {"platform__synthesizers": 2}),
+        ((), {"platform__checkpoint_every": None, "synthesis__meta": "reptile"}),
+    ],
+    ids=str,
+)
+def test_whenever_synthesizers_of_a_lockstep_run_are_killed_its_student_is_the_same(
+    others: tuple[str, ...], changes: dict[str, Any], teacher: Teacher, tmp_path: Path
+) -> None:
+    recipe = busy(platform__schedule="lockstep", synthesis__rounds=300, **changes)
+    for name in ("calm", "hit"):
+        (tmp_path / name).mkdir()
+    pipeline.run(recipe, teacher, tmp_path / "calm", Rows())
+    moments, over, struck = random.Random(str(changes)), threading.Event(), list[str]()
+
+    def strike_again_and_again() -> None:
+        while not over.wait(moments.uniform(0, 1)) and len(struck) < 6:
+            who = ("SynthesizerActor.synthesize", "SynthesizerActor", *others)
+            struck.append(moments.choice(who))
+            kill(struck[-1])
+            if not others:
+                over.wait(moments.uniform(3, 6))  # it starts again
+
+    blows = threading.Thread(target=strike_again_and_again)
+    recorder = Striking(3, blows.start)
+    try:
+        result = pipeline.run(recipe, teacher, tmp_path / "hit", recorder)
+    finally:
+        over.set()
+        blows.join()
+    whole(result, recipe)
+    assert recorder.rows[-1]["restarts"] >= 2, struck
+    same_students(tmp_path / "hit", tmp_path / "calm")
 
 
 def test_a_killed_bank_comes_back_with_every_round(teacher: Teacher, tmp_path: Path) -> None:
@@ -101,13 +152,10 @@ def test_a_killed_bank_comes_back_with_every_round(teacher: Teacher, tmp_path: P
     assert recorder.rows[-1]["bank_restarts"] == 1
 
 
-def test_a_killed_board_is_told_what_it_knew(teacher: Teacher, tmp_path: Path) -> None:
-    (tmp_path / "hit").mkdir()
-    result, _, recipe = run_and_kill("WeightBoard", teacher, tmp_path / "hit")
+def test_a_killed_board_is_told_what_it_knew(teacher: Teacher, tmp_path: Path, calm: Path) -> None:
+    result, _, recipe = run_and_kill("WeightBoard", teacher, tmp_path)
     whole(result, recipe)
-    (tmp_path / "calm").mkdir()
-    pipeline.run(recipe, teacher, tmp_path / "calm", Rows())
-    same_students(tmp_path / "hit", tmp_path / "calm")
+    same_students(tmp_path, calm)
 
 
 def test_a_synthesizer_that_always_dies_ends_the_run_with_a_clear_error(

@@ -87,10 +87,9 @@ def test_a_batch_that_nobody_waits_to_hear_of_is_not_told_of(limiter: RateLimite
     assert together.begin(0, 0).hear_of_end is True
 
 
-@pytest.mark.parametrize("wave", [1, 2])
-def test_a_round_that_is_made_again_teaches_the_shared_generator_once(wave: int) -> None:
+def test_a_round_that_is_made_again_teaches_the_shared_generator_once() -> None:
     """Its synthesizer died after the board had heard of it and before the driver had its images."""
-    board = a_board(None, replace(LIMITER, wave=wave))
+    board = a_board()
     board.meta = Mock(version=0)
     updates = [MetaUpdate(round, []) for round in range(4)]
     for update in (*updates[:2], updates[0], *updates[2:], updates[3]):
@@ -98,6 +97,65 @@ def test_a_round_that_is_made_again_teaches_the_shared_generator_once(wave: int)
     learned = [each for call in board.meta.learn.call_args_list for each in call.args[0]]
     assert learned == updates
     assert board.wave_updates == {}
+
+
+class Learning:
+    """A shared generator that counts what it learns from."""
+
+    def __init__(self) -> None:
+        self.version, self.rounds = 0, list[int]()
+
+    def begin(self, round: int) -> None:
+        self.begun = round
+
+    def learn(self, updates: list[MetaUpdate]) -> None:
+        self.version += 1
+        self.rounds += sorted(update.round for update in updates)
+
+    def shared_state(self) -> Any:
+        return self.version, tuple(self.rounds)
+
+    def state_dict(self) -> Any:
+        return {"rounds": list(self.rounds)}
+
+
+def test_in_lockstep_a_round_is_made_again_with_the_generator_of_its_wave() -> None:
+    """Also when the board had heard of the whole wave before a synthesizer of it died."""
+    board = a_board(None, replace(LOCKSTEP, wave=2, warmup_rounds=100))
+    board.meta = Learning()
+    for wave in (0, 2, 4):
+        before = [board.begin(who, wave + who).generator for who in (0, 1)]
+        assert before == [[(wave // 2, tuple(range(wave)))]] * 2
+        for who in (1, 0):
+            board.finish(who, MetaUpdate(wave + who, []), None)
+        board.abandon(1)
+        board.parts(1)  # its new process
+        assert board.begin(1, wave + 1).generator == before[1]
+        board.finish(1, MetaUpdate(wave + 1, []), None)
+    assert board.meta.rounds == [0, 1, 2, 3]
+
+
+def test_a_checkpoint_has_the_generator_that_the_next_wave_begins_with() -> None:
+    board = a_board(None, replace(LOCKSTEP, wave=2, warmup_rounds=100))
+    board.meta = Learning()
+    for who in (0, 1):
+        board.begin(who, who)
+        board.finish(who, MetaUpdate(who, []), "state")
+    board.save({"distiller": {"updates": 0}})
+    (state,) = board.collect().checkpoints
+    assert state["meta"] == {"rounds": [0, 1]}
+    assert board.begin(0, 2).generator == [(1, (0, 1))]
+
+
+def test_a_wave_of_which_a_part_died_with_a_board_teaches_nothing() -> None:
+    board = a_board(None, replace(LOCKSTEP, wave=2, warmup_rounds=100))
+    board.meta = Learning()
+    board.finish(0, MetaUpdate(2, []), None)  # round 3 was told to the board before
+    for who in (0, 1):
+        board.begin(who, 4 + who)
+        board.finish(who, MetaUpdate(4 + who, []), None)
+    board.begin(0, 6)
+    assert board.meta.rounds == [4, 5]
 
 
 def a_restarted_board(updates: int, version: int) -> Any:
