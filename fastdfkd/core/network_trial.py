@@ -132,10 +132,9 @@ def _changes(network: nn.Module, precision: Precision, student: bool) -> Iterato
         return
     yield "autocast", lambda use: Way(use=use, make=use.fused, half=True), ROUNDED
     if folds:
-        half = partial(folded, dtype=torch.bfloat16)
-
         def in_half(use: NetworkUse) -> Way:
-            return Way(use=use, make=half, half=use.bears("autocast"), gradients=False)
+            make = partial(use.for_logits, dtype=torch.bfloat16)
+            return Way(use=use, make=make, half=use.bears("autocast"), gradients=False)
 
         yield "folded_logits", in_half, ROUNDED
 
