@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from fastdfkd.shown import shown_message
 from fastdfkd.tuning import commands as tuning
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def _message(error: Any) -> str:
 
 
 def _say(message: str) -> None:
-    print(f"fastdfkd: {message}", file=sys.stderr)
+    print(f"fastdfkd: {shown_message(message)}", file=sys.stderr)
 
 
 def _on_terminate(signum: int, frame: object) -> NoReturn:

@@ -13,6 +13,7 @@ from torch import nn
 from fastdfkd.models.table import build_network
 from fastdfkd.models.weights import load_weights, save_weights, weights_digest
 from fastdfkd.recipe.messages import RecipeError, unknown
+from fastdfkd.shown import reason, shown, shown_name
 
 __all__ = ["open_network", "save_weights", "weights_digest"]
 
@@ -51,7 +52,7 @@ def open_network(
         raise RecipeError(f"{key}: {error}" if key else str(error)) from error
     network.float()  # what of it was built in another type
     if weights is not None:
-        built = f"{name} ({num_classes} classes, {in_channels} input channels)"
+        built = f"{shown_name(name)} ({num_classes} classes, {in_channels} input channels)"
         load_weights(network, Path(weights), built)
     return network
 
@@ -63,14 +64,14 @@ def _find(name: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever a stranger's module raises
         raise RecipeError(
-            f"model {name!r}: module {module_name!r} cannot be imported ({error}); install it in "
-            "this environment or put its folder on PYTHONPATH"
+            f"model {shown(name)}: module {shown(module_name)} cannot be imported "
+            f"({reason(error)}); install it in this environment or put its folder on PYTHONPATH"
         ) from error
     builder = getattr(module, attribute, None)
     if callable(builder):
         return builder  # type: ignore[no-any-return]
     public = [key for key, value in vars(module).items() if key[0] != "_" and callable(value)]
-    raise RecipeError(unknown(f"model {name!r}", attribute, public))
+    raise RecipeError(unknown(f"model {shown(name)}", attribute, public))
 
 
 def _call(builder: Callable[..., Any], name: str, num_classes: int, in_channels: int) -> nn.Module:
@@ -79,16 +80,17 @@ def _call(builder: Callable[..., Any], name: str, num_classes: int, in_channels:
         network = builder(**_accepted(builder, wanted))
     except TypeError as error:
         raise RecipeError(
-            f"model {name!r}: the builder cannot be called with num_classes={num_classes} and "
-            f"in_channels={in_channels} alone ({error}); point at a function that needs no more"
+            f"model {shown(name)}: the builder cannot be called with num_classes={num_classes} and "
+            f"in_channels={in_channels} alone ({reason(error)}); point at a "
+            "function that needs no more"
         ) from error
     except Exception as error:  # whatever a stranger's builder raises
         raise RecipeError(
-            f"model {name!r}: its builder raised {type(error).__name__}: {error}"
+            f"model {shown(name)}: its builder raised {type(error).__name__}: {reason(error)}"
         ) from error
     if not isinstance(network, nn.Module):
         raise RecipeError(
-            f"model {name!r}: expected the builder to return a torch.nn.Module, "
+            f"model {shown(name)}: expected the builder to return a torch.nn.Module, "
             f"got {type(network).__name__}"
         )
     return network
