@@ -21,7 +21,7 @@ from fastdfkd import tracking
 from fastdfkd.metrics_file import Row
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.result import RunResult
-from fastdfkd.run_folder import claim, write_text
+from fastdfkd.run_folder import claimed, write_text
 from fastdfkd.tracking.run import TrackedRun
 from fastdfkd.tracking.store import open_store, store_uri
 from fastdfkd.trainers.teacher import Teacher
@@ -30,6 +30,8 @@ from fastdfkd.tuning.objective import Judge, Objective
 
 log = logging.getLogger(__name__)
 _GIVE_UP_SECONDS = 60.0
+_REMNANT_SECONDS = 60.0
+"""For the same trial's actor of a driver that was killed: Ray ends it within seconds."""
 _FIGURES = (
     "accuracy",
     "agreement",
@@ -121,10 +123,10 @@ class _Run:
 
         recipe = load_recipe(self.shared.recipe, {**self.point, "seed": self.seed})
         folder = self.shared.folder / "trials" / self.name
-        directory = claim(recipe.name, folder, overwrite=True)
-        write_text(directory / "recipe.yaml", recipe.to_yaml())
-        with cluster.connect(None):
-            result = self._record(recipe, directory)
+        with claimed(recipe.name, folder, overwrite=True, wait_s=_REMNANT_SECONDS) as directory:
+            write_text(directory / "recipe.yaml", recipe.to_yaml())
+            with cluster.connect(None):
+                result = self._record(recipe, directory)
         figures = scalars(result.model_dump())
         return {**self._report(figures), "finished": True, "done": True}
 
