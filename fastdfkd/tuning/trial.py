@@ -9,6 +9,7 @@ The actor is used for one trial after another, which saves importing torch and M
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from dataclasses import dataclass
@@ -58,9 +59,15 @@ class Shared:
 class DistillTrial(tune.Trainable):
     """Runs the recipe at `config["point"]` with `config["seed"]`."""
 
-    def setup(self, config: dict[str, Any], shared: Shared | None = None) -> None:
-        """Start the run in a thread of its own."""
+    def setup(
+        self,
+        config: dict[str, Any],
+        shared: Shared | None = None,
+        login: dict[str, str] | None = None,
+    ) -> None:
+        """Start the run in a thread of its own; `login` reaches the MLflow store."""
         assert shared is not None
+        os.environ.update(login or {})
         self._shared = shared
         self._begin(config)
 
