@@ -286,7 +286,7 @@ def _hide_credentials() -> None:
         ]
     except ValueError:  # said where the recipe is read
         return
-    if found:
+    if words != sys.orig_argv:
         os.execve(sys.executable, words, {**os.environ, **found})
 
 

@@ -145,12 +145,16 @@ def test_a_command_line_is_begun_again_without_them() -> None:
     for word, bare in (
         (f"tracking.uri={uri}", "tracking.uri=http://host:5000"),
         (f"tracking={{uri: '{uri}'}}", "tracking={uri: 'http://host:5000'}"),
+        (f"tracking.uri=postgresql://{IN_URI}@host/db", "tracking.uri=postgresql://host/db"),
+        ("tracking.uri=http://host:5000", "tracking.uri=http://host:5000"),
     ):
         done = subprocess.run(
             [sys.executable, "-c", code, "distill", "x", word],
             capture_output=True,
             text=True,
             check=True,
+            timeout=60,
+            env={**os.environ, credentials.URI: uri},
         )
         assert bare in done.stdout
         check_no_secret(done.stdout + done.stderr, word)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("fastdfkd.tracking")
 _CONNECT_SECONDS = 5.0
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
 _SQLITE = "sqlite:///"
 _ENTRIES_A_BATCH = 100
 _WANTS_LOGIN = re.compile(
@@ -85,16 +85,17 @@ def store_uri(configured: str | None = None) -> str:
 
 
 def check_reachable(uri: str) -> None:
-    """Knock at a tracking server, so that a wrong address is told at once and not after retries.
+    """Knock at a server or a database, so that a wrong address is told at once, before any work.
 
     Raises:
         TrackingError: nothing listens there.
     """
     parts = urlsplit(uri)
-    if parts.scheme not in _PORTS:
+    port = _PORTS.get(parts.scheme.partition("+")[0])
+    if port is None or not parts.hostname:  # a file, or a database behind a socket of this machine
         return
     try:
-        address = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
+        address = (parts.hostname, parts.port or port)
         socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
         raise _unusable(uri, error) from error
