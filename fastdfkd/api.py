@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastdfkd.folder_lock import held
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.result import RunResult
-from fastdfkd.run_folder import TEACHER_FILES, claim, discard_if_empty
+from fastdfkd.run_folder import TEACHER_FILES, claimed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +48,7 @@ def distill(
 
     Raises:
         RecipeError: the recipe cannot be used.
+        FolderInUseError: another driver works in `out`.
         ValueError: `out` is not empty, or the teacher does not fit the recipe.
         OSError: the folder cannot be written to.
         TrackingError: the MLflow store cannot be opened.
@@ -54,8 +56,7 @@ def distill(
     from fastdfkd.running import execute
 
     recipe = load_recipe(source, overrides)
-    directory = claim(recipe.name, out, overwrite=overwrite)
-    try:
+    with claimed(recipe.name, out, overwrite=overwrite) as directory:
         return execute(
             recipe,
             directory,
@@ -65,8 +66,6 @@ def distill(
             progress=progress,
             run_name=run_name,
         )
-    finally:
-        discard_if_empty(directory)
 
 
 def resume(
@@ -89,6 +88,7 @@ def resume(
 
     Raises:
         FileNotFoundError: the folder holds no run.
+        FolderInUseError: the run goes on in another process.
         ValueError: the run is finished, or its teacher cannot be had.
     """
     from fastdfkd.running import execute
@@ -96,10 +96,13 @@ def resume(
     folder = Path(directory).expanduser().absolute()
     if not (folder / "recipe.yaml").is_file():
         raise FileNotFoundError(f"{folder} holds no run to resume: recipe.yaml is missing")
-    if (folder / "result.json").is_file():
-        raise ValueError(f"the run in {folder} is finished: there is nothing to resume")
-    recipe = load_recipe(folder / "recipe.yaml")
-    return execute(recipe, folder, address=address, model=teacher, progress=progress, resume=True)
+    with held(folder):
+        if (folder / "result.json").is_file():
+            raise ValueError(f"the run in {folder} is finished: there is nothing to resume")
+        recipe = load_recipe(folder / "recipe.yaml")
+        return execute(
+            recipe, folder, address=address, model=teacher, progress=progress, resume=True
+        )
 
 
 def train_teacher(
@@ -117,6 +120,7 @@ def train_teacher(
 
     Raises:
         RecipeError: the recipe cannot be used.
+        FolderInUseError: another driver works in `out`.
         ValueError: `out` is not empty, or the weights do not fit.
         OSError: the folder cannot be written to.
     """
@@ -136,12 +140,9 @@ def train_teacher_into(
 
     recipe = load_recipe(source, overrides)
     name = f"teacher-{recipe.name}"
-    directory = claim(name, out, overwrite=overwrite, files=TEACHER_FILES)
-    try:
+    with claimed(name, out, overwrite=overwrite, files=TEACHER_FILES) as directory:
         teacher = obtain_teacher(recipe, progress=progress)
         write_teacher(teacher, directory, weights=True)
-    finally:
-        discard_if_empty(directory)
     return teacher, directory
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from fastdfkd import credentials
+from fastdfkd.shown import shown_message
 from fastdfkd.tuning import commands as tuning
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ app = typer.Typer(
     name="fastdfkd", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 
+_URI = re.compile(r"[\w+.-]+://[^\s'\"}]+")
 _USER_ERRORS = (ValueError, OSError)
 _BAD_INPUT, _INTERRUPTED, _TERMINATED = 2, 130, 143
 
@@ -249,9 +253,41 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Entry point of the `fastdfkd` command."""
-    logging.basicConfig(level=logging.WARNING, format="fastdfkd: %(message)s")
+    _hide_credentials()
+    logging.basicConfig(level=logging.WARNING)
+    for handler in logging.root.handlers:
+        handler.setFormatter(_Formatter("fastdfkd: %(message)s"))
     signal.signal(signal.SIGTERM, _on_terminate)
     sys.exit(run(sys.argv[1:]))
+
+
+class _Formatter(logging.Formatter):
+    """Lines of the log, other libraries' too, without credentials."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown_message(super().format(record))
+
+
+def _hide_credentials() -> None:
+    """Begin again where a `tracking.uri=` holds credentials, with these in the environment.
+
+    Everyone on the machine sees a command line, and Ray keeps a driver's and shows it.
+    """
+    found: dict[str, str] = {}
+
+    def moved(uri: re.Match[str]) -> str:
+        bare = credentials.taken_out(uri[0])
+        found.update(credentials.login(bare))
+        return bare
+
+    try:
+        words = [
+            _URI.sub(moved, word) if word.startswith("tracking") else word for word in sys.orig_argv
+        ]
+    except ValueError:  # said where the recipe is read
+        return
+    if words != sys.orig_argv:
+        os.execve(sys.executable, words, {**os.environ, **found})
 
 
 def _is_users(error: Exception) -> bool:
@@ -267,7 +303,7 @@ def _message(error: Any) -> str:
 
 
 def _say(message: str) -> None:
-    print(f"fastdfkd: {message}", file=sys.stderr)
+    print(f"fastdfkd: {shown_message(message)}", file=sys.stderr)
 
 
 def _on_terminate(signum: int, frame: object) -> NoReturn:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from fastdfkd.folder_lock import held
 from fastdfkd.recipe import load_recipe
 from fastdfkd.report.plots import accuracy_against_synthesis
 from fastdfkd.report.speedup import with_speedups
 from fastdfkd.report.table import build_table, render_markdown, render_terminal, seconds, times
 from fastdfkd.result import RunResult
-from fastdfkd.run_folder import claim, runs_folder, write_text
+from fastdfkd.run_folder import claimed, runs_folder, write_text
 from fastdfkd.tracking import ParentRun
 
 REFERENCE = "deep-inversion"
@@ -43,8 +44,13 @@ def run_quickstart(*, progress: bool = False) -> dict[str, RunResult]:
     from fastdfkd.running import warm_up
 
     folder = runs_folder() / "quickstart"
+    folder.mkdir(parents=True, exist_ok=True)
     meanwhile = partial(warm_up, load_recipe(SETTINGS[REFERENCE]))
-    with cluster.connect(None, meanwhile), ParentRun("quickstart") as parent:
+    with (
+        held(folder),
+        cluster.connect(None, meanwhile),
+        ParentRun("quickstart") as parent,
+    ):
         results: dict[str, RunResult] = {}
         for setting in SETTINGS:
             reference = results.get(REFERENCE)
@@ -73,15 +79,15 @@ def _run_setting(
     from fastdfkd.running import execute
 
     recipe = load_recipe(SETTINGS[setting])
-    directory = claim(recipe.name, folder / setting, overwrite=True)
-    return execute(
-        recipe,
-        directory,
-        parent_run_id=parent,
-        progress=progress,
-        run_name=setting,
-        complete=lambda run: with_speedups(reference or run, run),
-    )
+    with claimed(recipe.name, folder / setting, overwrite=True) as directory:
+        return execute(
+            recipe,
+            directory,
+            parent_run_id=parent,
+            progress=progress,
+            run_name=setting,
+            complete=lambda run: with_speedups(reference or run, run),
+        )
 
 
 def explain(results: Mapping[str, RunResult], bullet: str = "  ") -> str:

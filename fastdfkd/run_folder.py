@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
-import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from fastdfkd.folder_lock import LOCK_FILE, held
+from fastdfkd.shown import shown_name
 from fastdfkd.whole_file import write_whole
 
 RUN_FILES = (
@@ -35,50 +38,74 @@ def runs_folder() -> Path:
     return Path.cwd() / "runs"
 
 
-def claim(
+@contextmanager
+def claimed(
     recipe: str,
     out: str | Path | None,
     *,
     overwrite: bool = False,
     files: tuple[str, ...] = (*RUN_FILES, *RUN_FOLDERS),
-) -> Path:
-    """Make the folder of a new run and prove that it can be written to; absolute path.
+    wait_s: float = 0.0,
+) -> Iterator[Path]:
+    """The folder of a new run, held for a block and proved to be writable; absolute path.
 
-    Without `out` it is `runs/<recipe>-<YYYYmmdd-HHMMSS>/`, with a suffix where that is taken.
+    Without `out` it is `runs/<recipe>-<YYYYmmdd-HHMMSS>/`, with a suffix where that is taken. A
+    folder that the block leaves empty is removed.
 
     Args:
         recipe: its name, used without `out`.
         out: the folder the user asked for.
         overwrite: remove the `files` of an earlier run from it; everything else stays.
         files: names of files and folders that the coming run will write.
+        wait_s: seconds to wait for a driver in it that is known to be ending.
 
     Raises:
+        FolderInUseError: another driver works in the folder; nothing in it was changed.
         ValueError: the folder is not empty and `overwrite` is off, or is no folder.
         OSError: the folder cannot be made or written to.
     """
-    folder = _fresh(recipe) if out is None else Path(out).expanduser().absolute()
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file: name a folder for the run")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+    asked = runs_folder() if out is None else Path(out).expanduser().absolute()
+    with _write_refusals_explained(asked):
+        folder = _fresh(recipe) if out is None else asked
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{shown_name(folder)} is a file: name a folder for the run")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (overwrite or (folder / LOCK_FILE).exists()):
+            _check_empty(folder)
+    try:
+        with ExitStack() as holding:
+            with _write_refusals_explained(folder):
+                holding.enter_context(held(folder, wait_s=wait_s))
+                if not overwrite:
+                    _check_empty(folder)
+                for name in files:
+                    _remove(folder / name)
+            yield folder
+    finally:
+        _discard_if_empty(folder)
+
+
+def _check_empty(folder: Path) -> None:
+    if any(entry.name != LOCK_FILE for entry in folder.iterdir()):
         raise ValueError(
-            f"{folder} is not empty: choose another folder, or overwrite the run in it "
+            f"{shown_name(folder)} is not empty: choose another folder, or overwrite the run in it "
             "(--overwrite, or overwrite=True)"
         )
+
+
+@contextmanager
+def _write_refusals_explained(folder: str | Path) -> Iterator[None]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        for name in files:
-            _remove(folder / name)
+        yield
     except OSError as error:
-        reason = error.strerror or error
-        raise type(error)(f"cannot write to the run's folder {folder}: {reason}") from error
-    return folder
+        raise type(error)(
+            f"cannot write to the run's folder {shown_name(folder)}: {error.strerror or error}"
+        ) from error
 
 
-def discard_if_empty(folder: Path) -> None:
-    """Remove a claimed folder that nothing was written to."""
-    if folder.is_dir() and not any(folder.iterdir()):
+def _discard_if_empty(folder: Path) -> None:
+    """Remove a claimed folder that nothing was written to, unless another driver just took it."""
+    with suppress(OSError):
         folder.rmdir()
 
 
@@ -116,7 +143,13 @@ def _remove(path: Path) -> None:
 
 
 def _fresh(name: str) -> Path:
+    """A new folder under `runs/`, made at once, so that no other driver has the same."""
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     parent = runs_folder()
-    candidates = (parent / (stem if n == 1 else f"{stem}-{n}") for n in range(1, 1000))
-    return next(folder for folder in candidates if not folder.exists())
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError("numbers end")

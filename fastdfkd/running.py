@@ -13,6 +13,7 @@ from fastdfkd.progress import EpochProgress, RunProgress
 from fastdfkd.recipe import Recipe
 from fastdfkd.result import RunResult
 from fastdfkd.run_folder import read_json, write_json, write_text
+from fastdfkd.shown import shown, shown_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -184,7 +185,7 @@ def check_same_recipe(recipe: Recipe, earlier: Mapping[str, Any], directory: Pat
     now = recipe.flat()
     earlier = {key: _default(recipe, key) for key in now} | dict(earlier)  # of a version before
     changed = [
-        f"{key} was {earlier[key]!r} and is {now.get(key)!r}"
+        f"{shown_name(key)} was {shown(earlier[key])} and is {shown(now.get(key))}"
         for key in sorted(earlier)
         if earlier[key] != now.get(key) and not key.startswith(_MAY_CHANGE)
     ]

@@ -10,6 +10,7 @@ package must be installed on the nodes, with `fastdfkd` on the PATH of the head.
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from collections.abc import Iterator
@@ -19,7 +20,11 @@ from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
+from fastdfkd.credentials import HINT, for_another_process
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
+from fastdfkd.tracking import store_uri
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -54,7 +59,7 @@ def submit(
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> tuple[JobSubmissionClient, str]:
-    """Hand a recipe to a cluster as a job.
+    """Hand a recipe to a cluster as a job. A warning tells where MLflow's server wants credentials.
 
     Args:
         source: a recipe file here, the name of one that ships, or a recipe.
@@ -75,6 +80,8 @@ def submit(
     """
     recipe = load_recipe(source, overrides)
     command = entrypoint(out, overwrite=overwrite)
+    if (missing := kept_back(recipe)) is not None:
+        log.warning(missing)
     client = connect(address)
     with _refusals_explained(client.get_address()):
         job = client.submit_job(
@@ -107,15 +114,29 @@ def entrypoint(out: str | Path | None, *, overwrite: bool = False) -> str:
 def environment(recipe: Recipe) -> dict[str, str]:
     """Environment of the job: its recipe, time to end in peace, and this user's MLflow server.
 
-    The server only if it is reached by HTTP without a password: a job's environment can be read in
-    the dashboard.
+    The server only if it is reached by HTTP, and without credentials: a job's environment can be
+    read in the dashboard.
+
+    Raises:
+        ValueError: `MLFLOW_TRACKING_URI` is none that MLflow can use.
     """
     named = OmegaConf.create(recipe.literal(unset=False))
     values = {RECIPE_VARIABLE: OmegaConf.to_yaml(named), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
-    server = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if server.startswith(("http://", "https://")) and "@" not in server:
+    server = store_uri()
+    if server.startswith(("http://", "https://")):
         values["MLFLOW_TRACKING_URI"] = server
     return values
+
+
+def kept_back(recipe: Recipe) -> str | None:
+    """What the job's MLflow server wants and the job is not given; None where that is nothing."""
+    server = store_uri(recipe.tracking.uri)
+    if not for_another_process(server):
+        return None
+    return (
+        f"the credentials of {server} stay here, because everyone who sees the dashboard can read "
+        f"a job's environment: the job finds {HINT} of `ray start` on the head"
+    )
 
 
 def connect(address: str | None = None) -> JobSubmissionClient:

@@ -1,23 +1,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fastdfkd.run_folder import (
     RUN_FILES,
     RUN_FOLDERS,
-    claim,
-    discard_if_empty,
+    claimed,
     read_json,
     write_text,
 )
 
 
+def claim(recipe: str, out: str | Path | None, **options: Any) -> Path:
+    """A folder claimed for a moment."""
+    with claimed(recipe, out, **options) as folder:
+        return folder
+
+
 def test_folders_of_the_same_second_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda _: "20260102-030405")
-    names = [claim("digits", None).name for _ in range(3)]
+    names = []
+    for _ in range(3):
+        with claimed("digits", None) as folder:
+            (folder / "kept").touch()
+        names.append(folder.name)
     stem = "digits-20260102-030405"
     assert names == [stem, f"{stem}-2", f"{stem}-3"]
     assert sorted(folder.name for folder in (tmp_path / "runs").iterdir()) == names
@@ -28,6 +38,7 @@ def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is not empty: .*--overwrite"):
         claim("digits", tmp_path)
     assert (tmp_path / "result.json").read_text() == "{}"
+    assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_overwriting_removes_only_what_a_run_writes(tmp_path: Path) -> None:
@@ -70,14 +81,13 @@ def test_a_folder_that_cannot_be_written_is_told() -> None:
 
 
 def test_only_an_empty_folder_is_discarded(tmp_path: Path) -> None:
-    empty, full = tmp_path / "empty", tmp_path / "full"
-    for folder in (empty, full):
-        folder.mkdir()
-    (full / "recipe.yaml").write_text("")
-    discard_if_empty(empty)
-    discard_if_empty(full)
-    discard_if_empty(tmp_path / "absent")
+    claim("digits", tmp_path / "empty")
+    with claimed("digits", tmp_path / "full") as full:
+        (full / "recipe.yaml").write_text("")
+    with pytest.raises(RuntimeError, match="boom"), claimed("digits", tmp_path / "broken"):
+        raise RuntimeError("boom")
     assert list(tmp_path.iterdir()) == [full]
+    assert [file.name for file in full.iterdir()] == ["recipe.yaml"]
 
 
 def test_a_write_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def test_only_a_server_without_credentials_is_passed_on(
     submit("digits-fast5", address=server.address)
     variables = server.taken[0]["runtime_env"]["env_vars"]
     assert (variables.get("MLFLOW_TRACKING_URI") == uri) is sent
+    assert variables.get("MLFLOW_TRACKING_URI", "").startswith("http") is uri.startswith("http")
     assert "secret" not in json.dumps(server.taken)
 
 

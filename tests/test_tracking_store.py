@@ -33,13 +33,14 @@ def test_artifacts_lie_beside_the_database(workplace: Path, tracking_uri: str) -
     assert place.startswith((folder / "mlartifacts").as_uri())
 
 
-def test_a_server_that_is_not_there_is_told_at_once() -> None:
+@pytest.mark.parametrize("scheme", ["http", "postgresql", "mysql+pymysql"])
+def test_a_server_that_is_not_there_is_told_at_once(scheme: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = time.perf_counter()
     with pytest.raises(TrackingError, match=rf"127.0.0.1:{port} cannot be opened") as told:
-        check_reachable(f"http://user:secret@127.0.0.1:{port}")
+        check_reachable(f"{scheme}://user:secret@127.0.0.1:{port}")
     assert time.perf_counter() - started < 60, "MLflow itself would try for minutes"
     assert "secret" not in str(told.value)
     assert "MLFLOW_TRACKING_URI" in str(told.value)

@@ -132,6 +132,7 @@ def _changes(network: nn.Module, precision: Precision, student: bool) -> Iterato
         return
     yield "autocast", lambda use: Way(use=use, make=use.fused, half=True), ROUNDED
     if folds:
+
         def in_half(use: NetworkUse) -> Way:
             make = partial(use.for_logits, dtype=torch.bfloat16)
             return Way(use=use, make=make, half=use.bears("autocast"), gradients=False)

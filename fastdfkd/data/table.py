@@ -10,6 +10,7 @@ from fastdfkd.data.glyph_drawing import LETTERS
 from fastdfkd.data.glyphs import load_glyphs
 from fastdfkd.data.images import DataSpec, LabelledImages, Split
 from fastdfkd.recipe.messages import RecipeError, unknown
+from fastdfkd.shown import shown
 
 _CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 _CIFAR100 = """
@@ -68,7 +69,7 @@ def data_spec(name: str) -> DataSpec:
         RecipeError: no such data set; the message lists the names and the nearest one.
     """
     if name not in DATASETS:
-        raise RecipeError(unknown(f"data.name: data set {name!r}", name, list(DATASETS)))
+        raise RecipeError(unknown(f"data.name: data set {shown(name)}", name, list(DATASETS)))
     return DATASETS[name]
 
 
@@ -87,7 +88,7 @@ def load_split(name: str, split: Split, root: str | Path | None = None) -> Label
     """
     data_spec(name)
     if split not in ("train", "test"):
-        raise ValueError(f"split: expected train or test, got {split!r}")
+        raise ValueError(f"split: expected train or test, got {shown(split)}")
     if name in CIFAR_FOLDERS:
         return load_cifar(name, split, root)
     return load_digits(split) if name == "digits" else load_glyphs(split)

@@ -14,6 +14,7 @@ from fastdfkd.models.table import build_network
 from fastdfkd.models.unwrapping import plain_network, uncompiled
 from fastdfkd.models.weights import load_weights, save_weights, weights_digest
 from fastdfkd.recipe.messages import RecipeError, unknown
+from fastdfkd.shown import reason, shown, shown_name
 
 __all__ = ["open_network", "save_weights", "weights_digest"]
 
@@ -52,7 +53,7 @@ def open_network(
         elif arguments:
             raise RecipeError(
                 f"arguments ({', '.join(arguments)}) are for a builder of your own "
-                f"(package.module:builder); {name!r} is a network of the table and takes none"
+                f"(package.module:builder); {shown(name)} is a network of the table and takes none"
             )
         else:
             network = build_network(name, num_classes, in_channels)
@@ -60,7 +61,7 @@ def open_network(
         raise RecipeError(f"{key}: {error}" if key else str(error)) from error
     network.float()  # what of it was built in another type
     if weights is not None:
-        built = f"{name} ({num_classes} classes, {in_channels} input channels)"
+        built = f"{shown_name(name)} ({num_classes} classes, {in_channels} input channels)"
         load_weights(network, Path(weights), built)
     return network
 
@@ -72,14 +73,14 @@ def _find(name: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever a stranger's module raises
         raise RecipeError(
-            f"model {name!r}: module {module_name!r} cannot be imported ({error}); install it in "
-            "this environment or put its folder on PYTHONPATH"
+            f"model {shown(name)}: module {shown(module_name)} cannot be imported "
+            f"({reason(error)}); install it in this environment or put its folder on PYTHONPATH"
         ) from error
     builder = getattr(module, attribute, None)
     if callable(builder):
         return builder  # type: ignore[no-any-return]
     public = [key for key, value in vars(module).items() if key[0] != "_" and callable(value)]
-    raise RecipeError(unknown(f"model {name!r}", attribute, public))
+    raise RecipeError(unknown(f"model {shown(name)}", attribute, public))
 
 
 def _call(
@@ -90,18 +91,18 @@ def _call(
         inspect.signature(builder).bind(**given)
     except TypeError as error:
         raise RecipeError(
-            f"model {name!r}: the builder takes {inspect.signature(builder)} and cannot be called "
-            f"with {', '.join(f'{key}={value!r}' for key, value in given.items())} ({error}); "
-            "name what it needs under `arguments`, beside `model`"
+            f"model {shown(name)}: the builder takes {inspect.signature(builder)} and cannot be "
+            f"called with {', '.join(f'{key}={shown(value)}' for key, value in given.items())} "
+            f"({reason(error)}); name what it needs under `arguments`, beside `model`"
         ) from error
     try:
         network = builder(**given)
     except Exception as error:  # whatever a stranger's builder raises
         raise RecipeError(
-            f"model {name!r}: its builder raised {type(error).__name__}: {error}"
+            f"model {shown(name)}: its builder raised {type(error).__name__}: {reason(error)}"
         ) from error
     try:
-        return uncompiled(plain_network(network, f"model {name!r}"))
+        return uncompiled(plain_network(network, f"model {shown(name)}"))
     except ValueError as error:
         raise RecipeError(str(error)) from error
 

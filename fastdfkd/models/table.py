@@ -10,6 +10,7 @@ from fastdfkd.models.resnet import ResidualNetwork
 from fastdfkd.models.vgg import VGG, VGG11_GROUPS
 from fastdfkd.models.wide_resnet import WideResNet
 from fastdfkd.recipe.messages import RecipeError, unknown
+from fastdfkd.shown import shown
 
 Builder = Callable[[int, int], nn.Module]
 """(num_classes, in_channels) to a freshly initialised network."""
@@ -50,7 +51,7 @@ def build_network(name: str, num_classes: int, in_channels: int = 3) -> nn.Modul
     """
     if name not in CLASSIFIERS:
         raise RecipeError(
-            f"{unknown(f'model {name!r}', name, list(CLASSIFIERS))}, "
+            f"{unknown(f'model {shown(name)}', name, list(CLASSIFIERS))}, "
             "or package.module:builder for a network of your own"
         )
     return CLASSIFIERS[name](num_classes, in_channels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from fastdfkd.shown import reason, shown, shown_name
 from fastdfkd.whole_file import write_whole
 
 PICKLED = (".pt", ".pth", ".ckpt", ".bin")
@@ -43,7 +45,7 @@ def load_weights(network: nn.Module, path: Path, built: str = "the network") -> 
     lines = [f"  {kind}: {_first(keys)}" for kind, keys in findings.items() if keys]
     if lines:
         raise ValueError(
-            "\n".join([f"weights {path} do not fit {built}:", *lines])
+            "\n".join([f"weights {shown_name(path)} do not fit {built}:", *lines])
             + "\n  name the model, classes and channels that the weights were saved from"
         )
     network.load_state_dict(state, strict=False)
@@ -59,8 +61,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ValueError: no such file, an unknown ending, a damaged file, or one that holds pickled
             objects (which are never loaded: unpickling runs code).
     """
-    if not path.is_file():
-        raise ValueError(f"weights {path}: no such file (looked in {path.parent.absolute()})")
+    if not os.path.isfile(path):  # unlike Path.is_file, quiet about impossible names
+        folder = shown_name(path.parent.absolute())
+        raise ValueError(f"weights {shown_name(path)}: no such file (looked in {folder})")
     if path.suffix == ".safetensors":
         try:
             return _without_prefix(load_file(path))
@@ -72,7 +75,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         except RecursionError as error:  # a dict that holds itself
             raise ValueError(_damaged(path, error)) from error
     endings = ", ".join((".safetensors", *PICKLED))
-    raise ValueError(f"weights {path}: expected a file ending in {endings}, got {path.suffix!r}")
+    raise ValueError(
+        f"weights {shown_name(path)}: expected a file ending in {endings}, got {shown(path.suffix)}"
+    )
 
 
 def save_weights(path: Path | str, model_or_state: nn.Module | Mapping[str, Tensor]) -> None:
@@ -113,9 +118,9 @@ def _unpickle(path: Path) -> Any:
         if not any(word in text for word in ("global", "operand", "instruction", "class")):
             raise ValueError(_damaged(path, ValueError("no archive of tensors"))) from None
         raise ValueError(
-            f"weights {path}: holds pickled Python objects, a whole module perhaps, and is not "
-            "opened, because that could run code; where you trust it, save its state dict: "
-            "torch.save(model.state_dict(), path)"
+            f"weights {shown_name(path)}: holds pickled Python objects, a whole module perhaps, "
+            "and is not opened, because that could run code; where you trust it, save its state "
+            "dict: torch.save(model.state_dict(), path)"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
         raise ValueError(_damaged(path, error)) from error
@@ -129,13 +134,14 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content:
         came = "nothing" if isinstance(content, Mapping) else f"a {type(content).__name__}"
         raise ValueError(
-            f"weights {path}: expected a state dict, got {came}; save model.state_dict()"
+            f"weights {shown_name(path)}: expected a state dict, got {came}; save "
+            "model.state_dict()"
         )
     strangers = [str(key) for key, value in content.items() if not _is_plain(value)]
     if strangers:
         raise ValueError(
-            f"weights {path}: expected only dense tensors, but {_first(strangers)} are none; "
-            "save model.state_dict() alone"
+            f"weights {shown_name(path)}: expected only dense tensors, but {_first(strangers)} are "
+            "none; save model.state_dict() alone"
         )
     return {str(key): value for key, value in content.items()}
 
@@ -154,9 +160,11 @@ def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _first(keys: list[str]) -> str:
     more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
-    return ", ".join(keys[:_LISTED]) + more
+    return ", ".join(map(shown_name, keys[:_LISTED])) + more
 
 
 def _damaged(path: Path, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return f"weights {path}: cannot be read, damaged or cut short ({reason}); save or copy it again"
+    return (
+        f"weights {shown_name(path)}: cannot be read, damaged or cut short ({reason(error)}); save "
+        "or copy it again"
+    )

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from yaml import MarkedYAMLError
+
+from fastdfkd.shown import names_a_secret, reason, shown, shown_name
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _KINDS = {
@@ -19,6 +22,9 @@ _KINDS = {
 }
 """What to expect, by the first letters of pydantic's name for the finding."""
 
+_MOST_FINDINGS = 20
+_LONGEST_WORD = 60  # of a name that is compared with others
+
 
 class RecipeError(ValueError):
     """A recipe cannot be used. The message says which key, what came, and what is allowed."""
@@ -26,36 +32,40 @@ class RecipeError(ValueError):
 
 def explain(error: ValidationError, where: str, schema: type[BaseModel]) -> str:
     """One line per finding: the key, the value that came, what is allowed, the nearest match."""
-    lines = [_line(finding, schema) for finding in error.errors()]
+    findings = error.errors()
+    lines = [_line(finding, schema) for finding in findings[:_MOST_FINDINGS]]
+    if more := len(findings) - len(lines):
+        lines.append(f"... and {more:,} more")
     return "\n".join([f"{where}: the recipe cannot be used", *(f"  {line}" for line in lines)])
 
 
 def _line(finding: Any, schema: type[BaseModel]) -> str:
     kind, context = finding["type"], finding.get("ctx", {})
     models, path = _walk(finding["loc"], schema)
-    key = ".".join(path) or "recipe"
+    key = shown_name(".".join(path)) or "recipe"
+    came = "***" if path and names_a_secret(path[-1]) else shown(finding["input"])
     if kind == "extra_forbidden":
-        return f"{_unknown_key(key, path, models, schema)}; got {finding['input']!r:.60}"
+        return f"{_unknown_key(key, path, models, schema)}; got {came}"
     if kind == "missing":
         return f"{key}: is required and was not given"
-    came = repr(finding["input"])
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         options = str(context.get("expected_tags", "")).replace("'", "").split(", ")
-        return f"{key}.method: {_choices(str(context.get('tag', 'nothing')), options)}"
+        return f"{key}.method: {_choices(context.get('tag', 'nothing'), options)}"
     if kind == "literal_error":
         options = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{key}: {_choices(str(finding['input']), options)}"
+        return f"{key}: {_choices(finding['input'], options)}"
     for bound, words in _BOUNDS.items():
         if bound in context:
             return f"{key}: expected a number {words} {context[bound]}, got {came}"
     if kind == "value_error":
-        return f"{key}: {context['error']}" if path else str(context["error"])
+        return f"{key}: {reason(context['error'])}" if path else reason(context["error"])
     if kind == "string_pattern_mismatch":
         return f"{key}: expected text like {context['pattern']}, got {came}"
     for start, words in _KINDS.items():
         if kind.startswith(start):
             return f"{key}: expected {words}, got {came}"
-    return f"{key}: {finding['msg'][0].lower()}{finding['msg'][1:]}, got {came}"
+    said = shown_name(finding["msg"])
+    return f"{key}: {said[0].lower()}{said[1:]}, got {came}"
 
 
 def _unknown_key(
@@ -70,18 +80,34 @@ def _unknown_key(
     return f"{key}: unknown key{hint}; allowed: {', '.join(allowed)}"
 
 
+def unreadable(error: Exception) -> str:
+    """What YAML or OmegaConf found, where, on one line and without a copy of the text."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        words = reason(error.problem or error.context or "not YAML")
+        return f"{words} in line {mark.line + 1}, column {mark.column + 1}"
+    return reason(error)
+
+
 def unknown(key: str, name: str, allowed: Sequence[str]) -> str:
     """`key` names nothing: say what is allowed and what was probably meant."""
     return f"{key}: unknown{_hint(name, allowed)}; allowed: {', '.join(sorted(allowed))}"
 
 
-def _choices(came: str, options: Sequence[str]) -> str:
-    return f"expected one of {', '.join(options)}, got {came!r}{_hint(came, options)}"
+def nearest(name: str, options: Iterable[str]) -> str | None:
+    """Which of `options` was probably meant; None where nothing is like it."""
+    if len(name) > _LONGEST_WORD:  # comparing takes the square of it
+        return None
+    return next(iter(difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)), None)
+
+
+def _choices(came: Any, options: Sequence[str]) -> str:
+    return f"expected one of {', '.join(options)}, got {shown(came)}{_hint(str(came), options)}"
 
 
 def _hint(name: str, options: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
-    return f", did you mean {close[0]}?" if close else ""
+    close = nearest(name, options)
+    return f", did you mean {close}?" if close else ""
 
 
 def _walk(loc: Sequence[Any], schema: type[BaseModel]) -> tuple[list[type[BaseModel]], list[str]]:

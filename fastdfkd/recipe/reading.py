@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
-from yaml import YAMLError
 
-from fastdfkd.recipe.messages import RecipeError, explain
+from fastdfkd.recipe.messages import RecipeError, explain, nearest, unreadable
 from fastdfkd.recipe.whole import Recipe
+from fastdfkd.shown import shown, shown_name
 
 Overrides = Mapping[str, Any] | Sequence[str]
 """`{"synthesis.steps": 2}` or `["synthesis.steps=2"]`."""
@@ -30,21 +28,24 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = ()) -> Recip
     Raises:
         RecipeError: the file cannot be read, or a key or a value is not allowed.
     """
+    where = shown_name(source.name if isinstance(source, Recipe) else source)
     try:
-        tree: Any
-        if isinstance(source, Recipe):
-            tree = OmegaConf.create(source.literal(unset=False))
-        elif source == "-":
-            tree = OmegaConf.create(sys.stdin.read())
-        else:
-            tree = OmegaConf.load(find_recipe(source))
-        if not OmegaConf.is_dict(tree):
-            raise RecipeError(f"{source}: a recipe is a mapping of sections, not a list or a word")
-        tree = OmegaConf.merge(tree, _override_tree(overrides))
-        values = OmegaConf.to_container(tree, resolve=True)
-    except (OmegaConfBaseException, YAMLError, UnicodeError, OSError, RecursionError) as error:
-        raise RecipeError(f"{source}: not a readable recipe: {error}") from error
-    where = source.name if isinstance(source, Recipe) else str(source)
+        tree = _tree(source)
+    except RecipeError:
+        raise
+    except Exception as error:  # YAML and OmegaConf raise what they like about a damaged file
+        raise RecipeError(f"{where}: not a readable recipe: {unreadable(error)}") from error
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{where}: a recipe is a mapping of sections, not a list or a word")
+    for key, value in _pairs(overrides):
+        _put(tree, key, value)
+    try:
+        values = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+    except Exception as error:  # an interpolation, whose resolver may raise anything
+        key = getattr(error, "full_key", None) or "recipe"
+        raise RecipeError(
+            f"{where}: not a readable recipe: {shown_name(key)}: {unreadable(error)}"
+        ) from error
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -59,10 +60,10 @@ def find_recipe(source: str | Path) -> Path:
     shipped = {file.stem: file for file in shipped_recipes()}
     if str(source) in shipped:
         return shipped[str(source)]
-    close = difflib.get_close_matches(path.stem, shipped, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    close = nearest(path.stem, shipped)
+    hint = f"; did you mean {close}?" if close else ""
     raise RecipeError(
-        f"no recipe {source}: expected a YAML file or one of the names that "
+        f"no recipe {shown_name(source)}: expected a YAML file or one of the names that "
         f"`fastdfkd recipes` lists{hint}"
     )
 
@@ -80,29 +81,70 @@ def recipes_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "recipes"
 
 
-def _override_tree(overrides: Overrides) -> Any:
-    """Overrides as a nested config; in `key=value`, the value is read as YAML."""
+def _tree(source: str | Path | Recipe) -> Any:
+    """What a recipe says as plain data, interpolations unresolved."""
+    if isinstance(source, Recipe):
+        return source.literal(unset=False)
+    if source == "-":
+        found = OmegaConf.create(sys.stdin.read())
+    else:
+        found = OmegaConf.load(find_recipe(source))
+    return OmegaConf.to_container(found)
+
+
+def _pairs(overrides: Overrides) -> Iterator[tuple[str, Any]]:
+    """Overrides as dotted keys and plain values; in `key=value`, the value is read as YAML."""
     if isinstance(overrides, str):
         overrides = [overrides]
-    tree = OmegaConf.create()
     pairs = overrides.items() if isinstance(overrides, Mapping) else map(_split, overrides)
     for key, value in pairs:
-        if not isinstance(key, str) or not all(key.split(".")):
-            raise RecipeError(f"override {key!r}: expected a dotted key such as synthesis.steps")
+        if not isinstance(key, str) or not all(part.strip() for part in key.split(".")):
+            raise RecipeError(
+                f"override {shown(key)}: expected a dotted key such as synthesis.steps"
+            )
         try:
             plain = value.item() if hasattr(value, "item") else value  # numpy, as sweeps draw it
-            OmegaConf.update(tree, key, plain, force_add=True)
-        except (OmegaConfBaseException, ValueError) as error:
-            raise RecipeError(f"override {key}: cannot take {value!r}: {error}") from None
-    return tree
+            checked = OmegaConf.to_container(OmegaConf.create({"value": plain}))
+        except Exception as error:  # a type that YAML does not have
+            raise RecipeError(
+                f"override {shown_name(key)}: cannot take {shown(value)}: {unreadable(error)}"
+            ) from None
+        assert isinstance(checked, dict)
+        yield key, checked["value"]
 
 
 def _split(item: str) -> tuple[str, Any]:
-    key, equals, text = item.partition("=")
-    if not equals or not key:
-        raise RecipeError(f"override {item!r}: expected key=value, such as synthesis.steps=2")
+    key, equals, text = str(item).partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"override {shown(item)}: expected key=value, such as synthesis.steps=2")
     try:
         parsed: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
         return key.strip(), parsed["value"]
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise RecipeError(f"override {item!r}: the value is not YAML: {error}") from None
+    except Exception as error:  # YAML's own, and what its numbers and dates cannot hold
+        raise RecipeError(
+            f"override {shown_name(key)}: the value {shown(text)} is no plain YAML: "
+            f"{unreadable(error)}"
+        ) from None
+
+
+def _put(tree: dict[Any, Any], key: str, value: Any) -> None:
+    """Set one dotted key; a mapping adds to the section that is there."""
+    *sections, last = key.split(".")
+    for number, section in enumerate(sections, 1):
+        inner = tree.get(section)
+        inner = tree[section] = {} if inner is None else inner
+        if not isinstance(inner, dict):
+            name = shown_name(".".join(sections[:number]))
+            raise RecipeError(
+                f"override {shown_name(key)}: expected {name} to be a section of settings, it is "
+                f"{shown(inner)}"
+            )
+        tree = inner
+    tree[last] = _merged(tree.get(last), value)
+
+
+def _merged(before: Any, value: Any) -> Any:
+    """`value`; where both are mappings, with what else was there before."""
+    if not (isinstance(before, dict) and isinstance(value, dict)):
+        return value
+    return before | {key: _merged(before.get(key), each) for key, each in value.items()}

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    field_validator,
+    model_validator,
+)
+
+from fastdfkd.credentials import taken_out
 
 
 def _no_bool(value: Any) -> Any:
@@ -271,4 +281,10 @@ class TrackingSection(Section):
 
     experiment: str = "fastdfkd"
     uri: str | None = None
-    """Unset: `MLFLOW_TRACKING_URI`, else a SQLite file in the folder of the runs."""
+    """Unset: `MLFLOW_TRACKING_URI`, else a SQLite file in the folder of the runs. A user and a
+    password in it never reach the recipe: this process keeps them (`fastdfkd/credentials.py`)."""
+
+    @field_validator("uri")
+    @classmethod
+    def _no_credentials(cls, uri: str | None) -> str | None:
+        return uri if uri is None else taken_out(uri)

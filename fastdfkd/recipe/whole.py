@@ -30,7 +30,7 @@ AnySynthesis = Annotated[FastSynthesis | DeepInversionSynthesis, Field(discrimin
 class Recipe(Section):
     """One experiment, fully resolved."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     """Used in folder and run names."""
     description: str = ""
     """One line for `fastdfkd recipes`."""

@@ -14,8 +14,9 @@ from fastdfkd.metrics_file import Row, RowFile, rows_until
 from fastdfkd.recipe import Recipe
 from fastdfkd.result import RunResult
 from fastdfkd.run_folder import read_json, write_json
+from fastdfkd.shown import reason
 from fastdfkd.tracking.run import Measured, TrackedRun, environment_tags, status_after
-from fastdfkd.tracking.store import store_uri, without_password
+from fastdfkd.tracking.store import store_uri
 
 _SECONDS_BETWEEN_WRITES = 1.0
 _STATES = {"RUNNING": "running", "FINISHED": "finished", "KILLED": "stopped", "FAILED": "failed"}
@@ -167,10 +168,10 @@ class Recorder:
         state = {
             "state": _STATES[status],
             "mlflow_run_id": self.run_id,
-            "tracking_uri": without_password(self._run.uri),
+            "tracking_uri": self._run.uri,
         }
         if error is not None:
-            state["error"] = next(iter(str(error).splitlines()), "") or type(error).__name__
+            state["error"] = reason(error)
         try:
             write_json(self._directory / "state.json", state)
         except OSError as refused:

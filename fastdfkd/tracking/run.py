@@ -12,7 +12,8 @@ from pathlib import Path
 
 from fastdfkd import environment
 from fastdfkd.metrics_file import COLUMNS
-from fastdfkd.tracking.store import Store, open_store, without_password
+from fastdfkd.shown import reason
+from fastdfkd.tracking.store import Store, open_store
 
 _log = logging.getLogger("fastdfkd.tracking")
 _ROWS_A_BATCH = 1000 // (len(COLUMNS) + 4)  # MLflow takes 1,000 metrics at once
@@ -117,12 +118,12 @@ class TrackedRun:
             _log.log(
                 level,
                 "MLflow (%s) refused a write, the run goes on: %s",
-                without_password(self.uri),
-                error,
+                self.uri,
+                reason(error),
             )
             return False
         if self._away:
-            _log.warning("MLflow (%s) is back", without_password(self.uri))
+            _log.warning("MLflow (%s) is back", self.uri)
             self._away = False
         return True
 

@@ -12,16 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from fastdfkd.credentials import HINT, URI, log_in, taken_out, whole
 from fastdfkd.run_folder import runs_folder
+from fastdfkd.shown import reason, shown_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _log = logging.getLogger("fastdfkd.tracking")
 _CONNECT_SECONDS = 5.0
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
 _SQLITE = "sqlite:///"
 _ENTRIES_A_BATCH = 100
+_WANTS_LOGIN = re.compile(
+    r"(?i)\b40[13]\b|not authenticated|unauthorized|password auth|access denied"
+)
 Tags = Mapping[str, str]
 
 
@@ -44,7 +49,9 @@ class Store:
         try:
             self.client.update_run(run_id, status="RUNNING")
         except MlflowException as error:
-            _log.warning("MLflow run %s cannot go on, a new one is begun: %s", run_id, error)
+            _log.warning(
+                "MLflow run %s cannot go on, a new one is begun: %s", run_id, reason(error)
+            )
             return False
         return True
 
@@ -63,27 +70,32 @@ class Store:
 
 
 def store_uri(configured: str | None = None) -> str:
-    """The recipe's URI, else `MLFLOW_TRACKING_URI`, else a SQLite file in the folder of runs."""
-    chosen = configured or os.environ.get("MLFLOW_TRACKING_URI")
+    """The recipe's URI, else `MLFLOW_TRACKING_URI`, else a SQLite file in the folder of runs.
+
+    Without credentials: `open_store` finds them again.
+
+    Raises:
+        TrackingError: `MLFLOW_TRACKING_URI` is none that MLflow can use.
+    """
+    try:
+        chosen = taken_out(configured or os.environ.get(URI, ""))
+    except ValueError as error:
+        raise TrackingError(f"{'the store' if configured else URI}: {error}") from None
     return chosen or f"{_SQLITE}{runs_folder() / 'mlflow.db'}"
 
 
-def without_password(uri: str) -> str:
-    """The URI as it may be shown."""
-    return re.sub(r"//[^/@]*@", "//", uri)
-
-
 def check_reachable(uri: str) -> None:
-    """Knock at a tracking server, so that a wrong address is told at once and not after retries.
+    """Knock at a server or a database, so that a wrong address is told at once, before any work.
 
     Raises:
         TrackingError: nothing listens there.
     """
     parts = urlsplit(uri)
-    if parts.scheme not in _PORTS:
+    port = _PORTS.get(parts.scheme.partition("+")[0])
+    if port is None or not parts.hostname:  # a file, or a database behind a socket of this machine
         return
     try:
-        address = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
+        address = (parts.hostname, parts.port or port)
         socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
         raise _unusable(uri, error) from error
@@ -97,7 +109,9 @@ def open_store(uri: str, experiment: str) -> Store:
     Raises:
         TrackingError: the store cannot be opened.
     """
+    uri = taken_out(uri)
     check_reachable(uri)
+    log_in(uri)
     try:
         database = _database(uri)
         if database is None:
@@ -124,7 +138,7 @@ def _open(uri: str, experiment: str, artifacts: str | None) -> Store:
     _import_mlflow()
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
+    client = MlflowClient(tracking_uri=whole(uri))
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return Store(client, uri, client.create_experiment(experiment, artifacts))
@@ -139,8 +153,13 @@ def _database(uri: str) -> Path | None:
 
 
 def _unusable(uri: str, error: Exception) -> TrackingError:
-    first = next(iter(str(error).splitlines()), type(error).__name__)
+    said = f"the MLflow store {shown_name(uri)} cannot be opened ({reason(error)})"
+    if _WANTS_LOGIN.search(str(error)):
+        return TrackingError(
+            f"{said}: it wants a user that it knows. No file keeps credentials: give them each "
+            f"time, {HINT}"
+        )
     return TrackingError(
-        f"the MLflow store {without_password(uri)} cannot be opened ({first}); check tracking.uri "
-        "in the recipe and MLFLOW_TRACKING_URI, or unset both to use a SQLite file in runs/"
+        f"{said}; check tracking.uri in the recipe and MLFLOW_TRACKING_URI, or unset both to use a "
+        "SQLite file in runs/"
     )

@@ -63,15 +63,16 @@ def sweep(
     if resume is not None:
         if recipe is not None:
             raise ValueError("--resume goes on with what the sweep was asked: name the folder only")
-        chosen = interrupted_sweep(resume)
+        asked = interrupted_sweep(resume)
     else:
         if recipe is None or space is None:
             raise ValueError("a sweep needs a RECIPE and a SPACE, or --resume DIR")
         options = Options(
             search=search, scheduler=scheduler, objective=objective, trials=trials, seeds=seeds
         )
-        chosen = new_sweep(recipe, space, overrides or [], options, out)
-    print_findings(run_sweep(chosen, address=address, say=typer.echo), typer.echo)
+        asked = new_sweep(recipe, space, overrides or [], options, out)
+    with asked as chosen:
+        print_findings(run_sweep(chosen, address=address, say=typer.echo), typer.echo)
 
 
 def compare(

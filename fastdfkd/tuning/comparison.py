@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fastdfkd import tracking
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
-from fastdfkd.run_folder import claim, write_text
+from fastdfkd.run_folder import claimed, write_text
 from fastdfkd.tracking import ParentRun
 from fastdfkd.tracking.store import open_store, store_uri
 from fastdfkd.tuning.measured import Measured, all_of, find_same
@@ -80,13 +80,13 @@ def compare(
     if seeds < 1:
         raise ValueError(f"--seeds: expected a number at least 1, got {seeds}")
     first = next(iter(recipes.values()))
-    folder = claim(f"compare-{first.name}", out, files=COMPARISON_FILES)
     settings = first.tracking
     name = f"compare {first.name}"
     from fastdfkd.platform import cluster
     from fastdfkd.running import obtain_teacher, warm_up
 
     with (
+        claimed(f"compare-{first.name}", out, files=COMPARISON_FILES) as folder,
         cluster.connect(address, partial(warm_up, first)),
         ParentRun(name, experiment=settings.experiment, uri=settings.uri) as parent,
     ):
@@ -125,7 +125,14 @@ def compare_experiment(
         ValueError: the experiment holds no finished run of the reference, or of nothing else.
     """
     _check_goal(goal)
-    folder = claim(f"compare-{reference}", out, files=COMPARISON_FILES)
+    with claimed(f"compare-{reference}", out, files=COMPARISON_FILES) as folder:
+        return _experiment_compared(experiment, reference, goal, folder), folder
+
+
+def _experiment_compared(
+    experiment: str, reference: str, goal: float | None, folder: Path
+) -> Comparison:
+    """`compare_experiment` in a folder that is held."""
     store = open_store(store_uri(None), experiment)
     runs: dict[str, list[Measured]] = {reference: []}
     for run in _comparable(all_of(store, folder / "runs"), reference):
@@ -144,7 +151,7 @@ def compare_experiment(
             title=f"Experiment {experiment}, against {reference}",
         )
         _report(comparison, folder, parent)
-    return comparison, folder
+    return comparison
 
 
 def _comparable(newest_first: Sequence[Measured], reference: str) -> list[Measured]:
@@ -193,14 +200,14 @@ def _measure(
     store = open_store(parent.uri, recipe.tracking.experiment)
     found = find_same(store, placement.fitted_here(recipe), teacher, label, directory)
     if found is None:
-        claim(recipe.name, directory, overwrite=True)
-        result = execute(
-            recipe,
-            directory,
-            parent_run_id=parent.run_id,
-            progress=True,
-            run_name=directory.name,
-        )
+        with claimed(recipe.name, directory, overwrite=True):
+            result = execute(
+                recipe,
+                directory,
+                parent_run_id=parent.run_id,
+                progress=True,
+                run_name=directory.name,
+            )
         found = Measured(
             label=label, result=result, data=recipe.data.name, folder=directory, reused=False
         )

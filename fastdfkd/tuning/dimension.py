@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fastdfkd.recipe import unknown
+from fastdfkd.shown import shown
 
 Point = dict[str, Any]
 """Varying keys to their values, `{"synthesis.steps": 2}`."""
@@ -112,7 +113,9 @@ def parse_dimension(key: str, given: Any) -> Dimension:
         SpaceError: it says nothing, too much, or something impossible.
     """
     if not isinstance(given, dict):
-        raise SpaceError(f"{key}: expected one of {', '.join(_KINDS)} with values, got {given!r}")
+        raise SpaceError(
+            f"{key}: expected one of {', '.join(_KINDS)} with values, got {shown(given)}"
+        )
     for name in map(str, given):
         if name not in (*_KINDS, "q", "grid", "when"):
             raise SpaceError(f"{key}: {unknown(name, name, [*_KINDS, 'q', 'grid', 'when'])}")
@@ -137,28 +140,30 @@ def parse_dimension(key: str, given: Any) -> Dimension:
 
 def _check_choices(key: str, values: Any) -> None:
     if not isinstance(values, list) or not values:
-        raise SpaceError(f"{key}: choice: expected a list of values, got {values!r}")
+        raise SpaceError(f"{key}: choice: expected a list of values, got {shown(values)}")
     if any(isinstance(value, dict | list) for value in values):
-        raise SpaceError(f"{key}: choice: expected plain values, got {values!r}")
+        raise SpaceError(f"{key}: choice: expected plain values, got {shown(values)}")
     if len({(type(value), value) for value in values}) < len(values):
-        raise SpaceError(f"{key}: choice: a value is there twice: {values!r}")
+        raise SpaceError(f"{key}: choice: a value is there twice: {shown(values)}")
 
 
 def _check_range(key: str, kind: Kind, values: Any) -> None:
     if not isinstance(values, list) or len(values) != 2 or not all(map(_is_number, values)):
-        raise SpaceError(f"{key}: {kind}: expected [lowest, highest] as numbers, got {values!r}")
+        raise SpaceError(
+            f"{key}: {kind}: expected [lowest, highest] as numbers, got {shown(values)}"
+        )
     low, high = values
     if kind == "randint" and not all(isinstance(value, int) for value in values):
-        raise SpaceError(f"{key}: randint: expected whole numbers, got {values!r}")
+        raise SpaceError(f"{key}: randint: expected whole numbers, got {shown(values)}")
     if not low < high:
-        raise SpaceError(f"{key}: {kind}: expected the lowest first, got {values!r}")
+        raise SpaceError(f"{key}: {kind}: expected the lowest first, got {shown(values)}")
     if kind == "loguniform" and low <= 0:
-        raise SpaceError(f"{key}: loguniform: expected numbers above 0, got {values!r}")
+        raise SpaceError(f"{key}: loguniform: expected numbers above 0, got {shown(values)}")
 
 
 def _conditions(key: str, given: Any) -> dict[str, list[Any]]:
     if not isinstance(given, dict):
-        raise SpaceError(f"{key}: when: expected `other.key: value`, got {given!r}")
+        raise SpaceError(f"{key}: when: expected `other.key: value`, got {shown(given)}")
     return {
         str(other): allowed if isinstance(allowed, list) else [allowed]
         for other, allowed in given.items()
@@ -172,7 +177,9 @@ def _whole(key: str, name: str, given: Any, *, only_for: bool, least: int) -> in
     if not only_for:
         raise SpaceError(f"{key}: {name} means nothing here: leave it out")
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SpaceError(f"{key}: {name}: expected a whole number at least {least}, got {value!r}")
+        raise SpaceError(
+            f"{key}: {name}: expected a whole number at least {least}, got {shown(value)}"
+        )
     return value
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from fastdfkd.shown import shown
+
 _MODES: dict[str, Literal["max", "min"]] = {
     "accuracy": "max",
     "agreement": "max",
@@ -47,17 +49,19 @@ def parse_objectives(text: str) -> tuple[Objective, ...]:
     objectives = tuple(_parse(part.strip()) for part in text.split(","))
     names = [objective.name for objective in objectives]
     if len(objectives) > 2 or len(set(names)) < len(names):
-        raise ValueError(f"--objective: expected one figure or two different ones, got {text!r}")
+        raise ValueError(
+            f"--objective: expected one figure or two different ones, got {shown(text)}"
+        )
     return objectives
 
 
 def _parse(text: str) -> Objective:
     name, colon, budget = text.partition(":")
     if name not in _MODES:
-        raise ValueError(f"--objective: expected one of {', '.join(_MODES)}, got {text!r}")
+        raise ValueError(f"--objective: expected one of {', '.join(_MODES)}, got {shown(text)}")
     if name != "accuracy_at_seconds":
         if colon:
-            raise ValueError(f"--objective: {name} takes no seconds, got {text!r}")
+            raise ValueError(f"--objective: {name} takes no seconds, got {shown(text)}")
         return Objective(name)
     try:
         seconds = float(budget)
@@ -65,7 +69,7 @@ def _parse(text: str) -> Objective:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
         raise ValueError(
-            f"--objective: say after how many seconds, accuracy_at_seconds:30, got {text!r}"
+            f"--objective: say after how many seconds, accuracy_at_seconds:30, got {shown(text)}"
         )
     return Objective(name, seconds)
 

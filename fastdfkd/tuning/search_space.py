@@ -14,17 +14,18 @@ grid, `grid: 4` says how many values of a range are taken.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from fastdfkd.recipe import Recipe, RecipeError, load_recipe, unknown
+from fastdfkd.recipe.messages import unreadable
 from fastdfkd.recipe.reading import recipes_folder
+from fastdfkd.shown import shown, shown_name
 from fastdfkd.tuning.dimension import Dimension, Point, SpaceError, parse_dimension
 
 _NOT_SWEPT = {
@@ -99,13 +100,15 @@ def load_space(source: str | Path, recipe: Recipe) -> SearchSpace:
     path = find_space(source)
     try:
         tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, OSError) as error:
-        raise SpaceError(f"{path}: not a readable search space: {error}") from error
+    except Exception as error:  # YAML and OmegaConf raise what they like about a damaged file
+        raise SpaceError(f"{path}: not a readable search space: {unreadable(error)}") from error
     if not isinstance(tree, dict) or not isinstance(tree.get("space"), dict) or not tree["space"]:
         raise SpaceError(f"{path}: expected a mapping `space:` of recipe keys, see recipes/sweeps/")
     strange = sorted(map(str, set(tree) - {"space", "description"}))
     if strange:
-        raise SpaceError(f"{path}: {unknown(strange[0], strange[0], ['space', 'description'])}")
+        raise SpaceError(
+            f"{path}: {unknown(shown_name(strange[0]), strange[0], ['space', 'description'])}"
+        )
     dimensions = tuple(parse_dimension(str(k), given) for k, given in tree["space"].items())
     space = SearchSpace(path.stem, dimensions)
     _check(space, recipe, path)
@@ -115,12 +118,14 @@ def load_space(source: str | Path, recipe: Recipe) -> SearchSpace:
 def find_space(source: str | Path) -> Path:
     """The file of a space given by path or by the bare name of one that ships."""
     path = Path(source)
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path.is_file, quiet about impossible names
         return path
     shipped = {file.stem: file for file in sorted((recipes_folder() / "sweeps").glob("*.yaml"))}
     if str(source) in shipped:
         return shipped[str(source)]
-    raise SpaceError(f"no search space {source}: expected a YAML file or {', '.join(shipped)}")
+    raise SpaceError(
+        f"no search space {shown_name(source)}: expected a YAML file or {', '.join(shipped)}"
+    )
 
 
 def _check(space: SearchSpace, recipe: Recipe, path: Path) -> None:
@@ -146,4 +151,6 @@ def _check(space: SearchSpace, recipe: Recipe, path: Path) -> None:
             load_recipe(recipe, point)
         except RecipeError as error:
             value = point[dimension.key]
-            raise SpaceError(f"{path}: {dimension.key} = {value!r} is refused. {error}") from None
+            raise SpaceError(
+                f"{path}: {dimension.key} = {shown(value)} is refused. {error}"
+            ) from None

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fastdfkd.folder_lock import held
 from fastdfkd.recipe import Overrides, Recipe, RecipeError, load_recipe
-from fastdfkd.run_folder import claim, discard_if_empty, write_text
+from fastdfkd.run_folder import claimed, write_text
 from fastdfkd.tuning.dimension import Point, SpaceError
 from fastdfkd.tuning.ledger import SWEEP_FILES, Ledger, Options, TrialRecord
 from fastdfkd.tuning.objective import parse_objectives
@@ -51,45 +52,52 @@ class Sweep:
         return self.options.trials * self.options.seeds
 
 
+@contextmanager
 def new_sweep(
     source: str | Path | Recipe,
     space_source: str | Path,
     overrides: Overrides,
     options: Options,
     out: str | Path | None,
-) -> Sweep:
-    """Check recipe, space and options, and claim the sweep's folder.
+) -> Iterator[Sweep]:
+    """Check recipe, space and options, and hold the sweep's folder for a block.
 
     Raises:
         RecipeError: the recipe cannot be used.
+        FolderInUseError: another driver works in `out`.
         ValueError: the space, the options or `out` cannot; nothing has been started.
     """
     recipe = load_recipe(source, overrides)
     sweep = _checked(recipe, load_space(space_source, recipe), options, Path())
-    folder = claim(f"sweep-{recipe.name}", out, files=(*SWEEP_FILES, "trials"))
-    write_text(folder / "recipe.yaml", recipe.to_yaml())
-    write_text(folder / "space.yaml", find_space(space_source).read_text(encoding="utf-8"))
-    Ledger(folder).save_options(sweep.options)
-    return replace(sweep, folder=folder)
+    with claimed(f"sweep-{recipe.name}", out, files=(*SWEEP_FILES, "trials")) as folder:
+        write_text(folder / "recipe.yaml", recipe.to_yaml())
+        write_text(folder / "space.yaml", find_space(space_source).read_text(encoding="utf-8"))
+        Ledger(folder).save_options(sweep.options)
+        yield replace(sweep, folder=folder)
 
 
-def interrupted_sweep(directory: str | Path) -> Sweep:
-    """The sweep in a folder, to be gone on with.
+@contextmanager
+def interrupted_sweep(directory: str | Path) -> Iterator[Sweep]:
+    """The sweep in a folder, to be gone on with, its folder held for a block.
 
     Raises:
+        FolderInUseError: the sweep goes on in another process.
         ValueError: the folder holds no sweep, or a damaged one.
     """
     folder = Path(directory).expanduser().absolute()
-    options = Ledger(folder).options()
-    recipe = load_recipe(folder / "recipe.yaml")
-    return _checked(recipe, load_space(folder / "space.yaml", recipe), options, folder)
+    ledger = Ledger(folder)
+    ledger.options()  # which a folder without a sweep does not have
+    with held(folder):
+        recipe = load_recipe(folder / "recipe.yaml")
+        space = load_space(folder / "space.yaml", recipe)
+        yield _checked(recipe, space, ledger.options(), folder)
 
 
 def run_sweep(sweep: Sweep, *, address: str | None = None, say: Say = lambda _: None) -> Path:
     """Run the trials that have not ended, then write and record what was found.
 
     Args:
-        sweep: new or interrupted.
+        sweep: new or interrupted, its folder held.
         address: Ray cluster to join.
         say: told a line now and then.
 
@@ -102,16 +110,13 @@ def run_sweep(sweep: Sweep, *, address: str | None = None, say: Say = lambda _: 
     ledger.mend()
     settings = sweep.recipe.tracking
     name = f"sweep {sweep.recipe.name} {sweep.space.name}"
-    try:
-        with SweepRun(
-            name, sweep.options.parent_run_id, experiment=settings.experiment, uri=settings.uri
-        ) as parent:
-            ledger.save_options(replace(sweep.options, parent_run_id=parent.run_id))
-            _run_trials(sweep, ledger, parent, address, say)
-            files, best = write_findings(sweep, ledger.records())
-            parent.log(metrics=best, artifacts=files)
-    finally:
-        discard_if_empty(sweep.folder)
+    with SweepRun(
+        name, sweep.options.parent_run_id, experiment=settings.experiment, uri=settings.uri
+    ) as parent:
+        ledger.save_options(replace(sweep.options, parent_run_id=parent.run_id))
+        _run_trials(sweep, ledger, parent, address, say)
+        files, best = write_findings(sweep, ledger.records())
+        parent.log(metrics=best, artifacts=files)
     return sweep.folder
 
 

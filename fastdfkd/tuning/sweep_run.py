@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastdfkd.shown import reason
 from fastdfkd.tracking import ParentRun, TrackingError
 from fastdfkd.tracking.run import TrackedRun
 from fastdfkd.tracking.store import open_store
@@ -30,8 +31,8 @@ class SweepRun(ParentRun):
             store.client.update_run(self._before, status="RUNNING")
         except Exception as error:  # MLflow's own, or its server's
             raise TrackingError(
-                f"the sweep's MLflow run {self._before} is not in {self.uri} ({error}); set "
-                "MLFLOW_TRACKING_URI as it was, or start a new sweep"
+                f"the sweep's MLflow run {self._before} is not in {self.uri} ({reason(error)}); "
+                "set MLFLOW_TRACKING_URI as it was, or start a new sweep"
             ) from error
         self._run = TrackedRun(store, self._before)
         return self

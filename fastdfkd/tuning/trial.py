@@ -9,6 +9,7 @@ The actor is used for one trial after another, which saves importing torch and M
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from fastdfkd import tracking
 from fastdfkd.metrics_file import Row
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.result import RunResult
-from fastdfkd.run_folder import claim, write_text
+from fastdfkd.run_folder import claimed, write_text
 from fastdfkd.tracking.run import TrackedRun
 from fastdfkd.tracking.store import open_store, store_uri
 from fastdfkd.trainers.teacher import Teacher
@@ -30,6 +31,8 @@ from fastdfkd.tuning.objective import Judge, Objective
 
 log = logging.getLogger(__name__)
 _GIVE_UP_SECONDS = 60.0
+_REMNANT_SECONDS = 60.0
+"""For the same trial's actor of a driver that was killed: Ray ends it within seconds."""
 _FIGURES = (
     "accuracy",
     "agreement",
@@ -56,9 +59,15 @@ class Shared:
 class DistillTrial(tune.Trainable):
     """Runs the recipe at `config["point"]` with `config["seed"]`."""
 
-    def setup(self, config: dict[str, Any], shared: Shared | None = None) -> None:
-        """Start the run in a thread of its own."""
+    def setup(
+        self,
+        config: dict[str, Any],
+        shared: Shared | None = None,
+        login: dict[str, str] | None = None,
+    ) -> None:
+        """Start the run in a thread of its own; `login` reaches the MLflow store."""
         assert shared is not None
+        os.environ.update(login or {})
         self._shared = shared
         self._begin(config)
 
@@ -121,10 +130,10 @@ class _Run:
 
         recipe = load_recipe(self.shared.recipe, {**self.point, "seed": self.seed})
         folder = self.shared.folder / "trials" / self.name
-        directory = claim(recipe.name, folder, overwrite=True)
-        write_text(directory / "recipe.yaml", recipe.to_yaml())
-        with cluster.connect(None):
-            result = self._record(recipe, directory)
+        with claimed(recipe.name, folder, overwrite=True, wait_s=_REMNANT_SECONDS) as directory:
+            write_text(directory / "recipe.yaml", recipe.to_yaml())
+            with cluster.connect(None):
+                result = self._record(recipe, directory)
         figures = scalars(result.model_dump())
         return {**self._report(figures), "finished": True, "done": True}
 

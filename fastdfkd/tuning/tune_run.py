@@ -15,6 +15,7 @@ from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneC
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 
+from fastdfkd.credentials import for_another_process
 from fastdfkd.platform.cluster import cluster_resources
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.trainers.teacher import Teacher
@@ -50,7 +51,8 @@ def run_trials(sweep: Sweep, ledger: Ledger, teacher: Teacher, parent: SweepRun,
         parent_run_id=parent.run_id,
     )
     trainable = tune.with_resources(
-        tune.with_parameters(DistillTrial, shared=shared), PlacementGroupFactory([cost.head])
+        tune.with_parameters(DistillTrial, shared=shared, login=for_another_process(parent.uri)),
+        PlacementGroupFactory([cost.head]),
     )
     searching: dict[str, Any] = _searching(sweep, ledger, objectives)
     tune.Tuner(

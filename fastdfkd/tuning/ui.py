@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from fastdfkd.credentials import whole
 from fastdfkd.tracking import store_uri
 from fastdfkd.tracking.store import open_store
 
@@ -48,11 +49,13 @@ def show(port: int, say: Callable[[str], None], experiment: str = "fastdfkd") ->
     if runs:
         say(f"Comparison: {link}/runs/{runs[0].info.run_id}")
     say("Ready within a minute; Ctrl-C ends it.")
-    line = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = subprocess.Popen(
-        [*line, "--host", _HOST, "--port", str(port), "--workers", "1"], env=environment
-    )
+    line = [sys.executable, "-m", "mlflow", "ui", "--host", _HOST, "--port", str(port)]
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": whole(uri),  # a password in a command line is seen by all
+    }
+    process = subprocess.Popen([*line, "--workers", "1"], env=environment)
     try:
         return process.wait()
     finally:

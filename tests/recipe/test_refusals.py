@@ -103,7 +103,7 @@ def test_an_override_without_a_dotted_key_is_refused(read: ReadRecipe, override:
 
 
 def test_an_override_that_is_not_yaml_is_named(read: ReadRecipe) -> None:
-    assert "override 'data.root=[1,'" in refusal(read, "data.root=[1,")
+    assert "override data.root: the value '[1,' is no plain YAML" in refusal(read, "data.root=[1,")
 
 
 def test_an_override_key_that_is_not_text_is_refused(minimal: Path) -> None:

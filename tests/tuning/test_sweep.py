@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fastdfkd.folder_lock import FolderInUseError
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.tracking.store import open_store
 from fastdfkd.tuning.ledger import Ledger
@@ -34,7 +35,7 @@ def test_everything_is_checked_before_anything_is_made(
 ) -> None:
     space = space_file("synthesis.rounds: {choice: [2, 9]}\nsynthesis.warmup_rounds: {choice: [5]}")
     with pytest.raises(ValueError, match="warmup_rounds"):
-        new_sweep(small, space, (), options(), None)
+        new_sweep(small, space, (), options(), None).__enter__()
     fine = space_file("synthesis.steps: {choice: [2, 5]}")
     for changes, words in (
         ({"scheduler": "asha", "objective": "accuracy,synthesis_seconds"}, "one --objective"),
@@ -42,9 +43,10 @@ def test_everything_is_checked_before_anything_is_made(
         ({"trials": 0}, "--trials"),
     ):
         with pytest.raises(ValueError, match=words):
-            new_sweep(small, fine, (), options(**changes), None)
+            new_sweep(small, fine, (), options(**changes), None).__enter__()
+    asked = options(scheduler="asha")
     with pytest.raises(ValueError, match="evaluations"):
-        new_sweep(small, fine, {"platform.evaluations": 1}, options(scheduler="asha"), None)
+        new_sweep(small, fine, {"platform.evaluations": 1}, asked, None).__enter__()
     assert not (workplace / "runs").exists()
 
 
@@ -52,13 +54,17 @@ def test_random_points_differ_and_follow_from_the_seed(
     workplace: Path, small: Recipe, space_file: SpaceFile, options: MakeOptions
 ) -> None:
     space = space_file("synthesis.steps: {choice: [1, 2, 3]}\nsynthesis.meta: {choice: [none]}")
-    sweep = new_sweep(small, space, (), options(search="random", trials=8, seeds=2), "a")
+    with (
+        new_sweep(small, space, (), options(search="random", trials=8, seeds=2), "a") as sweep,
+        pytest.raises(FolderInUseError, match=f"process {os.getpid()} on "),
+    ):
+        interrupted_sweep("a").__enter__()
     assert sweep.points is not None
     assert sorted(p["synthesis.steps"] for p in sweep.points) == [1, 2, 3]
     assert sweep.trials == 6, "the space has three points, each with two seeds"
     assert sweep.seeds == [0, 1]
-    again = interrupted_sweep("a")
-    assert again.points == sweep.points
+    with interrupted_sweep("a") as again:
+        assert again.points == sweep.points
 
 
 @pytest.mark.slow
@@ -72,9 +78,8 @@ def test_asha_stops_bad_trials_one_fails_and_nothing_is_left(
     space_file: SpaceFile,
     options: MakeOptions,
 ) -> None:
-    sweep = new_sweep(small, space_file(SIX), (), options(scheduler="asha"), "out")
-    said: list[str] = []
-    folder = run_sweep(sweep, say=said.append)
+    with new_sweep(small, space_file(SIX), (), options(scheduler="asha"), "out") as sweep:
+        folder = run_sweep(sweep)
     check_cluster_is_free()
     records = Ledger(folder).records()
     assert len(records) == 6
@@ -138,10 +143,9 @@ def test_several_seeds_give_a_mean_and_a_deviation(
     space_file: SpaceFile,
     options: MakeOptions,
 ) -> None:
-    sweep = new_sweep(
-        small, space_file("synthesis.steps: {choice: [2]}"), (), options(seeds=2), "out"
-    )
-    folder = run_sweep(sweep)
+    space = space_file("synthesis.steps: {choice: [2]}")
+    with new_sweep(small, space, (), options(seeds=2), "out") as sweep:
+        folder = run_sweep(sweep)
     accuracies = [record.figures["accuracy"] for record in Ledger(folder).records()]
     table = (folder / "points.csv").read_text().splitlines()
     row = dict(zip(table[0].split(","), table[1].split(","), strict=True))
@@ -165,8 +169,8 @@ def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
         "synthesis.meta_lr: {loguniform: [1.0e-3, 0.1], when: {synthesis.meta: fomaml}}"
     )
     asked = options(search="optuna", objective="accuracy,synthesis_seconds", trials=3)
-    sweep = new_sweep(quick, space, (), asked, "out")
-    folder = run_sweep(sweep)
+    with new_sweep(quick, space, (), asked, "out") as sweep:
+        folder = run_sweep(sweep)
     ledger = Ledger(folder)
     first = ledger.records()
     assert len(first) == 3
@@ -175,7 +179,8 @@ def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
     assert (folder / "pareto.png").stat().st_size > 5_000
     lines = (folder / "trials.jsonl").read_text().splitlines(keepends=True)
     (folder / "trials.jsonl").write_text(lines[0] + lines[2])
-    run_sweep(interrupted_sweep(folder))
+    with interrupted_sweep(folder) as sweep:
+        run_sweep(sweep)
     second = ledger.records()
     assert sorted(record.index for record in second) == [0, 1, 2]
     assert [second[0], second[1]] == [first[0], first[2]], "what had ended is not run again"

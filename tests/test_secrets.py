@@ -1,0 +1,246 @@
+"""A password in `tracking.uri` reaches MLflow's server and nothing that is kept or shown."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+import fastdfkd
+from fastdfkd import cli, credentials, submitting
+from fastdfkd.recipe import Recipe, load_recipe
+from tests.guarded_server import IN_URI, PASSWORD, USER, GuardedServer
+
+HOUSE = Path(fastdfkd.__file__).parents[1]
+SECRETS = (PASSWORD, IN_URI)
+
+
+@pytest.fixture
+def server(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GuardedServer]:
+    """A guarded server of which this process knows nothing."""
+    monkeypatch.setattr(credentials, "_given", {})
+    with GuardedServer(tmp_path_factory.mktemp("artifacts")) as started:
+        yield started
+    credentials.log_in("http://of-nobody")
+    assert not {credentials.USER, credentials.PASSWORD} & set(os.environ)
+
+
+@pytest.fixture
+def tiny(workplace: Path, tiny_recipe: Callable[..., Recipe], server: GuardedServer) -> Path:
+    """A recipe file that holds the password, as a user may write it."""
+    values = tiny_recipe().model_dump(exclude={"tracking"})
+    values["tracking"] = {"uri": f"http://{IN_URI}@{server.place}"}
+    file = server.artifacts.parent / "tiny.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return file
+
+
+def kept(*folders: Path) -> bytes:
+    """Every file in some folders."""
+    files = (file for folder in folders for file in folder.rglob("*") if file.is_file())
+    return b"\n".join(str(file).encode() + b"\n" + file.read_bytes() for file in files)
+
+
+def check_no_secret(what: bytes | str, about: str) -> None:
+    content = what.encode() if isinstance(what, str) else what
+    assert len(content) > 100, f"nothing was looked at: {about}"
+    for secret in SECRETS:
+        at = content.find(secret.encode())
+        assert at < 0, f"{about}: {content[max(at - 200, 0) : at + 50]!r}"
+
+
+def test_a_whole_run_and_its_resumption_leave_no_password_anywhere(
+    workplace: Path,
+    tiny: Path,
+    server: GuardedServer,
+    platform: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    platform.error = RuntimeError("boom")
+    with pytest.raises(RuntimeError, match="boom"):
+        cli.run(["distill", str(tiny), "--out", "out"])
+    assert server.refused == 0
+    assert load_recipe("out/recipe.yaml").tracking.uri == f"http://{server.place}"
+
+    platform.error = None
+    credentials._given.clear()
+    credentials.log_in("http://of-nobody")
+    assert cli.run(["distill", "--resume", "out"]) == 2
+    said = capfd.readouterr()
+    assert "it wants a user that it knows" in said.err
+    assert credentials.HINT in said.err
+    check_no_secret(said.out + said.err, "what was printed")
+
+    before = server.refused
+    with monkeypatch.context() as later:
+        later.setenv(credentials.URI, f"http://{IN_URI}@{server.place}")
+        assert cli.run(["distill", "--resume", "out"]) == 0
+    assert server.refused == before
+    said = capfd.readouterr()
+    assert f"View run run at: http://{server.place}/#/" in said.out
+    check_no_secret(said.out + said.err, "what was printed")
+    check_no_secret(kept(workplace, server.artifacts), "the run's files and artifacts")
+    check_no_secret(b"\n".join(server.bodies), "parameters, tags and metrics")
+    check_no_secret(caplog.text, "the log")
+    assert (server.artifacts / "recipe.yaml").is_file()
+
+
+def test_a_recipe_holds_none_whatever_is_done_with_it(tiny: Path) -> None:
+    recipe = load_recipe(tiny)
+    everything = f"{recipe!r} {recipe} {recipe.flat()} {recipe.to_yaml()} {recipe.model_dump()}"
+    check_no_secret(everything, "the recipe")
+    changed = load_recipe(recipe, {"seed": 3})
+    assert changed.tracking == recipe.tracking
+    assert changed.tracking.uri is not None
+    assert credentials.login(changed.tracking.uri)[credentials.PASSWORD] == PASSWORD
+
+
+def test_a_bad_uri_is_refused_without_repeating_it(capsys: pytest.CaptureFixture[str]) -> None:
+    for uri in (f"http://host?token={PASSWORD}", f"http://me:{PASSWORD}/x@host"):
+        assert cli.run(["distill", "digits-fast5", f"tracking.uri={uri}"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("tracking.uri: expected") == 2
+    assert PASSWORD not in said
+
+
+def test_a_job_is_told_of_and_not_given_the_credentials(
+    tiny: Path, server: GuardedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe(tiny)
+    check_no_secret(str(submitting.environment(recipe)), "the job's environment")
+    told = submitting.kept_back(recipe)
+    assert told is not None
+    assert f"the credentials of http://{server.place} stay here" in told
+    assert "`ray start` on the head" in told
+    credentials._given.clear()
+    assert submitting.kept_back(recipe) is None
+    monkeypatch.setenv(credentials.TOKEN, "t")
+    assert submitting.kept_back(recipe) is not None
+
+
+def test_a_command_line_is_begun_again_without_them() -> None:
+    """`ps` shows it to everyone, Ray keeps it as the driver's entry point."""
+    code = (
+        "import sys, psutil, os\n"
+        "from fastdfkd import cli\n"
+        "cli.run = lambda words: print(words, psutil.Process().cmdline()) or 0\n"
+        "cli.main()\n"
+    )
+    uri = f"http://{IN_URI}@host:5000"
+    for word, bare in (
+        (f"tracking.uri={uri}", "tracking.uri=http://host:5000"),
+        (f"tracking={{uri: '{uri}'}}", "tracking={uri: 'http://host:5000'}"),
+        (f"tracking.uri=postgresql://{IN_URI}@host/db", "tracking.uri=postgresql://host/db"),
+        ("tracking.uri=http://host:5000", "tracking.uri=http://host:5000"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "distill", "x", word],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+            env={**os.environ, credentials.URI: uri},
+        )
+        assert bare in done.stdout
+        check_no_secret(done.stdout + done.stderr, word)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server without users."""
+    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        process.wait(30)
+        psutil.wait_procs(below, timeout=30)
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
+def test_real_runs_and_a_real_sweep_on_a_real_server(
+    workplace: Path, mlflow_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Ray's own logs and its view of the driver are looked through too."""
+    temporary = tmp_path_factory.mktemp("r")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(HOUSE),
+        "RAY_TMPDIR": str(temporary),
+    }
+    del environment["MLFLOW_TRACKING_URI"]
+    (workplace / "space.yaml").write_text("space:\n  synthesis.steps: {choice: [1, 2]}\n")
+    small = [
+        "teacher.epochs=1",
+        "synthesis.steps=2",
+        "synthesis.rounds=4",
+        "synthesis.warmup_rounds=1",
+        "synthesis.batch_size=16",
+        "synthesis.latent_dim=8",
+        "synthesis.generator_width=4",
+        "distillation.updates_per_round=2",
+        "distillation.batch_size=16",
+        "platform.evaluations=1",
+    ]
+    with GuardedServer(workplace, mlflow_server) as server:
+        uri = f"tracking.uri=http://{IN_URI}@{server.place}"
+        for words in (
+            ["distill", "digits-fast5", *small, uri, "--out", "run"],
+            ["sweep", "digits-fast5", "space.yaml", "--search", "grid", *small, uri],
+        ):
+            done = subprocess.run(
+                [sys.executable, "-c", "from fastdfkd.cli import main; main()", *words],
+                cwd=workplace,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=400,
+            )
+            assert done.returncode == 0, done.stderr
+            check_no_secret(done.stdout + done.stderr, "what was printed")
+        assert server.refused == 0
+        sent = b"\n".join(server.bodies)
+    assert sent.count(b"runs/create") == 4, "a run, a sweep and its two trials"
+    check_no_secret(sent, "what the server was sent")
+    check_no_secret(kept(workplace), "the runs' files")
+    check_no_secret(kept(temporary), "Ray's files")
+    assert USER not in (workplace / "run/recipe.yaml").read_text()
