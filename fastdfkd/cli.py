@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from fastdfkd.safe_text import lines
 from fastdfkd.tuning import commands as tuning
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def teacher(
     )
     typer.echo(f"accuracy   {found.accuracy:.1%} on held-out real images")
     typer.echo(f"digest     {found.digest}")
-    typer.echo(f"weights    {folder / 'teacher.safetensors'}")
+    typer.echo(lines(f"weights    {folder / 'teacher.safetensors'}"))
 
 
 @app.command(epilog="Example: fastdfkd distill digits-fast5 synthesis.steps=2 --out runs/k2")
@@ -128,7 +129,7 @@ def distill(
             overwrite=overwrite,
             progress=True,
         )
-    typer.echo(result.model_dump_json(indent=2) if as_json else _summary(result))
+    typer.echo(result.model_dump_json(indent=2) if as_json else lines(_summary(result)))
 
 
 @app.command(epilog="Example: fastdfkd submit digits-fast5 --address http://127.0.0.1:8265")
@@ -197,7 +198,7 @@ def evaluate(
     found = judge(directory, data_root=data_root)
     typer.echo(f"accuracy  {found.accuracy:.1%} of {found.images:,} held-out real images")
     agreement = "unknown" if found.agreement is None else f"{found.agreement:.1%}"
-    typer.echo(f"agreement {agreement} ({found.note})")
+    typer.echo(lines(f"agreement {agreement} ({found.note})"))
 
 
 @app.command(epilog="Example: fastdfkd recipes")
@@ -249,9 +250,18 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Entry point of the `fastdfkd` command."""
-    logging.basicConfig(level=logging.WARNING, format="fastdfkd: %(message)s")
+    logging.basicConfig(level=logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_PlainLines("fastdfkd: %(message)s"))
     signal.signal(signal.SIGTERM, _on_terminate)
     sys.exit(run(sys.argv[1:]))
+
+
+class _PlainLines(logging.Formatter):
+    """What is logged may quote a stranger's text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return lines(super().format(record))
 
 
 def _is_users(error: Exception) -> bool:
@@ -267,7 +277,7 @@ def _message(error: Any) -> str:
 
 
 def _say(message: str) -> None:
-    print(f"fastdfkd: {message}", file=sys.stderr)
+    print(f"fastdfkd: {lines(message)}", file=sys.stderr)
 
 
 def _on_terminate(signum: int, frame: object) -> NoReturn:
