@@ -25,7 +25,8 @@ from fastdfkd.run_folder import claim, write_text
 from fastdfkd.tracking.run import TrackedRun
 from fastdfkd.tracking.store import open_store, store_uri
 from fastdfkd.trainers.teacher import Teacher
-from fastdfkd.tuning.ledger import scalars, trial_name
+from fastdfkd.tuning.ledger import scalars
+from fastdfkd.tuning.naming import TrialNames
 from fastdfkd.tuning.objective import Judge, Objective
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Shared:
     teacher: Teacher
     folder: Path
     """Of the sweep, absolute."""
+    names: TrialNames
     objectives: tuple[Objective, ...]
     parent_run_id: str
 
@@ -102,8 +104,9 @@ class _Run:
     def __init__(self, shared: Shared, trial: dict[str, Any]) -> None:
         self.shared = shared
         seed = int(trial["seed"])
-        self.name = trial_name(int(trial["index"]), seed)
         self.point = trial["point"]
+        self.name = shared.names.trial(self.point, seed)
+        self.folder = shared.names.folder(int(trial["index"]), self.point, seed)
         self.seed = seed
         self.stop = threading.Event()
         self.events: queue.SimpleQueue[dict[str, Any] | BaseException] = queue.SimpleQueue()
@@ -120,7 +123,7 @@ class _Run:
         from fastdfkd.platform import cluster
 
         recipe = load_recipe(self.shared.recipe, {**self.point, "seed": self.seed})
-        folder = self.shared.folder / "trials" / self.name
+        folder = self.shared.folder / "trials" / self.folder
         directory = claim(recipe.name, folder, overwrite=True)
         write_text(directory / "recipe.yaml", recipe.to_yaml())
         with cluster.connect(None):

@@ -193,7 +193,7 @@ def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(
     words = ["sweep", "quick.yaml", str(space), "--search", "grid", "--out", "out"]
     driver = subprocess.Popen(command(*words), start_new_session=True)
     wait_for(lambda: ledger.is_file() and ledger.read_text().count("\n") >= 1, 240)
-    wait_for(lambda: (workplace / "out/trials/p001-seed0/metrics.csv").is_file(), 120)
+    wait_for(lambda: (workplace / "out/trials/001-steps=2/metrics.csv").is_file(), 120)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     before = ledger.read_text()
