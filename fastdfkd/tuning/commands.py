@@ -108,7 +108,7 @@ def compare(
 ) -> None:
     """Measure settings against a reference: 10x, 100x, and at what accuracy."""
     from fastdfkd.tuning.comparison import compare as measure
-    from fastdfkd.tuning.comparison import compare_experiment
+    from fastdfkd.tuning.experiment_comparison import compare_experiment
     from fastdfkd.tuning.printing import print_comparison
 
     if experiment is not None:

@@ -131,9 +131,10 @@ def _missing(value: Any) -> bool:
 
 
 def _scale(points: pd.DataFrame, objective: Objective) -> Any:
-    """Colours from the worst to the best, which are also shades of grey in that order."""
+    """Colours from the worst, light, to the best, dark: shades of grey in the same order."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     values = points.loc[points["whole"], objective.name]
-    return ScalarMappable(Normalize(values.min(), values.max()), "viridis")
+    colours = "viridis_r" if objective.mode == "max" else "viridis"
+    return ScalarMappable(Normalize(values.min(), values.max()), colours)
