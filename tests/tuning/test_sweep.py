@@ -121,6 +121,10 @@ def check_mlflow(uri: str, folder: Path, stopped: int) -> None:
     children = store.client.search_runs(
         [store.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     )
+    assert {child.info.run_name for child in children} == {
+        "model=torch.nn:Identity",
+        *(f"model=resnet8-half lr={lr}" for lr in ("0.1", "0.08", "1e-09", "2e-09", "3e-09")),
+    }
     ends = [child.info.status for child in children]
     assert len(ends) == 6
     assert (ends.count("KILLED"), ends.count("FAILED")) == (stopped, 1)
