@@ -41,7 +41,7 @@ def main() -> None:
         comparison, folders[data] = compare(
             SETTINGS[data], reference, seeds=chosen.seeds, say=print
         )
-        print_comparison(comparison)
+        print_comparison(comparison, print)
     for data, folder in folders.items():  # last: a changed checkout has no commit to its name
         kept = RESULTS / f"speedup-{data}"
         kept.mkdir(parents=True, exist_ok=True)

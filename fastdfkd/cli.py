@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from fastdfkd import credentials
+from fastdfkd.safe_text import lines
 from fastdfkd.shown import shown_message
 from fastdfkd.tuning import commands as tuning
 
@@ -84,7 +85,7 @@ def teacher(
     )
     typer.echo(f"accuracy   {found.accuracy:.1%} on held-out real images")
     typer.echo(f"digest     {found.digest}")
-    typer.echo(f"weights    {folder / 'teacher.safetensors'}")
+    typer.echo(lines(f"weights    {folder / 'teacher.safetensors'}"))
 
 
 @app.command(epilog="Example: fastdfkd distill digits-fast5 synthesis.steps=2 --out runs/k2")
@@ -132,7 +133,7 @@ def distill(
             overwrite=overwrite,
             progress=True,
         )
-    typer.echo(result.model_dump_json(indent=2) if as_json else _summary(result))
+    typer.echo(result.model_dump_json(indent=2) if as_json else lines(_summary(result)))
 
 
 @app.command(epilog="Example: fastdfkd submit digits-fast5 --address http://127.0.0.1:8265")
@@ -201,7 +202,7 @@ def evaluate(
     found = judge(directory, data_root=data_root)
     typer.echo(f"accuracy  {found.accuracy:.1%} of {found.images:,} held-out real images")
     agreement = "unknown" if found.agreement is None else f"{found.agreement:.1%}"
-    typer.echo(f"agreement {agreement} ({found.note})")
+    typer.echo(lines(f"agreement {agreement} ({found.note})"))
 
 
 @app.command(epilog="Example: fastdfkd recipes")
@@ -262,10 +263,10 @@ def main() -> NoReturn:
 
 
 class _Formatter(logging.Formatter):
-    """Lines of the log, other libraries' too, without credentials."""
+    """Lines of the log, other libraries' too: shown as text, and without credentials."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return shown_message(super().format(record))
+        return lines(shown_message(super().format(record)))
 
 
 def _hide_credentials() -> None:
@@ -303,7 +304,7 @@ def _message(error: Any) -> str:
 
 
 def _say(message: str) -> None:
-    print(f"fastdfkd: {shown_message(message)}", file=sys.stderr)
+    print(f"fastdfkd: {lines(shown_message(message))}", file=sys.stderr)
 
 
 def _on_terminate(signum: int, frame: object) -> NoReturn:

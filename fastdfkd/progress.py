@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fastdfkd.recipe import Recipe
+from fastdfkd.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,7 @@ class RunProgress:
     """
 
     def __init__(self, recipe: Recipe, label: str, *, shown: bool = True) -> None:
-        self._label = label
+        self._label = printable(label)
         self._images = recipe.synthesis.rounds * recipe.synthesis.batch_size
         self._updates = recipe.updates
         self._bars: Progress | None = _bars() if shown and sys.stderr.isatty() else None
@@ -83,7 +84,7 @@ class EpochProgress:
     """One bar over the epochs of a teacher that is being trained; shown from the first epoch on."""
 
     def __init__(self, label: str, epochs: int, *, shown: bool = True) -> None:
-        self._label = label
+        self._label = printable(label)
         self._epochs = epochs
         self._bars: Progress | None = _bars() if shown and sys.stderr.isatty() else None
         self._task: TaskID | None = None
@@ -125,13 +126,13 @@ def _bars() -> Progress:
     )
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=Console(stderr=True),
     )

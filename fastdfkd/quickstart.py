@@ -9,11 +9,12 @@ from pathlib import Path
 
 from fastdfkd.folder_lock import held
 from fastdfkd.recipe import load_recipe
-from fastdfkd.report.plots import accuracy_against_synthesis
+from fastdfkd.report.plots import accuracy_against_seconds
 from fastdfkd.report.speedup import with_speedups
-from fastdfkd.report.table import build_table, render_markdown, render_terminal, seconds, times
+from fastdfkd.report.table import build_table, cells, csv_text, render_markdown, seconds, times
 from fastdfkd.result import RunResult
 from fastdfkd.run_folder import claimed, runs_folder, write_text
+from fastdfkd.safe_text import lines
 from fastdfkd.tracking import ParentRun
 
 REFERENCE = "deep-inversion"
@@ -135,9 +136,9 @@ def _write_report(results: Mapping[str, RunResult], folder: Path) -> list[Path]:
     files = [folder / name for name in ("table.md", "table.csv", "accuracy_vs_synthesis.png")]
     words = f"{caption(results)}\n\n{explain(results, bullet='* ')}"
     write_text(files[0], f"# {_TITLE}\n\n{render_markdown(table, words)}")
-    write_text(files[1], table.to_csv(index=False))
-    accuracy_against_synthesis(
-        {setting: folder / setting for setting in results},
+    write_text(files[1], csv_text(table))
+    accuracy_against_seconds(
+        {setting: [folder / setting] for setting in results},
         files[2],
         teacher_accuracy=results[REFERENCE].teacher_accuracy,
         title=_TITLE,
@@ -148,10 +149,10 @@ def _write_report(results: Mapping[str, RunResult], folder: Path) -> list[Path]:
 def _print_report(results: Mapping[str, RunResult], folder: Path, uri: str) -> None:
     from rich.console import Console
 
+    from fastdfkd.report.terminal_table import print_table
+
+    print_table(*cells(build_table(results)), title=_TITLE, caption=caption(results))
     console = Console()
-    if not console.is_terminal:
-        console.width = 120
-    console.print(render_terminal(build_table(results), title=_TITLE, caption=caption(results)))
     mlflow = Path(sys.executable).parent / "mlflow"
     look = uri if uri.startswith("http") else f"{mlflow} ui --backend-store-uri {uri}"
     for text in (
@@ -159,4 +160,4 @@ def _print_report(results: Mapping[str, RunResult], folder: Path, uri: str) -> N
         f"Table, picture and runs: {folder}",
         f"Every metric, in MLflow: {look}",
     ):
-        console.print(f"\n{text}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"\n{lines(text)}", soft_wrap=True, highlight=False, markup=False)

@@ -33,6 +33,7 @@ its evaluation too."""
 _FILES = ("recipe.yaml", "metrics.csv", "teacher.json", "state.json", "result.json")
 _DONE = ("finished", "failed", "stopped")
 _RECENT_ROWS = 20
+_ANY_WIDTH = 10_000  # of a file or a pipe; the screen is as wide as its longest line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +124,8 @@ def show(directory: str | Path, *, watch: bool = False, every_s: float = 2.0) ->
 
     console = Console()
     found = read_status(directory)
+    if not console.is_terminal:
+        console.width = _ANY_WIDTH
     if not (watch and console.is_terminal):
         console.print(screen(found))
         return

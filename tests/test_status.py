@@ -204,3 +204,21 @@ def test_status_starts_no_torch_and_no_ray(folder: Folder) -> None:
         "heavy = {'torch', 'ray', 'mlflow', 'pandas'} & set(sys.modules)\nassert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code, str(folder.path)], check=True, capture_output=True)
+
+
+def test_hostile_text_is_shown_as_text_and_whole(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = "pkg.[red]:" + "long_" * 40 + "\x1b[31m"
+    recipe = tiny_recipe(student={"model": model})
+    folder = Folder(tmp_path / ("[bold]x\n" + "deep" * 30), recipe)
+    folder.state(state="failed", error="[/] \x1b]0;owned\x07 \u202eabc")
+    assert cli.run(["status", str(folder.path)]) == 0
+    shown = capsys.readouterr().out
+    for words in (
+        "[bold]x\\n" + "deep" * 30,
+        "pkg.[red]:" + "long_" * 40 + "\\x1b[31m",
+        "failed: [/] \\x1b]0;owned\\x07 \\u202eabc",
+    ):
+        assert words in shown
+    assert "\x1b" not in shown

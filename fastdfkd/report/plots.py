@@ -1,79 +1,69 @@
-"""Pictures of measured runs."""
+"""Accuracy against seconds, a line a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fastdfkd.metrics_file import read_rows
+from fastdfkd.report.drawing import (
+    accuracy_axis,
+    legend,
+    legend_inches,
+    picture,
+    seconds_axis,
+    style,
+)
+from fastdfkd.safe_text import printable
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
-_MARKERS = ("o", "s", "^", "D", "v", "P")
 
-
-def accuracy_against_synthesis(
-    runs: Mapping[str, Path], path: str | Path, *, teacher_accuracy: float, title: str = ""
+def accuracy_against_seconds(
+    runs: Mapping[str, Sequence[Path]],
+    path: str | Path,
+    *,
+    column: str = "synthesis_seconds",
+    teacher_accuracy: float,
+    title: str = "",
 ) -> None:
-    """Draw accuracy against seconds of synthesis (log scale), a line a run, as PNG.
+    """Draw accuracy against seconds (log scale), a line a run and a style a setting, as PNG.
 
     Args:
-        runs: label to the run's folder, whose `metrics.csv` holds the evaluations.
+        runs: setting to the folders of its runs, whose `metrics.csv` hold the evaluations.
         path: the file to write.
-        teacher_accuracy: 0 to 1, drawn as a dashed line.
+        column: of `metrics.csv`, whose name ends in `_seconds`.
+        teacher_accuracy: 0 to 1, drawn as a line of its own.
         title: above the picture.
 
     Raises:
         FileNotFoundError: a folder has no `metrics.csv`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.axhline(teacher_accuracy * 100, color="0.35", linestyle="--", linewidth=1.2)
-    axes.annotate(
-        f"teacher {teacher_accuracy * 100:.1f} %",
-        xy=(0.005, teacher_accuracy * 100),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 4),
-        textcoords="offset points",
-        color="0.35",
-    )
-    for index, (label, folder) in enumerate(runs.items()):
-        points = _evaluations(folder)
-        axes.plot(
-            [x for x, _ in points],
-            [y * 100 for _, y in points],
-            label=label,
-            color=_COLOURS[index % len(_COLOURS)],
-            marker=_MARKERS[index % len(_MARKERS)],
-            markersize=6,
-            linewidth=1.8,
-        )
-    axes.set_xscale("log")
-    axes.set_ylim(0, 106)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("synthesis, seconds (log scale)")
-    axes.set_ylabel("accuracy on held-out real images, %")
-    axes.set_title(title, loc="left")
-    axes.grid(True, which="major", color="0.9")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="best")
-    figure.savefig(path, dpi=150, format="png")
+    names = [printable(name) for name in runs]
+    with picture(Path(path), 8, 5 + legend_inches(names)) as axes:
+        accuracy_axis(axes, teacher_accuracy)
+        for index, (name, folders) in enumerate(zip(names, runs.values(), strict=True)):
+            for number, folder in enumerate(folders):
+                found = points(folder, column)
+                axes.plot(
+                    [x for x, _ in found],
+                    [y * 100 for _, y in found],
+                    label=name if number == 0 else None,
+                    markersize=5,
+                    linewidth=1.4,
+                    **style(index),
+                )
+        seconds_axis(axes, column.removesuffix("_seconds").replace("_", " "))
+        axes.set_title(printable(title), loc="left")
+        legend(axes, names)
 
 
-def _evaluations(folder: Path) -> list[tuple[float, float]]:
-    """(synthesis seconds, accuracy) of a run's evaluation rows, in time's order.
+def points(folder: Path, column: str) -> list[tuple[float, float]]:
+    """(seconds, accuracy) of a run's evaluation rows, in time's order.
 
     Seconds are carried forward where an evaluation row does not repeat them.
     """
-    points, seconds = [], 0.0
+    found, seconds = [], 0.0
     for row in read_rows(folder / "metrics.csv"):
-        seconds = row.get("synthesis_seconds", seconds)
+        seconds = row.get(column, seconds)
         if "accuracy" in row and seconds > 0:
-            points.append((seconds, row["accuracy"]))
-    return points
+            found.append((seconds, row["accuracy"]))
+    return found

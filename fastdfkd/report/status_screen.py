@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastdfkd.recipe.policies import BankPolicies
+from fastdfkd.safe_text import visible
 
 if TYPE_CHECKING:
     from fastdfkd.status import Status
@@ -38,9 +39,12 @@ _UNKNOWN = "-"
 
 def screen(status: Status) -> Panel:
     """One panel: state and progress, roles and rates, times, faults."""
-    state = Text(_sentence(status), style=_COLOURS.get(status.state, "yellow"))
-    parts: list[Any] = [state, *_progress(status), Text(), _figures(status), Text(), _times(status)]
-    return Panel(Group(*parts), title=str(status.directory), title_align="left", expand=False)
+    folder = Text(visible(status.directory), style="bold", overflow="fold")
+    state = Text(
+        visible(_sentence(status)), style=_COLOURS.get(status.state, "yellow"), overflow="fold"
+    )
+    parts: list[Any] = [folder, state, *_progress(status), Text(), _figures(status), Text()]
+    return Panel(Group(*parts, _times(status)), expand=False)
 
 
 def _sentence(status: Status) -> str:
@@ -68,8 +72,10 @@ def _progress(status: Status) -> list[Any]:
 def _figures(status: Status) -> Table:
     """Roles, rates, bank, accuracy and faults, as label and value."""
     table = Table.grid(padding=(0, 3))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for label, value in (*_roles(status), *_measured(status), ("faults", _faults(status))):
-        table.add_row(Text(label, style="bold"), value)
+        table.add_row(Text(label, style="bold"), Text(visible(value), overflow="fold"))
     return table
 
 

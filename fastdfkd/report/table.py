@@ -1,17 +1,16 @@
-"""The table of settings: as data, for a terminal and as Markdown."""
+"""The table of settings: as data, as texts, as Markdown and as CSV."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fastdfkd.result import RunResult
+from fastdfkd.safe_text import csv_cell, markdown
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
-
 TEACHER = "teacher"
 """Label of the teacher's row."""
 
@@ -50,26 +49,25 @@ def build_table(runs: Mapping[str, RunResult]) -> pd.DataFrame:
     return table.astype({name: "float64" for name in numbers})
 
 
-def render_terminal(table: pd.DataFrame, title: str = "", caption: str = "") -> Table:
-    """A rich table; print it with a rich console."""
-    from rich.table import Table
-
-    shown = Table(title=title or None, caption=caption or None, caption_justify="left")
-    heads, rows = _cells(table)
-    shown.add_column(heads[0], no_wrap=True)
-    for head in heads[1:]:
-        shown.add_column(head, justify="right")
-    for row in rows:
-        shown.add_row(*row)
-    return shown
-
-
 def render_markdown(table: pd.DataFrame, caption: str = "") -> str:
-    """A Markdown table, with the caption as a paragraph below."""
-    heads, rows = _cells(table)
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    """A Markdown table, with the caption, which is Markdown too, below."""
+    text = markdown_table(*cells(table))
     return f"{text}\n{caption}\n" if caption else text
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of texts that may hold anything; what follows the names is on the right."""
+    lines = [["---", *["---:"] * (len(heads) - 1)], *(map(markdown, row) for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in [map(markdown, heads), *lines])
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """The table as CSV in which no spreadsheet finds a formula.
+
+    Excel takes a file for UTF-8 if a byte order mark says so; plain ASCII needs none.
+    """
+    text = table.map(csv_cell).to_csv(index=False)
+    return text if text.isascii() else f"\ufeff{text}"
 
 
 def seconds(value: float) -> str:
@@ -99,7 +97,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Headings and formatted rows."""
     heads = ["setting", *(head for head, _ in _COLUMNS.values())]
     rows = [

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fastdfkd import environment
 from fastdfkd.metrics_file import COLUMNS
+from fastdfkd.safe_text import run_name
 from fastdfkd.shown import reason
 from fastdfkd.tracking.store import Store, open_store
 
@@ -68,7 +69,7 @@ class TrackedRun:
             return cls(store, run_id)
         parentage = {"mlflow.parentRunId": parent} if parent else {}
         run = store.client.create_run(
-            store.experiment_id, tags={**tags, **parentage}, run_name=name
+            store.experiment_id, tags={**tags, **parentage}, run_name=run_name(name)
         )
         return cls(store, run.info.run_id)
 

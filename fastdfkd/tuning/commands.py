@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from fastdfkd.safe_text import lines
+
 OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.rounds=20."),
@@ -72,18 +74,26 @@ def sweep(
         )
         asked = new_sweep(recipe, space, overrides or [], options, out)
     with asked as chosen:
-        print_findings(run_sweep(chosen, address=address, say=typer.echo), typer.echo)
+        run_sweep(chosen, address=address, say=_say)
+        print_findings(chosen, _say)
 
 
 def compare(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RECIPE", help="Recipes to compare; KEY=VALUE among them changes all."
+            metavar="SETTING",
+            help="To compare: recipes, which are run; or finished runs, by folder or MLflow id. "
+            "KEY=VALUE among them changes all recipes.",
         ),
     ] = None,
     reference: Annotated[
-        str, typer.Option("--reference", metavar="RECIPE", help="The 1x.")
+        str,
+        typer.Option(
+            "--reference",
+            metavar="SETTING",
+            help="The 1x: a recipe's name or file, a run's folder, or an MLflow run.",
+        ),
     ] = "digits-deep-inversion",
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Runs of each recipe.")] = 3,
     accuracy: Annotated[
@@ -99,27 +109,27 @@ def compare(
 ) -> None:
     """Measure settings against a reference: 10x, 100x, and at what accuracy."""
     from fastdfkd.tuning.comparison import compare as measure
-    from fastdfkd.tuning.comparison import compare_experiment
+    from fastdfkd.tuning.experiment_comparison import compare_experiment
     from fastdfkd.tuning.printing import print_comparison
 
     if experiment is not None:
         if words:
-            raise ValueError("--experiment takes the runs that are there: name no recipes")
+            raise ValueError("--experiment takes the runs that are there: name no other settings")
         found, folder = compare_experiment(experiment, reference, goal=accuracy, out=out)
     else:
-        given = words or []
+        changes = [word for word in words or [] if "=" in word and not Path(word).exists()]
         found, folder = measure(
-            [word for word in given if "=" not in word],
+            [word for word in words or [] if word not in changes],
             reference,
-            [word for word in given if "=" in word],
+            changes,
             seeds=seeds,
             goal=accuracy,
             out=out,
             address=address,
-            say=typer.echo,
+            say=_say,
         )
-    print_comparison(found)
-    typer.echo(f"\nReport, tables and pictures: {folder / 'report.html'}")
+    print_comparison(found, _say)
+    _say(f"\nReport, tables and pictures: {folder / 'report.html'}")
 
 
 def ui(
@@ -128,7 +138,11 @@ def ui(
     """Open the runs in MLflow's UI, on this machine alone."""
     from fastdfkd.tuning.ui import show
 
-    raise typer.Exit(show(port, typer.echo))
+    raise typer.Exit(show(port, _say))
+
+
+def _say(text: str) -> None:
+    typer.echo(lines(text))
 
 
 def register(app: typer.Typer) -> None:

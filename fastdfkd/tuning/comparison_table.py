@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fastdfkd import safe_text
 from fastdfkd.report.speedup import with_speedups
-from fastdfkd.report.table import seconds, times
+from fastdfkd.report.table import markdown_table, seconds, times
 from fastdfkd.result import RunResult
 from fastdfkd.tuning.measured import Measured
 
@@ -73,14 +74,25 @@ def first_to_reach(table: pd.DataFrame, goal: float, reference: str) -> Any:
     return None if enough.empty else enough.idxmin()
 
 
+def markdown_page(comparison: Comparison, table: pd.DataFrame, notes: Sequence[str]) -> str:
+    """`table.md`: the title, the table, and what a reader must know."""
+    parts = [f"# {safe_text.markdown(comparison.title)}", markdown(comparison, table).rstrip()]
+    return "\n\n".join([*parts, *map(safe_text.markdown, notes)]) + "\n"
+
+
 def markdown(comparison: Comparison, table: pd.DataFrame) -> str:
-    """The table in Markdown."""
-    heads, rows = cells(comparison, table)
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    """The table in Markdown, its marks in bold."""
+    heads, rows = cells(comparison, table, marks=False)
+    lines = markdown_table(heads, rows).splitlines()
+    for place, mark in enumerate(table["mark"], 2):  # below the headings and their rule
+        name, bar, rest = lines[place].partition(" | ")
+        lines[place] = f"{name} **{mark}**{bar}{rest}" if mark else lines[place]
+    return "\n".join(lines) + "\n"
 
 
-def cells(comparison: Comparison, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def cells(
+    comparison: Comparison, table: pd.DataFrame, *, marks: bool = True
+) -> tuple[list[str], list[list[str]]]:
     """Headings and texts, `mean ± deviation`; `*` marks what was extrapolated."""
     heads = ["setting", "seeds", *(head for head, _ in FIGURES.values())]
     heads = [head.replace("GOAL", f"{comparison.goal:.0%}") for head in heads]
@@ -89,7 +101,7 @@ def cells(comparison: Comparison, table: pd.DataFrame) -> tuple[list[str], list[
     for record in table.to_dict("records"):
         name = str(record["setting"])
         name += " (1x)" if name == comparison.reference else ""
-        name += f" **{record['mark']}**" if record["mark"] else ""
+        name += f" {record['mark']}" if marks and record["mark"] else ""
         count = f"{record['seeds']}"
         count += f" ({record['reused']} re-used)" if record["reused"] else ""
         equal = record["equal_accuracy_speedup"]

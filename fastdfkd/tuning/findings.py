@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastdfkd.recipe import load_recipe
+from fastdfkd.recipe.plain import escaped
+from fastdfkd.report.table import csv_text, markdown_table
 from fastdfkd.run_folder import write_text
+from fastdfkd.safe_text import file_name, markdown, printable
 from fastdfkd.tuning.ledger import TrialRecord
 from fastdfkd.tuning.objective import Objective, pareto_front, parse_objectives
 
@@ -42,9 +46,9 @@ def write_findings(
     folder, first = sweep.folder, objectives[0]
     trials, points = trial_table(sweep, records), point_table(sweep, records)
     files = [folder / "trials.csv", folder / "trials.parquet", folder / "points.csv"]
-    write_text(files[0], trials.to_csv(index=False))
+    write_text(files[0], csv_text(trials))
     _plain(trials).to_parquet(files[1], index=False)
-    write_text(files[2], points.to_csv(index=False))
+    write_text(files[2], csv_text(points))
     whole = points[points["whole"]]
     if whole.empty:
         raise ValueError(
@@ -57,10 +61,11 @@ def write_findings(
         old.unlink()  # of a front before the sweep went on
     chosen = {"best": best}
     if len(objectives) > 1:
-        chosen |= {f"pareto-{point:03d}": label for label, point in front.items()}
+        chosen |= {f"pareto-{front[label]}": label for label in front}
     files += [_write_recipe(sweep, points.loc[label], name) for name, label in chosen.items()]
     files.append(folder / "table.md")
-    write_text(files[-1], f"# {_title(sweep)}\n\n{markdown(points, objectives)}\n{CAVEAT}\n")
+    table = markdown_table(*cells(points, objectives))
+    write_text(files[-1], f"# {markdown(title(sweep))}\n\n{table}\n{CAVEAT}\n")
     keys = _keys(points)
     parallel_coordinates(points, keys, first, folder / "parallel_coordinates.png")
     slices(points, keys, first, folder / "slices.png")
@@ -80,7 +85,7 @@ def trial_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "trial": record.name,
+                "trial": sweep.names.trial(record.point, record.seed),
                 "point": record.index,
                 "seed": record.seed,
                 "status": record.status,
@@ -95,7 +100,7 @@ def trial_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
 
 
 def point_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
-    """One row a point: swept keys, mean of each figure over its finished seeds, `<figure> std`.
+    """One row a point: its name, swept keys, mean over its finished seeds and `<figure> std`.
 
     `whole` says whether every seed ran to its end. Of a point that did not, the figures are those
     of all its trials as far as they came.
@@ -110,6 +115,7 @@ def point_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
         finished = [record for record in mine if record.status == "finished"]
         row: dict[str, Any] = {
             "point": index,
+            "setting": sweep.names.point(mine[0].point),
             "seeds": len(finished),
             "status": ", ".join(sorted({record.status for record in mine})),
             "whole": len(finished) == sweep.options.seeds,
@@ -129,37 +135,38 @@ def best_point(points: pd.DataFrame, objectives: Sequence[Objective]) -> int:
     return int(whole.idxmax() if objectives[0].mode == "max" else whole.idxmin())
 
 
-def markdown(points: pd.DataFrame, objectives: Sequence[Objective]) -> str:
-    """The points as a Markdown table, best first; unfinished ones last."""
+def cells(
+    points: pd.DataFrame, objectives: Sequence[Objective]
+) -> tuple[list[str], list[list[str]]]:
+    """Headings and texts of the points' table, best first; unfinished ones last."""
     names = list(dict.fromkeys([*(o.name for o in objectives), *_ALWAYS]))
-    keys = _keys(points)
     ordered = points.sort_values(
         ["whole", objectives[0].name], ascending=[False, objectives[0].mode == "min"]
     )
-    lines = [["point", *keys, "seeds", *names, "status"]]
-    lines.append(["---"] * len(lines[0]))
+    heads = ["setting", "seeds", *(name.replace("_", " ") for name in names), "status"]
+    rows = []
     for row in ordered.to_dict("records"):
         shown = [_figure(name, row[name], row[f"{name} std"]) for name in names]
-        settings = [_setting(row[key]) for key in keys]
-        lines.append([str(row["point"]), *settings, str(row["seeds"]), *shown, str(row["status"])])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        rows.append([row["setting"], str(row["seeds"]), *shown, row["status"]])
+    return heads, rows
 
 
 def _write_recipe(sweep: Sweep, row: Any, name: str) -> Path:
     """The recipe of a row as a file that `fastdfkd distill` takes."""
     keys = [dimension.key for dimension in sweep.space.dimensions]
     point = sweep.points[int(row["point"])] if sweep.points is not None else _of(row, keys)
-    shown = ", ".join(f"{key}={_setting(value)}" for key, value in point.items())
+    what = name.partition("-")[0]
+    said = f"{what} of a sweep over {sweep.space.name}: {row['setting']}"
     recipe = load_recipe(
         sweep.recipe,
         {
             **point,
-            "name": f"{sweep.recipe.name}-{name}",
-            "description": f"{name} of a sweep over {sweep.space.name}: {shown}",
+            "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"{sweep.recipe.name}-{name}"),
+            "description": escaped(said),
         },
     )
     file = sweep.folder / f"{name}.yaml"
-    write_text(file, f"# {recipe.description}\n# {CAVEAT}\n{recipe.to_yaml()}")
+    write_text(file, f"# {printable(said)}\n# {CAVEAT}\n{recipe.to_yaml()}")
     return file
 
 
@@ -168,13 +175,15 @@ def _of(row: Any, keys: Sequence[str]) -> dict[str, Any]:
     return {key: row[key] for key in keys if not _absent(row[key])}
 
 
-def _front(points: pd.DataFrame, objectives: Sequence[Objective]) -> dict[int, int]:
-    """Label and point of the rows on the Pareto front, among points whose every seed finished."""
+def _front(points: pd.DataFrame, objectives: Sequence[Objective]) -> dict[int, str]:
+    """Label and file name of the rows on the front, among points whose every seed finished."""
     whole = points[points["whole"]]
     values = whole[[objective.name for objective in objectives]].to_numpy().tolist()
-    rows = zip(whole.index.tolist(), whole["point"].tolist(), strict=True)
-    labelled = [(int(label), int(point)) for label, point in rows]
-    return dict(labelled[i] for i in pareto_front(values, objectives))
+    front = whole.iloc[pareto_front(values, objectives)]
+    return {
+        int(str(label)): file_name(f"{row['point']:03d}-{row['setting']}")
+        for label, row in front.iterrows()
+    }
 
 
 def _keys(points: pd.DataFrame) -> list[str]:
@@ -204,12 +213,6 @@ def _figure(name: str, value: float, deviation: float) -> str:
     return f"{value * scale:.1f}{spread}{unit}"
 
 
-def _setting(value: Any) -> str:
-    if _absent(value):
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _absent(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
@@ -221,6 +224,7 @@ def _ends(records: Sequence[TrialRecord]) -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
-def _title(sweep: Sweep) -> str:
+def title(sweep: Sweep) -> str:
+    """What was swept, over what and how."""
     ways = f"{sweep.options.search} search, {sweep.options.scheduler}"
     return f"Sweep of {sweep.recipe.name} over {sweep.space.name} ({ways})"

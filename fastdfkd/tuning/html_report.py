@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastdfkd.safe_text import visible
 from fastdfkd.tuning.comparison_table import cells
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _PICTURES = {
 }
 
 _PAGE = """<!doctype html>
-<html lang="en">
+<html lang="en" dir="ltr">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -81,14 +82,11 @@ def render(comparison: Comparison, table: pd.DataFrame, notes: list[str], folder
         for name, caption in _PICTURES.items()
         if (folder / name).is_file()
     ]
-    page = Environment(autoescape=True).from_string(_PAGE)
+    page = Environment(autoescape=True, finalize=visible).from_string(_PAGE)
     return page.render(
         title=comparison.title,
         heads=heads,
-        rows=[
-            {"marked": marked, "cells": [cell.replace("**", "") for cell in row]}
-            for marked, row in zip(marks, rows, strict=True)
-        ],
+        rows=[{"marked": m, "cells": row} for m, row in zip(marks, rows, strict=True)],
         notes=notes,
         pictures=pictures,
     )

@@ -57,16 +57,7 @@ class TrialRecord:
     error: str = ""
     """First line of what a failed trial raised."""
     directory: str = ""
-
-    @property
-    def name(self) -> str:
-        """Of the trial and of its folder."""
-        return trial_name(self.index, self.seed)
-
-
-def trial_name(index: int, seed: int) -> str:
-    """`p003-seed1`."""
-    return f"p{index:03d}-seed{seed}"
+    """Of the trial's run."""
 
 
 class Ledger:
@@ -110,7 +101,7 @@ class Ledger:
         """
         path = self.folder / "trials.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        found: dict[str, TrialRecord] = {}
+        found: dict[tuple[int, int], TrialRecord] = {}
         for number, line in enumerate(lines, 1):
             try:
                 record = TrialRecord(**json.loads(line))
@@ -118,7 +109,7 @@ class Ledger:
                 if number == len(lines):
                     break
                 raise ValueError(f"{path}, line {number}: damaged ({error})") from error
-            found[record.name] = record
+            found[record.index, record.seed] = record
         return list(found.values())
 
     def mend(self) -> None:

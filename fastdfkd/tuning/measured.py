@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,13 @@ from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.result import RunResult
 from fastdfkd.tracking.run import environment_tags
 from fastdfkd.tracking.store import Store
+from fastdfkd.tuning.naming import by_what_varies
 
 if TYPE_CHECKING:
     from fastdfkd.trainers.teacher import Teacher
 
-_FILES = ("result.json", "recipe.yaml", "metrics.csv", "samples.png")
+KEPT_FILES = ("result.json", "recipe.yaml", "metrics.csv")
+"""Files that a comparison needs of a finished run; `samples.png` it takes where there is one."""
 _MOST_RUNS = 1000
 
 
@@ -59,7 +61,7 @@ def find_same(
     for run in _finished(store, f"tags.recipe_digest = '{recipe.digest()}'"):
         if all(run.data.tags.get(name) == value for name, value in wanted.items()):
             folder = fetch(store, run.info.run_id, into)
-            found = folder and _measured(label, recipe, folder)
+            found = folder and measured(label, recipe, folder)
             if found and found.result.teacher_digest == teacher.digest:
                 return found
     return None
@@ -68,39 +70,62 @@ def find_same(
 def all_of(store: Store, into: Path) -> list[Measured]:
     """Every finished run of an experiment, the newest of each setting and seed.
 
-    Settings are told apart by the recipe without its seed; where two share a name, the digest's
-    first letters are added to it.
+    Settings are told apart by the recipe without its seed.
     """
     newest: dict[tuple[str, int], Measured] = {}
-    names: dict[str, str] = {}
+    recipes: dict[str, Recipe] = {}
     for run in _finished(store, "attributes.status = 'FINISHED'"):
         folder = fetch(store, run.info.run_id, into / run.info.run_id)
         if folder is None:
             continue
         recipe = load_recipe(folder / "recipe.yaml")
-        setting = load_recipe(recipe, {"seed": 0}).digest()
-        names[setting] = recipe.name
-        newest.setdefault((setting, recipe.seed), _measured(setting, recipe, folder))
-    labels = {
-        setting: name if list(names.values()).count(name) == 1 else f"{name}-{setting[:6]}"
-        for setting, name in names.items()
-    }
-    return [replace(run, label=labels[run.label]) for run in newest.values()]
+        setting = setting_of(recipe)
+        recipes.setdefault(setting, recipe)
+        newest.setdefault((setting, recipe.seed), measured(setting, recipe, folder))
+    called = labels(recipes)
+    return [replace(run, label=called[run.label]) for run in newest.values()]
+
+
+def setting_of(recipe: Recipe) -> str:
+    """Digest of the recipe without its seed: runs with the same one are of one setting."""
+    return load_recipe(recipe, {"seed": 0}).digest()
+
+
+def labels(recipes: Mapping[str, Recipe]) -> dict[str, str]:
+    """What settings are called: by their recipes' names, and by what varies among namesakes.
+
+    Args:
+        recipes: of each setting, by its digest.
+    """
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(recipe.name for recipe in recipes.values()):
+        alike = {setting: recipe for setting, recipe in recipes.items() if recipe.name == name}
+        called = by_what_varies([_numbers(recipe) for recipe in alike.values()])
+        for setting, varying in zip(alike, called, strict=True):
+            found[setting] = f"{name} {varying}".strip()
+    return found
+
+
+def _numbers(recipe: Recipe) -> dict[str, Any]:
+    """What can change a result, under its dotted keys."""
+    idle = ("name", "description", "seed", "tracking")
+    return {k: v for k, v in recipe.flat().items() if k.partition(".")[0] not in idle}
 
 
 def fetch(store: Store, run_id: str, into: Path) -> Path | None:
     """Copy a run's kept files to a folder; None if it kept too few, as parent runs do."""
     kept = {file.path for file in store.client.list_artifacts(run_id)}
-    if not {"result.json", "recipe.yaml", "metrics.csv"} <= kept:
+    if not kept.issuperset(KEPT_FILES):
         return None
     into.mkdir(parents=True, exist_ok=True)
-    for name in _FILES:
+    for name in (*KEPT_FILES, "samples.png"):
         if name in kept:
             store.client.download_artifacts(run_id, name, str(into))
     return into
 
 
-def _measured(label: str, recipe: Recipe, folder: Path) -> Measured:
+def measured(label: str, recipe: Recipe, folder: Path) -> Measured:
+    """The finished run in a folder."""
     result = RunResult.load(folder)
     return Measured(label=label, result=result, data=recipe.data.name, folder=folder, reused=True)
 

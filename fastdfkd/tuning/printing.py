@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastdfkd.report.terminal_table import print_table
+from fastdfkd.tuning import findings
 from fastdfkd.tuning.comparison_table import cells, comparison_table, words
+from fastdfkd.tuning.ledger import Ledger
+from fastdfkd.tuning.objective import parse_objectives
 
 if TYPE_CHECKING:
     from fastdfkd.tuning.comparison import Comparison
+    from fastdfkd.tuning.sweep import Sweep
 
-_WIDTH = 150
+Say = Callable[[str], None]
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """Print the table and what a reader must know; plain text where stdout is no terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH
+def print_comparison(comparison: Comparison, say: Say) -> None:
+    """Print the table, and tell what a reader must know."""
     table = comparison_table(comparison)
-    heads, rows = cells(comparison, table)
-    shown = Table(title=comparison.title)
-    shown.add_column(heads[0])
-    for head in heads[1:]:
-        shown.add_column(head, justify="right")
-    for row in rows:
-        shown.add_row(*(cell.replace("**", "") for cell in row))
-    console.print(shown)
+    print_table(*cells(comparison, table), title=comparison.title)
     for note in words(comparison, table):
-        console.print(f"\n{note}", soft_wrap=True, highlight=False, markup=False)
+        say(f"\n{note}")
 
 
-def print_findings(folder: Path, say: Callable[[str], None]) -> None:
-    """Tell a sweep's table, the commands that run what it found, and its folder."""
-    say("\n" + (folder / "table.md").read_text(encoding="utf-8").split("\n", 2)[2])
-    for file in (folder / "best.yaml", *sorted(folder.glob("pareto-*.yaml"))):
-        say(f"fastdfkd distill {file}")
-    say(f"Tables, pictures and runs: {folder}")
+def print_findings(sweep: Sweep, say: Say) -> None:
+    """Print a sweep's table, and tell the commands that run what it found, and its folder."""
+    points = findings.point_table(sweep, Ledger(sweep.folder).records())
+    heads, rows = findings.cells(points, parse_objectives(sweep.options.objective))
+    print_table(heads, rows, title=findings.title(sweep), caption=findings.CAVEAT)
+    say("")
+    for file in (sweep.folder / "best.yaml", *sorted(sweep.folder.glob("pareto-*.yaml"))):
+        say(f"fastdfkd distill {shlex.quote(str(file))}")
+    say(f"Tables, pictures and runs: {sweep.folder}")

@@ -22,6 +22,7 @@ from fastdfkd.recipe import Overrides, Recipe, RecipeError, load_recipe
 from fastdfkd.run_folder import claimed, write_text
 from fastdfkd.tuning.dimension import Point, SpaceError
 from fastdfkd.tuning.ledger import SWEEP_FILES, Ledger, Options, TrialRecord
+from fastdfkd.tuning.naming import TrialNames
 from fastdfkd.tuning.objective import parse_objectives
 from fastdfkd.tuning.search_space import SearchSpace, find_space, load_space
 from fastdfkd.tuning.sweep_run import SweepRun
@@ -45,6 +46,11 @@ class Sweep:
     def seeds(self) -> list[int]:
         """The same for every point, from the recipe's own upwards."""
         return [self.recipe.seed + number for number in range(self.options.seeds)]
+
+    @property
+    def names(self) -> TrialNames:
+        """What its points and trials are called."""
+        return TrialNames.of(self.space, self.options.seeds)
 
     @property
     def trials(self) -> int:

@@ -26,7 +26,8 @@ from fastdfkd.run_folder import claimed, write_text
 from fastdfkd.tracking.run import TrackedRun
 from fastdfkd.tracking.store import open_store, store_uri
 from fastdfkd.trainers.teacher import Teacher
-from fastdfkd.tuning.ledger import scalars, trial_name
+from fastdfkd.tuning.ledger import scalars
+from fastdfkd.tuning.naming import TrialNames
 from fastdfkd.tuning.objective import Judge, Objective
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Shared:
     teacher: Teacher
     folder: Path
     """Of the sweep, absolute."""
+    names: TrialNames
     objectives: tuple[Objective, ...]
     parent_run_id: str
 
@@ -111,8 +113,9 @@ class _Run:
     def __init__(self, shared: Shared, trial: dict[str, Any]) -> None:
         self.shared = shared
         seed = int(trial["seed"])
-        self.name = trial_name(int(trial["index"]), seed)
         self.point = trial["point"]
+        self.name = shared.names.trial(self.point, seed)
+        self.folder = shared.names.folder(int(trial["index"]), self.point, seed)
         self.seed = seed
         self.stop = threading.Event()
         self.events: queue.SimpleQueue[dict[str, Any] | BaseException] = queue.SimpleQueue()
@@ -129,7 +132,7 @@ class _Run:
         from fastdfkd.platform import cluster
 
         recipe = load_recipe(self.shared.recipe, {**self.point, "seed": self.seed})
-        folder = self.shared.folder / "trials" / self.name
+        folder = self.shared.folder / "trials" / self.folder
         with claimed(recipe.name, folder, overwrite=True, wait_s=_REMNANT_SECONDS) as directory:
             write_text(directory / "recipe.yaml", recipe.to_yaml())
             with cluster.connect(None):

@@ -7,6 +7,7 @@ into a bad one in mid-run; then no point of the table is a run that its recipe a
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from fastdfkd.credentials import for_another_process
 from fastdfkd.platform.cluster import cluster_resources
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.trainers.teacher import Teacher
-from fastdfkd.tuning.ledger import Ledger, TrialRecord, scalars, trial_name
+from fastdfkd.tuning.ledger import Ledger, TrialRecord, scalars
+from fastdfkd.tuning.naming import TrialNames
 from fastdfkd.tuning.objective import Objective, parse_objectives
 from fastdfkd.tuning.optuna_search import OptunaPoints
 from fastdfkd.tuning.resources import concurrent_trials, most_costly, pinned_gpus
@@ -47,6 +49,7 @@ def run_trials(sweep: Sweep, ledger: Ledger, teacher: Teacher, parent: SweepRun,
         recipe=load_recipe(recipe, {"tracking.uri": parent.uri}),
         teacher=teacher,
         folder=sweep.folder,
+        names=sweep.names,
         objectives=objectives,
         parent_run_id=parent.run_id,
     )
@@ -62,8 +65,8 @@ def run_trials(sweep: Sweep, ledger: Ledger, teacher: Teacher, parent: SweepRun,
             scheduler=_scheduler(sweep, objectives[0]),
             max_concurrent_trials=together,
             reuse_actors=True,
-            trial_name_creator=_name,
-            trial_dirname_creator=_name,
+            trial_name_creator=partial(_folder, sweep.names),
+            trial_dirname_creator=partial(_folder, sweep.names),
             **searching,
         ),
         run_config=RunConfig(
@@ -142,7 +145,7 @@ class _Pen(Callback):
             key: value for key, value in scalars(own).items() if not key.startswith(_TUNES_OWN)
         }
         index, seed = int(config["index"]), int(config["seed"])
-        folder = self._sweep.folder / "trials" / trial_name(index, seed)
+        folder = self._sweep.folder / "trials" / _folder(self._sweep.names, trial)
         record = TrialRecord(
             index=index,
             seed=seed,
@@ -155,11 +158,10 @@ class _Pen(Callback):
         )
         self._ledger.append(record)
         self._ended += 1
-        self._say(f"{self._ended} of {self._sweep.trials}: {_line(record)}")
+        self._say(f"{self._ended} of {self._sweep.trials}: {_line(self._sweep.names, record)}")
 
 
-def _line(record: TrialRecord) -> str:
-    point = ", ".join(f"{key}={_value(value)}" for key, value in record.point.items())
+def _line(names: TrialNames, record: TrialRecord) -> str:
     figures = record.figures
     found = record.error
     if "accuracy" in figures:
@@ -167,11 +169,7 @@ def _line(record: TrialRecord) -> str:
             f"accuracy {figures['accuracy']:.1%}, {figures['synthesis_seconds']:.1f} s synthesis, "
             f"{figures['end_to_end_seconds']:.1f} s end to end {found}"
         )
-    return f"{record.name} ({point}) {record.status}: {found}".rstrip()
-
-
-def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{names.trial(record.point, record.seed)} {record.status}: {found}".rstrip()
 
 
 def _reason(trial: Any) -> str:
@@ -183,9 +181,9 @@ def _reason(trial: Any) -> str:
     return (errors or lines or ["unknown"])[-1]
 
 
-def _name(trial: Any) -> str:
+def _folder(names: TrialNames, trial: Any) -> str:
     config = trial.config["trial"]
-    return trial_name(int(config["index"]), int(config["seed"]))
+    return names.folder(int(config["index"]), config["point"], int(config["seed"]))
 
 
 def _shown(resources: dict[str, float]) -> str:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from fastdfkd.metrics_file import RowFile
 from fastdfkd.report import plots
+from fastdfkd.report.drawing import style
 
 
 def write_run(folder: Path, scale: float) -> Path:
@@ -21,26 +22,30 @@ def write_run(folder: Path, scale: float) -> Path:
 
 
 def test_points_are_the_evaluations_at_the_seconds_before_them(tmp_path: Path) -> None:
-    points = plots._evaluations(write_run(tmp_path / "run", 2.0))
+    points = plots.points(write_run(tmp_path / "run", 2.0), "synthesis_seconds")
     assert points[0] == (4.0, 0.75)
     assert [x for x, _ in points] == [4.0, 8.0, 12.0, 16.0, 20.0]
 
 
 def test_the_picture_shows_a_line_a_run(tmp_path: Path) -> None:
-    runs = {name: write_run(tmp_path / name, s) for name, s in (("slow", 10.0), ("fast", 0.5))}
+    runs = {name: [write_run(tmp_path / name, s)] for name, s in (("slow", 10.0), ("fast", 0.5))}
     path = tmp_path / "picture.png"
-    plots.accuracy_against_synthesis(runs, path, teacher_accuracy=0.998, title="Digits")
+    plots.accuracy_against_seconds(runs, path, teacher_accuracy=0.998, title="Digits")
     with Image.open(path) as picture:
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-    for colour in plots._COLOURS[:2]:
+
+    def drawn(index: int) -> int:
+        colour = style(index)["color"]
         rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-        assert (pixels == rgb).all(axis=1).sum() > 100
-    third = [int(plots._COLOURS[2][i : i + 2], 16) for i in (1, 3, 5)]
-    assert not (pixels == third).all(axis=1).any()
+        return int((pixels == rgb).all(axis=1).sum())
+
+    assert drawn(0) > 100
+    assert drawn(1) > 100
+    assert drawn(2) == 0
 
 
 def test_a_run_without_metrics_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"metrics\.csv"):
-        plots.accuracy_against_synthesis(
-            {"run": tmp_path}, tmp_path / "picture.png", teacher_accuracy=1.0
+        plots.accuracy_against_seconds(
+            {"run": [tmp_path]}, tmp_path / "picture.png", teacher_accuracy=1.0
         )

@@ -3,9 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from rich.console import Console
 
-from fastdfkd.report.table import build_table, render_markdown, render_terminal, seconds, times
+from fastdfkd.report.table import build_table, render_markdown, seconds, times
 from fastdfkd.result import RunResult
 
 
@@ -43,15 +42,6 @@ def test_markdown(runs: dict[str, RunResult]) -> None:
     assert lines[4] == "| fast-5 | 97.0 % | 96.8 % | 7,680 | 6.4 ms | 312x | 8.0 s | 46x |"
     assert lines[5].endswith("| 1 ms | - | 8.0 s | - |")
     assert lines[-1] == "On 64 images."
-
-
-def test_the_terminal_shows_every_cell(runs: dict[str, RunResult]) -> None:
-    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(render_terminal(build_table(runs), "Digits", "On 64 images."))
-    console.file.close()
-    shown = console.export_text()
-    for words in ("Digits", "teacher", "99.8 %", "7,680", "6.4 ms", "312x", "0.98x", "On 64"):
-        assert words in shown
 
 
 def test_runs_of_different_teachers_do_not_mix(make_result: Callable[..., RunResult]) -> None:

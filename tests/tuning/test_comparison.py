@@ -14,8 +14,9 @@ import pytest
 from fastdfkd import environment
 from fastdfkd.recipe import Recipe
 from fastdfkd.tracking.store import open_store
-from fastdfkd.tuning.comparison import Comparison, _comparable, compare, compare_experiment
+from fastdfkd.tuning.comparison import Comparison, compare
 from fastdfkd.tuning.comparison_table import comparison_table, markdown, words
+from fastdfkd.tuning.experiment_comparison import _comparable, compare_experiment
 from fastdfkd.tuning.html_report import render
 
 

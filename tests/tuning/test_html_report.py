@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
+from fastdfkd.result import RunResult
+from fastdfkd.safe_text import visible
 from fastdfkd.tuning.comparison import Comparison
 from fastdfkd.tuning.comparison_pictures import draw_all
-from fastdfkd.tuning.comparison_table import comparison_table, words
+from fastdfkd.tuning.comparison_table import comparison_table, markdown_page, words
 from fastdfkd.tuning.html_report import render
+from tests.hostile import HEBREW, TEXTS
 from tests.tuning.browser import Browser
 
 PHONE = (390, 844)
+ISOLATES = str.maketrans("", "", "\u2068\u2069")
 READABLE = 7.0
 """Contrast of text: WCAG 2.2, level AAA."""
 
@@ -70,3 +76,74 @@ def luminance(browser: Browser, name: str, element: str = "body") -> float:
 def contrast(first: float, second: float) -> float:
     low, high = sorted((first, second))
     return (high + 0.05) / (low + 0.05)
+
+
+def plain(text: str) -> str:
+    """A page's text: isolates are no letters, spaces count once."""
+    return " ".join(text.translate(ISOLATES).split())
+
+
+def shown(text: str) -> str:
+    """What a page should say where that text stands."""
+    return plain(visible(text))
+
+
+def test_hostile_text_is_shown_as_text(
+    comparison: Comparison, tmp_path: Path, browser: Browser
+) -> None:
+    """In the report, and in the Markdown table as a viewer renders it."""
+    texts = [text.replace("\ud800", "") for text in TEXTS]  # which no file of a run can hold
+    names = dict(zip(comparison.runs, [f"x {text}" for text in texts], strict=False))
+    runs = {new: comparison.runs[old] for old, new in names.items()}
+    for number, text in enumerate(texts[len(runs) :]):
+        runs[f"{number} {text}"] = comparison.runs["quick"]
+    runs = {
+        label: [replace(run, label=label, result=_hostile(run.result, label)) for run in group]
+        for label, group in runs.items()
+    }
+    found = Comparison(
+        reference=names["slow"], runs=runs, goal=0.85, title=f"Against {names['slow']}"
+    )
+    table = comparison_table(found)
+    notes = words(found, table)
+    (tmp_path / "report.html").write_text(render(found, table, notes, tmp_path))
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    page = "<meta charset=utf-8><title>table</title>" + reader.render(
+        markdown_page(found, table, notes)
+    )
+    (tmp_path / "table.html").write_text(page)
+    for name, title in (("report.html", shown(found.title)), ("table.html", "table")):
+        browser.show(*PHONE)
+        browser.open((tmp_path / name).as_uri())
+        assert plain(browser.run("document.title")) == title
+        foreign = "script, a, em, del, code, td img, p img, li, h2, b, i"
+        assert browser.run(f"document.querySelectorAll('{foreign}').length") == 0
+        cells = browser.run(
+            "[...document.querySelectorAll('td:first-child')].map(e => e.innerText)"
+        )
+        for label, cell in zip(runs, cells, strict=True):
+            assert plain(cell).startswith(shown(label))
+        body = plain(browser.run("document.body.innerText"))
+        for label in runs:
+            assert f"processor of {shown(label)}" in body
+        marks = browser.run(LEFT_EDGES.replace("HEBREW", HEBREW))
+        assert marks == sorted(marks), "what stands beside right-to-left words keeps its place"
+
+
+LEFT_EDGES = """
+(() => {
+  const cell = [...document.querySelectorAll('td:first-child')]
+    .find(e => e.innerText.includes('HEBREW')).firstChild;
+  const edge = word => {
+    const range = document.createRange(), at = cell.data.indexOf(word);
+    range.setStart(cell, at); range.setEnd(cell, at + word.length);
+    return range.getBoundingClientRect().left;
+  };
+  return ['HEBREW', '12'].map(edge);
+})()
+"""
+
+
+def _hostile(result: RunResult, label: str) -> RunResult:
+    hardware = {"cores": 2, "processor": f"processor of {label}"}
+    return result.model_copy(update={"hardware": hardware, "commit": label})

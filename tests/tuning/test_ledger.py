@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fastdfkd.recipe import Recipe
+from fastdfkd.tuning.findings import trial_table
 from fastdfkd.tuning.ledger import Ledger, TrialRecord
+from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, remaining
 
 
 def record(index: int, status: Any = "finished", **changes: Any) -> TrialRecord:
@@ -49,3 +53,20 @@ def test_options_come_back(tmp_path: Path, options: Callable[..., Any]) -> None:
     (tmp_path / "sweep.json").write_text('{"serach": "grid"}')
     with pytest.raises(ValueError, match="damaged"):
         ledger.options()
+
+
+def test_a_sweep_whose_folders_have_old_names_is_read_and_gone_on_with(
+    tmp_path: Path, small: Recipe, space_file: Callable[[str], Path], options: Callable[..., Any]
+) -> None:
+    sweep = new_sweep(
+        small, space_file("synthesis.steps: {choice: [1, 2]}"), (), options(), tmp_path / "out"
+    )
+    line = {"index": 0, "seed": 0, "point": {"synthesis.steps": 1}, "status": "finished"}
+    line |= {"figures": {"accuracy": 0.5}, "evaluations": 1, "error": ""}
+    line |= {"directory": str(tmp_path / "out" / "trials" / "p000-seed0")}
+    (tmp_path / "out" / "trials.jsonl").write_text(json.dumps(line) + "\n")
+    again = interrupted_sweep(tmp_path / "out")
+    done = Ledger(again.folder).done()
+    assert [one.index for one in done] == [0]
+    assert [trial["index"] for trial in remaining(again, done)] == [1]
+    assert trial_table(sweep, done)["trial"].tolist() == ["steps=1"]

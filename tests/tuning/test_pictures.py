@@ -28,6 +28,7 @@ def test_pictures_are_drawn_with_gaps_and_unfinished_points(tmp_path: Path) -> N
     points = pd.DataFrame(
         {
             "point": [0, 1, 2, 3],
+            "setting": ["lr=$x^$", "lr=2", "lr=3", "lr=4"],
             "whole": [True, True, True, False],
             "synthesis.meta": ["fomaml", "none", "fomaml", "fomaml"],
             "synthesis.meta_lr": [0.1, None, 0.001, 0.01],

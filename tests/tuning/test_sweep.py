@@ -126,6 +126,10 @@ def check_mlflow(uri: str, folder: Path, stopped: int) -> None:
     children = store.client.search_runs(
         [store.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     )
+    assert {child.info.run_name for child in children} == {
+        "model=torch.nn:Identity",
+        *(f"model=resnet8-half lr={lr}" for lr in ("0.1", "0.08", "1e-09", "2e-09", "3e-09")),
+    }
     ends = [child.info.status for child in children]
     assert len(ends) == 6
     assert (ends.count("KILLED"), ends.count("FAILED")) == (stopped, 1)
@@ -198,7 +202,7 @@ def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(
     words = ["sweep", "quick.yaml", str(space), "--search", "grid", "--out", "out"]
     driver = subprocess.Popen(command(*words), start_new_session=True)
     wait_for(lambda: ledger.is_file() and ledger.read_text().count("\n") >= 1, 240)
-    wait_for(lambda: (workplace / "out/trials/p001-seed0/metrics.csv").is_file(), 120)
+    wait_for(lambda: (workplace / "out/trials/001-steps=2/metrics.csv").is_file(), 120)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     before = ledger.read_text()
