@@ -60,6 +60,8 @@ class RunResult(BaseModel):
     """Processor, cores given, memory, accelerators."""
     commit: str
     """Git commit of the code, with `-dirty` for local changes; `unknown` outside a checkout."""
+    notes: list[str] = []
+    """What was done otherwise than usual for these networks, and why; a line each."""
     synthesizer_peak_memory_bytes: int = 0
     """Most memory that one synthesizer held: on its GPU, or resident on a CPU; 0: unknown."""
     trainer_peak_memory_bytes: int = 0

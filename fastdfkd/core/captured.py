@@ -86,6 +86,32 @@ def captured(
     return function if recorder is None else Captured(function, recorder(device))
 
 
+def trouble(
+    step: Callable[[Tensor], Tensor], device: torch.device | str, first: Tensor, second: Tensor
+) -> str | None:
+    """Why a step cannot be captured; None where it can, or where nobody records.
+
+    Args:
+        step: a function of one tensor.
+        device: where it runs.
+        first: what it is recorded with.
+        second: what its replay is compared for, with the step as it is.
+    """
+    device = torch.device(device)
+    if device.type not in RECORDERS:
+        return None
+    try:
+        recorded = Captured(step, RECORDERS[device.type](device))
+        for _ in range(WARM_UP + 1):
+            recorded(first)
+        replayed, plain = recorded(second).clone(), step(second)
+    except Exception as error:  # whatever a stranger's forward raises
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if not torch.allclose(replayed, plain, rtol=1e-2, atol=1e-3 * float(plain.abs().max())):
+        return "a replay answers differently: its forward depends on values, not on tensors alone"
+    return None
+
+
 class Captured(Generic[T]):
     """A step that is called with tensors, and with other values that decide what it consists of.
 

@@ -13,6 +13,8 @@ from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.captured import Captured, captured
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.losses import distillation_loss
+from fastdfkd.core.network_trial import capturable
+from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import stream
@@ -62,10 +64,17 @@ class StudentDistiller:
             momentum=section.momentum,
             weight_decay=section.weight_decay,
         )
-        self.ask = captured(self._ask, task.device, task.capture)
-        self.follow = captured(self._follow, task.device, task.capture and wrap is None)
+        asks = task.capture and self._capturable(frozen, self.teacher_use, task)
+        self.ask = captured(self._ask, task.device, asks)
+        follows = task.capture and wrap is None
+        follows = follows and self._capturable(self.module.train(), self.student_use, task)
+        self.follow = captured(self._follow, task.device, follows)
         if isinstance(self.follow, Captured):
             self.optimizer.lr = torch.zeros((), dtype=torch.float32, device=self.device)
+
+    @staticmethod
+    def _capturable(network: nn.Module, use: NetworkUse, task: Task) -> bool:
+        return capturable(network, use, task.image_shape, task.device, task.precision)
 
     @property
     def lr(self) -> float:

@@ -84,7 +84,8 @@ class Dispatcher:
         self._attempts: Counter[int] = Counter()
         self._deaths: Counter[int] = Counter()
         self._refusals: Counter[int] = Counter()
-        self._said: set[str] = set()
+        self.notes: list[str] = []
+        """What synthesizers said they did otherwise than the recipe says, each once."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -205,9 +206,10 @@ class Dispatcher:
 
     def _say(self, made: Sequence[Any]) -> None:
         """Each note of a synthesizer, once a run."""
-        for note in {record.get("note") for record in made} - self._said - {None, ""}:
-            log.warning("%s", note)
-            self._said.add(note)
+        for note in dict.fromkeys(record.get("note") for record in made):
+            if note and note not in self.notes:
+                log.warning("%s", note)
+                self.notes.append(note)
 
     async def _mourn(self, index: int, rounds: Sequence[int], error: RayActorError) -> None:
         if self._stop.is_set():

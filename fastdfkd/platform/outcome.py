@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ def finish(
     final: dict[str, Any],
     images: Any,
     began: float,
+    notes: Sequence[str] = (),
 ) -> RunResult:
     """Write `student.safetensors` and `samples.png`; put the figures together.
 
@@ -40,6 +42,7 @@ def finish(
         final: the trainer's last row, its student and what its precision meant, from the board.
         images: newest batch, (B, C, H, W) uint8.
         began: Unix time when the run was started.
+        notes: what was done otherwise than usual.
     """
     save_weights(directory / "student.safetensors", unpacked(final["student"]))
     save_grid(images[:_SHOWN], directory / "samples.png")
@@ -68,5 +71,6 @@ def finish(
         versions=versions(),
         hardware=hardware(),
         commit=commit(),
+        notes=list(notes),
         directory=directory,
     )

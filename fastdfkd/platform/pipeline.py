@@ -85,7 +85,9 @@ def run(
         if monitor.outcome is None:
             raise RuntimeError("training ended without a word of its result: see the log above")
         images = history.newest_images()
-    return finish(recipe, teacher, directory, dispatcher.totals, monitor.outcome, images, began)
+    notes = [*experiment.notes, *dispatcher.notes]
+    totals, outcome = dispatcher.totals, monitor.outcome
+    return finish(recipe, teacher, directory, totals, outcome, images, began, notes)
 
 
 def fit(cast: Cast, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dispatcher) -> None:

@@ -74,7 +74,9 @@ def _figures(status: Status) -> Table:
     table = Table.grid(padding=(0, 3))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for label, value in (*_roles(status), *_measured(status), ("faults", _faults(status))):
+    notes = status.result.get("notes")
+    said = [("note", str(note)) for note in notes] if isinstance(notes, list) else []
+    for label, value in (*_roles(status), *_measured(status), ("faults", _faults(status)), *said):
         table.add_row(Text(label, style="bold"), Text(visible(value), overflow="fold"))
     return table
 

@@ -142,3 +142,42 @@ def test_a_step_without_a_finite_loss_is_an_error(loss: float, step: int) -> Non
     losses[step] = loss
     with pytest.raises(FloatingPointError, match=r"round 7 diverged.*float32"):
         offered(*losses).take(7)
+
+
+class ColdStudent(torch.nn.Module):
+    """Its answers in eval mode are infinite until it has been trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = parts.student()
+        self.register_buffer("warm", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.inner(x) / self.warm
+        return logits
+
+
+@pytest.mark.parametrize("make", ["fast", "deep"])
+def test_the_adversarial_term_is_off_until_the_student_is_finite(make: str) -> None:
+    section = getattr(parts, f"{make}_section")
+    student = ColdStudent()
+    cold = getattr(parts, make)(section(), student=student)
+    without = getattr(parts, make)(section(adv=0.0), student=ColdStudent())
+    batches = [synthesizer.synthesize(2) for synthesizer in (cold, without)]
+    assert torch.equal(batches[0].images, batches[1].images)
+    assert "eval mode" in batches[0].provenance.note
+    assert batches[1].provenance.note == ""
+    state = {**student.state_dict(), "warm": torch.ones(())}
+    cold.load_student(state, 1)
+    warm = cold.synthesize(3)
+    assert warm.provenance.note == ""
+    assert warm.provenance.losses["adv"] != 0
+
+
+@pytest.mark.parametrize("make", ["fast", "deep"])
+def test_a_teacher_that_is_not_finite_is_named(make: str) -> None:
+    teacher = parts.teacher()
+    teacher[-1].bias.data.fill_(torch.inf)
+    synthesizer = getattr(parts, make)(getattr(parts, f"{make}_section")(), teacher=teacher)
+    with pytest.raises(FloatingPointError, match=r"round 2 diverged.*the teacher's logits"):
+        synthesizer.make(2)

@@ -21,6 +21,7 @@ from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, StateDict
 from fastdfkd.core.losses import adversarial_loss
 from fastdfkd.core.meta_gradient import MetaGenerator
+from fastdfkd.core.network_trial import capturable
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.synthesizers.inner_copies import InnerCopies
@@ -62,8 +63,19 @@ class FastSynthesizer:
         )
         self.meta = MetaGenerator(section, task.image_shape, task.seed, task.device)
         self.copies = InnerCopies(self.meta.generator, section)
-        self.step = captured(self._step, task.device, task.capture)
+        self.step = captured(self._step, task.device, task.capture and self._capturable(task))
         self.clock = Clock(self.device)
+
+    def _capturable(self, task: Task) -> bool:
+        """Whether both networks can be part of a captured step."""
+        networks = (
+            (self.objective.fused_teacher, task.teacher_use),
+            (self.objective.fused_student, task.student_use),
+        )
+        return all(
+            capturable(network, use, task.image_shape, task.device, task.precision)
+            for network, use in networks
+        )
 
     def load_student(self, state: StateDict, version: int) -> None:
         """Take the student's newest weights for the adversarial loss."""
