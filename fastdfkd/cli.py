@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from fastdfkd import signals
 from fastdfkd.tuning import commands as tuning
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 _USER_ERRORS = (ValueError, OSError)
-_BAD_INPUT, _INTERRUPTED, _TERMINATED = 2, 130, 143
+_BAD_INPUT, _INTERRUPTED = 2, 130
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.")
@@ -110,14 +110,14 @@ def distill(
 ) -> None:
     """Compress a teacher without its data."""
     from fastdfkd import api
+    from fastdfkd.platform.address import check_named
 
     if (recipe is None) == (resume is None):
         raise ValueError("give a RECIPE, or --resume DIR to go on with a run that was broken off")
+    if resume is not None and (overrides or out or overwrite):
+        raise ValueError("--resume goes on with the run as it was begun: no KEY=VALUE, no --out")
+    check_named(address)
     if resume is not None:
-        if overrides or out or overwrite:
-            raise ValueError(
-                "--resume goes on with the run as it was begun: no KEY=VALUE, no --out"
-            )
         result = api.resume(resume, address=address, progress=True)
     else:
         result = api.distill(
@@ -167,7 +167,8 @@ def submit(
         return
     _say(f"{job} is handed in to {client.get_address()}")
     follower = Follower(client, job, write=lambda text: typer.echo(text, nl=False), note=_say)
-    raise typer.Exit(follower.run())
+    with signals.Asking():
+        raise typer.Exit(follower.run())
 
 
 @app.command(epilog="Example: fastdfkd status runs/quickstart/fast-5")
@@ -248,10 +249,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> NoReturn:
-    """Entry point of the `fastdfkd` command."""
+    """Run the command line of this process, with its signals."""
+    signals.run(command_line)
+
+
+def command_line() -> int:
+    """Run the command line of this process; its exit code."""
     logging.basicConfig(level=logging.WARNING, format="fastdfkd: %(message)s")
-    signal.signal(signal.SIGTERM, _on_terminate)
-    sys.exit(run(sys.argv[1:]))
+    return run(sys.argv[1:])
 
 
 def _is_users(error: Exception) -> bool:
@@ -268,7 +273,3 @@ def _message(error: Any) -> str:
 
 def _say(message: str) -> None:
     print(f"fastdfkd: {message}", file=sys.stderr)
-
-
-def _on_terminate(signum: int, frame: object) -> NoReturn:
-    raise SystemExit(_TERMINATED)

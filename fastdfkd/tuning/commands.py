@@ -56,6 +56,7 @@ def sweep(
     address: AddressOption = None,
 ) -> None:
     """Try a recipe's settings over a search space, and say which are best."""
+    from fastdfkd.platform.address import check_named
     from fastdfkd.tuning.ledger import Options
     from fastdfkd.tuning.printing import print_findings
     from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, run_sweep
@@ -71,6 +72,7 @@ def sweep(
             search=search, scheduler=scheduler, objective=objective, trials=trials, seeds=seeds
         )
         chosen = new_sweep(recipe, space, overrides or [], options, out)
+    check_named(address)
     print_findings(run_sweep(chosen, address=address, say=typer.echo), typer.echo)
 
 
@@ -97,6 +99,7 @@ def compare(
     address: AddressOption = None,
 ) -> None:
     """Measure settings against a reference: 10x, 100x, and at what accuracy."""
+    from fastdfkd.platform.address import check_named
     from fastdfkd.tuning.comparison import compare as measure
     from fastdfkd.tuning.comparison import compare_experiment
     from fastdfkd.tuning.printing import print_comparison
@@ -107,6 +110,7 @@ def compare(
         found, folder = compare_experiment(experiment, reference, goal=accuracy, out=out)
     else:
         given = words or []
+        check_named(address)
         found, folder = measure(
             [word for word in given if "=" not in word],
             reference,

@@ -1,0 +1,24 @@
+"""`python -m fastdfkd`, and the `fastdfkd` command: signals are ours before imports take time."""
+
+from __future__ import annotations
+
+from fastdfkd import signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    signals.run(_work)
+
+
+def _work() -> int:
+    from fastdfkd import cli
+
+    return cli.command_line()
+
+
+if __name__ == "__main__":
+    main()
