@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from fastdfkd import signals
 
 TYPE_CHECKING = False
@@ -11,6 +14,9 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Run the command line of this process."""
+    if sys.getfilesystemencoding() != "utf-8":  # names of files would not be text
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     signals.run(_work)
 
 

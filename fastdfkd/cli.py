@@ -23,6 +23,7 @@ app = typer.Typer(
 
 _USER_ERRORS = (ValueError, OSError)
 _BAD_INPUT, _INTERRUPTED = 2, 130
+_GLOBAL = ("-v", "--verbose")
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.")
@@ -232,7 +233,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line; its exit code. Errors of the user become one message on stderr."""
     command = typer.main.get_command(app)
     try:
-        code = command.main(args=list(arguments), prog_name="fastdfkd", standalone_mode=False)
+        code = command.main(
+            args=_global_first(arguments), prog_name="fastdfkd", standalone_mode=False
+        )
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
@@ -257,6 +260,12 @@ def command_line() -> int:
     """Run the command line of this process; its exit code."""
     logging.basicConfig(level=logging.WARNING, format="fastdfkd: %(message)s")
     return run(sys.argv[1:])
+
+
+def _global_first(arguments: Sequence[str]) -> list[str]:
+    """The words with `-v` first, where it counts for every command; users write it anywhere."""
+    ours = [word for word in arguments if word in _GLOBAL]
+    return ours + [word for word in arguments if word not in _GLOBAL]
 
 
 def _is_users(error: Exception) -> bool:

@@ -33,6 +33,10 @@ def check(address: str) -> None:
     answer = who_answers(host, port, token.headers())
     if answer.kind is Kind.LOCKED and token.use_if_unasked():
         answer = who_answers(host, port, token.headers())
+    if answer.kind is Kind.LOCKED:
+        raise ConnectionError(f"the Ray cluster at {address} refuses us: {token.why_refused()}")
+    if answer.kind is Kind.HEAD and "://" in address:
+        raise ValueError(f"the Ray address {address}: give it as {host}:{port}")
     if answer.kind is not Kind.HEAD:
         raise ConnectionError(f"no Ray cluster answers at {address}: {_why(answer, host, port)}")
     _check_version(address, answer.said)
@@ -76,7 +80,6 @@ def _why(answer: Answer, host: str, port: int) -> str:
     return {
         Kind.NOBODY: f"{answer.said}. {_ELSE}",
         Kind.SILENT: f"something accepts connections there, and it is not Ray's head. Give {head}",
-        Kind.LOCKED: token.why_refused(),
         Kind.CLIENT_SERVER: f"that is the port of Ray Client. Give {head}",
         Kind.DASHBOARD: f"that is a cluster's dashboard. Give {head}; or hand the run in with "
         f"`fastdfkd submit --address http://{host}:{port}`",

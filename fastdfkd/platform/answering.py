@@ -82,7 +82,11 @@ def _is_rays(said: bytes) -> bool:
 def _by_rpc(target: str, headers: Mapping[str, str]) -> Answer:
     import grpc
     from ray.core.generated.gcs_service_pb2 import CheckAliveReply, CheckAliveRequest
-    from ray.core.generated.ray_client_pb2 import ClusterInfoRequest, ClusterInfoResponse
+    from ray.core.generated.ray_client_pb2 import (
+        ClusterInfoRequest,
+        ClusterInfoResponse,
+        ClusterInfoType,
+    )
 
     code = grpc.StatusCode
     metadata = tuple((key.lower(), value) for key, value in headers.items())
@@ -103,7 +107,7 @@ def _by_rpc(target: str, headers: Mapping[str, str]) -> Answer:
             return Answer(Kind.LOCKED)
         if found is not code.UNIMPLEMENTED:
             return Answer(Kind.SILENT)
-        ping = ClusterInfoRequest(type=ClusterInfoRequest.PING)
+        ping = ClusterInfoRequest(type=ClusterInfoType.PING)
         info = "/ray.rpc.RayletDriver/ClusterInfo"
         found, _ = ask(info, ping, ClusterInfoResponse.FromString)
         if found is code.UNAUTHENTICATED:

@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
 
 from fastdfkd.platform import address as addresses
 from fastdfkd.platform.own_group import groups_of_their_own
+from fastdfkd.platform.places import short_folder, token_without_home
 
 log = logging.getLogger(__name__)
 
@@ -45,23 +46,29 @@ def connect(
         return
     wanted = addresses.wanted(address)
     before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+    with nullcontext() if wanted else short_folder() as folder:
+        try:
+            _join_or_start(wanted, folder, meanwhile)
+            with _orderly_end(before):
+                yield
+        finally:
+            ray.shutdown()
+
+
+def _join_or_start(
+    wanted: str | None, folder: str | None, meanwhile: Callable[[], None] | None
+) -> None:
+    if wanted is None:
+        token_without_home()
+    else:
+        addresses.check(wanted)
     try:
-        if wanted:
-            addresses.check(wanted)
         with _beside(meanwhile):
-            _start(wanted)
+            _start(wanted, folder)
     except (OSError, RuntimeError, ValueError) as error:
-        if not wanted or isinstance(error, ConnectionError | ValueError):
+        if wanted is None:
             raise
-        raise ConnectionError(
-            f"no Ray cluster answers at {wanted}: {error}. Start one with `ray start --head`, or "
-            "leave the address out to run on this machine"
-        ) from error
-    try:
-        with _orderly_end(before):
-            yield
-    finally:
-        ray.shutdown()
+        raise ConnectionError(f"the Ray cluster at {wanted} cannot be joined: {error}") from error
 
 
 @contextmanager
@@ -98,7 +105,7 @@ def _beside(work: Callable[[], None] | None) -> Iterator[None]:
             thread.join()
 
 
-def _start(address: str | None) -> None:
+def _start(address: str | None, folder: str | None) -> None:
     """Join, or start here; Ray gives a busy machine 30 s to start, so that is tried twice."""
     import ray
 
@@ -110,6 +117,7 @@ def _start(address: str | None) -> None:
                     logging_level=logging.ERROR,
                     include_dashboard=None if address else False,
                     log_to_driver=bool(address) or log.isEnabledFor(logging.INFO),
+                    _temp_dir=folder,
                 )
             return
         except Exception as error:

@@ -61,7 +61,7 @@ def run(
         FloatingPointError: synthesis diverged.
         RunStopped: `stop` was set.
     """
-    began, platform = time.time(), recipe.platform
+    began, platform = time.monotonic(), recipe.platform
     experiment = Experiment.of(recipe, teacher.model)
     plan = planned(recipe)
     check_memory(plan, recipe.capacity * math.prod(experiment.spec.image_shape))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import ray
 
 from fastdfkd.core.batch import SyntheticBatch
+from fastdfkd.core.clock import SteadyTime
 from fastdfkd.core.interfaces import MetaUpdate, Synthesizer
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.platform.weight_board import EARLY, News
@@ -43,6 +44,7 @@ class SynthesizerActor:
         self.device = device
         self.synthesizer: Synthesizer = self._build(device)
         self.finished: float | None = None
+        self._unix = SteadyTime()
 
     def ready(self) -> bool:
         """Answers once the actor is built, again after a restart."""
@@ -68,14 +70,14 @@ class SynthesizerActor:
     def _synthesize(self, round: int, attempt: int) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
         news = self._news(round)
         self._read(news)
-        started = time.time()
+        started = self._unix()
         idle = 0.0 if self.finished is None else started - self.finished
         try:
             batch, update = self._make(round, attempt)
         except FloatingPointError as error:
             self._finish(news)
             return np.zeros(0, np.uint8), {"refusal": str(error)}
-        self.finished = time.time()
+        self.finished = self._unix()
         images = batch.images.cpu().numpy()
         refusal = refusal_of(images)
         state = packed(self.synthesizer.state_dict()) if news.leave_state and not refusal else None

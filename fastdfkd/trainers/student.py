@@ -13,7 +13,6 @@ was restarted, or a resumed run, goes on from the state that the board holds.
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +89,7 @@ class StudentTraining:
         """The student last published, and its updates."""
         if state is not None:
             self._go_on_from(unpacked(state))
-        self.began = time.time()
+        self.began = self.clock.unix()
 
     @property
     def leads(self) -> bool:
@@ -221,7 +220,7 @@ class StudentTraining:
 
     def _net_time(self) -> float:
         """Unix seconds now, less what the run has spent on evaluation."""
-        return time.time() - self.clock.seconds["evaluation"]
+        return self.clock.unix() - self.clock.seconds["evaluation"]
 
     def _predict(self, model: torch.nn.Module) -> torch.Tensor:
         normalise = self.experiment.normalisation(self.device)
