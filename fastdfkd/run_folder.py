@@ -72,7 +72,9 @@ def claim(
             _remove(folder / name)
     except OSError as error:
         reason = error.strerror or error
-        raise type(error)(f"cannot write to the run's folder {folder}: {reason}") from error
+        raise type(error)(
+            f"cannot write to the run's folder {folder}: {reason}. Name another with --out"
+        ) from error
     return folder
 
 
