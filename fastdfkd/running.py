@@ -79,8 +79,8 @@ def execute(
 
         label = run_name or recipe.name
         recipe = placement.fitted_here(recipe)
-        write_text(directory / "recipe.yaml", recipe.to_yaml())
         write_teacher(teacher, directory)
+        write_text(directory / "recipe.yaml", recipe.to_yaml())  # last: now it can be resumed
         with (
             RunProgress(recipe, label, shown=progress) as bar,
             tracking.Recorder(

@@ -113,9 +113,10 @@ def test_what_swallows_the_exception_does_not_hold_it(work: str) -> None:
 def test_random_moments_of_a_run(by: signal.Signals, workplace: Path) -> None:
     """Start-up, Ray's start, mid-run and its end, to the process or to its group; then resumed."""
     draw, out = random.Random(by), workplace / "run"
+    fresh = [*RUN, "--out", str(out), "--overwrite"]
     for _ in range(4):
-        words = ["distill", "--resume", str(out)] if (out / "recipe.yaml").exists() else RUN
-        process = start([*words, *([] if "--resume" in words else ["--out", str(out)])], workplace)
+        began = (out / "recipe.yaml").exists()
+        process = start(["distill", "--resume", str(out)] if began else fresh, workplace)
         time.sleep(draw.uniform(0.5, 60))
         end(process, by, group=draw.random() < 0.5, times=draw.choice((1, 1, 2)))
 
