@@ -9,7 +9,11 @@ from fastdfkd.platform import token
 from fastdfkd.platform.answering import Answer, Kind, who_answers
 
 _ELSE = "Start one with `ray start --head`, or leave the address out to run on this machine"
-_FORMS = "expected HOST:PORT of the cluster's head, such as 127.0.0.1:6379, or auto"
+_FORMS = (
+    "expected HOST:PORT of the cluster's head, such as 127.0.0.1:6379, or auto, or "
+    "ray://HOST:10001 for Ray Client"
+)
+_PORTS = {"ray": "10001", "http": "80", "https": "443"}
 
 
 def wanted(address: str | None) -> str | None:
@@ -27,17 +31,18 @@ def check(address: str) -> None:
 
     Raises:
         ValueError: it is no address.
-        ConnectionError: no head answers there, or it refuses us. Says who does, and what to set.
+        ConnectionError: no head answers there (for `ray://` no server of Ray Client), or it refuses
+            us. Says who does answer, and what to set.
     """
-    host, port = _parts(_found_here() if address == "auto" else address)
+    scheme, host, port = _parts(_found_here() if address == "auto" else address)
     answer = who_answers(host, port, token.headers())
     if answer.kind is Kind.LOCKED and token.use_if_unasked():
         answer = who_answers(host, port, token.headers())
     if answer.kind is Kind.LOCKED:
         raise ConnectionError(f"the Ray cluster at {address} refuses us: {token.why_refused()}")
-    if answer.kind is Kind.HEAD and "://" in address:
+    if answer.kind is Kind.HEAD and scheme:
         raise ValueError(f"the Ray address {address}: give it as {host}:{port}")
-    if answer.kind is not Kind.HEAD:
+    if answer.kind is not (Kind.CLIENT_SERVER if scheme == "ray" else Kind.HEAD):
         raise ConnectionError(f"no Ray cluster answers at {address}: {_why(answer, host, port)}")
     _check_version(address, answer.said)
 
@@ -49,20 +54,15 @@ def check_named(address: str | None) -> None:
         check(named)
 
 
-def _parts(address: str) -> tuple[str, int]:
-    found = re.fullmatch(r"(?:(\w+)://)?(?:\[([^\[\]]+)\]|([^\[\]/:]+)):(\d{1,5})/?.*", address)
-    if found is None:
+def _parts(address: str) -> tuple[str, str, int]:
+    """Scheme (`ray`, `http`, `https` or none), host and port."""
+    found = re.fullmatch(
+        r"(?:(ray|https?)://)?(?:\[([^\[\]]+)\]|([^\[\]/:]+))(?::(\d{1,5}))?/?.*", address
+    )
+    port = found and (found[4] or _PORTS.get(found[1]))
+    if found is None or port is None or not 0 < int(port) < 65536:
         raise ValueError(f"the Ray address {address}: {_FORMS}")
-    scheme, host, port = found[1], found[2] or found[3], int(found[4])
-    if scheme == "ray":
-        raise ValueError(
-            f"the Ray address {address}: a run cannot go through Ray Client. On a node of the "
-            f"cluster give --address {host}:6379; from elsewhere `fastdfkd submit --address "
-            f"http://{host}:8265`"
-        )
-    if scheme not in (None, "http", "https"):
-        raise ValueError(f"the Ray address {address}: {_FORMS}")
-    return host, port
+    return found[1] or "", found[2] or found[3], int(port)
 
 
 def _found_here() -> str:
@@ -80,7 +80,7 @@ def _why(answer: Answer, host: str, port: int) -> str:
     return {
         Kind.NOBODY: f"{answer.said}. {_ELSE}",
         Kind.SILENT: f"something accepts connections there, and it is not Ray's head. Give {head}",
-        Kind.CLIENT_SERVER: f"that is the port of Ray Client. Give {head}",
+        Kind.CLIENT_SERVER: f"that is the port of Ray Client. Give {head}; or ray://{host}:{port}",
         Kind.DASHBOARD: f"that is a cluster's dashboard. Give {head}; or hand the run in with "
         f"`fastdfkd submit --address http://{host}:{port}`",
         Kind.WEB: f"a web server answers there, and it is not Ray's. Give {head}",

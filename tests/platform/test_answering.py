@@ -148,6 +148,15 @@ def test_a_head_of_our_version_is_joined_and_another_is_not() -> None:
         assert "runs Ray 1.13.0" in refusal(f"127.0.0.1:{port}")
 
 
+def test_ray_client_wants_its_own_server() -> None:
+    with rpc("ClusterInfo") as port:
+        address.check(f"ray://127.0.0.1:{port}")
+    with rpc() as port:
+        assert f"give it as 127.0.0.1:{port}" in refusal(f"ray://127.0.0.1:{port}")
+    with web(DASHBOARD) as port:
+        assert "dashboard" in refusal(f"ray://127.0.0.1:{port}")
+
+
 def test_nobody_listens() -> None:
     with silent() as port:
         pass
@@ -156,7 +165,7 @@ def test_nobody_listens() -> None:
     assert "ray start --head" in said
 
 
-@pytest.mark.parametrize("where", ["6379", "head", "ftp://head:21", "ray://head:10001"])
+@pytest.mark.parametrize("where", ["6379", "head", "ftp://head:21", "head:99999"])
 def test_what_is_no_address(where: str) -> None:
     assert where in refusal(where)
 
