@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # `typing` itself takes long to import, and signals wait for it
 
 # Nothing leaves the machine unasked. Ray and MLflow read these when they are imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastdfkd.api import distill, evaluate, resume, train_teacher
     from fastdfkd.finished_run import Evaluation
     from fastdfkd.recipe import Recipe, RecipeError, load_recipe

@@ -136,11 +136,13 @@ def train_teacher_into(
     progress: bool,
 ) -> tuple[Teacher, Path]:
     """`train_teacher`, and the folder that it wrote to."""
+    from fastdfkd.data import cache_somewhere
     from fastdfkd.running import obtain_teacher, write_teacher
 
     recipe = load_recipe(source, overrides)
     name = f"teacher-{recipe.name}"
     with claimed(name, out, overwrite=overwrite, files=TEACHER_FILES) as directory:
+        cache_somewhere(directory / "cache")
         teacher = obtain_teacher(recipe, progress=progress)
         write_teacher(teacher, directory, weights=True)
     return teacher, directory

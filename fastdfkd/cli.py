@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from fastdfkd import credentials
+from fastdfkd import credentials, signals
 from fastdfkd.safe_text import lines
 from fastdfkd.shown import shown_message
 from fastdfkd.tuning import commands as tuning
@@ -27,7 +26,8 @@ app = typer.Typer(
 
 _URI = re.compile(r"[\w+.-]+://[^\s'\"}]+")
 _USER_ERRORS = (ValueError, OSError)
-_BAD_INPUT, _INTERRUPTED, _TERMINATED = 2, 130, 143
+_BAD_INPUT, _INTERRUPTED = 2, 130
+_GLOBAL = ("-v", "--verbose")
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.")
@@ -115,14 +115,14 @@ def distill(
 ) -> None:
     """Compress a teacher without its data."""
     from fastdfkd import api
+    from fastdfkd.platform.address import check_named
 
     if (recipe is None) == (resume is None):
         raise ValueError("give a RECIPE, or --resume DIR to go on with a run that was broken off")
+    if resume is not None and (overrides or out or overwrite):
+        raise ValueError("--resume goes on with the run as it was begun: no KEY=VALUE, no --out")
+    check_named(address)
     if resume is not None:
-        if overrides or out or overwrite:
-            raise ValueError(
-                "--resume goes on with the run as it was begun: no KEY=VALUE, no --out"
-            )
         result = api.resume(resume, address=address, progress=True)
     else:
         result = api.distill(
@@ -172,7 +172,8 @@ def submit(
         return
     _say(f"{job} is handed in to {client.get_address()}")
     follower = Follower(client, job, write=lambda text: typer.echo(text, nl=False), note=_say)
-    raise typer.Exit(follower.run())
+    with signals.Asking():
+        raise typer.Exit(follower.run())
 
 
 @app.command(epilog="Example: fastdfkd status runs/quickstart/fast-5")
@@ -236,7 +237,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line; its exit code. Errors of the user become one message on stderr."""
     command = typer.main.get_command(app)
     try:
-        code = command.main(args=list(arguments), prog_name="fastdfkd", standalone_mode=False)
+        code = command.main(
+            args=_global_first(arguments), prog_name="fastdfkd", standalone_mode=False
+        )
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
@@ -253,13 +256,23 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> NoReturn:
-    """Entry point of the `fastdfkd` command."""
+    """Run the command line of this process, with its signals."""
+    signals.run(command_line)
+
+
+def command_line() -> int:
+    """Run the command line of this process; its exit code."""
     _hide_credentials()
     logging.basicConfig(level=logging.WARNING)
     for handler in logging.root.handlers:
         handler.setFormatter(_Formatter("fastdfkd: %(message)s"))
-    signal.signal(signal.SIGTERM, _on_terminate)
-    sys.exit(run(sys.argv[1:]))
+    return run(sys.argv[1:])
+
+
+def _global_first(arguments: Sequence[str]) -> list[str]:
+    """The words with `-v` first, where it counts for every command; users write it anywhere."""
+    ours = [word for word in arguments if word in _GLOBAL]
+    return ours + [word for word in arguments if word not in _GLOBAL]
 
 
 class _Formatter(logging.Formatter):
@@ -305,7 +318,3 @@ def _message(error: Any) -> str:
 
 def _say(message: str) -> None:
     print(f"fastdfkd: {lines(shown_message(message))}", file=sys.stderr)
-
-
-def _on_terminate(signum: int, frame: object) -> NoReturn:
-    raise SystemExit(_TERMINATED)

@@ -99,7 +99,8 @@ def _write_refusals_explained(folder: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise type(error)(
-            f"cannot write to the run's folder {shown_name(folder)}: {error.strerror or error}"
+            f"cannot write to the run's folder {shown_name(folder)}: {error.strerror or error}. "
+            "Name another with --out"
         ) from error
 
 

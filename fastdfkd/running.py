@@ -66,9 +66,11 @@ def execute(
         resume: go on from the newest whole checkpoint in the folder, or from the beginning.
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
+    from fastdfkd.data import cache_somewhere
     from fastdfkd.experiment import initial_student
     from fastdfkd.platform import cluster
 
+    cache_somewhere(directory / "cache")
     initial_student(recipe)  # which may not fit: told before a teacher is trained for it
     began_with = as_it_began(recipe, directory) if resume else recipe
     teacher = obtain_teacher(began_with, model=model, progress=progress)
@@ -78,8 +80,8 @@ def execute(
 
         label = run_name or recipe.name
         recipe = placement.fitted_here(recipe)
-        write_text(directory / "recipe.yaml", recipe.to_yaml())
         write_teacher(teacher, directory)
+        write_text(directory / "recipe.yaml", recipe.to_yaml())  # last: now it can be resumed
         with (
             RunProgress(recipe, label, shown=progress) as bar,
             tracking.Recorder(

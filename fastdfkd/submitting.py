@@ -17,10 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from omegaconf import OmegaConf
 
 from fastdfkd.credentials import HINT, for_another_process
+from fastdfkd.platform import token
+from fastdfkd.platform.answering import Kind, who_answers
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.tracking import store_uri
 
@@ -39,12 +42,9 @@ STOP_S = 60
 """Seconds that a job may take to end once it is told to: Ray's own 3 are too few for a run to close
 its MLflow run and to give back its actors; what is left after them is killed."""
 
-_ANSWER_S = 10.0
+_ANSWER_S = 5.0
+_DASHBOARD = f"Give the HTTP address of the head's dashboard, such as {DEFAULT_ADDRESS}"
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-_TOKEN_HINT = (
-    "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to a file with the cluster's token (on the "
-    "head: `ray get-auth-token`)"
-)
 
 
 class SubmissionError(OSError):
@@ -160,16 +160,35 @@ def connect(address: str | None = None) -> JobSubmissionClient:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray's own client waits without a limit; any answer at all will do here."""
+    """Ray's own client waits without a limit. Its token at hand is sent where one is wanted."""
     import requests
 
     try:
-        requests.get(f"{address}/api/version", timeout=_ANSWER_S)
+        answer = requests.get(f"{address}/api/version", timeout=_ANSWER_S)
     except requests.exceptions.RequestException as error:
         raise SubmissionError(
-            f"no Ray cluster answers at {address} ({_reason(error)}): start one with `ray start "
-            "--head`, open a tunnel to its dashboard, or name another with --address"
+            f"no Ray cluster answers at {address} ({_reason(error)}): {_who(address)}start one "
+            "with `ray start --head`, open a tunnel to its dashboard, or name another with "
+            "--address"
         ) from error
+    if answer.status_code in (401, 403):
+        token.use_if_unasked()
+    elif answer.status_code < 500 and "ray_version" not in answer.text:
+        raise SubmissionError(
+            f"no Ray cluster answers at {address}: a web server does (it said "
+            f"{answer.status_code}), and it is not a dashboard of Ray's. {_DASHBOARD}"
+        )
+
+
+def _who(address: str) -> str:
+    """A hint where a part of Ray that is no dashboard answers."""
+    parts = urlsplit(address)
+    if not parts.hostname or not parts.port:
+        return ""
+    kind = who_answers(parts.hostname, parts.port).kind
+    if kind in (Kind.HEAD, Kind.LOCKED, Kind.CLIENT_SERVER, Kind.RPC):
+        return f"a cluster's own port is there, not its dashboard. {_DASHBOARD}; or "
+    return ""
 
 
 def _reason(error: BaseException) -> str:
@@ -188,7 +207,7 @@ def _refusals_explained(address: str) -> Iterator[None]:
         yield
     except AuthenticationError as error:
         said = str(error).split("\n", 1)[0]
-        raise SubmissionError(f"{address} does not let us in ({said}): {_TOKEN_HINT}") from error
+        raise SubmissionError(f"{address} does not let us in ({said}): {token.HINT}") from error
     except (RuntimeError, RequestException, ConnectionError) as error:
         raise SubmissionError(f"{address} did not take the request: {error}") from error
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import subprocess
 import sys
 import time
@@ -170,3 +172,23 @@ def test_recipes_into_a_closed_pipe(tmp_path: Path) -> None:
     line = f"{sys.executable} -c 'from fastdfkd.cli import main; main()' recipes | head -1"
     done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("words", [["-v", "recipes"], ["recipes", "-v"], ["recipes", "--verbose"]])
+def test_verbose_counts_anywhere(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("fastdfkd")
+    assert cli.run(["recipes"]) == 0
+    assert logger.level == logging.WARNING
+    assert cli.run(words) == 0
+    assert logger.level == logging.INFO
+    logger.setLevel(logging.WARNING)
+
+
+def test_names_of_files_are_text_in_any_locale(tmp_path: Path) -> None:
+    """The C locale has ASCII: Python is started again with UTF-8. By `python -m`, too."""
+    settings = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    folder = tmp_path / "größe"
+    line = [sys.executable, "-m", "fastdfkd", "status", str(folder)]
+    done = subprocess.run(line, capture_output=True, env=settings, check=False)
+    assert done.returncode == 2
+    assert f"fastdfkd: {folder} holds no run" in done.stderr.decode()

@@ -72,3 +72,8 @@ def test_two_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert len({process.communicate(timeout=120)[0] for process in both}) == 1
     assert [process.returncode for process in both] == [0, 0]
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_spent() -> None:
+    with pytest.raises(TrackingError, match=r"in /proc/no\. Set MLFLOW_TRACKING_URI=sqlite"):
+        check_reachable("sqlite:////proc/no/mlflow.db")

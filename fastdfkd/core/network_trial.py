@@ -215,6 +215,8 @@ class Trial:
             except Exception as error:  # whatever a stranger's forward raises
                 return _short(error)
             reason = _difference(changed, plain, mode, tolerances)
+            if reason and not _finite(changed):
+                return reason
             if reason and not (self._is_chance(mode) or self._is_rounding(way, mode)):
                 return reason
         return None
@@ -316,6 +318,10 @@ def _draws(device: torch.device, seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+def _finite(answer: Answer) -> bool:
+    return bool(torch.isfinite(answer.logits).all() and torch.isfinite(answer.gradients).all())
 
 
 def _difference(

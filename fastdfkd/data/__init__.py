@@ -1,6 +1,6 @@
 """Real images: they judge the student and train the sample teachers, and are never distilled on."""
 
-from fastdfkd.data.cache import cache_folder
+from fastdfkd.data.cache import cache_folder, cache_somewhere
 from fastdfkd.data.images import DataSpec, LabelledImages, Split
 from fastdfkd.data.table import DATASETS, data_spec, load_split
 
@@ -10,6 +10,7 @@ __all__ = [
     "LabelledImages",
     "Split",
     "cache_folder",
+    "cache_somewhere",
     "data_spec",
     "load_split",
 ]

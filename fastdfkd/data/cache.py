@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,13 +16,45 @@ import numpy.typing as npt
 
 from fastdfkd.whole_file import write_whole
 
+_VARIABLE = "FASTDFKD_HOME"
+log = logging.getLogger(__name__)
 Bytes = npt.NDArray[np.uint8]
 
 
 def cache_folder() -> Path:
     """`$FASTDFKD_HOME`, or `~/.cache/fastdfkd`. It need not exist yet; deleting it is safe."""
-    home = os.environ.get("FASTDFKD_HOME")
-    return Path(home).expanduser() if home else Path.home() / ".cache" / "fastdfkd"
+    home = os.environ.get(_VARIABLE)
+    return Path(home).expanduser() if home else Path(os.path.expanduser("~/.cache/fastdfkd"))
+
+
+def cache_somewhere(folder: Path) -> None:
+    """Have `folder` be the cache where the home cannot be written to, and say so.
+
+    Containers with another user id have no home, or another's. Whoever names `FASTDFKD_HOME` has
+    decided: what fails there is told.
+    """
+    if os.environ.get(_VARIABLE) or _writable(cache_folder()):
+        return
+    log.warning(
+        "%s cannot be written to: what is cached goes to %s. Set %s to a folder that lasts",
+        cache_folder(),
+        folder,
+        _VARIABLE,
+    )
+    os.environ[_VARIABLE] = str(folder)
+    os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a folder can be made and written to; not where `~` stands for an unknown home."""
+    if not folder.is_absolute():
+        return False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def cached_arrays(
@@ -40,8 +74,11 @@ def cached_arrays(
     arrays = make()
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content.getvalue())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content.getvalue())
+    except OSError as error:
+        log.warning("%s cannot be kept for the next run: %s", path, error.strerror or error)
     return arrays
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
+
+from fastdfkd.platform import address as addresses
+from fastdfkd.platform.own_group import groups_of_their_own
+from fastdfkd.platform.places import short_folder, token_without_home
 
 log = logging.getLogger(__name__)
 
@@ -18,9 +20,8 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it prints a trace and aborts on SIGTERM
 }
-
-_ANSWER_SECONDS = 10.0
 
 
 @contextmanager
@@ -43,24 +44,31 @@ def connect(
     if ray.is_initialized():
         yield
         return
-    wanted = address or os.environ.get("RAY_ADDRESS")
+    wanted = addresses.wanted(address)
     before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+    with nullcontext() if wanted else short_folder() as folder:
+        try:
+            _join_or_start(wanted, folder, meanwhile)
+            with _orderly_end(before):
+                yield
+        finally:
+            ray.shutdown()
+
+
+def _join_or_start(
+    wanted: str | None, folder: str | None, meanwhile: Callable[[], None] | None
+) -> None:
+    if wanted is None:
+        token_without_home()
+    else:
+        addresses.check(wanted)
     try:
-        _check_reachable(wanted)
         with _beside(meanwhile):
-            _start(wanted)
+            _start(wanted, folder)
     except (OSError, RuntimeError, ValueError) as error:
-        if not wanted:
+        if wanted is None:
             raise
-        raise ConnectionError(
-            f"no Ray cluster answers at {wanted}: {error}. Start one with `ray start --head`, or "
-            "leave the address out to run on this machine"
-        ) from error
-    try:
-        with _orderly_end(before):
-            yield
-    finally:
-        ray.shutdown()
+        raise ConnectionError(f"the Ray cluster at {wanted} cannot be joined: {error}") from error
 
 
 @contextmanager
@@ -97,26 +105,20 @@ def _beside(work: Callable[[], None] | None) -> Iterator[None]:
             thread.join()
 
 
-def _check_reachable(address: str | None) -> None:
-    """Ray itself tries a dead `host:port` for minutes."""
-    found = re.fullmatch(r"\[?([^\[\]/]+)\]?:(\d+)", address or "")
-    if found is not None:
-        with socket.create_connection((found[1], int(found[2])), timeout=_ANSWER_SECONDS):
-            pass
-
-
-def _start(address: str | None) -> None:
+def _start(address: str | None, folder: str | None) -> None:
     """Join, or start here; Ray gives a busy machine 30 s to start, so that is tried twice."""
     import ray
 
     for attempt in (1, 2):
         try:
-            ray.init(
-                address or "local",
-                logging_level=logging.ERROR,
-                include_dashboard=None if address else False,
-                log_to_driver=bool(address) or log.isEnabledFor(logging.INFO),
-            )
+            with groups_of_their_own():
+                ray.init(
+                    address or "local",
+                    logging_level=logging.ERROR,
+                    include_dashboard=None if address else False,
+                    log_to_driver=bool(address) or log.isEnabledFor(logging.INFO),
+                    _temp_dir=folder,
+                )
             return
         except Exception as error:
             if address or attempt == 2 or "timed out during startup" not in str(error):

@@ -155,5 +155,5 @@ def times(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
         "storage_seconds": totals.sum("storage_seconds") + row["loading_seconds"],
         "trainer_idle_seconds": waited,
         "trainer_idle_ratio": idle_ratio(waited, row["distillation_seconds"]),
-        "end_to_end_seconds": row["ended"] - totals.started,
+        "end_to_end_seconds": max(row["ended"] - totals.started, 0.0),
     }

@@ -41,7 +41,7 @@ def finish(
         totals: of the synthesizers.
         final: the trainer's last row, its student and what its precision meant, from the board.
         images: newest batch, (B, C, H, W) uint8.
-        began: Unix time when the run was started.
+        began: when the run was started, by the monotonic clock.
         notes: what was done otherwise than usual.
     """
     save_weights(directory / "student.safetensors", unpacked(final["student"]))
@@ -63,7 +63,7 @@ def finish(
         synthesizer_idle_seconds=totals.sum("idle_seconds"),
         synthesizer_idle_ratio=totals.idle_ratio,
         **times(row, totals),
-        wall_seconds=time.time() - began,
+        wall_seconds=time.monotonic() - began,
         synthesizer_peak_memory_bytes=totals.peak_memory_bytes,
         trainer_peak_memory_bytes=int(row["trainer_peak_memory_bytes"]),
         max_staleness=totals.max_staleness,

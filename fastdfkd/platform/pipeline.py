@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
@@ -26,7 +26,7 @@ from fastdfkd.platform.monitor import Monitor
 from fastdfkd.platform.outcome import finish
 from fastdfkd.platform.placement import Plan, check_memory, planned, reserved
 from fastdfkd.platform.starting_point import StartingPoint
-from fastdfkd.platform.stopping import own_interrupt, stopping
+from fastdfkd.platform.stopping import stopping
 from fastdfkd.recipe import Recipe
 from fastdfkd.recipe.policies import BankPolicies
 from fastdfkd.result import RunResult
@@ -61,7 +61,7 @@ def run(
         FloatingPointError: synthesis diverged.
         RunStopped: `stop` was set.
     """
-    began, platform = time.time(), recipe.platform
+    began, platform = time.monotonic(), recipe.platform
     plan = planned(recipe)
     experiment = Experiment.of(recipe, teacher.model, plan.device)
     check_memory(plan, recipe.capacity * math.prod(experiment.spec.image_shape))
@@ -97,7 +97,7 @@ def fit(cast: Cast, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dis
     )
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.platform.start_timeout_s)
     failures = recipe.platform.most_worker_failures
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         train_student,
         train_loop_config={"job": job},
         scaling_config=ScalingConfig(
@@ -115,11 +115,17 @@ def fit(cast: Cast, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dis
         ),
     )
     try:
-        with own_interrupt():
-            trainer.fit()
+        trainer.fit()
     except Exception as error:
         if dispatcher.error is not None:
             raise dispatcher.error from error
         raise
     if dispatcher.error is not None:
         raise dispatcher.error
+
+
+class _Trainer(TorchTrainer):
+    """Ray Train's, which leaves Ctrl-C to the program: its own handler ends with SystemExit 0."""
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Put no handler in place."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,27 +13,6 @@ if TYPE_CHECKING:
     from fastdfkd.platform.dispatcher import Dispatcher
 
 _EVERY_SECONDS = 0.1
-
-
-@contextmanager
-def own_interrupt() -> Iterator[None]:
-    """Have Ctrl-C raise KeyboardInterrupt around Ray Train, which raises SystemExit 0 or 1.
-
-    Its handler of SIGINT, which ends the workers first, stays in charge inside the block; the one
-    from before is back after it.
-    """
-    if threading.current_thread() is not threading.main_thread():  # nor does Ray Train set one
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as interrupted:
-        if interrupted.code not in (0, 1):  # not Ray Train's
-            raise
-        raise KeyboardInterrupt from interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class RunStopped(RuntimeError):

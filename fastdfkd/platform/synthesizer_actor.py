@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import ObjectLostError
 
 from fastdfkd.core.batch import SyntheticBatch
+from fastdfkd.core.clock import SteadyTime
 from fastdfkd.core.interfaces import MetaUpdate, Synthesizer
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.platform.weight_board import EARLY, News
@@ -50,6 +51,7 @@ class SynthesizerActor:
         self.synthesizer, self.on_board = self._build(device)
         self.begun = False
         self.finished: float | None = None
+        self._unix = SteadyTime()
 
     def ready(self) -> bool:
         """Answers once the actor is built, again after a restart."""
@@ -85,14 +87,14 @@ class SynthesizerActor:
     def _synthesize(self, round: int, attempt: int) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
         news = self._news(round)
         self._read(news)
-        started = time.time()
+        started = self._unix()
         idle = 0.0 if self.finished is None else started - self.finished
         try:
             batch, update = self._make(round, attempt)
         except FloatingPointError as error:
             self._finish(news)
             return np.zeros(0, np.uint8), {"refusal": str(error)}
-        self.finished = time.time()
+        self.finished = self._unix()
         images = batch.images.cpu().numpy()
         refusal = refusal_of(images)
         state = packed(self.synthesizer.state_dict()) if news.leave_state and not refusal else None

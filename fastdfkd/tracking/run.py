@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fastdfkd import environment
+from fastdfkd import environment, signals
 from fastdfkd.metrics_file import COLUMNS
 from fastdfkd.safe_text import run_name
 from fastdfkd.shown import reason
@@ -65,6 +65,7 @@ class TrackedRun:
             TrackingError: the store cannot be opened.
         """
         store = open_store(uri, experiment)
+        signals.to_close()
         if run_id is not None and store.reopen(run_id):
             return cls(store, run_id)
         parentage = {"mlflow.parentRunId": parent} if parent else {}

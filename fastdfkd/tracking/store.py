@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,9 +88,14 @@ def store_uri(configured: str | None = None) -> str:
 def check_reachable(uri: str) -> None:
     """Knock at a server or a database, so that a wrong address is told at once, before any work.
 
+    Of a SQLite file the folder is made, if it is not there.
+
     Raises:
-        TrackingError: nothing listens there.
+        TrackingError: nothing listens there, or the folder cannot be written to.
     """
+    database = _database(uri)
+    if database is not None:
+        _make_writable(database.parent)
     parts = urlsplit(uri)
     port = _PORTS.get(parts.scheme.partition("+")[0])
     if port is None or not parts.hostname:  # a file, or a database behind a socket of this machine
@@ -99,6 +105,18 @@ def check_reachable(uri: str) -> None:
         socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
         raise _unusable(uri, error) from error
+
+
+def _make_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise TrackingError(
+            f"the MLflow store cannot be opened: {error.strerror or error}, in {folder}. Set "
+            "MLFLOW_TRACKING_URI=sqlite:////FOLDER/mlflow.db, or start in a folder of yours"
+        ) from error
 
 
 def open_store(uri: str, experiment: str) -> Store:
@@ -116,7 +134,6 @@ def open_store(uri: str, experiment: str) -> Store:
         database = _database(uri)
         if database is None:
             return _open(uri, experiment, None)
-        database.parent.mkdir(parents=True, exist_ok=True)
         from filelock import FileLock
 
         with FileLock(f"{database}.lock"):

@@ -93,7 +93,7 @@ class StudentTraining:
         """The student last published, and its updates."""
         if state is not None:
             self._go_on_from(unpacked(state))
-        self.began = time.time()
+        self.began = self.clock.unix()
 
     @property
     def leads(self) -> bool:
@@ -246,7 +246,7 @@ class StudentTraining:
 
     def _net_time(self) -> float:
         """Unix seconds now, less what the run has spent on evaluation."""
-        return time.time() - self.clock.seconds["evaluation"]
+        return self.clock.unix() - self.clock.seconds["evaluation"]
 
     def _teacher_says(self) -> torch.Tensor:
         return self._predict(self.experiment.teacher, self.recipe.teacher.output)

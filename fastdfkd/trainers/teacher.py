@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +37,7 @@ from fastdfkd.trainers.evaluation import accuracy, predict
 OnEpoch = Callable[[int, int, float], None]
 """Called after every epoch with its number (from 1), the number of epochs and the mean loss."""
 
+log = logging.getLogger(__name__)
 _CACHE_FORMAT = 2
 _TRAINING = {"epochs", "batch_size", "lr", "weight_decay", "crop_padding", "flip"}
 
@@ -168,7 +170,10 @@ class _TrainingRun:
                 device=self.device,
                 on_epoch=on_epoch,
             )
-        save_weights(path, network)
+        try:
+            save_weights(path, network)
+        except OSError as error:
+            log.warning("the teacher cannot be kept for the next run: %s", error)
         return network, {**facts, "cached": False}
 
     def key(self, train: LabelledImages) -> str:

@@ -58,6 +58,7 @@ def sweep(
     address: AddressOption = None,
 ) -> None:
     """Try a recipe's settings over a search space, and say which are best."""
+    from fastdfkd.platform.address import check_named
     from fastdfkd.tuning.ledger import Options
     from fastdfkd.tuning.printing import print_findings
     from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, run_sweep
@@ -73,6 +74,7 @@ def sweep(
             search=search, scheduler=scheduler, objective=objective, trials=trials, seeds=seeds
         )
         asked = new_sweep(recipe, space, overrides or [], options, out)
+    check_named(address)
     with asked as chosen:
         run_sweep(chosen, address=address, say=_say)
         print_findings(chosen, _say)
@@ -108,6 +110,7 @@ def compare(
     address: AddressOption = None,
 ) -> None:
     """Measure settings against a reference: 10x, 100x, and at what accuracy."""
+    from fastdfkd.platform.address import check_named
     from fastdfkd.tuning.comparison import compare as measure
     from fastdfkd.tuning.experiment_comparison import compare_experiment
     from fastdfkd.tuning.printing import print_comparison
@@ -118,6 +121,7 @@ def compare(
         found, folder = compare_experiment(experiment, reference, goal=accuracy, out=out)
     else:
         changes = [word for word in words or [] if "=" in word and not Path(word).exists()]
+        check_named(address)
         found, folder = measure(
             [word for word in words or [] if word not in changes],
             reference,

@@ -129,6 +129,7 @@ def run_sweep(sweep: Sweep, *, address: str | None = None, say: Say = lambda _: 
 def _run_trials(
     sweep: Sweep, ledger: Ledger, parent: SweepRun, address: str | None, say: Say
 ) -> None:
+    from fastdfkd.data import cache_somewhere
     from fastdfkd.platform import cluster
     from fastdfkd.running import obtain_teacher
     from fastdfkd.tuning.tune_run import run_trials
@@ -138,6 +139,7 @@ def _run_trials(
         say(f"{len(done)} of {sweep.trials} trials have ended before and are not repeated")
     if len(done) >= sweep.trials:
         return
+    cache_somewhere(sweep.folder / "cache")
     teacher = obtain_teacher(sweep.recipe, progress=True)
     teacher.model.cpu()
     with _tune_settings(), cluster.connect(address):

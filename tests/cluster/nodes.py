@@ -121,7 +121,7 @@ class Nodes:
         self.folder = Path(tempfile.mkdtemp(prefix="fd", dir="/tmp"))  # short: socket names
         self.token = self.folder / "token"
         self.token.write_text(secrets.token_hex(32))
-        self.port, self.dashboard = free_port(), free_port()
+        self.port, self.dashboard, self.client = free_port(), free_port(), free_port()
         self.all: list[Node] = []
         self.head_cpus = head_cpus
 
@@ -147,7 +147,7 @@ class Nodes:
     def start_head(self, *, most_added: int = 0, cpus_each: int = 0) -> Node:
         """A head; with `most_added` its autoscaler may add so many nodes, on this machine too."""
         words = ["--head", "--port", str(self.port), "--dashboard-port", str(self.dashboard)]
-        words += ["--ray-client-server-port", str(free_port()), "--num-cpus", str(self.head_cpus)]
+        words += ["--ray-client-server-port", str(self.client), "--num-cpus", str(self.head_cpus)]
         if most_added:
             config = self.folder / "autoscaler.json"
             config.write_text(json.dumps(self._autoscaler(most_added, cpus_each)))

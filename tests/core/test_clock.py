@@ -56,3 +56,16 @@ def test_it_waits_for_the_device_it_measures(
     with Clock(device).measure("synthesis"):
         pass
     assert waited == [torch.device(device)] * waits
+
+
+def test_a_clock_that_is_set_back_counts_no_second_twice(ticks: Ticks) -> None:
+    clock, other = Clock(), Clock()
+    before = clock.now()
+    with clock.measure("synthesis"):
+        ticks.now -= 3600
+        time.sleep(0.02)
+    assert 0.02 <= clock.seconds["synthesis"] < 1
+    assert before < clock.now() < before + 1
+    assert abs(other.now() - clock.now()) < 0.1, "objects from before the step agree"
+    ticks.now += 5
+    assert before + 5 < clock.now() < before + 6
