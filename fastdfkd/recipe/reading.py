@@ -42,7 +42,9 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = ()) -> Recip
             raise RecipeError(f"{source}: a recipe is a mapping of sections, not a list or a word")
         tree = OmegaConf.merge(tree, _override_tree(overrides))
         values = OmegaConf.to_container(tree, resolve=True)
-    except (OmegaConfBaseException, YAMLError, UnicodeError, OSError, RecursionError) as error:
+    except RecipeError:
+        raise
+    except (OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError) as error:
         raise RecipeError(f"{source}: not a readable recipe: {error}") from error
     where = source.name if isinstance(source, Recipe) else str(source)
     try:
