@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fastdfkd.tuning.ledger import Ledger, TrialRecord
+from tests.strangers.damages import WHOLE
 
 
 def record(index: int, status: Any = "finished", **changes: Any) -> TrialRecord:
@@ -49,3 +50,46 @@ def test_options_come_back(tmp_path: Path, options: Callable[..., Any]) -> None:
     (tmp_path / "sweep.json").write_text('{"serach": "grid"}')
     with pytest.raises(ValueError, match="damaged"):
         ledger.options()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[" * 10_000 + "]" * 10_000, "recursion"),
+        ("[1]", ""),
+        ('{"index": -1, "seed": 0, "point": {}, "status": "finished"}', "index"),
+        ('{"index": 0, "seed": "x", "point": {}, "status": "finished"}', "seed"),
+        ('{"index": 0, "seed": 0, "point": {}, "status": "eaten"}', "status"),
+        ("\0" * 40, ""),
+    ],
+)
+def test_a_damaged_line_is_named_and_a_last_one_is_cut_off(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    ledger, path = Ledger(tmp_path), tmp_path / "trials.jsonl"
+    ledger.append(record(0))
+    whole = path.read_bytes()
+    path.write_bytes(whole + line.encode() + b"\n")
+    assert [one.index for one in ledger.records()] == [0]
+    ledger.mend()
+    assert path.read_bytes() == whole
+    path.write_bytes(line.encode() + b"\n" + whole)
+    with pytest.raises(ValueError, match=rf"trials\.jsonl, line 1: damaged .*{message}"):
+        ledger.records()
+    ledger.mend()
+    assert path.read_bytes() == line.encode() + b"\n" + whole, "only the last line is cut"
+
+
+@pytest.mark.parametrize("damage", sorted(set(WHOLE) - {"flipped in the middle"}))
+def test_damaged_options_are_told(tmp_path: Path, options: Callable[..., Any], damage: str) -> None:
+    ledger, path = Ledger(tmp_path), tmp_path / "sweep.json"
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/kept.txt").write_text("kept")
+    ledger.save_options(options())
+    WHOLE[damage](path, tmp_path / "outside")
+    if damage in ("whole, behind a link", "carriage returns", "unreadable", "last byte gone"):
+        assert ledger.options() == options(), "root reads it too"
+    else:
+        with pytest.raises((ValueError, OSError), match=r"sweep\.json") as told:
+            ledger.options()
+        assert len(str(told.value)) < 1_000
