@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from fastdfkd.tuning.comparison import Comparison
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
+log = logging.getLogger(__name__)
 _PARTS = ("synthesis", "storage", "distillation")
 
 
@@ -94,17 +96,19 @@ def _samples(comparison: Comparison, path: Path) -> None:
     import numpy as np
     from PIL import Image
 
-    found = {
-        label: runs[0].folder / "samples.png"
-        for label, runs in comparison.runs.items()
-        if (runs[0].folder / "samples.png").is_file()
-    }
+    found = {}
+    for label, runs in comparison.runs.items():
+        file = runs[0].folder / "samples.png"
+        if file.is_file():
+            try:
+                with Image.open(file, formats=["PNG"]) as picture:
+                    found[label] = np.asarray(picture.convert("RGB"))
+            except Exception as error:  # whatever Pillow raises about a damaged file
+                log.warning("the samples of %s are left out, %s: %s", label, file, error)
     if not found:
         return
     figure, panels = _canvas(3.2 * len(found), 3.6, len(found))
-    for panel, (label, file) in zip(panels, found.items(), strict=True):
-        with Image.open(file) as picture:
-            pixels = np.asarray(picture.convert("RGB"))
+    for panel, (label, pixels) in zip(panels, found.items(), strict=True):
         side = min(pixels.shape[:2])
         panel.imshow(pixels[:side, :side], interpolation="nearest")
         panel.set_title(label, fontsize=10)

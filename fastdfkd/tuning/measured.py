@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _FILES = ("result.json", "recipe.yaml", "metrics.csv", "samples.png")
 _MOST_RUNS = 1000
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +91,24 @@ def all_of(store: Store, into: Path) -> list[Measured]:
 
 
 def fetch(store: Store, run_id: str, into: Path) -> Path | None:
-    """Copy a run's kept files to a folder; None if it kept too few, as parent runs do."""
+    """Copy a run's kept files to a folder; None if it kept too few, as parent runs do.
+
+    So it is where one of them is damaged, which is said: the other runs can be compared without it.
+    """
     kept = {file.path for file in store.client.list_artifacts(run_id)}
     if not {"result.json", "recipe.yaml", "metrics.csv"} <= kept:
         return None
     into.mkdir(parents=True, exist_ok=True)
-    for name in _FILES:
-        if name in kept:
-            store.client.download_artifacts(run_id, name, str(into))
+    try:
+        for name in _FILES:
+            if name in kept:
+                store.client.download_artifacts(run_id, name, str(into))
+        load_recipe(into / "recipe.yaml")
+        RunResult.load(into)
+        read_rows(into / "metrics.csv")
+    except Exception as error:  # MLflow's own and the system's, where the store lost a file
+        log.warning("MLflow run %s cannot be compared and is left out: %s", run_id, error)
+        return None
     return into
 
 
