@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastdfkd.folder_lock import held
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.result import RunResult
-from fastdfkd.run_folder import TEACHER_FILES, claimed
+from fastdfkd.run_folder import TEACHER_FILES, check_kinds, claimed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,7 +89,7 @@ def resume(
     Raises:
         FileNotFoundError: the folder holds no run.
         FolderInUseError: the run goes on in another process.
-        ValueError: the run is finished, or its teacher cannot be had.
+        ValueError: the run is finished, a file of it is damaged, or its teacher cannot be had.
     """
     from fastdfkd.running import execute
 
@@ -97,12 +97,23 @@ def resume(
     if not (folder / "recipe.yaml").is_file():
         raise FileNotFoundError(f"{folder} holds no run to resume: recipe.yaml is missing")
     with held(folder):
+        check_kinds(folder)
         if (folder / "result.json").is_file():
+            _check_result(folder)
             raise ValueError(f"the run in {folder} is finished: there is nothing to resume")
         recipe = load_recipe(folder / "recipe.yaml")
         return execute(
             recipe, folder, address=address, model=teacher, progress=progress, resume=True
         )
+
+
+def _check_result(folder: Path) -> None:
+    try:
+        RunResult.load(folder)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"{error}. Move the file away to go on with the run from its last checkpoint"
+        ) from error
 
 
 def train_teacher(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,7 +84,7 @@ def _find_teacher(recipe: Recipe, spec: DataSpec, directory: Path) -> tuple[nn.M
         return None, "the teacher was a network given from Python"
     named = [directory / "teacher.safetensors", facts.get("weights"), recipe.teacher.weights]
     for path in (Path(str(name)).expanduser() for name in named if name):
-        if not path.is_file():
+        if not os.path.isfile(path):  # unlike Path.is_file, quiet about impossible names
             continue
         network = open_network(
             recipe.teacher.model,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from fastdfkd.whole_file import write_whole
+from fastdfkd.whole_file import read_whole, write_whole
 
 Row = Mapping[str, float]
 """One progress row: some of `COLUMNS`, as numbers."""
@@ -51,6 +50,9 @@ COLUMNS = (
 `updates` is the step. `loss` is the student's KL; `accuracy` and `agreement` (0 to 1) are on
 evaluation rows only. A cell that a row says nothing about is empty.
 """
+
+
+_MOST_BYTES = 2**30
 
 
 class RowFile:
@@ -96,16 +98,18 @@ class RowFile:
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """Rows of a `metrics.csv`, empty cells left out.
+    """Rows of a `metrics.csv`, empty cells and unknown columns left out.
 
-    So are rows that a power cut left behind damaged, or half written at the end.
+    So are rows that a power cut left behind damaged, or half written at the end. No cell needs
+    quotes, so a line is a row whatever stands in it.
 
     Raises:
         FileNotFoundError: there is no such file.
+        OSError: it is no regular file, enormous, or cannot be read.
     """
-    whole = path.read_bytes().rpartition(b"\n")[0].decode(errors="replace")
-    rows = csv.DictReader(whole.splitlines())
-    return [found for found in map(_numbers, rows) if found]
+    whole = read_whole(path, _MOST_BYTES).rpartition(b"\n")[0].decode("utf-8-sig", "replace")
+    names, *rows = [line.split(",") for line in whole.splitlines()] or [[]]
+    return [found for row in rows if (found := _numbers(names, row))]
 
 
 def rows_until(path: Path, updates: int) -> list[dict[str, float]]:
@@ -115,9 +119,10 @@ def rows_until(path: Path, updates: int) -> list[dict[str, float]]:
     return [row for row in read_rows(path) if row.get("updates", 0.0) <= updates]
 
 
-def _numbers(row: Mapping[Any, Any]) -> dict[str, float]:
-    """A row's cells as numbers; nothing where one is none, or there are too many."""
+def _numbers(names: Sequence[str], cells: Sequence[str]) -> dict[str, float]:
+    """A row's cells as numbers; nothing where one is none, or there are too many or too few."""
     try:
-        return {str(key): float(cell) for key, cell in row.items() if cell}
-    except (TypeError, ValueError):
+        pairs = zip(names, cells, strict=True)
+        return {name: float(cell) for name, cell in pairs if cell and name in COLUMNS}
+    except ValueError:
         return {}

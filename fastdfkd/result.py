@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fastdfkd.run_folder import figures_of, read_json
 
 
 class RunResult(BaseModel):
@@ -88,9 +90,30 @@ class RunResult(BaseModel):
 
         Raises:
             FileNotFoundError: the folder holds no `result.json`, so no finished run.
+            ValueError: it is damaged, or of another version.
         """
         path = Path(directory) / "result.json"
         if not path.is_file():
             raise FileNotFoundError(f"{directory} holds no finished run: {path.name} is missing")
-        result = cls.model_validate_json(path.read_text(encoding="utf-8"))
+        values = read_json(path)
+        try:
+            result = cls.model_validate(values, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(
+                f"{path}: damaged, or of another version ({where:.60}: {first['msg']})"
+            ) from None
+        if strange := _impossible(result):
+            raise ValueError(f"{path}: damaged, no run has such figures: {', '.join(strange)}")
         return result.model_copy(update={"directory": Path(directory)})
+
+
+def _impossible(result: RunResult) -> list[str]:
+    """Figures that are not finite, or that a run cannot end with."""
+    given = {k: v for k, v in result.model_dump().items() if isinstance(v, int | float)}
+    strange = set(given) - set(figures_of(given)) - {"seed"}
+    shares = ("accuracy", "teacher_accuracy", "agreement")
+    strange |= {name for name in shares if not 0 <= given[name] <= 1}
+    strange |= {name for name in ("images",) if given[name] < 1}
+    return sorted(strange)

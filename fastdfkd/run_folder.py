@@ -13,7 +13,7 @@ from typing import Any
 
 from fastdfkd.folder_lock import LOCK_FILE, held
 from fastdfkd.shown import shown_name
-from fastdfkd.whole_file import write_whole
+from fastdfkd.whole_file import read_whole, write_whole
 
 RUN_FILES = (
     "recipe.yaml",
@@ -31,6 +31,10 @@ RUN_FOLDERS = ("ray_train", "checkpoints")
 
 TEACHER_FILES = ("teacher.json", "teacher.safetensors")
 """Every file that training a teacher writes."""
+
+
+_MOST_JSON_BYTES = 64 * 2**20
+_MOST = 1e15
 
 
 def runs_folder() -> Path:
@@ -104,6 +108,19 @@ def _write_refusals_explained(folder: str | Path) -> Iterator[None]:
         ) from error
 
 
+def check_kinds(folder: Path) -> None:
+    """What a run would write over is a file where it writes a file, and a folder where a folder.
+
+    Raises:
+        ValueError: something of another kind is in the way, and would be found out at the end.
+    """
+    for name in (*RUN_FILES, *RUN_FOLDERS):
+        path, wants_folder = folder / name, name in RUN_FOLDERS
+        if path.exists() and path.is_dir() != wants_folder:
+            kinds = ("a file", "a folder") if wants_folder else ("a folder", "a file")
+            raise ValueError(f"{path} is {kinds[0]} where the run has {kinds[1]}: move it away")
+
+
 def _discard_if_empty(folder: Path) -> None:
     """Remove a claimed folder that nothing was written to, unless another driver just took it."""
     with suppress(OSError):
@@ -125,15 +142,25 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
+        OSError: it is no regular file, enormous, or cannot be read.
         ValueError: it is damaged, or no JSON object.
     """
     try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
+        found = json.loads(read_whole(path, _MOST_JSON_BYTES))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not readable as JSON, damaged or cut short ({error})") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
     return found
+
+
+def figures_of(values: Mapping[str, Any]) -> dict[str, float]:
+    """Those of a mapping's values that can be a figure of a run: numbers, finite and below 1e15."""
+    return {
+        key: value
+        for key, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
+    }
 
 
 def _remove(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdfkd import tracking
 from fastdfkd.progress import EpochProgress, RunProgress
-from fastdfkd.recipe import Recipe
+from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.result import RunResult
 from fastdfkd.run_folder import read_json, write_json, write_text
 from fastdfkd.shown import shown, shown_name
@@ -136,11 +136,10 @@ def as_it_began(recipe: Recipe, directory: Path) -> Recipe:
         recipe: of the run.
         directory: of the run; a folder that does not say is told of by `check_same_teacher`.
     """
-    precision = recipe.teacher.precision
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         precision = read_json(directory / "teacher.json")["training"]["precision"]
-    teacher = recipe.teacher.model_copy(update={"precision": precision})
-    return recipe.model_copy(update={"teacher": teacher})
+        return load_recipe(recipe, {"teacher.precision": precision})
+    return recipe
 
 
 def checkpoint_to_resume(recipe: Recipe, teacher: Teacher, directory: Path) -> Checkpoint | None:
@@ -173,8 +172,8 @@ def check_same_teacher(teacher: Teacher, directory: Path) -> None:
         ) from error
     if digest != teacher.digest:
         raise ValueError(
-            f"the run in {directory} began with the teacher {digest[:12]}, this one is "
-            f"{teacher.digest[:12]}: give the same weights, or start a new run"
+            f"{path} says that the run began with the teacher {digest:.12}, this one is "
+            f"{teacher.digest:.12}: give the same weights, or start a new run"
         )
 
 

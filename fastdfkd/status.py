@@ -24,7 +24,7 @@ from typing import Any
 
 from fastdfkd.metrics_file import FAULTS, read_rows
 from fastdfkd.recipe import Recipe, RecipeError, load_recipe
-from fastdfkd.run_folder import read_json
+from fastdfkd.run_folder import figures_of, read_json
 
 QUIET_S = 60.0
 """Seconds without a row after which a run is called silent: a round of a large recipe is shorter,
@@ -32,6 +32,7 @@ its evaluation too."""
 
 _FILES = ("recipe.yaml", "metrics.csv", "teacher.json", "state.json", "result.json")
 _DONE = ("finished", "failed", "stopped")
+_MOST_SHOWN = 300
 _RECENT_ROWS = 20
 _ANY_WIDTH = 10_000  # of a file or a pipe; the screen is as wide as its longest line
 
@@ -48,7 +49,10 @@ class Status:
     """Seconds since the folder's newest news."""
     recipe: Recipe | None = None
     teacher: Mapping[str, Any] = field(default_factory=dict)
-    result: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What a finished run did otherwise than usual."""
+    result: Mapping[str, float] = field(default_factory=dict)
+    """Its figures."""
     latest: Mapping[str, float] = field(default_factory=dict)
     """The newest value of each column of `metrics.csv`."""
     faults: Mapping[str, float] = field(default_factory=dict)
@@ -75,8 +79,7 @@ def read_status(directory: str | Path, *, now: float | None = None) -> Status:
     newest = max(path.stat().st_mtime for path in present)
     quiet = max((time.time() if now is None else now) - newest, 0.0)
     said, result = _object(folder / "state.json"), _object(folder / "result.json")
-    table = folder / "metrics.csv"
-    rows = read_rows(table) if table.is_file() else []
+    rows = _rows(folder / "metrics.csv")
     latest = {key: value for row in rows for key, value in row.items()}
     state = "finished" if result else str(said.get("state", "running"))
     if state not in _DONE:
@@ -86,13 +89,14 @@ def read_status(directory: str | Path, *, now: float | None = None) -> Status:
     return Status(
         directory=folder,
         state=state,
-        error=said.get("error"),
+        error=_shortened(said.get("error")),
         quiet_s=quiet,
         recipe=recipe,
         teacher=_object(folder / "teacher.json"),
-        result=result,
+        result=figures_of(result),
+        notes=_notes(result.get("notes")),
         latest=latest,
-        faults=counted or said.get("faults", {}),
+        faults=counted or _faults(said.get("faults")),
         left_s=time_left(rows, recipe) if state == "running" and recipe else None,
     )
 
@@ -144,8 +148,30 @@ def _object(path: Path) -> dict[str, Any]:
         return {}
 
 
+def _rows(path: Path) -> list[dict[str, float]]:
+    """Rows of a `metrics.csv`; none where it is missing or something else."""
+    try:
+        return read_rows(path)
+    except OSError:
+        return []
+
+
+def _faults(said: Any) -> dict[str, float]:
+    """Faults by name, from a `state.json` that may say anything."""
+    return figures_of(said) if isinstance(said, dict) else {}
+
+
+def _shortened(said: Any) -> str | None:
+    """An error as it is shown: one line of it."""
+    return None if said is None else " ".join(str(said)[:_MOST_SHOWN].split())
+
+
 def _recipe(path: Path) -> Recipe | None:
     try:
         return load_recipe(path) if path.is_file() else None
     except RecipeError:  # of another version of the program
         return None
+
+
+def _notes(found: object) -> tuple[str, ...]:
+    return tuple(map(str, found)) if isinstance(found, list) else ()

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# Before torch is imported: threads that wait for each other in tests' tiny tensors cost more than
+# they bring, many times as much on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,7 @@ def _plain(value: Tensor) -> Tensor:
 
 def _unpickle(path: Path) -> Any:
     try:
+        _check_archive(path)
         with warnings.catch_warnings(action="ignore"):  # the pickle protocol of a refused file
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -122,8 +124,21 @@ def _unpickle(path: Path) -> Any:
             "and is not opened, because that could run code; where you trust it, save its state "
             "dict: torch.save(model.state_dict(), path)"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(_damaged(path, error)) from error
+
+
+def _check_archive(path: Path) -> None:
+    """What an archive unpacks to is no larger than its file: torch.save compresses nothing.
+
+    Raises:
+        ValueError: a small file would fill the memory.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > path.stat().st_size:
+            raise ValueError(f"its archive unpacks to {unpacked:,} bytes, torch.save makes no such")
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from fastdfkd.whole_file import write_whole
 
 _SHOWN_SIDE = 64  # pixels that an image's longer side has at least in the picture
 _GAP = 1
@@ -39,7 +42,9 @@ def save_grid(images: Any, path: str | Path, columns: int = 16) -> None:
         top, left = index // across * step_y, index % across * step_x
         sheet[:, top : top + height * zoom, left : left + width * zoom] = image
     picture = sheet[0] if channels == 1 else np.ascontiguousarray(sheet.transpose(1, 2, 0))
-    Image.fromarray(picture).save(path, format="PNG")
+    content = BytesIO()
+    Image.fromarray(picture).save(content, format="PNG")
+    write_whole(Path(path), content.getvalue())
 
 
 def _checked(images: Any) -> npt.NDArray[np.uint8]:

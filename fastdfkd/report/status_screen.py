@@ -35,6 +35,7 @@ _FAULTS = {
     "lost": "batches lost",
 }
 _UNKNOWN = "-"
+_CENTURY_S = 100 * 365 * 24 * 3600.0
 
 
 def screen(status: Status) -> Panel:
@@ -74,8 +75,7 @@ def _figures(status: Status) -> Table:
     table = Table.grid(padding=(0, 3))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    notes = status.result.get("notes")
-    said = [("note", str(note)) for note in notes] if isinstance(notes, list) else []
+    said = [("note", note) for note in status.notes]
     for label, value in (*_roles(status), *_measured(status), ("faults", _faults(status)), *said):
         table.add_row(Text(label, style="bold"), Text(visible(value), overflow="fold"))
     return table
@@ -100,7 +100,7 @@ def _roles(status: Status) -> list[tuple[str, str]]:
 
 
 def _measured(status: Status) -> list[tuple[str, str]]:
-    latest = {**status.latest, **_numbers(status.result)}
+    latest = {**status.latest, **status.result}
 
     def said(key: str, form: str) -> str:
         return form.format(latest[key]) if key in latest else _UNKNOWN
@@ -132,7 +132,7 @@ def _faults(status: Status) -> str:
 
 def _times(status: Status) -> Table:
     """The six times, and what share of the end-to-end time each is."""
-    latest = {**status.latest, **_numbers(status.result)}
+    latest = {**status.latest, **status.result}
     whole = latest.get("end_to_end_seconds", 0.0)
     synthesizers = status.recipe.platform.synthesizers if status.recipe else 1
     table = Table(box=None, padding=(0, 3, 0, 0))
@@ -150,8 +150,10 @@ def _times(status: Status) -> Table:
 
 
 def duration(seconds: float | None) -> str:
-    """`1:02:03`, to the second."""
-    return _UNKNOWN if seconds is None else str(timedelta(seconds=round(seconds)))
+    """`1:02:03`, to the second; nothing of what no clock can have shown."""
+    if seconds is None or not 0 <= seconds < _CENTURY_S:
+        return _UNKNOWN
+    return str(timedelta(seconds=round(seconds)))
 
 
 def _count(number: int, noun: str) -> str:
@@ -160,7 +162,3 @@ def _count(number: int, noun: str) -> str:
 
 def _s(seconds: float) -> str:
     return f"{seconds:,.1f} s"
-
-
-def _numbers(values: Any) -> dict[str, float]:
-    return {key: value for key, value in values.items() if isinstance(value, int | float)}

@@ -13,13 +13,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
+from fastdfkd.run_folder import read_json
 from fastdfkd.trainers.state_file import load_state, save_state
 from fastdfkd.whole_file import write_whole
 
@@ -29,6 +33,54 @@ FOLDER = "checkpoints"
 KEPT = 2
 FORMAT = 3
 """Of the states; checkpoints of another one cannot be gone on from."""
+
+
+_FileName = Annotated[str, Field(pattern=r"^(state|images)-\d+\.safetensors$")]
+"""Beside the manifest: no name leads out of the folder."""
+
+
+class _Segment(BaseModel):
+    """What a manifest says of an image segment."""
+
+    digest: str
+    rounds: list[NonNegativeInt]
+
+
+class _Manifest(BaseModel):
+    """What a manifest says."""
+
+    updates: NonNegativeInt
+    state: _FileName
+    digest: str
+    images: dict[_FileName, _Segment]
+
+    @classmethod
+    def read(cls, path: Path) -> _Manifest:
+        """The manifest in a file.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is damaged, no manifest, or of another version.
+        """
+        values = read_json(path)
+        if (form := values.get("format", 1)) != FORMAT and isinstance(form, int):
+            raise _OtherVersionError(
+                f"{path} is of format {form!s:.9}, this version reads {FORMAT}: go on with the "
+                "version that wrote it, or start a new run in another folder"
+            )
+        try:
+            found = cls.model_validate(values, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{path.name}: {where:.60}: {first['msg']}") from None
+        if path.name != f"manifest-{found.updates:07d}.json":
+            raise ValueError(f"{path.name} says that it stands after {found.updates} updates")
+        return found
+
+
+class _OtherVersionError(ValueError):
+    """A checkpoint that is whole, and cannot be gone on from."""
 
 
 @dataclass(frozen=True)
@@ -106,35 +158,36 @@ class CheckpointFolder:
         """The newest whole checkpoint; damaged ones are named in the log and passed over.
 
         Raises:
-            ValueError: it was written by another version.
+            ValueError: there are some of another version, and none of this one.
         """
+        refused: list[Exception] = []
         for path in reversed(self._manifests()):
             try:
-                manifest = json.loads(path.read_text(encoding="utf-8"))
-                segments = manifest["images"]
-                self._verify(manifest["state"], manifest["digest"])
-                for name, segment in segments.items():
-                    self._verify(name, segment["digest"])
-                checkpoint = Checkpoint(
-                    manifest["updates"],
-                    load_state(self.folder / manifest["state"]),
-                    self.folder,
-                    segments,
+                return self._open(_Manifest.read(path))
+            except (ValueError, OSError) as error:
+                log.warning(
+                    "checkpoint %s cannot be used, trying the one before: %s", path.name, error
                 )
-            except (ValueError, KeyError, TypeError, OSError) as error:
-                log.warning("checkpoint %s is damaged, trying the one before: %s", path.name, error)
-                continue
-            if manifest.get("format") != FORMAT:
-                raise ValueError(
-                    f"{path} is of format {manifest.get('format', 1)}, this version reads "
-                    f"{FORMAT}: go on with the version that wrote it, or start a new run in "
-                    "another folder"
-                )
-            return checkpoint
+                refused.append(error)
+        for other in (each for each in refused if isinstance(each, _OtherVersionError)):
+            raise other
+        if refused:
+            log.warning("no checkpoint in %s is whole: the run begins anew", self.folder)
         return None
 
+    def _open(self, manifest: _Manifest) -> Checkpoint:
+        self._verify(manifest.state, manifest.digest)
+        for name, segment in manifest.images.items():
+            self._verify(name, segment.digest)
+        state = load_state(self.folder / manifest.state)
+        segments = {name: segment.model_dump() for name, segment in manifest.images.items()}
+        return Checkpoint(manifest.updates, state, self.folder, segments)
+
     def _verify(self, name: str, digest: str) -> None:
-        if _digest(self.folder / name) != digest:
+        path = self.folder / name
+        if not os.path.isfile(path):
+            raise ValueError(f"{name} is missing")
+        if _digest(path) != digest:
             raise ValueError(f"{name} is not what was written")
 
     def _forget(self) -> None:
@@ -148,14 +201,20 @@ class CheckpointFolder:
                 path.unlink()
 
     def _manifests(self) -> list[Path]:
-        return sorted(self.folder.glob("manifest-*.json"))
+        """In the order of their updates; whatever else is called like one is none."""
+        named = {path: re.fullmatch(r"manifest-(\d+)\.json", path.name) for path in self._files()}
+        numbers = {path: int(name[1]) for path, name in named.items() if name}
+        return sorted(numbers, key=numbers.__getitem__)
+
+    def _files(self) -> list[Path]:
+        return [path for path in self.folder.glob("*") if path.is_file()]
 
 
 def _images_of(manifest: Path) -> list[str]:
     """Names of the image segments of a manifest; none where it is damaged."""
     try:
-        return list(json.loads(manifest.read_bytes())["images"])
-    except (ValueError, KeyError, TypeError):
+        return list(_Manifest.read(manifest).images)
+    except (ValueError, OSError):
         return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from fastdfkd.safe_text import printable
 if TYPE_CHECKING:
     from fastdfkd.tuning.comparison import Comparison
 
+log = logging.getLogger(__name__)
 _PARTS = ("synthesis", "storage", "distillation")
 _SAMPLES_A_ROW = 5
 
@@ -58,11 +60,15 @@ def _samples(comparison: Comparison, path: Path) -> None:
     import numpy as np
     from PIL import Image
 
-    found = {
-        name: runs[0].folder / "samples.png"
-        for name, runs in comparison.runs.items()
-        if (runs[0].folder / "samples.png").is_file()
-    }
+    found = {}
+    for name, runs in comparison.runs.items():
+        file = runs[0].folder / "samples.png"
+        if file.is_file():
+            try:
+                with Image.open(file, formats=["PNG"]) as sheet:
+                    found[name] = np.asarray(sheet.convert("RGB"))
+            except Exception as error:  # whatever Pillow raises about a damaged file
+                log.warning("the samples of %s are left out, %s: %s", name, file, error)
     if not found:
         return
     columns = min(len(found), _SAMPLES_A_ROW)
@@ -70,9 +76,7 @@ def _samples(comparison: Comparison, path: Path) -> None:
     with picture(path, 3.2 * columns, 3.6 * rows, rows=rows, columns=columns) as panels:
         for panel in panels:
             panel.axis("off")
-        for panel, (name, file) in zip(panels, found.items(), strict=False):
-            with Image.open(file) as sheet:
-                pixels = np.asarray(sheet.convert("RGB"))
+        for panel, (name, pixels) in zip(panels, found.items(), strict=False):
             side = min(pixels.shape[:2])
             panel.imshow(pixels[:side, :side], interpolation="nearest")
             panel.set_title(printable(name), fontsize=10, wrap=True)

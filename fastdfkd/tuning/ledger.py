@@ -15,18 +15,25 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 
 from fastdfkd.run_folder import write_json
 from fastdfkd.tuning.dimension import Point
+from fastdfkd.whole_file import read_whole, write_whole
 
 SWEEP_FILES = ("sweep.json", "recipe.yaml", "space.yaml", "trials.jsonl")
+_MOST_BYTES = 2**30
+_KNOWN_KEYS_ALONE = ConfigDict(extra="forbid")
 Status = Literal["finished", "stopped", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What a sweep was asked to do."""
+
+    __pydantic_config__: ClassVar = _KNOWN_KEYS_ALONE
 
     search: Literal["grid", "random", "optuna"]
     scheduler: Literal["fifo", "asha"]
@@ -44,7 +51,9 @@ class Options:
 class TrialRecord:
     """How one trial ended."""
 
-    index: int
+    __pydantic_config__: ClassVar = _KNOWN_KEYS_ALONE
+
+    index: NonNegativeInt
     """Of the point."""
     seed: int
     point: Point
@@ -78,11 +87,11 @@ class Ledger:
         """
         path = self.folder / "sweep.json"
         try:
-            return Options(**json.loads(path.read_text(encoding="utf-8")))
+            return TypeAdapter(Options).validate_json(read_whole(path, _MOST_BYTES), strict=True)
         except FileNotFoundError:
             raise ValueError(f"{self.folder} holds no sweep: {path.name} is missing") from None
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: damaged, or of another version ({error})") from error
+        except ValidationError as error:
+            raise ValueError(f"{path}: damaged, or of another version ({_first(error)})") from None
 
     def append(self, record: TrialRecord) -> None:
         """Add a trial; it is on disk when this returns."""
@@ -100,12 +109,13 @@ class Ledger:
             ValueError: a line before the last one is damaged.
         """
         path = self.folder / "trials.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        content = read_whole(path, _MOST_BYTES) if path.exists() else b""
+        lines = content.decode(errors="replace").splitlines()
         found: dict[tuple[int, int], TrialRecord] = {}
         for number, line in enumerate(lines, 1):
             try:
-                record = TrialRecord(**json.loads(line))
-            except (TypeError, ValueError) as error:
+                record = _record(line)
+            except ValueError as error:
                 if number == len(lines):
                     break
                 raise ValueError(f"{path}, line {number}: damaged ({error})") from error
@@ -113,15 +123,41 @@ class Ledger:
         return list(found.values())
 
     def mend(self) -> None:
-        """Cut off a half-written last line, so that the next one starts on its own."""
+        """Cut off a last line that is half written or damaged: the next one starts on its own."""
         path = self.folder / "trials.jsonl"
-        if path.is_file():
-            text = path.read_text(encoding="utf-8")
-            path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+        lines = read_whole(path, _MOST_BYTES).splitlines(keepends=True) if path.exists() else []
+        if lines and not _whole(lines[-1]):
+            write_whole(path, b"".join(lines[:-1]))
 
     def done(self) -> list[TrialRecord]:
         """Trials that are not run again: finished, or stopped by the scheduler."""
         return [record for record in self.records() if record.status != "failed"]
+
+
+def _record(line: str) -> TrialRecord:
+    """A trial from its line.
+
+    Raises:
+        ValueError: it is damaged, or of another version.
+    """
+    try:
+        return TypeAdapter(TrialRecord).validate_json(line, strict=True)
+    except ValidationError as error:
+        raise ValueError(_first(error)) from None
+
+
+def _whole(line: bytes) -> bool:
+    try:
+        _record(line.decode())
+    except ValueError:
+        return False
+    return line.endswith(b"\n")
+
+
+def _first(error: ValidationError) -> str:
+    """The first finding, in a line."""
+    found = error.errors()[0]
+    return f"{'.'.join(map(str, found['loc'])):.60}: {found['msg']:.200}"
 
 
 def scalars(figures: Any) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 KEPT_FILES = ("result.json", "recipe.yaml", "metrics.csv")
 """Files that a comparison needs of a finished run; `samples.png` it takes where there is one."""
 _MOST_RUNS = 1000
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,14 +115,24 @@ def _numbers(recipe: Recipe) -> dict[str, Any]:
 
 
 def fetch(store: Store, run_id: str, into: Path) -> Path | None:
-    """Copy a run's kept files to a folder; None if it kept too few, as parent runs do."""
+    """Copy a run's kept files to a folder; None if it kept too few, as parent runs do.
+
+    So it is where one of them is damaged, which is said: the other runs can be compared without it.
+    """
     kept = {file.path for file in store.client.list_artifacts(run_id)}
     if not kept.issuperset(KEPT_FILES):
         return None
     into.mkdir(parents=True, exist_ok=True)
-    for name in (*KEPT_FILES, "samples.png"):
-        if name in kept:
-            store.client.download_artifacts(run_id, name, str(into))
+    try:
+        for name in (*KEPT_FILES, "samples.png"):
+            if name in kept:
+                store.client.download_artifacts(run_id, name, str(into))
+        load_recipe(into / "recipe.yaml")
+        RunResult.load(into)
+        read_rows(into / "metrics.csv")
+    except Exception as error:  # MLflow's own and the system's, where the store lost a file
+        log.warning("MLflow run %s cannot be compared and is left out: %s", run_id, error)
+        return None
     return into
 
 

@@ -1,5 +1,6 @@
 import os
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -274,3 +275,32 @@ def test_digest_ignores_order_and_memory_layout():
     other = dict(reversed(state.items()))
     other["a"] = image.to(memory_format=torch.channels_last)
     assert weights_digest(state) == weights_digest(other)
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is_stays_packed(state, tmp_path):
+    torch.save({"weight": torch.zeros(2**20)}, tmp_path / "net.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "net.pt") as plain,
+        zipfile.ZipFile(tmp_path / "small.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry))
+    assert (tmp_path / "small.pt").stat().st_size < 2**16
+    with pytest.raises(ValueError, match=r"small\.pt: cannot be read.* unpacks to 4,19"):
+        opened(tmp_path / "small.pt")
+
+
+@pytest.mark.parametrize("length", [2**63 - 1, 2**40, 99_000_000])
+def test_a_header_of_an_absurd_length_is_damage(tmp_path, length):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[1],')
+    with pytest.raises(ValueError, match=r"net\.safetensors: cannot be read, damaged"):
+        opened(path)
+
+
+def test_a_tensor_of_an_absurd_size_is_damage(tmp_path):
+    header = b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}'
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ValueError, match=r"net\.safetensors: cannot be read, damaged"):
+        opened(path)

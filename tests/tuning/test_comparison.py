@@ -2,22 +2,28 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from fastdfkd import environment
 from fastdfkd.recipe import Recipe
-from fastdfkd.tracking.store import open_store
+from fastdfkd.result import RunResult
+from fastdfkd.tracking.store import Store, open_store
 from fastdfkd.tuning.comparison import Comparison, compare
 from fastdfkd.tuning.comparison_table import comparison_table, markdown, words
 from fastdfkd.tuning.experiment_comparison import _comparable, compare_experiment
 from fastdfkd.tuning.html_report import render
+from fastdfkd.tuning.measured import fetch
+from tests.strangers.damages import WHOLE
 
 
 def test_the_table_has_mean_deviation_and_marks(comparison: Comparison) -> None:
@@ -165,3 +171,58 @@ def test_an_experiments_runs_of_other_data_or_teachers_are_left_out(
     assert sorted(map(id, found)) == sorted(map(id, ours))
     assert "2 runs of other data or of another teacher than slow are left out" in caplog.text
     assert _comparable([*strangers, *ours], "absent"), "the error says what there is"
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing", "zeros", "noise", "cut in half", "flipped at the start"]
+)
+def test_damaged_samples_cost_their_picture_alone(
+    comparison: Comparison,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
+) -> None:
+    from fastdfkd.report.samples import save_grid
+    from fastdfkd.tuning.comparison_pictures import draw_all
+
+    for runs in comparison.runs.values():
+        save_grid(np.zeros((4, 1, 16, 16), np.uint8), runs[0].folder / "samples.png")
+    WHOLE[damage](comparison.runs["quick"][0].folder / "samples.png", tmp_path)
+    draw_all(comparison, tmp_path)
+    assert (tmp_path / "samples.png").stat().st_size > 1_000
+    assert ("the samples of quick are left out" in caplog.text) == (damage != "missing")
+
+
+@pytest.mark.parametrize("name", ["result.json", "recipe.yaml", "metrics.csv"])
+def test_a_damaged_run_of_an_experiment_is_named_and_left_out(
+    tmp_path: Path, finished_run: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """The others can be compared."""
+
+    class Client:
+        def list_artifacts(self, run_id: str) -> list[Any]:
+            return [SimpleNamespace(path=path.name) for path in (tmp_path / run_id).iterdir()]
+
+        def download_artifacts(self, run_id: str, name: str, into: str) -> None:
+            shutil.copy(tmp_path / run_id / name, into)
+
+    for run_id in ("good", "bad"):
+        shutil.copytree(finished_run, tmp_path / run_id)
+    (tmp_path / "bad" / name).unlink()
+    (tmp_path / "bad" / name).mkdir()
+    store = Store(Client(), "a store", "0")  # type: ignore[arg-type]
+    assert fetch(store, "good", tmp_path / "1") == tmp_path / "1"
+    assert fetch(store, "bad", tmp_path / "2") is None
+    assert "MLflow run bad cannot be compared and is left out" in caplog.text
+
+
+@pytest.fixture
+def finished_run(
+    tmp_path: Path, make_result: Callable[..., RunResult], tiny_recipe: Callable[..., Recipe]
+) -> Path:
+    folder = tmp_path / "finished"
+    folder.mkdir()
+    make_result().save(folder / "result.json")
+    (folder / "recipe.yaml").write_text(tiny_recipe().to_yaml())
+    (folder / "metrics.csv").write_text("updates\n1\n")
+    return folder

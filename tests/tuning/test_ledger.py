@@ -11,6 +11,7 @@ from fastdfkd.recipe import Recipe
 from fastdfkd.tuning.findings import trial_table
 from fastdfkd.tuning.ledger import Ledger, TrialRecord
 from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, remaining
+from tests.strangers.damages import WHOLE
 
 
 def record(index: int, status: Any = "finished", **changes: Any) -> TrialRecord:
@@ -70,3 +71,46 @@ def test_a_sweep_whose_folders_have_old_names_is_read_and_gone_on_with(
     assert [one.index for one in done] == [0]
     assert [trial["index"] for trial in remaining(again, done)] == [1]
     assert trial_table(sweep, done)["trial"].tolist() == ["steps=1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[" * 10_000 + "]" * 10_000, "recursion"),
+        ("[1]", ""),
+        ('{"index": -1, "seed": 0, "point": {}, "status": "finished"}', "index"),
+        ('{"index": 0, "seed": "x", "point": {}, "status": "finished"}', "seed"),
+        ('{"index": 0, "seed": 0, "point": {}, "status": "eaten"}', "status"),
+        ("\0" * 40, ""),
+    ],
+)
+def test_a_damaged_line_is_named_and_a_last_one_is_cut_off(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    ledger, path = Ledger(tmp_path), tmp_path / "trials.jsonl"
+    ledger.append(record(0))
+    whole = path.read_bytes()
+    path.write_bytes(whole + line.encode() + b"\n")
+    assert [one.index for one in ledger.records()] == [0]
+    ledger.mend()
+    assert path.read_bytes() == whole
+    path.write_bytes(line.encode() + b"\n" + whole)
+    with pytest.raises(ValueError, match=rf"trials\.jsonl, line 1: damaged .*{message}"):
+        ledger.records()
+    ledger.mend()
+    assert path.read_bytes() == line.encode() + b"\n" + whole, "only the last line is cut"
+
+
+@pytest.mark.parametrize("damage", sorted(set(WHOLE) - {"flipped in the middle"}))
+def test_damaged_options_are_told(tmp_path: Path, options: Callable[..., Any], damage: str) -> None:
+    ledger, path = Ledger(tmp_path), tmp_path / "sweep.json"
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/kept.txt").write_text("kept")
+    ledger.save_options(options())
+    WHOLE[damage](path, tmp_path / "outside")
+    if damage in ("whole, behind a link", "carriage returns", "unreadable", "last byte gone"):
+        assert ledger.options() == options(), "root reads it too"
+    else:
+        with pytest.raises((ValueError, OSError), match=r"sweep\.json") as told:
+            ledger.options()
+        assert len(str(told.value)) < 1_000
