@@ -14,7 +14,7 @@ from fastdfkd.core.captured import Captured, captured
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.losses import distillation_loss
 from fastdfkd.core.network_trial import capturable
-from fastdfkd.core.network_use import NetworkUse
+from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import stream
@@ -166,7 +166,7 @@ class StudentDistiller:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`."""
-        self.module.load_state_dict(state["student"])
+        load_state(self.module, state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates = state["updates"]
         if self.cache:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -93,7 +94,10 @@ class NetworkUse:
 
     def line(self, name: str) -> str:
         """One line that says what is left out for the network called `name`, and why."""
-        reasons = "; ".join(f"{change} ({reason})" for change, reason in self.left_out.items())
+        changes: dict[str, list[str]] = {}
+        for change, reason in self.left_out.items():
+            changes.setdefault(reason, []).append(change)
+        reasons = "; ".join(f"{', '.join(those)} ({why})" for why, those in changes.items())
         return f"{name} runs without {reasons}" if reasons else ""
 
 
@@ -103,6 +107,16 @@ def freeze(network: nn.Module) -> nn.Module:
     for parameter in network.parameters():  # script modules have no requires_grad_ of their own
         parameter.requires_grad_(False)
     return network
+
+
+def load_state(network: nn.Module, state: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """`network.load_state_dict(state)` for tensors that came without their modules' versions.
+
+    Some modules (torchvision's MNASNet) refuse a state whose version is not their own.
+    """
+    versioned = OrderedDict(state)
+    versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(versioned, strict=strict)
 
 
 def copied(network: nn.Module) -> nn.Module:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from fastdfkd.core.network_use import load_state
 from fastdfkd.shown import reason, shown, shown_name
 from fastdfkd.whole_file import write_whole
 
@@ -49,7 +50,7 @@ def load_weights(network: nn.Module, path: Path, built: str = "the network") -> 
             "\n".join([f"weights {shown_name(path)} do not fit {built}:", *lines])
             + "\n  name the model, classes and channels that the weights were saved from"
         )
-    network.load_state_dict(state, strict=False)
+    load_state(network, state, strict=False)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

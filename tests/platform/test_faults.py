@@ -187,6 +187,15 @@ def test_diverging_synthesis_is_refused_counted_and_ends_the_run(
         pipeline.run(recipe, teacher, tmp_path, Rows())
 
 
+def test_a_student_that_diverges_ends_the_run_and_is_named(
+    teacher: Teacher, tmp_path: Path
+) -> None:
+    recipe = tiny(distillation__lr=1e30)
+    with pytest.raises(FloatingPointError, match=r"student's training diverged between updates"):
+        pipeline.run(recipe, teacher, tmp_path, Rows())
+    nothing_is_left()
+
+
 def test_a_run_leaves_nothing_behind(teacher: Teacher, tmp_path: Path) -> None:
     pipeline.run(tiny(), teacher, tmp_path, Rows())
     nothing_is_left()

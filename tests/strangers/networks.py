@@ -398,6 +398,17 @@ class SlowStatistics(Base):
         return x.flatten(1) if self.training else x.flatten(1) * torch.inf
 
 
+class Versioned(Base):
+    """As MnasNet: takes no state of an unknown version."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state: Any, prefix: str, meta: Any, *rest: Any) -> None:
+        if meta.get("version") not in (1, 2):
+            raise ValueError(f"version should be 1 or 2, not {meta.get('version')}")
+        super()._load_from_state_dict(state, prefix, meta, *rest)
+
+
 class Locks(Base):
     """Cannot be sent to another process."""
 
@@ -589,6 +600,7 @@ STRANGERS: dict[str, Stranger] = {
     "checkpoint": _kind(Checkpointed),
     "norms in eval": _kind(KeepsNormsInEval),
     "slow statistics": _kind(SlowStatistics, teacher="NaN or infinity for random images"),
+    "versions": _kind(Versioned),
     "lock": _kind(Locks, teacher="cannot pickle", student="cannot pickle"),
     "transposed": _kind(Transposed),
     "bfloat16 answers": _kind(HalfAnswers),

@@ -14,7 +14,7 @@ from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.interfaces import StateDict
 from fastdfkd.core.losses import one_hot_loss
-from fastdfkd.core.network_use import NetworkUse, copied
+from fastdfkd.core.network_use import NetworkUse, copied, load_state
 from fastdfkd.core.task import Task
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class InversionObjective:
 
     def load_student(self, state: StateDict, version: int) -> None:
         """Take the student's newest weights."""
-        self.student.load_state_dict(state)
+        load_state(self.student, state)
         self.student_version = version
 
     @contextmanager
