@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.augment import Augmentation
+from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import Captured, captured
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.losses import distillation_loss
-from fastdfkd.core.network_trial import capturable
 from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolved

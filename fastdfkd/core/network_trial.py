@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from fastdfkd.core.answers import Output
 from fastdfkd.core.bn_statistics import BatchNormStatistics
-from fastdfkd.core.captured import trouble
 from fastdfkd.core.frozen_logits import foldable, folded
 from fastdfkd.core.fused_norm import fuse_norms, has_norms, recording, traced
 from fastdfkd.core.network_use import Change, NetworkUse, copied, freeze
@@ -118,42 +117,6 @@ def _tried(
             reason = trial.against(way(use), tolerances)
             use = use.without(change, reason) if reason else use
     return use
-
-
-def capturable(
-    network: nn.Module,
-    use: NetworkUse,
-    image_shape: Sequence[int],
-    device: torch.device | str,
-    precision: Precision,
-) -> bool:
-    """Whether steps with a network can be captured (`core/captured.py`); says why if they cannot.
-
-    Args:
-        network: placed on `device`, frozen in eval mode or a student in train mode. In train mode
-            a copy is tried.
-        use: how it is used.
-        image_shape: (C, H, W).
-        device: of the role.
-        precision: of the role.
-    """
-    twin = copied(network) if network.training else network
-    device = torch.device(device)
-    weights = [parameter for parameter in twin.parameters() if parameter.requires_grad]
-
-    def step(pixels: Tensor) -> Tensor:
-        pixels = pixels.clone().requires_grad_()
-        with torch.enable_grad(), use.autocast(device, precision):
-            logits = use.logits(twin(use.images(pixels)))
-        reached = torch.autograd.grad(logits.float().sum(), [pixels, *weights], allow_unused=True)
-        first = reached[0] if reached[0] is not None else pixels
-        return torch.cat([logits.detach().float().reshape(-1), first.detach().float().reshape(-1)])
-
-    noise = torch.randn(2, 3, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
-    reason = trouble(step, device, noise[0], noise[1])
-    if reason:
-        log.warning("%s runs without cuda_graphs (%s)", type(network).__name__, reason)
-    return reason is None
 
 
 _Step = tuple[Change, Callable[[NetworkUse], Way], tuple[float, float]]
@@ -334,9 +297,11 @@ def _difference(
             continue
         if ours.shape != theirs.shape:
             return f"{what} of {mode} have the shape {tuple(ours.shape)}, not {tuple(theirs.shape)}"
+        if not torch.isfinite(ours).all():
+            return f"{what} of {mode} are NaN or infinite"
         norm = torch.linalg.vector_norm
         difference = float(norm(ours - theirs) / norm(theirs).clamp_min(1e-12))
-        if not difference <= most:  # nan is more than any tolerance
+        if difference > most:
             return f"{what} of {mode} differ by {difference:.1%}"
     return None
 

@@ -16,12 +16,12 @@ from torch import Tensor
 from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
 from fastdfkd.core.bn_statistics import Moments
+from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import captured
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, StateDict
 from fastdfkd.core.losses import adversarial_loss
 from fastdfkd.core.meta_gradient import MetaGenerator
-from fastdfkd.core.network_trial import capturable
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.synthesizers.inner_copies import InnerCopies

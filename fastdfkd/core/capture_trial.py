@@ -1,0 +1,51 @@
+"""Tries whether steps with somebody's network can be recorded and replayed (`core/captured.py`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fastdfkd.core.captured import trouble
+from fastdfkd.core.network_use import NetworkUse, copied
+from fastdfkd.core.precision import Precision
+
+log = logging.getLogger(__name__)
+
+
+def capturable(
+    network: nn.Module,
+    use: NetworkUse,
+    image_shape: Sequence[int],
+    device: torch.device | str,
+    precision: Precision,
+) -> bool:
+    """Whether steps with a network can be captured (`core/captured.py`); says why if they cannot.
+
+    Args:
+        network: placed on `device`, frozen in eval mode or a student in train mode. In train mode
+            a copy is tried.
+        use: how it is used.
+        image_shape: (C, H, W).
+        device: of the role.
+        precision: of the role.
+    """
+    twin = copied(network) if network.training else network
+    device = torch.device(device)
+    weights = [parameter for parameter in twin.parameters() if parameter.requires_grad]
+
+    def step(pixels: Tensor) -> Tensor:
+        pixels = pixels.clone().requires_grad_()
+        with torch.enable_grad(), use.autocast(device, precision):
+            logits = use.logits(twin(use.images(pixels)))
+        reached = torch.autograd.grad(logits.float().sum(), [pixels, *weights], allow_unused=True)
+        first = reached[0] if reached[0] is not None else pixels
+        return torch.cat([logits.detach().float().reshape(-1), first.detach().float().reshape(-1)])
+
+    noise = torch.randn(2, 3, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
+    reason = trouble(step, device, noise[0], noise[1])
+    if reason:
+        log.warning("%s runs without cuda_graphs (%s)", type(network).__name__, reason)
+    return reason is None
