@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fastdfkd.core.batch import Provenance, SyntheticBatch
 from fastdfkd.core.interfaces import MetaUpdate, SampleBank
+from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.random_streams import stream
 from fastdfkd.data import DataSpec, LabelledImages
 from fastdfkd.experiment import Experiment
@@ -135,6 +136,8 @@ class CalibratedExperiment(Experiment):
                 torch.randint(0, 256, (10, *SHAPE), dtype=torch.uint8),
                 torch.zeros(10, dtype=torch.int64),
             ),
+            teacher_use=NetworkUse(),
+            student_use=NetworkUse(),
             costs=costs,
         )
 

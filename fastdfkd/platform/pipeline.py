@@ -82,6 +82,8 @@ def run(
         monitor = Monitor(cast.board, dispatcher, recorder, checkpoints, cast.restore_board, recipe)
         with dispatcher, monitor, stopping(stop, dispatcher):
             fit(cast, plan, recipe, directory, dispatcher)
+        if dispatcher.error is not None:
+            raise dispatcher.error
         if monitor.outcome is None:
             raise RuntimeError("training ended without a word of its result: see the log above")
         images = history.newest_images()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -69,7 +68,7 @@ class StudentTraining:
 
     def __init__(self, job: StudentJob):
         context = ray.train.get_context()
-        self.rank, world = context.get_world_rank(), context.get_world_size()
+        self.rank, self.world = context.get_world_rank(), context.get_world_size()
         self.job = job
         reference, state = insist(job.board.parts.remote, "the weight board")
         self.experiment: Experiment = ray.get(reference[0])
@@ -78,7 +77,7 @@ class StudentTraining:
         if self.recipe.platform.workers:  # a process of our own
             keep_freed_memory()
         self.clock = Clock(self.device)
-        self.distiller = self._distiller(world)
+        self.distiller = self._distiller()
         self.loader = BankLoader(
             job.bank,
             self.experiment.buffer(self.device),
@@ -111,7 +110,7 @@ class StudentTraining:
             checkpoint = self._next_checkpoint()
             stop = min(allowed, total, (done // every + 1) * every, checkpoint)
             loss = self._update_until(stop)
-            if not math.isfinite(loss):
+            if self._any_diverged(loss):
                 self._give_up(done, stop)
             chapter, save = stop % every == 0 or stop == total, stop == checkpoint != total
             evaluate = chapter and self._evaluation_due()
@@ -140,7 +139,7 @@ class StudentTraining:
         """End the run: no later update makes a student finite again.
 
         Raises:
-            BankClosed: once the driver, which is told why, has closed the bank.
+            BankClosed: always; the driver has heard why.
         """
         section = self.recipe.distillation
         message = (
@@ -152,9 +151,16 @@ class StudentTraining:
         if self.leads:
             outcome = {"diverged": message}
             insist(lambda: self.job.board.complete.remote(outcome), "the weight board")
-        while True:
-            self.loader.advance(done, self._publish)
-            time.sleep(0.1)
+        raise BankClosed(message)
+
+    def _any_diverged(self, loss: float) -> bool:
+        """Whether the loss of any worker is not finite: all of them stop, or none."""
+        diverged = not math.isfinite(loss)
+        if self.world == 1:
+            return diverged
+        flag = torch.tensor(float(diverged), device=self.device)
+        torch.distributed.all_reduce(flag)
+        return bool(flag)
 
     def _end_of_chapter(self, loss: float, evaluate: bool) -> None:
         """Publish, report and evaluate; all workers come here at the same updates."""
@@ -255,10 +261,11 @@ class StudentTraining:
         normalise, images = self.experiment.normalisation(self.device), self.experiment.test.images
         return predict(model.to(self.device), images, normalise, self.device, output=output)
 
-    def _distiller(self, world: int) -> StudentDistiller:
+    def _distiller(self) -> StudentDistiller:
         idle = {"find_unused_parameters": self.experiment.student_use.idle_parameters}
         wrap = partial(ray.train.torch.prepare_model, parallel_strategy_kwargs=idle)
-        worker = {"rank": self.rank, "world_size": world, "wrap": wrap if world > 1 else None}
+        several = self.world > 1
+        worker = {"rank": self.rank, "world_size": self.world, "wrap": wrap if several else None}
         return self.experiment.distiller(self.device, **worker)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ MODELS = [text for text in TEXTS if "\ud800" not in text and "${" not in text]
 
 
 @pytest.fixture
-def sweep(workplace: Path, small: Recipe, options: Callable[..., Any]) -> Sweep:
+def sweep(workplace: Path, small: Recipe, options: Callable[..., Any]) -> Iterator[Sweep]:
     space = {"student.model": {"choice": MODELS}, "synthesis.steps": {"choice": [2]}}
     file = workplace / "space\nof <b>models.yaml"
     OmegaConf.save(OmegaConf.create({"space": space}), file)
     asked = options(objective="accuracy,synthesis_seconds", trials=len(MODELS))
-    return new_sweep(small, file, (), asked, "out")
+    with new_sweep(small, file, (), asked, "out") as made:
+        yield made
 
 
 def test_what_varies_is_shown_as_text(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,14 +59,15 @@ def test_options_come_back(tmp_path: Path, options: Callable[..., Any]) -> None:
 def test_a_sweep_whose_folders_have_old_names_is_read_and_gone_on_with(
     tmp_path: Path, small: Recipe, space_file: Callable[[str], Path], options: Callable[..., Any]
 ) -> None:
-    sweep = new_sweep(
-        small, space_file("synthesis.steps: {choice: [1, 2]}"), (), options(), tmp_path / "out"
-    )
+    space = space_file("synthesis.steps: {choice: [1, 2]}")
+    with new_sweep(small, space, (), options(), tmp_path / "out") as sweep:
+        pass
     line = {"index": 0, "seed": 0, "point": {"synthesis.steps": 1}, "status": "finished"}
     line |= {"figures": {"accuracy": 0.5}, "evaluations": 1, "error": ""}
     line |= {"directory": str(tmp_path / "out" / "trials" / "p000-seed0")}
     (tmp_path / "out" / "trials.jsonl").write_text(json.dumps(line) + "\n")
-    again = interrupted_sweep(tmp_path / "out")
+    with interrupted_sweep(tmp_path / "out") as again:
+        pass
     done = Ledger(again.folder).done()
     assert [one.index for one in done] == [0]
     assert [trial["index"] for trial in remaining(again, done)] == [1]

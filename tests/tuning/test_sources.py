@@ -94,12 +94,14 @@ def test_a_run_of_another_teacher_is_refused_before_anything_is_run(
 def test_a_wrong_one_is_told_with_all_that_is_accepted(run: Path) -> None:
     shutil.copytree(run, "damaged")
     Path("damaged/result.json").write_text('{"recipe": ')
-    for wrong in ("digits-fast55", "no/such/folder", "runs:/none", "0" * 32, ".", "damaged"):
+    for wrong in ("digits-fast55", "no/such/folder", "runs:/none", "0" * 32, "."):
         for others, reference in ((["digits-fast2"], wrong), ([wrong], "done")):
             with pytest.raises(ValueError, match=ACCEPTED) as told:
                 compare(others, reference)
             assert wrong in str(told.value)
             assert "\n" not in str(told.value)
+    with pytest.raises(ValueError, match=r"damaged/result\.json: not readable as JSON"):
+        compare(["digits-fast2"], "damaged")
     assert not Path("runs").exists()
 
 
