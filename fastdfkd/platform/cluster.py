@@ -21,6 +21,7 @@ _QUIET = {
 }
 
 _ANSWER_SECONDS = 10.0
+_ours = threading.Event()
 
 
 @contextmanager
@@ -56,11 +57,19 @@ def connect(
             f"no Ray cluster answers at {wanted}: {error}. Start one with `ray start --head`, or "
             "leave the address out to run on this machine"
         ) from error
+    if not wanted:
+        _ours.set()
     try:
         with _orderly_end(before):
             yield
     finally:
         ray.shutdown()
+        _ours.clear()
+
+
+def is_ours() -> bool:
+    """Whether `connect` has started the cluster that this process is on."""
+    return _ours.is_set()
 
 
 @contextmanager
