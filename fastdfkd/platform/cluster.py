@@ -23,6 +23,8 @@ _QUIET = {
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it prints a trace and aborts on SIGTERM
 }
 
+_ours = threading.Event()
+
 
 @contextmanager
 def connect(
@@ -49,10 +51,13 @@ def connect(
     with nullcontext() if wanted else short_folder() as folder:
         try:
             _join_or_start(wanted, folder, meanwhile)
+            if wanted is None:
+                _ours.set()
             with _orderly_end(before):
                 yield
         finally:
             ray.shutdown()
+            _ours.clear()
 
 
 def _join_or_start(
@@ -69,6 +74,11 @@ def _join_or_start(
         if wanted is None:
             raise
         raise ConnectionError(f"the Ray cluster at {wanted} cannot be joined: {error}") from error
+
+
+def is_ours() -> bool:
+    """Whether `connect` has started the cluster that this process is on."""
+    return _ours.is_set()
 
 
 @contextmanager

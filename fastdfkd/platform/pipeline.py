@@ -20,6 +20,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from fastdfkd.experiment import Experiment
+from fastdfkd.platform import cluster, head
 from fastdfkd.platform.cast import Cast, start
 from fastdfkd.platform.dispatcher import Dispatcher
 from fastdfkd.platform.monitor import Monitor
@@ -60,6 +61,7 @@ def run(
         ValueError: the teacher, the student or the data set do not fit.
         FloatingPointError: synthesis diverged.
         RunStopped: `stop` was set.
+        HeadLost: the cluster's head has gone.
     """
     began, platform = time.monotonic(), recipe.platform
     plan = planned(recipe)
@@ -80,7 +82,8 @@ def run(
             states=point.synthesizers if platform.schedule == "lockstep" else None,
         )
         monitor = Monitor(cast.board, dispatcher, recorder, checkpoints, cast.restore_board, recipe)
-        with dispatcher, monitor, stopping(stop, dispatcher):
+        watched = head.watched(directory, dispatcher.end, ours=cluster.is_ours())
+        with watched, dispatcher, monitor, stopping(stop, dispatcher):
             fit(cast, plan, recipe, directory, dispatcher)
         if dispatcher.error is not None:
             raise dispatcher.error

@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import (
     PlacementGroupSchedulingStrategy,
 )
 
+from fastdfkd.platform import head
 from fastdfkd.platform.cluster import (
     cluster_resources,
     free_resources,
@@ -219,7 +220,8 @@ def reserved(plan: Plan, timeout_s: float) -> Iterator[Any]:
             )
         yield group
     finally:
-        remove_placement_group(group)
+        if not head.is_lost():  # without it there is nobody who could take it back
+            remove_placement_group(group)
 
 
 def in_bundle(group: Any, index: int) -> PlacementGroupSchedulingStrategy:
