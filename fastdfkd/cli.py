@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 _URI = re.compile(r"[\w+.-]+://[^\s'\"}]+")
-_USER_ERRORS = (ValueError, OSError)
+_USER_ERRORS = (ValueError, OSError, FloatingPointError)  # the last: a run that diverged
 _BAD_INPUT, _INTERRUPTED = 2, 130
 _GLOBAL = ("-v", "--verbose")
 

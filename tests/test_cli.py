@@ -148,6 +148,14 @@ def test_our_own_bugs_keep_their_traceback(
         cli.run(["distill", recipe_file])
 
 
+def test_a_run_that_diverged_is_one_line(
+    workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    platform.error = FloatingPointError("the student's training diverged")
+    assert cli.run(["distill", recipe_file]) == 2
+    assert capsys.readouterr().err == "fastdfkd: the student's training diverged\n"
+
+
 def test_an_error_from_an_actor_is_told_in_its_own_words(
     workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -307,5 +307,6 @@ def _difference(
 
 
 def _short(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    line = lines[-1 if "TorchScript" in lines[0] else 0]  # which ends with the cause
     return line if len(line) <= _MOST_SHOWN else line[: _MOST_SHOWN - 3] + "..."
