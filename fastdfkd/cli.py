@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,6 @@ app = typer.Typer(
     name="fastdfkd", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 
-_URI = re.compile(r"[\w+.-]+://[^\s'\"}]+")
 _USER_ERRORS = (ValueError, OSError, FloatingPointError)  # the last: a run that diverged
 _BAD_INPUT, _INTERRUPTED = 2, 130
 _GLOBAL = ("-v", "--verbose")
@@ -262,7 +260,7 @@ def main() -> NoReturn:
 
 def command_line() -> int:
     """Run the command line of this process; its exit code."""
-    _hide_credentials()
+    credentials.clear_command_line()
     logging.basicConfig(level=logging.WARNING)
     for handler in logging.root.handlers:
         handler.setFormatter(_Formatter("fastdfkd: %(message)s"))
@@ -280,28 +278,6 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return lines(shown_message(super().format(record)))
-
-
-def _hide_credentials() -> None:
-    """Begin again where a `tracking.uri=` holds credentials, with these in the environment.
-
-    Everyone on the machine sees a command line, and Ray keeps a driver's and shows it.
-    """
-    found: dict[str, str] = {}
-
-    def moved(uri: re.Match[str]) -> str:
-        bare = credentials.taken_out(uri[0])
-        found.update(credentials.login(bare))
-        return bare
-
-    try:
-        words = [
-            _URI.sub(moved, word) if word.startswith("tracking") else word for word in sys.orig_argv
-        ]
-    except ValueError:  # said where the recipe is read
-        return
-    if words != sys.orig_argv:
-        os.execve(sys.executable, words, {**os.environ, **found})
 
 
 def _is_users(error: Exception) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from urllib.parse import unquote, urlsplit
 
 from fastdfkd.shown import names_a_secret
@@ -22,6 +23,7 @@ USER, PASSWORD, TOKEN = (
 HINT = f"{USER} and {PASSWORD}, or {TOKEN}, in the environment"
 
 _USER = re.compile(r"^([\w+.-]+://)([^/@:]*(?::[^@]*)?)@")
+_ADDRESS = re.compile(r"[\w+.-]+://[^\s'\"}]+")
 _PARAMETER = re.compile(r"[?&]([^=&#]*)=[^&#]*")
 _given: dict[str, str] = {}
 _replaced: dict[str, str | None] = {}
@@ -82,6 +84,30 @@ def for_another_process(bare: str) -> dict[str, str]:
 def whole(bare: str) -> str:
     """The URI that opens a store: a database takes its password from nowhere else."""
     return login(bare).get(URI, bare)
+
+
+def clear_command_line() -> None:
+    """Begin this process again where its `tracking.uri=` holds credentials, without them.
+
+    They go into the environment. Everyone on the machine sees a command line, and Ray keeps a
+    driver's and shows it.
+    """
+    found: dict[str, str] = {}
+
+    def moved(uri: re.Match[str]) -> str:
+        bare = taken_out(uri[0])
+        found.update(login(bare))
+        return bare
+
+    try:
+        words = [
+            _ADDRESS.sub(moved, word) if word.startswith("tracking") else word
+            for word in sys.orig_argv
+        ]
+    except ValueError:  # said where the recipe is read
+        return
+    if words != sys.orig_argv:
+        os.execve(sys.executable, words, {**os.environ, **found})
 
 
 def _bare(uri: str) -> str:

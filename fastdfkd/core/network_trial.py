@@ -23,6 +23,7 @@ from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.frozen_logits import foldable, folded
 from fastdfkd.core.fused_norm import fuse_norms, has_norms, recording, traced
 from fastdfkd.core.network_use import Change, NetworkUse, copied, freeze
+from fastdfkd.core.onednn_fault import CORRUPTION, corrupts_memory
 from fastdfkd.core.precision import Precision
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,6 @@ PROOF = 1e-6, 1e-6
 """The same in float64, which decides about what is larger: there rounding shrinks."""
 ROUNDED = (0.3, 0.75)
 """The same for bfloat16, which costs a deep network some digits."""
-CORRUPTION = (
-    "oneDNN writes outside its memory in a strided 1x1 convolution of fewer than 16 channels"
-)
 _MOST_SHOWN = 120
 
 
@@ -110,7 +108,7 @@ def _tried(
     modes = [Mode(training, images) for training in trainings for images in COUNTS]
     trial = Trial(network, image_shape, output, modes)
     use = NetworkUse(output=output, idle_parameters=trial.idle)
-    if student and _corrupts_memory(network):
+    if student and corrupts_memory(network):
         use = use.without("channels_last", CORRUPTION)
     for change, way, tolerances in _changes(network, precision, student):
         if use.bears(change):
@@ -246,22 +244,6 @@ def _answer(
     reached = torch.autograd.grad(loss, [pixels, *trained], allow_unused=True)
     rows = [gradient.double().reshape(-1) for gradient in reached if gradient is not None]
     return Answer(logits.detach().double(), torch.cat(rows), None in reached)
-
-
-def _corrupts_memory(network: nn.Module) -> bool:
-    """Whether training in channels-last layout would end in a crash, which cannot be tried.
-
-    The weight gradient of oneDNN's strided 1x1 convolution overruns its scratch memory where fewer
-    channels than a vector holds come in (uxlfoundation/oneDNN issue 6035; torch 2.9 to 2.14).
-    """
-    return any(
-        isinstance(layer, nn.Conv2d)
-        and layer.weight.device.type == "cpu"
-        and set(layer.kernel_size) == {1}
-        and max(layer.stride) > 1
-        and layer.in_channels // layer.groups < 16
-        for layer in network.modules()
-    )
 
 
 @contextmanager
