@@ -8,6 +8,7 @@ A resumed run is the same calls too: bank, board and roles start from a checkpoi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -16,6 +17,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
+from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ABORT_SECONDS = 5.0
+"""How long an interrupted run waits for Ray Train to end its workers."""
+
 
 def run(
     recipe: Recipe,
@@ -59,7 +65,7 @@ def run(
     Raises:
         PlacementError: the cluster cannot give what the recipe asks for.
         ValueError: the teacher, the student or the data set do not fit.
-        FloatingPointError: synthesis diverged.
+        FloatingPointError: synthesis or the student's training diverged.
         RunStopped: `stop` was set.
         HeadLost: the cluster's head has gone.
     """
@@ -121,6 +127,9 @@ def fit(cast: Cast, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dis
     )
     try:
         trainer.fit()
+    except (KeyboardInterrupt, SystemExit):
+        trainer.abort()
+        raise
     except Exception as error:
         if dispatcher.error is not None:
             raise dispatcher.error from error
@@ -132,5 +141,15 @@ def fit(cast: Cast, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dis
 class _Trainer(TorchTrainer):
     """Ray Train's, which leaves Ctrl-C to the program: its own handler ends with SystemExit 0."""
 
+    controller: Any = None
+    """The actor that holds the workers, once there are any."""
+
     def _register_sigint_handler(self, controller: Any) -> None:
-        """Put no handler in place."""
+        """Put no handler in place; keep whom it would have told."""
+        self.controller = controller
+
+    def abort(self) -> None:
+        """End the workers, whom nobody would end in a Ray that goes on after this run."""
+        if self.controller is not None:
+            with contextlib.suppress(RayError):
+                ray.get(self.controller.abort.remote(), timeout=ABORT_SECONDS)
