@@ -167,6 +167,8 @@ class Trial:
 
     def against(self, way: Way, tolerances: tuple[float, float]) -> str | None:
         """Why a way of running the network is not taken; None where it answers as it is."""
+        if not self.plain:
+            return "the network as it is could not be tried"
         for mode, plain in self.plain.items():
             if mode.training and way.make is not None and not way.half:
                 continue  # made from the frozen network, which is never in train mode
@@ -238,10 +240,11 @@ def _answer(
         loss = (logits * weights).sum().double()
         if statistics.newest and not mode.training:
             loss = loss + statistics.loss()
-    if not way.gradients:
-        return Answer(logits.double(), logits.new_zeros(0), False)
-    trained = [parameter for parameter in twin.parameters() if parameter.requires_grad]
-    reached = torch.autograd.grad(loss, [pixels, *trained], allow_unused=True)
+        if not way.gradients:
+            return Answer(logits.double(), logits.new_zeros(0), False)
+        trained = [parameter for parameter in twin.parameters() if parameter.requires_grad]
+        # Still watched, as in a step: a checkpointed network runs its forward again.
+        reached = torch.autograd.grad(loss, [pixels, *trained], allow_unused=True)
     rows = [gradient.double().reshape(-1) for gradient in reached if gradient is not None]
     return Answer(logits.detach().double(), torch.cat(rows), None in reached)
 
