@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
 from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
-from fastdfkd.core.synthesizers.fast import FastSynthesizer
 from fastdfkd.core.task import Task
 from fastdfkd.data import data_spec
 from fastdfkd.models import build_network

@@ -23,7 +23,7 @@ from fastdfkd.experiment import Experiment
 from fastdfkd.platform import pipeline
 from fastdfkd.platform.cluster import connect
 from fastdfkd.recipe import Recipe, load_recipe
-from fastdfkd.result import RunResult
+from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.teacher import Teacher
 
 UPDATES = 10

@@ -28,11 +28,11 @@ from typing import Any
 import torch
 
 from benchmarks.results import FOLDER, heading, machine, machine_name
+from fastdfkd.api.execution import obtain_teacher
 from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform import cluster, pipeline
 from fastdfkd.recipe import Recipe, load_recipe
-from fastdfkd.running import obtain_teacher
 from fastdfkd.trainers.teacher import Teacher
 
 MOST_START_SECONDS = 15.0

@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.speedup import RESULTS, SETTINGS
+from fastdfkd.comparison.table import percent
 from fastdfkd.report.table import seconds, times
-from fastdfkd.tuning.comparison_table import percent
 
 ROOT = Path(__file__).parents[1]
 BEGIN = "<!-- begin: python -m benchmarks.readme_table -->"

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from fastdfkd.environment import commit, hardware, versions
+from fastdfkd.runs.environment import commit, hardware, versions
 
 FOLDER = Path(__file__).parent / "results"
 ALLOWED_FALL = 0.9

@@ -17,8 +17,8 @@ import argparse
 import shutil
 from pathlib import Path
 
-from fastdfkd.tuning.comparison import compare
-from fastdfkd.tuning.printing import print_comparison
+from fastdfkd.cli.printing import print_comparison
+from fastdfkd.comparison.compare import compare
 
 RESULTS = Path(__file__).parent / "results"
 SETTINGS = {

@@ -25,8 +25,8 @@ from benchmarks.step_parts import synthesis_parts, update_parts
 from benchmarks.timing import alternated, flops, matmul_peaks, precisions, seconds
 from fastdfkd.core.captured import RECORDERS, WARM_UP
 from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.random_streams import stream
-from fastdfkd.core.synthesizers.fast import FastSynthesizer
 from fastdfkd.core.teacher_cache import BATCHES
 
 PAIRS = (

@@ -13,10 +13,10 @@ from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.meta_gradient import BETAS
+from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.optimizers import Adam
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import stream
-from fastdfkd.core.synthesizers.fast import FastSynthesizer
 
 
 def synthesis_parts(

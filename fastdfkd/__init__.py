@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastdfkd.api import distill, evaluate, resume, train_teacher
-    from fastdfkd.finished_run import Evaluation
+    from fastdfkd.api.evaluation import Evaluation
     from fastdfkd.recipe import Recipe, RecipeError, load_recipe
-    from fastdfkd.result import RunResult
+    from fastdfkd.runs.result import RunResult
 
 __all__ = [
     "Evaluation",
@@ -39,10 +39,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Evaluation": "fastdfkd.finished_run",
+    "Evaluation": "fastdfkd.api.evaluation",
     "Recipe": "fastdfkd.recipe",
     "RecipeError": "fastdfkd.recipe",
-    "RunResult": "fastdfkd.result",
+    "RunResult": "fastdfkd.runs.result",
     "distill": "fastdfkd.api",
     "evaluate": "fastdfkd.api",
     "resume": "fastdfkd.api",

@@ -12,13 +12,13 @@ from torch import nn
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.interfaces import Synthesizer
+from fastdfkd.core.methods import build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_trial import tried
 from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
-from fastdfkd.core.synthesizers import build_synthesizer
 from fastdfkd.core.task import Task
 from fastdfkd.data import DataSpec, LabelledImages, data_spec, load_split
 from fastdfkd.models import baked, open_network, parametrised_layers

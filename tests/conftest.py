@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from fastdfkd.recipe import Recipe, load_recipe
-from fastdfkd.result import RunResult
+from fastdfkd.runs.result import RunResult
+from tests import browser as headless
 
 
 def _tiny_recipe(**changes: Any) -> Recipe:
@@ -181,3 +182,12 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> FakePlatform:
 def teacher_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder of the session's own, so that a teacher is trained once."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[headless.Browser]:
+    program = headless.find()
+    if program is None:
+        pytest.skip("needs a browser on PATH: apt-get install chromium")
+    with headless.Browser(program, tmp_path / "browser") as started:
+        yield started

@@ -17,11 +17,13 @@ import pytest
 import yaml
 
 import fastdfkd
-from fastdfkd import cli, credentials, submitting
+from fastdfkd.addresses import credentials
+from fastdfkd.cli import commands as cli
+from fastdfkd.jobs import submit
 from fastdfkd.recipe import Recipe, load_recipe
 from tests.guarded_server import IN_URI, PASSWORD, USER, GuardedServer
 
-HOUSE = Path(fastdfkd.__file__).parents[1]
+ROOT = Path(fastdfkd.__file__).parents[1]
 SECRETS = (PASSWORD, IN_URI)
 
 
@@ -122,24 +124,24 @@ def test_a_job_is_told_of_and_not_given_the_credentials(
     tiny: Path, server: GuardedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = load_recipe(tiny)
-    check_no_secret(str(submitting.environment(recipe)), "the job's environment")
-    told = submitting.kept_back(recipe)
+    check_no_secret(str(submit.environment(recipe)), "the job's environment")
+    told = submit.kept_back(recipe)
     assert told is not None
     assert f"the credentials of http://{server.place} stay here" in told
     assert "`ray start` on the head" in told
     credentials._given.clear()
-    assert submitting.kept_back(recipe) is None
+    assert submit.kept_back(recipe) is None
     monkeypatch.setenv(credentials.TOKEN, "t")
-    assert submitting.kept_back(recipe) is not None
+    assert submit.kept_back(recipe) is not None
 
 
 def test_a_command_line_is_begun_again_without_them() -> None:
     """`ps` shows it to everyone, Ray keeps it as the driver's entry point."""
     code = (
         "import sys, psutil, os\n"
-        "from fastdfkd import cli\n"
-        "cli.run = lambda words: print(words, psutil.Process().cmdline()) or 0\n"
-        "cli.main()\n"
+        "from fastdfkd.cli import commands, main\n"
+        "commands.run = lambda words: print(words, psutil.Process().cmdline()) or 0\n"
+        "main()\n"
     )
     uri = f"http://{IN_URI}@host:5000"
     for word, bare in (
@@ -204,7 +206,7 @@ def test_real_runs_and_a_real_sweep_on_a_real_server(
     temporary = tmp_path_factory.mktemp("r")
     environment = {
         **os.environ,
-        "PYTHONPATH": str(HOUSE),
+        "PYTHONPATH": str(ROOT),
         "RAY_TMPDIR": str(temporary),
     }
     del environment["MLFLOW_TRACKING_URI"]

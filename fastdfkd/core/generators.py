@@ -64,7 +64,7 @@ class UpsampledConv2d(nn.Conv2d):
 
     Each output pixel sees only 2x2 different inputs, so the same map is a transposed convolution
     of stride 2 with a 4x4 kernel, sums of the weights: 4/9 of the multiplications, and the large
-    doubled input is never made. Measured in benchmarks/LOG.md.
+    doubled input is never made. RunRecord in benchmarks/LOG.md.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastdfkd.whole_file import write_whole
+from fastdfkd.runs.files import write_whole
 
 _VARIABLE = "FASTDFKD_HOME"
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from fastdfkd.data.glyph_drawing import LETTERS
 from fastdfkd.data.glyphs import load_glyphs
 from fastdfkd.data.images import DataSpec, LabelledImages, Split
 from fastdfkd.recipe.messages import RecipeError, unknown
-from fastdfkd.shown import shown
+from fastdfkd.text.shown import shown
 
 _CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 _CIFAR100 = """

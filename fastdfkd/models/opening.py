@@ -14,7 +14,7 @@ from fastdfkd.models.table import build_network
 from fastdfkd.models.unwrapping import plain_network, uncompiled
 from fastdfkd.models.weights import load_weights, save_weights, weights_digest
 from fastdfkd.recipe.messages import RecipeError, unknown
-from fastdfkd.shown import reason, shown, shown_name
+from fastdfkd.text.shown import reason, shown, shown_name
 
 __all__ = ["open_network", "save_weights", "weights_digest"]
 

@@ -10,7 +10,7 @@ from fastdfkd.models.resnet import ResidualNetwork
 from fastdfkd.models.vgg import VGG, VGG11_GROUPS
 from fastdfkd.models.wide_resnet import WideResNet
 from fastdfkd.recipe.messages import RecipeError, unknown
-from fastdfkd.shown import shown
+from fastdfkd.text.shown import shown
 
 Builder = Callable[[int, int], nn.Module]
 """(num_classes, in_channels) to a freshly initialised network."""

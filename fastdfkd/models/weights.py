@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from fastdfkd.core.network_use import load_state
-from fastdfkd.shown import reason, shown, shown_name
-from fastdfkd.whole_file import write_whole
+from fastdfkd.runs.files import write_whole
+from fastdfkd.text.shown import reason, shown, shown_name
 
 PICKLED = (".pt", ".pth", ".ckpt", ".bin")
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")

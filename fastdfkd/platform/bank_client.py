@@ -17,9 +17,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
+from fastdfkd.platform.accounting import SynthesisTotals
 from fastdfkd.platform.history import History
 from fastdfkd.platform.sample_bank import UNKNOWING, Insertion
-from fastdfkd.platform.totals import SynthesisTotals
 from fastdfkd.trainers.calls import MOST_SECONDS_AWAY
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
 
-from fastdfkd.platform import address as addresses
+from fastdfkd.addresses import ray_cluster as addresses
 from fastdfkd.platform.own_group import groups_of_their_own
 from fastdfkd.platform.places import short_folder, token_without_home
 

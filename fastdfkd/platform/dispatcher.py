@@ -22,10 +22,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
+from fastdfkd.platform.accounting import BatchRecord, SynthesisTotals
 from fastdfkd.platform.bank_client import WATCH_SECONDS, BankClient
 from fastdfkd.platform.history import History
 from fastdfkd.platform.sample_bank import Insertion
-from fastdfkd.platform.totals import BatchRecord, SynthesisTotals
 from fastdfkd.trainers.calls import MOST_SECONDS_AWAY, SAY_EVERY_SECONDS
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import ObjectLostError, RayActorError
 
+from fastdfkd.platform.accounting import SynthesisTotals, idle_ratio
 from fastdfkd.platform.dispatcher import Dispatcher
-from fastdfkd.platform.totals import SynthesisTotals, idle_ratio
 from fastdfkd.platform.weight_board import Progress
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.checkpoint import CheckpointFolder

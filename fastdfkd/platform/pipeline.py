@@ -24,16 +24,16 @@ from ray.train.torch import TorchTrainer
 
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform import cluster, head
-from fastdfkd.platform.cast import Cast, start
+from fastdfkd.platform.actors import RunActors, start
 from fastdfkd.platform.dispatcher import Dispatcher
+from fastdfkd.platform.finish import finish
 from fastdfkd.platform.monitor import Monitor
-from fastdfkd.platform.outcome import finish
 from fastdfkd.platform.placement import Plan, check_memory, planned, reserved
-from fastdfkd.platform.starting_point import StartingPoint
+from fastdfkd.platform.resume_state import ResumeState
 from fastdfkd.platform.stopping import stopping
 from fastdfkd.recipe import Recipe
 from fastdfkd.recipe.policies import BankPolicies
-from fastdfkd.result import RunResult
+from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.checkpoint import Checkpoint, CheckpointFolder
 from fastdfkd.trainers.student import StudentJob, train_student
 
@@ -74,7 +74,7 @@ def run(
     experiment = Experiment.of(recipe, teacher.model, plan.device)
     check_memory(plan, recipe.capacity * math.prod(experiment.spec.image_shape))
     log.info("bank: %s", BankPolicies.of(recipe))
-    point = StartingPoint.of(experiment, checkpoint)
+    point = ResumeState.of(experiment, checkpoint)
     checkpoints = CheckpointFolder(directory, checkpoint)
     placed = reserved(plan, platform.start_timeout_s)
     with placed as group, start(experiment, plan, group, point) as cast:
@@ -101,7 +101,9 @@ def run(
     return finish(recipe, teacher, directory, totals, outcome, images, began, notes)
 
 
-def fit(cast: Cast, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dispatcher) -> None:
+def fit(
+    cast: RunActors, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dispatcher
+) -> None:
     """Train the student to its last update; raises what stopped either role."""
     job = StudentJob(
         bank=cast.bank, board=cast.board, device=plan.device, threads=plan.threads(plan.worker)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from yaml import MarkedYAMLError
 
-from fastdfkd.shown import names_a_secret, reason, shown, shown_name
+from fastdfkd.text.shown import names_a_secret, reason, shown, shown_name
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _KINDS = {

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from fastdfkd.recipe.messages import RecipeError, explain, nearest, unreadable
 from fastdfkd.recipe.whole import Recipe
-from fastdfkd.shown import shown, shown_name
+from fastdfkd.text.shown import shown, shown_name
 
 Overrides = Mapping[str, Any] | Sequence[str]
 """`{"synthesis.steps": 2}` or `["synthesis.steps=2"]`."""

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from fastdfkd.credentials import taken_out
+from fastdfkd.addresses.credentials import taken_out
 
 
 def _no_bool(value: Any) -> Any:
@@ -282,7 +282,8 @@ class TrackingSection(Section):
     experiment: str = "fastdfkd"
     uri: str | None = None
     """Unset: `MLFLOW_TRACKING_URI`, else a SQLite file in the folder of the runs. A user and a
-    password in it never reach the recipe: this process keeps them (`fastdfkd/credentials.py`)."""
+    password in it never reach the recipe: this process keeps them
+    (`fastdfkd/addresses/credentials.py`)."""
 
     @field_validator("uri")
     @classmethod

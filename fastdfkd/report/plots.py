@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fastdfkd.metrics_file import read_rows
 from fastdfkd.report.drawing import (
     accuracy_axis,
     legend,
@@ -14,7 +13,8 @@ from fastdfkd.report.drawing import (
     seconds_axis,
     style,
 )
-from fastdfkd.safe_text import printable
+from fastdfkd.runs.metrics import read_rows
+from fastdfkd.text.safe_text import printable
 
 
 def accuracy_against_seconds(

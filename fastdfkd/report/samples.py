@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fastdfkd.whole_file import write_whole
+from fastdfkd.runs.files import write_whole
 
 _SHOWN_SIDE = 64  # pixels that an image's longer side has at least in the picture
 _GAP = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastdfkd.result import RunResult
+from fastdfkd.runs.result import RunResult
 
 
 def with_speedups(reference: RunResult, run: RunResult) -> RunResult:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from rich.console import Group
+from rich.console import Console, Group
+from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from fastdfkd.recipe.policies import BankPolicies
-from fastdfkd.safe_text import visible
-
-if TYPE_CHECKING:
-    from fastdfkd.status import Status
+from fastdfkd.runs.status import Status, read_status
+from fastdfkd.text.safe_text import visible
 
 _COLOURS = {"finished": "green", "running": "cyan", "starting": "cyan", "failed": "red"}
 _TIMES = (
@@ -36,6 +37,23 @@ _FAULTS = {
 }
 _UNKNOWN = "-"
 _CENTURY_S = 100 * 365 * 24 * 3600.0
+_ANY_WIDTH = 10_000  # of a file or a pipe; the screen is as wide as its longest line
+
+
+def show(directory: str | Path, *, watch: bool = False, every_s: float = 2.0) -> None:
+    """Print the screen; with `watch`, on a terminal, again and again until the run is over."""
+    console = Console()
+    found = read_status(directory)
+    if not console.is_terminal:
+        console.width = _ANY_WIDTH
+    if not (watch and console.is_terminal):
+        console.print(screen(found))
+        return
+    with Live(screen(found), console=console, auto_refresh=False) as live:
+        while not found.over:
+            time.sleep(every_s)
+            found = read_status(directory)
+            live.update(screen(found), refresh=True)
 
 
 def screen(status: Status) -> Panel:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fastdfkd.result import RunResult
-from fastdfkd.safe_text import csv_cell, markdown
+from fastdfkd.runs.result import RunResult
+from fastdfkd.text.safe_text import csv_cell, markdown
 
 if TYPE_CHECKING:
     import pandas as pd

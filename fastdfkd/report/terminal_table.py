@@ -17,7 +17,7 @@ from rich.cells import cell_len, chop_cells
 from rich.table import Table
 from rich.text import Text
 
-from fastdfkd.safe_text import visible
+from fastdfkd.text.safe_text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

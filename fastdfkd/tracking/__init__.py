@@ -9,7 +9,7 @@ costs a warning; the rows are in `metrics.csv` all the same. MLflow takes second
 nothing here imports it before a store is opened.
 """
 
-from fastdfkd.metrics_file import COLUMNS, Row, read_rows
+from fastdfkd.runs.metrics import COLUMNS, Row, read_rows
 from fastdfkd.tracking.parent import ParentRun
 from fastdfkd.tracking.recorder import Recorder
 from fastdfkd.tracking.store import TrackingError, check_reachable, open_store, store_uri

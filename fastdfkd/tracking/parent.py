@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from fastdfkd.tracking.run import Measured, TrackedRun, environment_tags, status_after
+from fastdfkd.tracking.run import RunRecord, TrackedRun, environment_tags, status_after
 from fastdfkd.tracking.store import store_uri
 
 
@@ -48,7 +48,7 @@ class ParentRun:
         artifacts: Iterable[Path] = (),
     ) -> None:
         """Add figures, tags and files to the parent run itself."""
-        self._run.log_metrics([Measured(0, metrics or {}, time.time())])
+        self._run.log_metrics([RunRecord(0, metrics or {}, time.time())])
         self._run.log_tags(tags or {})
         self._run.log_artifacts(artifacts)
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
-from fastdfkd.metrics_file import Row, RowFile, rows_until
 from fastdfkd.recipe import Recipe
-from fastdfkd.result import RunResult
-from fastdfkd.run_folder import read_json, write_json
-from fastdfkd.shown import reason
-from fastdfkd.tracking.run import Measured, TrackedRun, environment_tags, status_after
+from fastdfkd.runs.folder import read_json, write_json
+from fastdfkd.runs.metrics import Row, RowFile, rows_until
+from fastdfkd.runs.result import RunResult
+from fastdfkd.text.shown import reason
+from fastdfkd.tracking.run import RunRecord, TrackedRun, environment_tags, status_after
 from fastdfkd.tracking.store import store_uri
 
 _SECONDS_BETWEEN_WRITES = 1.0
@@ -125,7 +125,7 @@ class Recorder:
             for key, value in result.model_dump(exclude={"seed"}).items()
             if isinstance(value, int | float)
         }
-        self._run.log_metrics([Measured(result.updates, figures, time.time())])
+        self._run.log_metrics([RunRecord(result.updates, figures, time.time())])
         if artifacts is None:
             files = (self._directory / name for name in _LOGGED_FILES)
             artifacts = [file for file in files if file.is_file()]
@@ -192,12 +192,12 @@ class _Writer:
 
     def __init__(self, run: TrackedRun) -> None:
         self._run = run
-        self._queue: queue.SimpleQueue[Measured | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[RunRecord | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
         self._thread.start()
 
     def put(self, step: int, row: Row) -> None:
-        self._queue.put(Measured(step, dict(row), time.time()))
+        self._queue.put(RunRecord(step, dict(row), time.time()))
 
     def close(self) -> None:
         """Write what is left and stop; a second call does nothing."""
@@ -205,16 +205,16 @@ class _Writer:
         self._thread.join()
 
     def _work(self) -> None:
-        open_, unsent = True, list[Measured]()
+        open_, unsent = True, list[RunRecord]()
         while open_:
             rows, open_ = self._gather()
             unsent = self._run.log_metrics(unsent + rows)[-_MOST_UNSENT:]
         if unsent:
             _log.warning("rows that are in metrics.csv alone, not in MLflow: %d", len(unsent))
 
-    def _gather(self) -> tuple[list[Measured], bool]:
+    def _gather(self) -> tuple[list[RunRecord], bool]:
         """Rows of the next second, and whether more may come."""
-        rows: list[Measured] = []
+        rows: list[RunRecord] = []
         deadline: float | None = None
         while True:
             wait = None if deadline is None else max(deadline - time.monotonic(), 0.0)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fastdfkd import environment, signals
-from fastdfkd.metrics_file import COLUMNS
-from fastdfkd.safe_text import run_name
-from fastdfkd.shown import reason
+from fastdfkd import signals
+from fastdfkd.runs import environment
+from fastdfkd.runs.metrics import COLUMNS
+from fastdfkd.text.safe_text import run_name
+from fastdfkd.text.shown import reason
 from fastdfkd.tracking.store import Store, open_store
 
 _log = logging.getLogger("fastdfkd.tracking")
@@ -22,7 +23,7 @@ _STOPPED_BY_HAND = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 @dataclass(frozen=True)
-class Measured:
+class RunRecord:
     """Values to log under one step."""
 
     step: int
@@ -82,7 +83,7 @@ class TrackedRun:
         """Set tags."""
         self._attempt(lambda: self.store.describe(self.run_id, tags=tags))
 
-    def log_metrics(self, rows: Sequence[Measured]) -> list[Measured]:
+    def log_metrics(self, rows: Sequence[RunRecord]) -> list[RunRecord]:
         """Log rows together; values that are not finite are left out.
 
         Returns:

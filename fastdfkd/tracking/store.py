@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from fastdfkd.credentials import HINT, URI, log_in, taken_out, whole
-from fastdfkd.run_folder import runs_folder
-from fastdfkd.shown import reason, shown_name
+from fastdfkd.addresses.credentials import HINT, configured_uri, log_in, taken_out, whole
+from fastdfkd.runs.folder import runs_folder
+from fastdfkd.text.shown import reason, shown_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,9 +79,9 @@ def store_uri(configured: str | None = None) -> str:
         TrackingError: `MLFLOW_TRACKING_URI` is none that MLflow can use.
     """
     try:
-        chosen = taken_out(configured or os.environ.get(URI, ""))
+        chosen = configured_uri(configured)
     except ValueError as error:
-        raise TrackingError(f"{'the store' if configured else URI}: {error}") from None
+        raise TrackingError(str(error)) from None
     return chosen or f"{_SQLITE}{runs_folder() / 'mlflow.db'}"
 
 

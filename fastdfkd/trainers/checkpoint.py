@@ -23,9 +23,9 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
-from fastdfkd.run_folder import read_json
+from fastdfkd.runs.files import write_whole
+from fastdfkd.runs.folder import read_json
 from fastdfkd.trainers.state_file import load_state, save_state
-from fastdfkd.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 

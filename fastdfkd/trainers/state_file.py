@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fastdfkd.whole_file import write_whole
+from fastdfkd.runs.files import write_whole
 
 
 def save_state(path: Path, tree: Any) -> None:

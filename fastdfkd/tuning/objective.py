@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fastdfkd.shown import shown
+from fastdfkd.text.shown import shown
 
 _MODES: dict[str, Literal["max", "min"]] = {
     "accuracy": "max",

@@ -15,10 +15,10 @@ import optuna
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from fastdfkd.tuning.dimension import Point
-from fastdfkd.tuning.ledger import TrialRecord
 from fastdfkd.tuning.objective import Objective
+from fastdfkd.tuning.parameter import Point
 from fastdfkd.tuning.search_space import SearchSpace
+from fastdfkd.tuning.trial_log import TrialRecord
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class OptunaPoints(Searcher):
         self._end(index, seed, None if error or not result else result)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the ledger is what a sweep is resumed from."""
+        """Nothing: the trial log is what a sweep is resumed from."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, as in `save`."""
@@ -93,7 +93,7 @@ class OptunaPoints(Searcher):
     def _ask(self) -> None:
         trial = self._study.ask()
         index = self._left.pop(0)
-        point = self._space.resolve(lambda dimension: dimension.suggest(trial), self._fixed)
+        point = self._space.resolve(lambda parameter: parameter.suggest(trial), self._fixed)
         self._open[index] = trial
         self._queue += [(index, seed, point) for seed in self._seeds]
 
@@ -119,7 +119,7 @@ class OptunaPoints(Searcher):
             self._study.enqueue_trial(point)
             trial = self._study.ask()
             self._open[index] = trial
-            self._space.resolve(lambda dimension, t=trial: dimension.suggest(t), self._fixed)
+            self._space.resolve(lambda parameter, t=trial: parameter.suggest(t), self._fixed)
             seen = {record.seed: record.figures for record in begun[index]}
             left = [seed for seed in self._seeds if seed not in seen]
             self._queue += [(index, seed, point) for seed in left]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastdfkd.report.drawing import CHOSEN, MEASURED, PLAIN, picture
-from fastdfkd.safe_text import printable
+from fastdfkd.text.safe_text import printable
 from fastdfkd.tuning.objective import Objective
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from omegaconf import OmegaConf
 from fastdfkd.recipe import Recipe, RecipeError, load_recipe, unknown
 from fastdfkd.recipe.messages import unreadable
 from fastdfkd.recipe.reading import recipes_folder
-from fastdfkd.shown import shown, shown_name
-from fastdfkd.tuning.dimension import Dimension, Point, SpaceError, parse_dimension
+from fastdfkd.text.shown import shown, shown_name
+from fastdfkd.tuning.parameter import Parameter, Point, SpaceError, parse_parameter
 
 _NOT_SWEPT = {
     "name": "trials are named by their point",
@@ -43,19 +43,19 @@ class SearchSpace:
     """Dimensions in the order of the file, parents of conditions first."""
 
     name: str
-    dimensions: tuple[Dimension, ...]
+    parameters: tuple[Parameter, ...]
 
     def resolve(self, choose: Any, fixed: Mapping[str, Any]) -> Point:
-        """A point: `choose(dimension)` is asked for each dimension whose condition holds.
+        """A point: `choose(parameter)` is asked for each parameter whose condition holds.
 
         Args:
-            choose: gives the value of a dimension.
+            choose: gives the value of a parameter.
             fixed: the recipe's flat values, for conditions on keys that do not vary.
         """
         point: Point = {}
-        for dimension in self.dimensions:
-            if dimension.holds({**fixed, **point}):
-                point[dimension.key] = choose(dimension)
+        for parameter in self.parameters:
+            if parameter.holds({**fixed, **point}):
+                point[parameter.key] = choose(parameter)
         return point
 
     def grid(self, fixed: Mapping[str, Any]) -> list[Point]:
@@ -65,27 +65,27 @@ class SearchSpace:
             SpaceError: a range does not say how many of its values to take.
         """
         points: list[Point] = [{}]
-        for dimension in self.dimensions:
+        for parameter in self.parameters:
             grown: list[Point] = []
             for point in points:
-                if dimension.holds({**fixed, **point}):
-                    grown += [{**point, dimension.key: value} for value in dimension.grid_values()]
+                if parameter.holds({**fixed, **point}):
+                    grown += [{**point, parameter.key: value} for value in parameter.grid_values()]
                 else:
                     grown.append(point)
             points = grown
         return points
 
-    def probes(self) -> Iterator[tuple[Dimension, Point]]:
+    def probes(self) -> Iterator[tuple[Parameter, Point]]:
         """Points that together show every choice and both ends of every range."""
-        for dimension in self.dimensions:
-            for value in dimension.probes():
-                yield dimension, {**self._allowing(dimension), dimension.key: value}
+        for parameter in self.parameters:
+            for value in parameter.probes():
+                yield parameter, {**self._allowing(parameter), parameter.key: value}
 
-    def _allowing(self, dimension: Dimension) -> Point:
-        """Values of varying keys under which the dimension applies."""
-        varying = {other.key: other for other in self.dimensions}
+    def _allowing(self, parameter: Parameter) -> Point:
+        """Values of varying keys under which the parameter applies."""
+        varying = {other.key: other for other in self.parameters}
         point: Point = {}
-        for key, allowed in dimension.when.items():
+        for key, allowed in parameter.when.items():
             if key in varying:
                 point |= {**self._allowing(varying[key]), key: allowed[0]}
         return point
@@ -109,8 +109,8 @@ def load_space(source: str | Path, recipe: Recipe) -> SearchSpace:
         raise SpaceError(
             f"{path}: {unknown(shown_name(strange[0]), strange[0], ['space', 'description'])}"
         )
-    dimensions = tuple(parse_dimension(str(k), given) for k, given in tree["space"].items())
-    space = SearchSpace(path.stem, dimensions)
+    parameters = tuple(parse_parameter(str(k), given) for k, given in tree["space"].items())
+    space = SearchSpace(path.stem, parameters)
     _check(space, recipe, path)
     return space
 
@@ -130,27 +130,27 @@ def find_space(source: str | Path) -> Path:
 
 def _check(space: SearchSpace, recipe: Recipe, path: Path) -> None:
     known = recipe.flat()
-    before: dict[str, Dimension] = {}
-    for dimension in space.dimensions:
-        reason = _NOT_SWEPT.get(dimension.key.partition(".")[0])
+    before: dict[str, Parameter] = {}
+    for parameter in space.parameters:
+        reason = _NOT_SWEPT.get(parameter.key.partition(".")[0])
         if reason:
-            raise SpaceError(f"{path}: {dimension.key}: cannot be swept, {reason}")
-        for key, allowed in dimension.when.items():
+            raise SpaceError(f"{path}: {parameter.key}: cannot be swept, {reason}")
+        for key, allowed in parameter.when.items():
             if key not in before and key not in known:
-                raise SpaceError(f"{path}: {dimension.key}: when: {unknown(key, key, list(known))}")
-            if key in {other.key for other in space.dimensions} - set(before):
-                raise SpaceError(f"{path}: {dimension.key}: `when` names {key}: put that one first")
+                raise SpaceError(f"{path}: {parameter.key}: when: {unknown(key, key, list(known))}")
+            if key in {other.key for other in space.parameters} - set(before):
+                raise SpaceError(f"{path}: {parameter.key}: `when` names {key}: put that one first")
             if key in before and not all(before[key].can_be(value) for value in allowed):
                 raise SpaceError(
-                    f"{path}: {dimension.key}: `when` asks for {key} in {allowed}, which it never "
+                    f"{path}: {parameter.key}: `when` asks for {key} in {allowed}, which it never "
                     "is in this space"
                 )
-        before[dimension.key] = dimension
-    for dimension, point in space.probes():
+        before[parameter.key] = parameter
+    for parameter, point in space.probes():
         try:
             load_recipe(recipe, point)
         except RecipeError as error:
-            value = point[dimension.key]
+            value = point[parameter.key]
             raise SpaceError(
-                f"{path}: {dimension.key} = {shown(value)} is refused. {error}"
+                f"{path}: {parameter.key} = {shown(value)} is refused. {error}"
             ) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastdfkd.shown import reason
+from fastdfkd.text.shown import reason
 from fastdfkd.tracking import ParentRun, TrackingError
 from fastdfkd.tracking.run import TrackedRun
 from fastdfkd.tracking.store import open_store

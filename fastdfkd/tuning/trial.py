@@ -19,16 +19,16 @@ from typing import Any
 from ray import tune
 
 from fastdfkd import tracking
-from fastdfkd.metrics_file import Row
 from fastdfkd.recipe import Recipe, load_recipe
-from fastdfkd.result import RunResult
-from fastdfkd.run_folder import claimed, write_text
+from fastdfkd.runs.folder import claimed, write_text
+from fastdfkd.runs.metrics import Row
+from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.run import TrackedRun
 from fastdfkd.tracking.store import open_store, store_uri
 from fastdfkd.trainers.teacher import Teacher
-from fastdfkd.tuning.ledger import scalars
-from fastdfkd.tuning.naming import TrialNames
 from fastdfkd.tuning.objective import Judge, Objective
+from fastdfkd.tuning.trial_log import scalars
+from fastdfkd.tuning.trial_names import TrialNames
 
 log = logging.getLogger(__name__)
 _GIVE_UP_SECONDS = 60.0
@@ -141,9 +141,9 @@ class _Run:
         return {**self._report(figures), "finished": True, "done": True}
 
     def _record(self, recipe: Recipe, directory: Path) -> RunResult:
+        from fastdfkd.api.execution import write_teacher
         from fastdfkd.platform import pipeline
         from fastdfkd.platform.stopping import RunStopped
-        from fastdfkd.running import write_teacher
 
         write_teacher(self.shared.teacher, directory)
         recorder = tracking.Recorder(

@@ -1,4 +1,4 @@
-"""The part of a sweep that is Ray Tune's: searcher, scheduler, resources, and the ledger's pen.
+"""The part of a sweep that is Ray Tune's: searcher, scheduler, resources, and the trial log's pen.
 
 Population-based training is not offered. It would copy a good trial's student, bank and generator
 into a bad one in mid-run; then no point of the table is a run that its recipe alone can repeat.
@@ -7,6 +7,7 @@ into a bad one in mid-run; then no point of the table is a run that its recipe a
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,25 +17,28 @@ from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneC
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 
-from fastdfkd.credentials import for_another_process
+from fastdfkd.addresses.credentials import for_another_process
 from fastdfkd.platform.cluster import cluster_resources
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.trainers.teacher import Teacher
-from fastdfkd.tuning.ledger import Ledger, TrialRecord, scalars
-from fastdfkd.tuning.naming import TrialNames
 from fastdfkd.tuning.objective import Objective, parse_objectives
 from fastdfkd.tuning.optuna_search import OptunaPoints
+from fastdfkd.tuning.plan import Sweep, remaining
 from fastdfkd.tuning.resources import concurrent_trials, most_costly, pinned_gpus
-from fastdfkd.tuning.sweep import Say, Sweep, remaining
 from fastdfkd.tuning.sweep_run import SweepRun
 from fastdfkd.tuning.trial import DistillTrial, Shared
+from fastdfkd.tuning.trial_log import TrialLog, TrialRecord, scalars
+from fastdfkd.tuning.trial_names import TrialNames
 
+Say = Callable[[str], None]
 _ERROR_LINE = re.compile(r"[\w.]*(Error|Exception|Exit|Interrupt|Died)\b")
 _TUNES_OWN = ("timestamp", "pid", "iterations_since_restore", "training_iteration", "time_")
 
 
-def run_trials(sweep: Sweep, ledger: Ledger, teacher: Teacher, parent: SweepRun, say: Say) -> None:
-    """Run what the ledger does not have, on the cluster this process is connected to.
+def run_trials(
+    sweep: Sweep, trial_log: TrialLog, teacher: Teacher, parent: SweepRun, say: Say
+) -> None:
+    """Run what the trial log does not have, on the cluster this process is connected to.
 
     Raises:
         PlacementError: the cluster is too small for one trial.
@@ -57,7 +61,7 @@ def run_trials(sweep: Sweep, ledger: Ledger, teacher: Teacher, parent: SweepRun,
         tune.with_parameters(DistillTrial, shared=shared, login=for_another_process(parent.uri)),
         PlacementGroupFactory([cost.head]),
     )
-    searching: dict[str, Any] = _searching(sweep, ledger, objectives)
+    searching: dict[str, Any] = _searching(sweep, trial_log, objectives)
     tune.Tuner(
         trainable,
         param_space=searching.pop("param_space", None),
@@ -73,19 +77,21 @@ def run_trials(sweep: Sweep, ledger: Ledger, teacher: Teacher, parent: SweepRun,
             name="ray_tune",
             storage_path=str(sweep.folder),
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # the run writes its own
-            callbacks=[_Pen(ledger, sweep, say)],
+            callbacks=[_Pen(trial_log, sweep, say)],
             failure_config=FailureConfig(max_failures=0, fail_fast=False),
             verbose=0,
         ),
     ).fit()
 
 
-def _searching(sweep: Sweep, ledger: Ledger, objectives: tuple[Objective, ...]) -> dict[str, Any]:
+def _searching(
+    sweep: Sweep, trial_log: TrialLog, objectives: tuple[Objective, ...]
+) -> dict[str, Any]:
     """Where the trials come from."""
     if sweep.points is not None:
-        trials = remaining(sweep, ledger.done())
+        trials = remaining(sweep, trial_log.done())
         return {"param_space": {"trial": tune.grid_search(trials)}}
-    done = ledger.done()
+    done = trial_log.done()
     searcher = OptunaPoints(
         sweep.space,
         sweep.recipe.flat(),
@@ -122,11 +128,11 @@ def _costed(sweep: Sweep, recipe: Recipe) -> list[Recipe]:
 
 
 class _Pen(Callback):
-    """Writes a line of the ledger when a trial ends."""
+    """Writes a line of the trial log when a trial ends."""
 
-    def __init__(self, ledger: Ledger, sweep: Sweep, say: Say) -> None:
-        self._ledger, self._sweep, self._say = ledger, sweep, say
-        self._ended = len(ledger.done())
+    def __init__(self, trial_log: TrialLog, sweep: Sweep, say: Say) -> None:
+        self._ledger, self._sweep, self._say = trial_log, sweep, say
+        self._ended = len(trial_log.done())
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial ran to its end, or was stopped by the scheduler."""

@@ -7,9 +7,9 @@ import torch
 
 from benchmarks import headline, naive
 from benchmarks.cases import Case, pair_case
+from fastdfkd.core.methods.deep_inversion import DeepInversion
+from fastdfkd.core.methods.objective import draw_labels
 from fastdfkd.core.random_streams import stream
-from fastdfkd.core.synthesizers.deep_inversion import DeepInversion
-from fastdfkd.core.synthesizers.objective import draw_labels
 from fastdfkd.recipe import DeepInversionSynthesis
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import readme_table, speedup
+from fastdfkd.comparison.records import Comparison, RunRecord
+from fastdfkd.comparison.table import comparison_table, run_table
 from fastdfkd.recipe import load_recipe
-from fastdfkd.result import RunResult
-from fastdfkd.tuning.comparison import Comparison
-from fastdfkd.tuning.comparison_table import comparison_table, run_table
-from fastdfkd.tuning.measured import Measured
+from fastdfkd.runs.result import RunResult
 
 MEASURED = [data for data in speedup.SETTINGS if (speedup.RESULTS / f"speedup-{data}").is_dir()]
 
@@ -20,11 +19,11 @@ MEASURED = [data for data in speedup.SETTINGS if (speedup.RESULTS / f"speedup-{d
 def results(tmp_path: Path, make_result: Callable[..., RunResult]) -> Path:
     """Tables of digits, as the benchmark leaves them: two seeds of the 1x and of a setting."""
 
-    def run(label: str, seed: int, **figures: float) -> Measured:
+    def run(label: str, seed: int, **figures: float) -> RunRecord:
         (tmp_path / "metrics.csv").write_text("updates,accuracy,end_to_end_seconds\n50,0.9,8\n")
         hardware = {"processor": "abacus", "cores": 2, "gpus": []}
         result = make_result(recipe=label, seed=seed, hardware=hardware, commit="c" * 40, **figures)
-        return Measured(label=label, result=result, data="digits", folder=tmp_path, reused=False)
+        return RunRecord(label=label, result=result, data="digits", folder=tmp_path, reused=False)
 
     comparison = Comparison(
         reference="slow",

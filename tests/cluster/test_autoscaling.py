@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fastdfkd.result import RunResult
+from fastdfkd.runs.result import RunResult
 from tests.cluster.nodes import BIN, Nodes
 from tests.cluster.test_jobs import TINY
 

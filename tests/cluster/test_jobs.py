@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fastdfkd.metrics_file import read_rows
-from fastdfkd.result import RunResult
+from fastdfkd.runs.metrics import read_rows
+from fastdfkd.runs.result import RunResult
 from tests.cluster.nodes import BIN, Node, Nodes, Terminal, descendants, listening
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]

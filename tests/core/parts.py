@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.augment import Normalisation
-from fastdfkd.core.synthesizers.deep_inversion import DeepInversion
-from fastdfkd.core.synthesizers.fast import FastSynthesizer
+from fastdfkd.core.methods.deep_inversion import DeepInversion
+from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.task import Task
 from fastdfkd.recipe import DeepInversionSynthesis, FastSynthesis
 

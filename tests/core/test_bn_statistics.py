@@ -15,7 +15,7 @@ from fastdfkd.core.bn_statistics import (
     channel_moments,
     normalised,
 )
-from fastdfkd.core.synthesizers.objective import InversionObjective
+from fastdfkd.core.methods.objective import InversionObjective
 
 from . import naive, parts
 

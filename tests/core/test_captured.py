@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_leaves
 from fastdfkd.core import captured as captured_module
 from fastdfkd.core.captured import WARM_UP, Captured, captured
 from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.sample_buffer import SampleBuffer
-from fastdfkd.core.synthesizers.fast import FastSynthesizer
 from fastdfkd.core.teacher_cache import BATCHES
 from fastdfkd.recipe import DistillationSection
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.batch import SyntheticBatch
 from fastdfkd.core.interfaces import MetaUpdate
+from fastdfkd.core.methods.fast import FastSynthesizer, InnerLoop
 from fastdfkd.core.random_streams import stream
-from fastdfkd.core.synthesizers.fast import FastSynthesizer, InnerLoop
 from fastdfkd.recipe import FastSynthesis
 
 from . import naive, parts

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fastdfkd.core.interfaces import Synthesizer
-from fastdfkd.core.synthesizers import SYNTHESIZERS, build_synthesizer
-from fastdfkd.core.synthesizers.objective import TERMS, Best, draw_labels
+from fastdfkd.core.methods import SYNTHESIZERS, build_synthesizer
+from fastdfkd.core.methods.objective import TERMS, Best, draw_labels
 
 from . import parts
 

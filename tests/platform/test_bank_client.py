@@ -8,10 +8,10 @@ import pytest
 from ray.exceptions import RayActorError
 
 from fastdfkd.platform import bank_client
+from fastdfkd.platform.accounting import SynthesisTotals
 from fastdfkd.platform.bank_client import BankClient
 from fastdfkd.platform.history import History
 from fastdfkd.platform.sample_bank import Insertion
-from fastdfkd.platform.totals import SynthesisTotals
 from tests.platform.fake_bank import Bank, Remote
 
 

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from fastdfkd.platform import pipeline
 from fastdfkd.recipe import Recipe
-from fastdfkd.result import RunResult
+from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
 from tests.platform.conftest import Rows, tiny

@@ -19,9 +19,9 @@ import ray
 
 import fastdfkd
 from fastdfkd.platform import head
-from fastdfkd.result import RunResult
+from fastdfkd.runs.result import RunResult
 
-HOUSE = Path(fastdfkd.__file__).parents[1]
+ROOT = Path(fastdfkd.__file__).parents[1]
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_killed_gcs_server_is_one_line_and_the_run_goes_on(
 ) -> None:
     out, temporary = workplace / "run", tmp_path_factory.mktemp("r")
     command = [str(Path(sys.executable).parent / "fastdfkd"), "distill"]
-    environment = {**os.environ, "PYTHONPATH": str(HOUSE), "RAY_TMPDIR": str(temporary)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_TMPDIR": str(temporary)}
     changes = [
         "synthesis.rounds=400",
         "synthesis.steps=2",

@@ -18,16 +18,16 @@ import torch
 from safetensors.torch import load_file
 
 import fastdfkd
-from fastdfkd.metrics_file import read_rows
 from fastdfkd.platform import pipeline
-from fastdfkd.result import RunResult
+from fastdfkd.runs.metrics import read_rows
+from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.store import open_store
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
 from tests.platform.conftest import Rows, tiny
 
 pytestmark = pytest.mark.cluster
-HOUSE = Path(fastdfkd.__file__).parents[1]
+ROOT = Path(fastdfkd.__file__).parents[1]
 
 
 @pytest.mark.usefixtures("ray_cluster", "one_thread")
@@ -91,7 +91,7 @@ def test_a_run_survives_ctrl_c_sigterm_and_sigkill(
     workplace: Path, tracking_uri: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     out, temporary = workplace / "run", tmp_path_factory.mktemp("r")
-    environment = {**os.environ, "PYTHONPATH": str(HOUSE), "RAY_TMPDIR": str(temporary)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_TMPDIR": str(temporary)}
 
     def begin(*words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -51,7 +51,7 @@ def test_parts_of_a_bar_differ_in_shade_and_pattern() -> None:
 
 
 def test_any_name_can_stand_in_a_legend_of_many(tmp_path: Path) -> None:
-    from fastdfkd.safe_text import printable
+    from fastdfkd.text.safe_text import printable
 
     names = [printable(text) for text in (*TEXTS, "$broken^{", "\\frac")]
     with picture(tmp_path / "p.png", 8, 5 + legend_inches(names)) as axes:

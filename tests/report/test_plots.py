@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastdfkd.metrics_file import RowFile
 from fastdfkd.report import plots
 from fastdfkd.report.drawing import style
+from fastdfkd.runs.metrics import RowFile
 
 
 def write_run(folder: Path, scale: float) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from fastdfkd.report.speedup import with_speedups
-from fastdfkd.result import RunResult
+from fastdfkd.runs.result import RunResult
 
 MakeResult = Callable[..., RunResult]
 

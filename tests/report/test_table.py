@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from fastdfkd.report.table import build_table, render_markdown, seconds, times
-from fastdfkd.result import RunResult
+from fastdfkd.runs.result import RunResult
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from fastdfkd import cli
+from fastdfkd.cli import commands as cli
 from fastdfkd.recipe import Recipe
-from fastdfkd.result import RunResult
+from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.run import TrackedRun
 
 MOST_SECONDS = 20
@@ -138,11 +138,11 @@ class QuickPlatform:
         **_: Any,
     ) -> RunResult:
         from fastdfkd.experiment import Experiment
-        from fastdfkd.platform.starting_point import StartingPoint
+        from fastdfkd.platform.resume_state import ResumeState
         from fastdfkd.trainers.weights import unpacked
 
         experiment = Experiment.of(recipe, teacher.model)
-        point = StartingPoint.of(experiment, checkpoint)
+        point = ResumeState.of(experiment, checkpoint)
         self.updates = point.updates
         if checkpoint is not None:
             state = unpacked(point.board)

@@ -18,11 +18,11 @@ import pytest
 import torch
 
 import fastdfkd
-from fastdfkd.metrics_file import read_rows
 from fastdfkd.platform.cluster import connect
-from fastdfkd.result import RunResult
-from fastdfkd.run_folder import read_json, write_json
-from fastdfkd.status import read_status
+from fastdfkd.runs.folder import read_json, write_json
+from fastdfkd.runs.metrics import read_rows
+from fastdfkd.runs.result import RunResult
+from fastdfkd.runs.status import read_status
 from fastdfkd.tracking.store import open_store
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from tests.strangers.damages import VALUES, WHOLE, Damage, as_json, enormous, in_json, replaced

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastdfkd import cli
+from fastdfkd.cli import commands as cli
 from fastdfkd.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
-from fastdfkd.shown import LONGEST, LONGEST_NAME
+from fastdfkd.text.shown import LONGEST, LONGEST_NAME
 
 GOOD = Path(__file__).parents[2] / "recipes/sample/digits-fast5.yaml"
 SECTIONS = ["data", "teacher", "student", "synthesis", "distillation", "bank", "platform"]

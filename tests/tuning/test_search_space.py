@@ -8,7 +8,7 @@ import pytest
 
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.recipe.reading import recipes_folder
-from fastdfkd.tuning.dimension import SpaceError
+from fastdfkd.tuning.parameter import SpaceError
 from fastdfkd.tuning.search_space import load_space
 
 SpaceFile = Callable[[str], Path]
@@ -88,7 +88,7 @@ synthesis.reptile_scale: {uniform: [10, 90], grid: 3, when: {synthesis.meta: rep
     assert [p["synthesis.reptile_scale"] for p in points if len(p) == 3][:3] == [10, 50, 90]
     source = random.Random(0)
     for _ in range(50):
-        point = space.resolve(lambda dimension: dimension.draw(source), small.flat())
+        point = space.resolve(lambda parameter: parameter.draw(source), small.flat())
         assert ("synthesis.reptile_scale" in point) == (point["synthesis.meta"] == "reptile")
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from fastdfkd.folder_lock import FolderInUseError
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.runs.folder_lock import FolderInUseError
 from fastdfkd.tracking.store import open_store
-from fastdfkd.tuning.ledger import Ledger
 from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, run_sweep
+from fastdfkd.tuning.trial_log import TrialLog
 
 SpaceFile = Callable[[str], Path]
 MakeOptions = Callable[..., Any]
@@ -81,7 +81,7 @@ def test_asha_stops_bad_trials_one_fails_and_nothing_is_left(
     with new_sweep(small, space_file(SIX), (), options(scheduler="asha"), "out") as sweep:
         folder = run_sweep(sweep)
     check_cluster_is_free()
-    records = Ledger(folder).records()
+    records = TrialLog(folder).records()
     assert len(records) == 6
     by_status = {
         status: [r.index for r in records if r.status == status]
@@ -118,7 +118,7 @@ def check_cluster_is_free(seconds: float = 10.0) -> None:
 def check_mlflow(uri: str, folder: Path, stopped: int) -> None:
     """The trials are children of the sweep's run, which holds the findings."""
     store = open_store(uri, "fastdfkd")
-    parent = store.client.get_run(Ledger(folder).options().parent_run_id)
+    parent = store.client.get_run(TrialLog(folder).options().parent_run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["best.accuracy"] > 0
     kept = {file.path for file in store.client.list_artifacts(parent.info.run_id)}
@@ -150,7 +150,7 @@ def test_several_seeds_give_a_mean_and_a_deviation(
     space = space_file("synthesis.steps: {choice: [2]}")
     with new_sweep(small, space, (), options(seeds=2), "out") as sweep:
         folder = run_sweep(sweep)
-    accuracies = [record.figures["accuracy"] for record in Ledger(folder).records()]
+    accuracies = [record.figures["accuracy"] for record in TrialLog(folder).records()]
     table = (folder / "points.csv").read_text().splitlines()
     row = dict(zip(table[0].split(","), table[1].split(","), strict=True))
     assert row["seeds"] == "2"
@@ -175,8 +175,8 @@ def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
     asked = options(search="optuna", objective="accuracy,synthesis_seconds", trials=3)
     with new_sweep(quick, space, (), asked, "out") as sweep:
         folder = run_sweep(sweep)
-    ledger = Ledger(folder)
-    first = ledger.records()
+    trial_log = TrialLog(folder)
+    first = trial_log.records()
     assert len(first) == 3
     assert (folder / "best.yaml").is_file()
     assert list(folder.glob("pareto-*.yaml")), "a front of a single point has a file too"
@@ -185,7 +185,7 @@ def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
     (folder / "trials.jsonl").write_text(lines[0] + lines[2])
     with interrupted_sweep(folder) as sweep:
         run_sweep(sweep)
-    second = ledger.records()
+    second = trial_log.records()
     assert sorted(record.index for record in second) == [0, 1, 2]
     assert [second[0], second[1]] == [first[0], first[2]], "what had ended is not run again"
 
@@ -198,14 +198,14 @@ def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(
 ) -> None:
     (workplace / "quick.yaml").write_text(quick.to_yaml())
     space = space_file("synthesis.steps: {choice: [1, 2, 3]}")
-    ledger = workplace / "out" / "trials.jsonl"
+    trial_log = workplace / "out" / "trials.jsonl"
     words = ["sweep", "quick.yaml", str(space), "--search", "grid", "--out", "out"]
     driver = subprocess.Popen(command(*words), start_new_session=True)
-    wait_for(lambda: ledger.is_file() and ledger.read_text().count("\n") >= 1, 240)
+    wait_for(lambda: trial_log.is_file() and trial_log.read_text().count("\n") >= 1, 240)
     wait_for(lambda: (workplace / "out/trials/001-steps=2/metrics.csv").is_file(), 120)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
-    before = ledger.read_text()
+    before = trial_log.read_text()
     ended = [json.loads(line) for line in before.splitlines()]
     assert 1 <= len(ended) < 3
     kept = {
@@ -215,9 +215,9 @@ def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(
     done = subprocess.run(command("sweep", "--resume", "out"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"{len(ended)} of 3 trials have ended before" in done.stdout
-    assert ledger.read_text().startswith(before)
+    assert trial_log.read_text().startswith(before)
     names = [
-        (row["index"], row["seed"]) for row in map(json.loads, ledger.read_text().splitlines())
+        (row["index"], row["seed"]) for row in map(json.loads, trial_log.read_text().splitlines())
     ]
     assert sorted(names) == [(0, 0), (1, 0), (2, 0)], "each once"
     for directory, when in kept.items():

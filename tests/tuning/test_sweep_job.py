@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastdfkd.recipe import Recipe
-from fastdfkd.tuning.ledger import Ledger
+from fastdfkd.tuning.trial_log import TrialLog
 from tests.cluster.nodes import BIN, Nodes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -45,6 +45,6 @@ def test_ray_job_submit_runs_a_sweep(
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [record.status for record in Ledger(out).records()] == ["finished"] * 2
+    assert [record.status for record in TrialLog(out).records()] == ["finished"] * 2
     assert f"fastdfkd distill {out / 'best.yaml'}" in done.stdout
     assert (out / "best.yaml").is_file()

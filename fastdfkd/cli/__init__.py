@@ -1,0 +1,31 @@
+"""The `fastdfkd` command line.
+
+Signal handlers are in place before any import that takes time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from fastdfkd import signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit with its code."""
+    if sys.getfilesystemencoding() != "utf-8":  # names of files would not be text
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    signals.run(_run_command)
+
+
+def _run_command() -> int:
+    from fastdfkd.cli.commands import command_line
+
+    return command_line()

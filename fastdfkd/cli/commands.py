@@ -1,0 +1,292 @@
+"""The commands. Everything heavy is imported inside them, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastdfkd import signals
+from fastdfkd.addresses import credentials
+from fastdfkd.cli import tuning
+from fastdfkd.text.safe_text import lines
+from fastdfkd.text.shown import shown_message
+
+if TYPE_CHECKING:
+    from fastdfkd.runs.result import RunResult
+
+app = typer.Typer(
+    name="fastdfkd", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+_USER_ERRORS = (ValueError, OSError, FloatingPointError)  # the last: a run that diverged
+_BAD_INPUT, _INTERRUPTED = 2, 130
+_GLOBAL = ("-v", "--verbose")
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.")
+]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.steps=2."),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier run left in the folder.")
+]
+
+
+@app.callback(invoke_without_command=True, epilog="Example: fastdfkd quickstart")
+def root(
+    context: typer.Context,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log what is going on, to stderr.")
+    ] = False,
+) -> None:
+    """Compress a neural network when its training data is gone."""
+    logging.getLogger("fastdfkd").setLevel(logging.INFO if verbose else logging.WARNING)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(epilog="Example: fastdfkd quickstart")
+def quickstart() -> None:
+    """Show in minutes what 10x and 100x mean.
+
+    Trains a small teacher on handwritten digits, compresses it without its data by the 1x
+    reference, Fast-10, Fast-5 and Fast-2, and prints a table. Everything goes to
+    runs/quickstart/, replacing what was there.
+    """
+    from fastdfkd.api.quickstart import run_quickstart
+
+    run_quickstart(progress=True)
+
+
+@app.command(
+    epilog="Example: fastdfkd teacher digits-fast5 teacher.epochs=10 --out runs/my-teacher"
+)
+def teacher(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Train the teacher of a recipe and write its weights."""
+    from fastdfkd.api import train_teacher_into
+
+    found, folder = train_teacher_into(
+        recipe, overrides or [], out=out, overwrite=overwrite, progress=True
+    )
+    typer.echo(f"accuracy   {found.accuracy:.1%} on held-out real images")
+    typer.echo(f"digest     {found.digest}")
+    typer.echo(lines(f"weights    {folder / 'teacher.safetensors'}"))
+
+
+@app.command(epilog="Example: fastdfkd distill digits-fast5 synthesis.steps=2 --out runs/k2")
+def distill(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A YAML file, or a name that `recipes` lists.",
+            show_default=False,
+        ),
+    ] = None,
+    overrides: OverridesArgument = None,
+    out: OutOption = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="DIR", help="Go on with the run in DIR; no RECIPE."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON on stdout, nothing else.")
+    ] = False,
+) -> None:
+    """Compress a teacher without its data."""
+    from fastdfkd import api
+    from fastdfkd.addresses.ray_cluster import check_named
+
+    if (recipe is None) == (resume is None):
+        raise ValueError("give a RECIPE, or --resume DIR to go on with a run that was broken off")
+    if resume is not None and (overrides or out or overwrite):
+        raise ValueError("--resume goes on with the run as it was begun: no KEY=VALUE, no --out")
+    check_named(address)
+    if resume is not None:
+        result = api.resume(resume, address=address, progress=True)
+    else:
+        result = api.distill(
+            recipe or "",
+            overrides or [],
+            out=out,
+            address=address,
+            overwrite=overwrite,
+            progress=True,
+        )
+    typer.echo(result.model_dump_json(indent=2) if as_json else lines(_summary(result)))
+
+
+@app.command(epilog="Example: fastdfkd submit digits-fast5 --address http://127.0.0.1:8265")
+def submit(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="URL",
+            help="Dashboard of the cluster; unset: RAY_API_SERVER_ADDRESS, else "
+            "http://127.0.0.1:8265.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder to write to, on the cluster."),
+    ] = None,
+    no_follow: Annotated[
+        bool, typer.Option("--no-follow", help="Print the job's id and do not wait for it.")
+    ] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Run a recipe as a job of a Ray cluster, and follow its log.
+
+    The recipe is checked here and sent along; the package must be installed on the nodes. Ctrl-C
+    asks whether to stop the job. The exit code is the job's.
+    """
+    from fastdfkd.jobs.follow import Follower
+    from fastdfkd.jobs.submit import submit as hand_in
+
+    client, job = hand_in(recipe, overrides or [], address=address, out=out, overwrite=overwrite)
+    if no_follow:
+        typer.echo(job)
+        return
+    _say(f"{job} is handed in to {client.get_address()}")
+    follower = Follower(client, job, write=lambda text: typer.echo(text, nl=False), note=_say)
+    with signals.Asking():
+        raise typer.Exit(follower.run())
+
+
+@app.command(epilog="Example: fastdfkd status runs/quickstart/fast-5")
+def status(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again every two seconds until the run ends.")
+    ] = False,
+) -> None:
+    """Show one screen about a run, while it goes on or afterwards."""
+    from fastdfkd.report.status_screen import show
+
+    show(directory, watch=watch)
+
+
+@app.command(epilog="Example: fastdfkd evaluate runs/quickstart/fast-5")
+def evaluate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data-root", metavar="DIR", help="Where CIFAR is, if it has moved."),
+    ] = None,
+) -> None:
+    """Judge a run's student again, on real held-out images."""
+    from fastdfkd.api import evaluate as judge
+
+    found = judge(directory, data_root=data_root)
+    typer.echo(f"accuracy  {found.accuracy:.1%} of {found.images:,} held-out real images")
+    agreement = "unknown" if found.agreement is None else f"{found.agreement:.1%}"
+    typer.echo(lines(f"agreement {agreement} ({found.note})"))
+
+
+@app.command(epilog="Example: fastdfkd recipes")
+def recipes() -> None:
+    """List the recipes that ship, the sample ones first."""
+    from fastdfkd.recipe import load_recipe, shipped_recipes
+
+    files = shipped_recipes()
+    width = max((len(file.stem) for file in files), default=0)
+    for file in files:
+        typer.echo(f"{file.stem:<{width}}  {load_recipe(file).description}")
+
+
+tuning.register(app)
+
+
+def _summary(result: RunResult) -> str:
+    lines = {
+        "accuracy": f"{result.accuracy:.1%} (teacher {result.teacher_accuracy:.1%})",
+        "agreement": f"{result.agreement:.1%} with the teacher",
+        "images": f"{result.images:,} synthesised, {result.updates:,} student updates",
+        "synthesis": f"{result.synthesis_seconds:.1f} s "
+        f"({result.synthesis_seconds_per_image * 1e3:.3g} ms an image)",
+        "end to end": f"{result.end_to_end_seconds:.1f} s, evaluation left out",
+        "run": f"{result.directory}",
+    }
+    return "\n".join(f"{key:<11}{value}" for key, value in lines.items())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; its exit code. Errors of the user become one message on stderr."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            args=_global_first(arguments), prog_name="fastdfkd", standalone_mode=False
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get("FASTDFKD_DEBUG") or not _is_users(error):
+            raise
+        _say(_message(error))
+        return _BAD_INPUT
+    if code == _INTERRUPTED:
+        _say("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def command_line() -> int:
+    """Run the command line of this process; its exit code."""
+    credentials.clear_command_line()
+    logging.basicConfig(level=logging.WARNING)
+    for handler in logging.root.handlers:
+        handler.setFormatter(_Formatter("fastdfkd: %(message)s"))
+    return run(sys.argv[1:])
+
+
+def _global_first(arguments: Sequence[str]) -> list[str]:
+    """The words with `-v` first, where it counts for every command; users write it anywhere."""
+    ours = [word for word in arguments if word in _GLOBAL]
+    return ours + [word for word in arguments if word not in _GLOBAL]
+
+
+class _Formatter(logging.Formatter):
+    """Lines of the log, other libraries' too: shown as text, and without credentials."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return lines(shown_message(super().format(record)))
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether the user can mend it: a usage error of the command line, or bad input."""
+    return hasattr(error, "format_message") or isinstance(error, _USER_ERRORS)
+
+
+def _message(error: Any) -> str:
+    """The error's own words; those of its cause, where Ray wraps it in a remote traceback."""
+    if hasattr(error, "format_message"):
+        return f"{error.format_message()} (see fastdfkd --help)"
+    return str(getattr(error, "cause", None) or error)
+
+
+def _say(message: str) -> None:
+    print(f"fastdfkd: {lines(shown_message(message))}", file=sys.stderr)

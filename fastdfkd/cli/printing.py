@@ -1,0 +1,38 @@
+"""A comparison and a sweep's findings on the terminal."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fastdfkd.comparison.table import cells, comparison_table, words
+from fastdfkd.report.terminal_table import print_table
+from fastdfkd.tuning import sweep_report
+from fastdfkd.tuning.objective import parse_objectives
+from fastdfkd.tuning.trial_log import TrialLog
+
+if TYPE_CHECKING:
+    from fastdfkd.comparison.records import Comparison
+    from fastdfkd.tuning.plan import Sweep
+
+Say = Callable[[str], None]
+
+
+def print_comparison(comparison: Comparison, say: Say) -> None:
+    """Print the table, and tell what a reader must know."""
+    table = comparison_table(comparison)
+    print_table(*cells(comparison, table), title=comparison.title)
+    for note in words(comparison, table):
+        say(f"\n{note}")
+
+
+def print_findings(sweep: Sweep, say: Say) -> None:
+    """Print a sweep's table, and tell the commands that run what it found, and its folder."""
+    points = sweep_report.point_table(sweep, TrialLog(sweep.folder).records())
+    heads, rows = sweep_report.cells(points, parse_objectives(sweep.options.objective))
+    print_table(heads, rows, title=sweep_report.title(sweep), caption=sweep_report.CAVEAT)
+    say("")
+    for file in (sweep.folder / "best.yaml", *sorted(sweep.folder.glob("pareto-*.yaml"))):
+        say(f"fastdfkd distill {shlex.quote(str(file))}")
+    say(f"Tables, pictures and runs: {sweep.folder}")

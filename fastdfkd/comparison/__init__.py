@@ -1,0 +1,1 @@
+"""Compare runs with a reference: speed-ups, accuracy, tables, pictures and a report."""

@@ -1,0 +1,92 @@
+"""`report.html`: one file with everything in it, readable offline, on a phone, light and dark."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastdfkd.comparison.table import cells
+from fastdfkd.text.safe_text import visible
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fastdfkd.comparison.records import Comparison
+
+_PICTURES = {
+    "accuracy_vs_synthesis.png": "Accuracy against seconds of synthesis",
+    "accuracy_vs_end_to_end.png": "Accuracy against seconds end to end",
+    "time.png": "Where the time goes",
+    "samples.png": "The newest images of each setting",
+}
+
+_PAGE = """<!doctype html>
+<html lang="en" dir="ltr">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+      content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{{ title }}</title>
+<style>
+:root { color-scheme: light dark; --ink: #1b1b1b; --paper: #fff; --line: #d5d5d5; --mark: #d3ecdf; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e6; --paper: #16181b; --line: #3c4046; --mark: #1d4733; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 70rem; margin: 0 auto; padding: 1rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+.mark td { background: var(--mark); }
+figure { margin: 1.5rem 0; }
+img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+<div class="scroll"><table>
+<thead><tr>{% for head in heads %}<th>{{ head }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in rows %}<tr{% if row.marked %} class="mark"{% endif %}>
+{%- for cell in row.cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</tbody>
+</table></div>
+{% for note in notes %}<p>{{ note }}</p>
+{% endfor %}
+{% for picture in pictures %}<figure><figcaption>{{ picture.caption }}</figcaption>
+<img alt="{{ picture.caption }}" src="data:image/png;base64,{{ picture.data }}"></figure>
+{% endfor %}
+</body>
+</html>
+"""
+
+
+def render(comparison: Comparison, table: pd.DataFrame, notes: list[str], folder: Path) -> str:
+    """The page, with the pictures of the folder in it. It asks the network for nothing.
+
+    Args:
+        comparison: what is shown.
+        table: `comparison_table` of it.
+        notes: paragraphs below the table.
+        folder: holds the pictures; those that are missing are left out.
+    """
+    from jinja2 import Environment
+
+    heads, rows = cells(comparison, table)
+    marks = [bool(mark) for mark in table["mark"]]
+    pictures = [
+        {"caption": caption, "data": base64.b64encode((folder / name).read_bytes()).decode()}
+        for name, caption in _PICTURES.items()
+        if (folder / name).is_file()
+    ]
+    page = Environment(autoescape=True, finalize=visible).from_string(_PAGE)
+    return page.render(
+        title=comparison.title,
+        heads=heads,
+        rows=[{"marked": m, "cells": row} for m, row in zip(marks, rows, strict=True)],
+        notes=notes,
+        pictures=pictures,
+    )

@@ -1,0 +1,68 @@
+"""What a comparison leaves behind: tables, pictures, `report.html`, and its run in MLflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastdfkd import tracking
+from fastdfkd.comparison.records import RunRecord
+from fastdfkd.report.table import csv_text
+from fastdfkd.runs.folder import write_text
+from fastdfkd.text.safe_text import metric_name
+from fastdfkd.tracking import ParentRun
+
+if TYPE_CHECKING:
+    from fastdfkd.comparison.records import Comparison
+
+COMPARISON_FILES = (
+    "table.md",
+    "table.csv",
+    "runs.csv",
+    "report.html",
+    "accuracy_vs_synthesis.png",
+    "accuracy_vs_end_to_end.png",
+    "time.png",
+    "samples.png",
+)
+
+
+def check_goal(goal: float | None) -> None:
+    """Refuse a named accuracy that is none.
+
+    Raises:
+        ValueError: it is not between 0 and 1.
+    """
+    if goal is not None and not 0 < goal < 1:
+        raise ValueError(f"--accuracy: expected a share between 0 and 1, got {goal}")
+
+
+def goal_of(goal: float | None, runs: dict[str, list[RunRecord]]) -> float:
+    """The named accuracy; unset: the lowest mean of all settings, in whole percents."""
+    if goal is not None:
+        return goal
+    means = [sum(r.result.accuracy for r in group) / len(group) for group in runs.values()]
+    return int(min(means) * 100) / 100
+
+
+def write_report(comparison: Comparison, folder: Path, parent: ParentRun) -> None:
+    """Write tables, pictures and `report.html`, and log them."""
+    from fastdfkd.comparison import table as tables
+    from fastdfkd.comparison.html_report import render
+    from fastdfkd.comparison.pictures import draw_all
+
+    tracking.check_reachable(parent.uri)
+    table = tables.comparison_table(comparison)
+    draw_all(comparison, folder)
+    write_text(folder / "table.csv", csv_text(table))
+    write_text(folder / "runs.csv", csv_text(tables.run_table(comparison)))
+    notes = tables.words(comparison, table)
+    write_text(folder / "table.md", tables.markdown_page(comparison, table, notes))
+    write_text(folder / "report.html", render(comparison, table, notes, folder))
+    figures = {
+        metric_name(f"{row['setting']}.{name}"): float(row[name])
+        for row in table.to_dict("records")
+        for name in ("accuracy", "synthesis_speedup", "end_to_end_speedup")
+    }
+    files = [folder / name for name in COMPARISON_FILES if (folder / name).is_file()]
+    parent.log(metrics=figures, artifacts=files)

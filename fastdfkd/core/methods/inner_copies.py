@@ -1,0 +1,63 @@
+"""Copies of the shared generator and of z, and all else that the k steps of a batch change.
+
+The tensors are made once and filled anew for every batch: a captured step finds them where they
+were.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from fastdfkd.core.meta_gradient import BETAS
+from fastdfkd.core.methods.objective import Best
+from fastdfkd.core.optimizers import Adam
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe import FastSynthesis
+
+
+class InnerCopies:
+    """theta' and z with their optimisers, the summed gradients, the best images so far."""
+
+    def __init__(self, generator: nn.Module, section: FastSynthesis):
+        self.generator = generator
+        self.names = [name for name, _ in generator.named_parameters()]
+        self.fast = [p.detach().clone().requires_grad_() for p in generator.parameters()]
+        """theta', for each generator parameter."""
+        z = self.fast[0].new_zeros(section.batch_size, section.latent_dim)
+        self.z = z.requires_grad_()
+        """(B, latent_dim)."""
+        self.optimizers = Adam(self.fast, section.lr_g, BETAS), Adam([z], section.lr_z, BETAS)
+        self.summed = [torch.zeros_like(p, requires_grad=False) for p in self.fast]
+        """Sum over the steps of dL/dtheta', for each generator parameter."""
+        self.best = Best()
+
+    @torch.no_grad()
+    def begin(self, z: Tensor) -> None:
+        """Copy theta and z (B, latent_dim); forget the batch before."""
+        assert z.shape == self.z.shape, f"z is {tuple(z.shape)}, expected {tuple(self.z.shape)}"
+        torch._foreach_copy_(self.fast, list(self.generator.parameters()))
+        self.z.copy_(z)
+        torch._foreach_zero_(self.summed)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()  # of a step that was broken off
+            optimizer.forget()
+        self.best.forget()
+
+    def images(self) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] of z by the copy theta'."""
+        weights = dict(zip(self.names, self.fast, strict=True))
+        images: Tensor = functional_call(self.generator, weights, (self.z,))
+        return images
+
+    def step(self, loss: Tensor) -> None:
+        """One Adam step of theta' and z down `loss`."""
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch._foreach_add_(self.summed, [p.grad for p in self.fast if p.grad is not None])
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()

@@ -1,0 +1,1 @@
+"""Submit a recipe to a Ray cluster as a job, and follow its log."""

@@ -1,0 +1,76 @@
+"""The end of a run: the student's file, the picture and the figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastdfkd.models import save_weights
+from fastdfkd.platform.accounting import SynthesisTotals
+from fastdfkd.platform.monitor import times
+from fastdfkd.recipe import Recipe
+from fastdfkd.report.samples import save_grid
+from fastdfkd.runs.environment import commit, hardware, versions
+from fastdfkd.runs.result import RunResult
+from fastdfkd.trainers.weights import unpacked
+
+if TYPE_CHECKING:
+    from fastdfkd.trainers.teacher import Teacher
+
+_SHOWN = 64
+
+
+def finish(
+    recipe: Recipe,
+    teacher: Teacher,
+    directory: Path,
+    totals: SynthesisTotals,
+    final: dict[str, Any],
+    images: Any,
+    began: float,
+    notes: Sequence[str] = (),
+) -> RunResult:
+    """Write `student.safetensors` and `samples.png`; put the figures together.
+
+    Args:
+        recipe: of the run.
+        teacher: that was compressed.
+        directory: of the run.
+        totals: of the synthesizers.
+        final: the trainer's last row, its student and what its precision meant, from the board.
+        images: newest batch, (B, C, H, W) uint8.
+        began: when the run was started, by the monotonic clock.
+        notes: what was done otherwise than usual.
+    """
+    save_weights(directory / "student.safetensors", unpacked(final["student"]))
+    save_grid(images[:_SHOWN], directory / "samples.png")
+    row = final["row"]
+    return RunResult(
+        recipe=recipe.name,
+        recipe_digest=recipe.digest(),
+        seed=recipe.seed,
+        accuracy=row["accuracy"],
+        teacher_accuracy=teacher.accuracy,
+        teacher_digest=teacher.digest,
+        agreement=row["agreement"],
+        images=totals.images,
+        updates=int(row["updates"]),
+        synthesis_seconds=totals.sum("synthesis_seconds"),
+        distillation_seconds=row["distillation_seconds"],
+        evaluation_seconds=row["evaluation_seconds"],
+        synthesizer_idle_seconds=totals.sum("idle_seconds"),
+        synthesizer_idle_ratio=totals.idle_ratio,
+        **times(row, totals),
+        wall_seconds=time.monotonic() - began,
+        synthesizer_peak_memory_bytes=totals.peak_memory_bytes,
+        trainer_peak_memory_bytes=int(row["trainer_peak_memory_bytes"]),
+        max_staleness=totals.max_staleness,
+        precision=final["precision"],
+        versions=versions(),
+        hardware=hardware(),
+        commit=commit(),
+        notes=list(notes),
+        directory=directory,
+    )

@@ -1,0 +1,56 @@
+"""Where a run starts from: nothing, or a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from fastdfkd.experiment import Experiment
+from fastdfkd.platform.accounting import SynthesisTotals
+from fastdfkd.platform.history import History
+from fastdfkd.recipe import Recipe
+from fastdfkd.trainers.checkpoint import Checkpoint
+from fastdfkd.trainers.weights import packed
+
+
+@dataclass
+class ResumeState:
+    """What bank, board and driver know at the start."""
+
+    board: dict[str, Any]
+    """State for `WeightBoard.restore`."""
+    totals: SynthesisTotals = field(default_factory=SynthesisTotals)
+    history: list[tuple[int, Any]] = field(default_factory=list)
+    """(round, reference) in the bank's order; None where the images are gone."""
+    updates: int = 0
+
+    def past(self, recipe: Recipe) -> History:
+        """The history that the driver goes on with: which keeps what the bank does."""
+        kept = recipe.capacity_rounds + recipe.spare_rounds
+        ahead = recipe.most_rounds_ahead + recipe.platform.synthesizers
+        return History(kept + ahead + 1, self.history, self.updates)
+
+    @property
+    def synthesizers(self) -> dict[int, Any]:
+        """States of synthesizers by index; empty where a run begins."""
+        return dict(self.board.get("synthesizers", {}))
+
+    @classmethod
+    def of(cls, experiment: Experiment, checkpoint: Checkpoint | None) -> ResumeState:
+        """From a checkpoint, whose images go back to the object store; else from nothing."""
+        if checkpoint is None:
+            student = packed(experiment.student.state_dict())
+            return cls(board={"student": student, "version": 0})
+        state, recipe = packed(checkpoint.state), experiment.recipe
+        images, rounds = checkpoint.images(), state["trainer"]["rounds"]
+        held = set(rounds[-recipe.capacity_rounds :])
+        history = [
+            (round, ray.put(images[round].numpy()) if round in held and round in images else None)
+            for round in rounds
+        ]
+        evaluation = state["trainer"]["clock"].get("evaluation", 0.0)
+        totals = SynthesisTotals.load(state["totals"], evaluation)
+        totals.lost += sum(1 for round in held if round not in images)
+        return cls(board=state, totals=totals, history=history, updates=checkpoint.updates)

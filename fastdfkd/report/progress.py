@@ -1,0 +1,138 @@
+"""A progress bar with rates and time left, on a terminal; nothing anywhere else."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from fastdfkd.recipe import Recipe
+from fastdfkd.text.safe_text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.progress import Progress, TaskID
+
+_log = logging.getLogger("fastdfkd.report.progress")
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class RunProgress:
+    """Two bars, images and student updates, fed by progress rows: call it with each row.
+
+    Where stderr is no terminal it writes an INFO log line every ten seconds instead, which is
+    only seen when the program is told to be verbose.
+    """
+
+    def __init__(self, recipe: Recipe, label: str, *, shown: bool = True) -> None:
+        self._label = printable(label)
+        self._images = recipe.synthesis.rounds * recipe.synthesis.batch_size
+        self._updates = recipe.updates
+        self._bars: Progress | None = _bars() if shown and sys.stderr.isatty() else None
+        self._tasks: dict[str, TaskID] = {}
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> RunProgress:
+        """Show the bars."""
+        if self._bars is not None:
+            for key, total in (("images", self._images), ("updates", self._updates)):
+                self._tasks[key] = self._bars.add_task(
+                    f"{self._label}: {key}", total=total, rate="", note=""
+                )
+            self._bars.start()
+        return self
+
+    def __call__(self, row: Mapping[str, float]) -> None:
+        """Take one progress row."""
+        if self._bars is None:
+            self._say(row)
+            return
+        for key, task in self._tasks.items():
+            if key in row:
+                self._bars.update(task, completed=row[key])
+            if f"{key}_per_second" in row:
+                self._bars.update(task, rate=f"{row[f'{key}_per_second']:,.1f} {key}/s")
+        if "accuracy" in row:
+            note = f"accuracy {row['accuracy']:.1%}"
+            self._bars.update(self._tasks["updates"], note=note)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def _say(self, row: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        if now - self._last_line < _SECONDS_BETWEEN_LINES:
+            return
+        self._last_line = now
+        images, updates = row.get("images", 0), row.get("updates", 0)
+        _log.info(
+            "%s: %d of %d images, %d of %d updates",
+            *(self._label, images, self._images, updates, self._updates),
+        )
+
+
+class EpochProgress:
+    """One bar over the epochs of a teacher that is being trained; shown from the first epoch on."""
+
+    def __init__(self, label: str, epochs: int, *, shown: bool = True) -> None:
+        self._label = printable(label)
+        self._epochs = epochs
+        self._bars: Progress | None = _bars() if shown and sys.stderr.isatty() else None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> EpochProgress:
+        """Nothing is shown yet: a cached teacher needs no epochs."""
+        return self
+
+    def update(self, epoch: int, note: str = "") -> None:
+        """Epochs done so far."""
+        if self._bars is None:
+            _log.info("%s: epoch %d of %d %s", self._label, epoch, self._epochs, note)
+            return
+        if self._task is None:
+            self._task = self._bars.add_task(self._label, total=self._epochs, rate="", note="")
+            self._bars.start()
+        self._bars.update(self._task, completed=epoch, note=note)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bars is not None and self._task is not None:
+            self._bars.stop()
+
+
+def _bars() -> Progress:
+    """Label, bar, counts, rate, time gone, time left and a note, on stderr."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=Console(stderr=True),
+    )

@@ -1,0 +1,1 @@
+"""Text from elsewhere (values, names, errors), made safe for terminals, pages and files."""

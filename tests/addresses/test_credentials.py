@@ -1,0 +1,110 @@
+"""What is taken out of a URI, and how MLflow gets it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from fastdfkd.addresses import credentials
+from fastdfkd.text.shown import reason, shown, shown_message, shown_name, without_credentials
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in (credentials.URI, credentials.USER, credentials.PASSWORD, credentials.TOKEN):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(credentials, "_given", {})
+    yield
+    credentials.log_in("http://of-nobody")
+
+
+@pytest.mark.parametrize(
+    ("uri", "bare"),
+    [
+        ("http://me:hunter2@host:5000", "http://host:5000"),
+        ("https://me:hun%40ter2@host/mlflow", "https://host/mlflow"),
+        ("postgresql://me:hunter2@host/db?sslmode=require", "postgresql://host/db?sslmode=require"),
+        ("postgresql://host/db?user=me&password=hunter2", "postgresql://host/db?user=me"),
+        ("mysql+pymysql://me:hun/ter2@host/db", "mysql+pymysql://host/db"),
+        ("sqlite:////data/me@home.db", "sqlite:////data/me@home.db"),
+        ("sqlite:///C:/data/x.db", "sqlite:///C:/data/x.db"),
+        ("http://[::1]:5000", "http://[::1]:5000"),
+        ("file:///tmp/x", "file:///tmp/x"),
+        ("", ""),
+    ],
+)
+def test_a_uri_is_taken_apart(uri: str, bare: str) -> None:
+    assert credentials.taken_out(uri) == bare
+    if uri.startswith("http"):
+        assert credentials.whole(bare) == bare, "MLflow takes a server's from the environment"
+    else:
+        assert credentials.whole(bare) == uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("http://host?token=hunter2", "MLFLOW_TRACKING_TOKEN"),
+        ("http://host/#hunter2", "MLFLOW_TRACKING_TOKEN"),
+        ("http://me:hunter2/x@host", "%2F"),
+        ("http://me:1@hunter2@host", "%40"),
+        ("http://hunter2@host", "user and password"),
+        ("http://me:@host", "user and password"),
+        ("http://me:hunter2", "as the port"),
+    ],
+)
+def test_what_a_server_could_not_be_sent_is_refused_and_not_repeated(uri: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as told:
+        credentials.taken_out(uri)
+    assert "hunter2" not in str(told.value)
+
+
+def test_a_server_gets_its_own_credentials_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(credentials.USER, "usual")
+    credentials.log_in(credentials.taken_out("http://me:hun%40ter2@one:5000"))
+    assert os.environ[credentials.USER] == "me"
+    assert os.environ[credentials.PASSWORD] == "hun@ter2"
+    credentials.log_in("http://two:5000")
+    assert os.environ[credentials.USER] == "usual"
+    assert credentials.PASSWORD not in os.environ
+    credentials.log_in("http://one:5000")
+    assert os.environ[credentials.USER] == "me"
+    handed = credentials.for_another_process("http://one:5000")
+    assert handed == {credentials.USER: "me", credentials.PASSWORD: "hun@ter2"}
+
+
+def test_the_environments_uri_is_for_the_same_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(credentials.URI, "http://me:hunter2@one:5000/")
+    assert credentials.login("http://one:5000")[credentials.PASSWORD] == "hunter2"
+    assert credentials.login("http://one:5001") == {}
+    assert credentials.login("https://one:5000") == {}
+    monkeypatch.setenv(credentials.URI, "postgresql://me:hunter2@host/db")
+    assert credentials.whole("postgresql://host/db") == "postgresql://me:hunter2@host/db"
+    assert credentials.whole("postgresql://host/other") == "postgresql://host/other"
+
+
+def test_texts_are_shown_without() -> None:
+    text = "no 'http://me:hunter2@host/x@y', --redis-password=hunter2 ?api_key=hunter2&a=1"
+    assert "hunter2" not in without_credentials(text)
+    assert "a=1" in without_credentials(text)
+    for show in (shown, shown_name, shown_message, reason):
+        assert "hunter2" not in show(text)
+    assert "hunter2" not in shown({"password": "hunter2", "uri": "http://me:hunter2@host"})
+    kept = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH=/x; a@b.c http://host"
+    assert without_credentials(kept) == kept
+
+
+def test_what_is_shown_is_short_and_on_one_line() -> None:
+    assert shown("k" * 10_000).endswith("k' (10,002 characters)")
+    assert len(shown("k" * 10_000)) < 110
+    assert shown_name("a\nb‮" + "k" * 1000).startswith("a\\nb\\u202ekkk")
+    assert len(shown_name("k" * 1000)) < 230
+    assert len(shown_message(f"no file {'k' * 10_000}\nbut kept")) < 450
+    assert reason(ValueError("\n first\nsecond")) == "first"
+    assert reason(ValueError()) == "ValueError"
+    deep: list[object] = []
+    for _ in range(5000):
+        deep = [deep]
+    assert shown(deep) == "<list>"

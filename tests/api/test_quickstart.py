@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastdfkd.api import quickstart
+from fastdfkd.recipe import load_recipe
+from fastdfkd.runs.folder import RUN_FILES
+from fastdfkd.runs.result import RunResult
+from fastdfkd.tracking.store import open_store
+
+MakeResult = Callable[..., RunResult]
+
+
+@pytest.fixture
+def quick_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings' own recipes, with a teacher that trains for one epoch."""
+    monkeypatch.setattr(
+        quickstart, "load_recipe", lambda name: load_recipe(name, {"teacher.epochs": 1})
+    )
+
+
+def test_the_settings_share_teacher_student_and_updates() -> None:
+    recipes = [load_recipe(name) for name in quickstart.SETTINGS.values()]
+    assert len({recipe.teacher for recipe in recipes}) == 1
+    assert len({recipe.student for recipe in recipes}) == 1
+    assert len({recipe.data for recipe in recipes}) == 1
+    assert len({recipe.updates for recipe in recipes}) == 1
+
+
+def test_everything_is_run_written_and_said(
+    workplace: Path,
+    tracking_uri: str,
+    platform: Any,
+    quick_teacher: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = quickstart.run_quickstart()
+    folder = workplace / "runs/quickstart"
+    for setting in quickstart.SETTINGS:
+        assert set(RUN_FILES) == {file.name for file in (folder / setting).iterdir()}
+        saved = RunResult.load(folder / setting)
+        assert saved == found[setting]
+        assert saved.synthesis_speedup is not None
+        assert saved.end_to_end_speedup is not None
+    assert found["deep-inversion"].synthesis_speedup == 1
+    with (folder / "table.csv").open() as file:
+        assert [row["setting"] for row in csv.DictReader(file)] == [
+            "teacher",
+            *quickstart.SETTINGS,
+        ]
+    assert "| fast-5 |" in (folder / "table.md").read_text()
+    assert (folder / "accuracy_vs_synthesis.png").stat().st_size > 10_000
+    shown = capsys.readouterr().out
+    for words in ("10x:", "100x:", "32 images only", "easy", tracking_uri, str(folder)):
+        assert words in " ".join(shown.split()) or words in shown
+    store = open_store(tracking_uri, "fastdfkd")
+    runs = store.client.search_runs([store.experiment_id], "run_name = 'quickstart'")
+    parent = runs[0]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["deep-inversion.synthesis_speedup"] == 1
+    children = store.client.search_runs(
+        [store.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    )
+    assert {run.info.run_name for run in children} == set(quickstart.SETTINGS)
+    assert all(run.data.metrics["synthesis_speedup"] > 0 for run in children)
+    quickstart.run_quickstart()  # replaces the first
+
+
+def test_the_first_setting_to_reach_a_goal_is_named(make_result: MakeResult) -> None:
+    results = {
+        "deep-inversion": make_result(images=64, synthesis_seconds=128),
+        "fast-10": make_result(synthesis_speedup=80.0, end_to_end_speedup=20.0),
+        "fast-5": make_result(synthesis_speedup=160.0, end_to_end_speedup=30.0),
+    }
+    words = quickstart.explain(results)
+    assert "costs deep-inversion, the 1x, 2.00 s of synthesis" in words
+    assert "10x: fast-10 is the first to reach it" in words
+    assert "100x: fast-5 is the first to reach it" in words
+    assert "(160x in synthesis, 30x end to end)" in words
+
+
+def test_a_goal_that_nothing_reaches_is_said(make_result: MakeResult) -> None:
+    results = {
+        "deep-inversion": make_result(),
+        "fast-10": make_result(synthesis_speedup=50.0, end_to_end_speedup=20.0),
+    }
+    assert "100x: no setting reaches it on this machine" in quickstart.explain(results)

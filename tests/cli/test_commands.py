@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from fastdfkd.cli import commands as cli
+from fastdfkd.recipe import Recipe
+
+COMMANDS = ("quickstart", "teacher", "distill", "submit", "status", "evaluate", "recipes")
+
+
+def command(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command line as a user has it."""
+    line = [sys.executable, "-c", "from fastdfkd.cli import main; main()", *words]
+    return subprocess.run(line, capture_output=True, text=True, cwd=folder, check=False)
+
+
+@pytest.fixture
+def recipe_file(workplace: Path, tiny_recipe: Callable[..., Recipe]) -> str:
+    (workplace / "tiny.yaml").write_text(tiny_recipe(description="A tiny one").to_yaml())
+    return "tiny.yaml"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_shows_an_example(name: str) -> None:
+    shown = CliRunner().invoke(cli.app, [name, "--help"])
+    assert shown.exit_code == 0
+    assert f"Example: fastdfkd {name}" in shown.output
+
+
+def test_the_root_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in COMMANDS)
+    assert "Example: fastdfkd quickstart" in shown
+
+
+def test_help_imports_nothing_heavy_and_is_quick() -> None:
+    code = (
+        "import sys\nfrom fastdfkd.cli import commands as cli\ncli.run(['distill', '--help'])\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'pandas', 'omegaconf'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert time.perf_counter() - started < 5, "0.2 s on an idle machine"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["distill", "no-such-recipe"], "no recipe no-such-recipe"),
+        (["distill", "digits-fast5", "synthesis.stepz=2"], "did you mean steps?"),
+        (["distill", "digits-fast5", "synthesis.steps=0"], "expected a number at least 1, got 0"),
+        (["distill", "digits-fast5", "steps"], "expected key=value"),
+        (["distill", "digits-fast5", "--aut", "x"], "--out"),
+        (["distill"], "give a RECIPE, or --resume DIR"),
+        (["teacher"], "Missing argument 'RECIPE'"),
+        (["destill", "digits-fast5"], "No such command 'destill'"),
+        (["evaluate", "no-such-folder"], "no-such-folder holds no run"),
+        (["teacher", "digits-fast5", "teacher.weights=absent.pt"], "no such file"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(
+    workplace: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert cli.run(words) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("fastdfkd: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert list(workplace.glob("runs/*")) == []
+
+
+def test_bad_input_from_a_shell(tmp_path: Path) -> None:
+    done = command("distill", "digits-fast5", "synthesis.steps=many", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "synthesis.steps" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_distill_prints_what_and_where(
+    workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["distill", recipe_file, "synthesis.steps=2", "--out", "out", "seed=3"]
+    assert cli.run([*words, "--address", "auto"]) == 0
+    shown = capsys.readouterr().out
+    assert "accuracy   90.0%" in shown
+    assert str(workplace / "out") in shown
+    assert platform.addresses == ["auto"]
+    assert "seed: 3" in (workplace / "out/recipe.yaml").read_text()
+    assert cli.run(words) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert cli.run([*words, "--overwrite"]) == 0
+
+
+def test_json_is_all_there_is_on_stdout(
+    workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["distill", recipe_file, "--json", "--out", "out"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown == json.loads((workplace / "out/result.json").read_text())
+
+
+def test_teacher_then_evaluate(
+    workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["teacher", recipe_file, "--out", "teacher"]) == 0
+    assert f"weights    {workplace / 'teacher/teacher.safetensors'}" in capsys.readouterr().out
+    assert cli.run(["distill", recipe_file, "--out", "out"]) == 0
+    capsys.readouterr()
+    assert cli.run(["evaluate", "out"]) == 0
+    shown = capsys.readouterr().out
+    assert "of 500 held-out real images" in shown
+    assert "agreement" in shown
+
+
+def test_ctrl_c_is_one_line_and_130(
+    workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    platform.error = KeyboardInterrupt()
+    assert cli.run(["distill", recipe_file]) == 130
+    assert capsys.readouterr() == ("", "fastdfkd: interrupted\n")
+
+
+def test_our_own_bugs_keep_their_traceback(
+    workplace: Path, recipe_file: str, platform: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform.error = RuntimeError("a bug")
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.run(["distill", recipe_file])
+    platform.error = ValueError("perhaps a bug")
+    monkeypatch.setenv("FASTDFKD_DEBUG", "1")
+    with pytest.raises(ValueError, match="perhaps a bug"):
+        cli.run(["distill", recipe_file])
+
+
+def test_a_run_that_diverged_is_one_line(
+    workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    platform.error = FloatingPointError("the student's training diverged")
+    assert cli.run(["distill", recipe_file]) == 2
+    assert capsys.readouterr().err == "fastdfkd: the student's training diverged\n"
+
+
+def test_an_error_from_an_actor_is_told_in_its_own_words(
+    workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class RemoteValueError(ValueError):  # what Ray makes of an actor's ValueError
+        cause = ValueError("the teacher returned NaN")
+
+    platform.error = RemoteValueError("ray::run() Traceback ...")
+    assert cli.run(["distill", recipe_file]) == 2
+    assert capsys.readouterr().err == "fastdfkd: the teacher returned NaN\n"
+
+
+def test_recipes_are_listed_sample_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split()[0] for line in lines]
+    assert {"digits-fast5", "glyphs-fast5"} <= set(names[:12])
+    assert len(names) >= 35
+    assert all(len(line.split(maxsplit=1)) == 2 for line in lines), "each has a description"
+
+
+def test_recipes_into_a_closed_pipe(tmp_path: Path) -> None:
+    line = f"{sys.executable} -c 'from fastdfkd.cli import main; main()' recipes | head -1"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("words", [["-v", "recipes"], ["recipes", "-v"], ["recipes", "--verbose"]])
+def test_verbose_counts_anywhere(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("fastdfkd")
+    assert cli.run(["recipes"]) == 0
+    assert logger.level == logging.WARNING
+    assert cli.run(words) == 0
+    assert logger.level == logging.INFO
+    logger.setLevel(logging.WARNING)
+
+
+def test_names_of_files_are_text_in_any_locale(tmp_path: Path) -> None:
+    """The C locale has ASCII: Python is started again with UTF-8. By `python -m`, too."""
+    settings = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    folder = tmp_path / "größe"
+    line = [sys.executable, "-m", "fastdfkd", "status", str(folder)]
+    done = subprocess.run(line, capture_output=True, env=settings, check=False)
+    assert done.returncode == 2
+    assert f"fastdfkd: {folder} holds no run" in done.stderr.decode()

@@ -1,0 +1,149 @@
+"""The comparison's page in a real browser: offline, on a phone, light and dark."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from fastdfkd.comparison.html_report import render
+from fastdfkd.comparison.pictures import draw_all
+from fastdfkd.comparison.records import Comparison
+from fastdfkd.comparison.table import comparison_table, markdown_page, words
+from fastdfkd.runs.result import RunResult
+from fastdfkd.text.safe_text import visible
+from tests.browser import Browser
+from tests.hostile import HEBREW, TEXTS
+
+PHONE = (390, 844)
+ISOLATES = str.maketrans("", "", "\u2068\u2069")
+READABLE = 7.0
+"""Contrast of text: WCAG 2.2, level AAA."""
+
+
+@pytest.fixture
+def report(comparison: Comparison, tmp_path: Path) -> Path:
+    draw_all(comparison, tmp_path)
+    table = comparison_table(comparison)
+    path = tmp_path / "report.html"
+    path.write_text(render(comparison, table, words(comparison, table), tmp_path))
+    return path
+
+
+def test_the_report_opens_offline_on_a_phone_and_asks_for_nothing(
+    report: Path, browser: Browser
+) -> None:
+    browser.show(*PHONE, offline=True)
+    browser.open(report.as_uri())
+    assert [url for url in browser.requests if not url.startswith("data:")] == [report.as_uri()]
+    assert browser.run("document.title") == "Against <slow>"
+    assert browser.run("document.querySelectorAll('tbody tr').length") == 3
+    assert browser.run("[...document.images].every(i => i.complete && i.naturalWidth > 300)")
+    assert browser.run("document.images.length") == 3
+    width = browser.run("document.documentElement.scrollWidth")
+    assert width <= PHONE[0], "only the table moves sideways, not the page"
+    assert browser.run("[...document.images].every(i => i.width <= innerWidth)")
+    size = browser.run("parseFloat(getComputedStyle(document.querySelector('p')).fontSize)")
+    assert size >= 15
+    wide = "(e => e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX === 'auto')"
+    assert browser.run(f"{wide}(document.querySelector('.scroll'))")
+
+
+def test_text_stands_out_in_light_and_in_dark(report: Path, browser: Browser) -> None:
+    papers = []
+    for dark in (False, True):
+        browser.show(*PHONE, dark=dark)
+        browser.open(report.as_uri())
+        ink, paper = luminance(browser, "color"), luminance(browser, "backgroundColor")
+        marked = luminance(browser, "backgroundColor", ".mark td")
+        assert contrast(ink, paper) >= READABLE
+        assert contrast(ink, marked) >= READABLE
+        papers.append(paper)
+    assert papers[0] > 0.8
+    assert papers[1] < 0.1
+
+
+def luminance(browser: Browser, name: str, element: str = "body") -> float:
+    """Relative luminance of a colour, 0 to 1, as WCAG 2.2 defines it."""
+    text = browser.run(f"getComputedStyle(document.querySelector('{element}')).{name}")
+    shares = [int(part) / 255 for part in text.removeprefix("rgb(").removesuffix(")").split(",")]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return sum(w * s for w, s in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(first: float, second: float) -> float:
+    low, high = sorted((first, second))
+    return (high + 0.05) / (low + 0.05)
+
+
+def plain(text: str) -> str:
+    """A page's text: isolates are no letters, spaces count once."""
+    return " ".join(text.translate(ISOLATES).split())
+
+
+def shown(text: str) -> str:
+    """What a page should say where that text stands."""
+    return plain(visible(text))
+
+
+def test_hostile_text_is_shown_as_text(
+    comparison: Comparison, tmp_path: Path, browser: Browser
+) -> None:
+    """In the report, and in the Markdown table as a viewer renders it."""
+    texts = [text.replace("\ud800", "") for text in TEXTS]  # which no file of a run can hold
+    names = dict(zip(comparison.runs, [f"x {text}" for text in texts], strict=False))
+    runs = {new: comparison.runs[old] for old, new in names.items()}
+    for number, text in enumerate(texts[len(runs) :]):
+        runs[f"{number} {text}"] = comparison.runs["quick"]
+    runs = {
+        label: [replace(run, label=label, result=_hostile(run.result, label)) for run in group]
+        for label, group in runs.items()
+    }
+    found = Comparison(
+        reference=names["slow"], runs=runs, goal=0.85, title=f"Against {names['slow']}"
+    )
+    table = comparison_table(found)
+    notes = words(found, table)
+    (tmp_path / "report.html").write_text(render(found, table, notes, tmp_path))
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    page = "<meta charset=utf-8><title>table</title>" + reader.render(
+        markdown_page(found, table, notes)
+    )
+    (tmp_path / "table.html").write_text(page)
+    for name, title in (("report.html", shown(found.title)), ("table.html", "table")):
+        browser.show(*PHONE)
+        browser.open((tmp_path / name).as_uri())
+        assert plain(browser.run("document.title")) == title
+        foreign = "script, a, em, del, code, td img, p img, li, h2, b, i"
+        assert browser.run(f"document.querySelectorAll('{foreign}').length") == 0
+        cells = browser.run(
+            "[...document.querySelectorAll('td:first-child')].map(e => e.innerText)"
+        )
+        for label, cell in zip(runs, cells, strict=True):
+            assert plain(cell).startswith(shown(label))
+        body = plain(browser.run("document.body.innerText"))
+        for label in runs:
+            assert f"processor of {shown(label)}" in body
+        marks = browser.run(LEFT_EDGES.replace("HEBREW", HEBREW))
+        assert marks == sorted(marks), "what stands beside right-to-left words keeps its place"
+
+
+LEFT_EDGES = """
+(() => {
+  const cell = [...document.querySelectorAll('td:first-child')]
+    .find(e => e.innerText.includes('HEBREW')).firstChild;
+  const edge = word => {
+    const range = document.createRange(), at = cell.data.indexOf(word);
+    range.setStart(cell, at); range.setEnd(cell, at + word.length);
+    return range.getBoundingClientRect().left;
+  };
+  return ['HEBREW', '12'].map(edge);
+})()
+"""
+
+
+def _hostile(result: RunResult, label: str) -> RunResult:
+    hardware = {"cores": 2, "processor": f"processor of {label}"}
+    return result.model_copy(update={"hardware": hardware, "commit": label})

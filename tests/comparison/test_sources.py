@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastdfkd import api
+from fastdfkd.comparison.compare import compare
+from fastdfkd.comparison.sources import open_source
+from fastdfkd.comparison.tracked_runs import compare_experiment
+from fastdfkd.recipe import Recipe, load_recipe
+
+ACCEPTED = r"a recipe's name .* file, the folder .* MLflow run"
+KINDS = ("name", "file", "folder", "MLflow id", "MLflow link")
+
+
+@pytest.fixture
+def recipe(tiny_recipe: Callable[..., Recipe]) -> Recipe:
+    return tiny_recipe(name="ref", tracking={"experiment": "sources"})
+
+
+@pytest.fixture
+def run(workplace: Path, platform: Any, recipe: Recipe) -> Path:
+    """A finished run."""
+    api.distill(recipe, out="done")
+    (workplace / "ref.yaml").write_text(recipe.to_yaml())
+    return workplace / "done"
+
+
+def sources(run: Path) -> dict[str, str]:
+    run_id = json.loads((run / "state.json").read_text())["mlflow_run_id"]
+    named = ("digits-fast2", "ref.yaml", "done", run_id, f"runs:/{run_id}")
+    return dict(zip(KINDS, named, strict=True))
+
+
+def test_every_kind_is_opened(run: Path, recipe: Recipe) -> None:
+    given = {kind: open_source(source, (), "--reference") for kind, source in sources(run).items()}
+    assert given["name"].recipe == load_recipe("digits-fast2")
+    assert given["file"].recipe == recipe
+    assert {kind for kind, one in given.items() if one.result is None} == {"name", "file"}
+    for kind in KINDS[2:]:
+        found = given[kind].result
+        assert found is not None
+        assert found.accuracy == 0.9
+        folder = given[kind].bring(Path("brought") / kind)
+        assert (folder / "metrics.csv").read_text() == (run / "metrics.csv").read_text()
+    assert given["folder"].bring(Path("brought")) == run, "a folder's run stays where it is"
+
+
+def test_a_finished_run_is_the_reference_as_it_is(run: Path, recipe: Recipe, platform: Any) -> None:
+    faster = load_recipe(recipe, {"name": "faster", "synthesis.steps": 1})
+    found, folder = compare([faster], sources(run)["MLflow link"], seeds=2, out="out")
+    assert found.reference == "ref"
+    assert [measured.reused for measured in found.runs["ref"]] == [True]
+    assert len(found.runs["faster"]) == 2
+    assert "| ref (1x) | 1 (1 re-used) |" in (folder / "table.md").read_text()
+
+
+def test_runs_alone_need_no_cluster_and_namesakes_are_told_apart(
+    run: Path, recipe: Recipe, platform: Any
+) -> None:
+    api.distill(recipe, {"synthesis.steps": 2}, out="two")
+    api.distill(recipe, {"synthesis.steps": 2, "seed": 1}, out="again")
+    started = len(platform.addresses)
+    found, _ = compare(["two", "again", "two", "done"], "done", out="out")
+    assert {label: len(runs) for label, runs in found.runs.items()} == {
+        "ref steps=5": 1,
+        "ref steps=2": 2,
+    }
+    assert len(platform.addresses) == started
+
+
+def test_a_run_of_another_teacher_is_refused_before_anything_is_run(
+    run: Path, recipe: Recipe, platform: Any
+) -> None:
+    shutil.copytree(run, "other")
+    facts = json.loads(Path("other/result.json").read_text())
+    Path("other/result.json").write_text(json.dumps(facts | {"teacher_digest": "0" * 64}))
+    edited = load_recipe(recipe, {"synthesis.steps": 3})
+    Path("other/recipe.yaml").write_text(edited.to_yaml())
+    started = len(platform.addresses)
+    with pytest.raises(ValueError, match="another teacher"):
+        compare(["other"], "done", out="out")
+    with pytest.raises(ValueError, match="comparison needs one teacher"):
+        compare([load_recipe(recipe, {"name": "new"})], "other", out="out")
+    assert list(Path().glob("out/runs/new*")) == []
+    assert len(platform.addresses) <= started + 1
+
+
+def test_a_wrong_one_is_told_with_all_that_is_accepted(run: Path) -> None:
+    shutil.copytree(run, "damaged")
+    Path("damaged/result.json").write_text('{"recipe": ')
+    for wrong in ("digits-fast55", "no/such/folder", "runs:/none", "0" * 32, "."):
+        for others, reference in ((["digits-fast2"], wrong), ([wrong], "done")):
+            with pytest.raises(ValueError, match=ACCEPTED) as told:
+                compare(others, reference)
+            assert wrong in str(told.value)
+            assert "\n" not in str(told.value)
+    with pytest.raises(ValueError, match=r"damaged/result\.json: not readable as JSON"):
+        compare(["digits-fast2"], "damaged")
+    assert not Path("runs").exists()
+
+
+def test_an_experiment_takes_a_reference_of_any_kind(
+    run: Path, recipe: Recipe, platform: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    api.distill(
+        recipe, {"name": "two", "synthesis.steps": 2, "tracking.experiment": "own"}, out="2"
+    )
+    api.distill(
+        recipe, {"name": "one", "synthesis.steps": 1, "tracking.experiment": "own"}, out="1"
+    )
+    capfd.readouterr()
+    for number, source in enumerate(["two", "2", *list(sources(run).values())[2:]]):
+        found, _ = compare_experiment("own", source, out=f"out{number}")
+        assert found.reference == ("two" if number < 2 else "ref")
+        assert {"one", "two"} <= set(found.runs)
+    assert capfd.readouterr().err == "", "no progress bars where there is no terminal"
+    with pytest.raises(
+        ValueError, match=r"0 finished runs of nonsense .*'one', 'two'.* MLflow run"
+    ):
+        compare_experiment("own", "nonsense", out="none")

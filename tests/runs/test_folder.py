@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastdfkd.runs.folder import (
+    RUN_FILES,
+    RUN_FOLDERS,
+    claimed,
+    read_json,
+    write_text,
+)
+
+
+def claim(recipe: str, out: str | Path | None, **options: Any) -> Path:
+    """A folder claimed for a moment."""
+    with claimed(recipe, out, **options) as folder:
+        return folder
+
+
+def test_folders_of_the_same_second_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda _: "20260102-030405")
+    names = []
+    for _ in range(3):
+        with claimed("digits", None) as folder:
+            (folder / "kept").touch()
+        names.append(folder.name)
+    stem = "digits-20260102-030405"
+    assert names == [stem, f"{stem}-2", f"{stem}-3"]
+    assert sorted(folder.name for folder in (tmp_path / "runs").iterdir()) == names
+
+
+def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"is not empty: .*--overwrite"):
+        claim("digits", tmp_path)
+    assert (tmp_path / "result.json").read_text() == "{}"
+    assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_overwriting_removes_only_what_a_run_writes(tmp_path: Path) -> None:
+    for name in (*RUN_FILES, "notes.txt"):
+        (tmp_path / name).write_text("old")
+    for name in (*RUN_FOLDERS, "kept"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+    assert claim("digits", tmp_path, overwrite=True) == tmp_path
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["kept", "notes.txt"]
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    assert claim("digits", tmp_path) == tmp_path
+
+
+def test_a_relative_folder_becomes_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert claim("digits", "here/run") == tmp_path / "here" / "run"
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file: name a folder"):
+        claim("digits", tmp_path / "file")
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="cannot write to the run's folder"):
+        claim("digits", tmp_path / "file" / "run")
+
+
+def test_a_folder_that_cannot_be_written_is_told() -> None:
+    if not Path("/proc/self").is_dir():
+        pytest.skip("needs /proc, which not even root can write to")
+    with pytest.raises(OSError, match="cannot write to the run's folder /proc/run"):
+        claim("digits", "/proc/run")
+
+
+def test_only_an_empty_folder_is_discarded(tmp_path: Path) -> None:
+    claim("digits", tmp_path / "empty")
+    with claimed("digits", tmp_path / "full") as full:
+        (full / "recipe.yaml").write_text("")
+    with pytest.raises(RuntimeError, match="boom"), claimed("digits", tmp_path / "broken"):
+        raise RuntimeError("boom")
+    assert list(tmp_path.iterdir()) == [full]
+    assert [file.name for file in full.iterdir()] == ["recipe.yaml"]
+
+
+def test_a_write_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:
+    write_text(tmp_path / "result.json", "old")
+    write_text(tmp_path / "result.json", "new")
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"[1]", "expected a JSON object, got list"), (b"{", "cut short"), (b"\xff", "cut short")],
+)
+def test_a_file_that_is_no_object_is_told(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "state.json").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_json(tmp_path / "state.json")

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastdfkd.cli import commands as cli
+from fastdfkd.recipe import Recipe
+from fastdfkd.report import status_screen
+from fastdfkd.runs.metrics import COLUMNS
+from fastdfkd.runs.result import RunResult
+from fastdfkd.runs.status import QUIET_S, read_status, time_left
+
+ROW = {
+    "rounds": 1,
+    "images": 4,
+    "bank_images": 4,
+    "updates": 4,
+    "staleness": 1,
+    "synthesis_seconds": 2.0,
+    "synthesizer_idle_seconds": 1.0,
+    "trainer_idle_seconds": 2.5,
+    "end_to_end_seconds": 5.0,
+}
+
+
+class Folder:
+    """A run's folder in the making."""
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        self.path, self.recipe = path, recipe
+        path.mkdir()
+        (path / "recipe.yaml").write_text(recipe.to_yaml())
+
+    def rows(self, *rows: dict[str, float]) -> None:
+        lines = [COLUMNS, *([str(row.get(name, "")) for name in COLUMNS] for row in rows)]
+        (self.path / "metrics.csv").write_text("\n".join(map(",".join, lines)) + "\n")
+
+    def state(self, **values: Any) -> None:
+        (self.path / "state.json").write_text(json.dumps(values))
+
+    def aged(self, seconds: float) -> None:
+        """Make every file as old as this."""
+        then = time.time() - seconds
+        for file in self.path.iterdir():
+            os.utime(file, (then, then))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_recipe: Callable[..., Recipe]) -> Folder:
+    return Folder(tmp_path / "run", tiny_recipe())
+
+
+def test_a_folder_without_a_run_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (tmp_path, tmp_path / "absent"):
+        assert cli.run(["status", str(name)]) == 2
+        assert f"{name} holds no run" in capsys.readouterr().err
+
+
+def test_the_state_is_read_from_what_is_there(
+    folder: Folder, make_result: Callable[..., RunResult]
+) -> None:
+    assert read_status(folder.path).state == "starting"
+    folder.rows(ROW)
+    assert read_status(folder.path).state == "running"
+    folder.aged(QUIET_S + 5)
+    assert read_status(folder.path).state == "silent"
+    folder.state(state="running")
+    assert read_status(folder.path).state == "running", "a fresh state.json is news"
+    folder.state(state="failed", error="disk full")
+    found = read_status(folder.path)
+    assert (found.state, found.error, found.over) == ("failed", "disk full", True)
+    (folder.path / "result.json").write_text(make_result().model_dump_json())
+    assert read_status(folder.path).state == "finished"
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "metrics.csv"])
+def test_one_file_is_enough(folder: Folder, name: str) -> None:
+    folder.rows(ROW)
+    for file in folder.path.iterdir():
+        if file.name != name:
+            file.unlink()
+    assert read_status(folder.path).state in ("starting", "running")
+    assert cli.run(["status", str(folder.path)]) == 0
+
+
+@pytest.mark.parametrize("name", ["state.json", "result.json", "teacher.json", "recipe.yaml"])
+def test_a_damaged_file_counts_as_missing(folder: Folder, name: str) -> None:
+    folder.rows(ROW)
+    (folder.path / name).write_text('{"accuracy": 0.')
+    assert read_status(folder.path).state == "running"
+    assert cli.run(["status", str(folder.path)]) == 0
+
+
+def test_a_half_written_row_is_not_shown(folder: Folder) -> None:
+    folder.rows(ROW, {**ROW, "updates": 8, "end_to_end_seconds": 9.0})
+    file = folder.path / "metrics.csv"
+    whole = read_status(folder.path).latest
+    text = file.read_text()
+    for cut in range(1, len(text.splitlines()[-1]) + 1):
+        file.write_text(text[:-cut])
+        latest = read_status(folder.path).latest
+        assert latest == ROW, f"{cut} characters short: {text[:-cut].splitlines()[-1]}"
+    assert whole["updates"] == 8
+
+
+def test_time_left_follows_the_newest_pace(tiny_recipe: Callable[..., Recipe]) -> None:
+    recipe = tiny_recipe(
+        synthesis={"rounds": 10, "warmup_rounds": 0, "batch_size": 4},
+        distillation={"updates_per_round": 10, "batch_size": 4},
+    )
+    assert recipe.updates == 100
+    slow = [{"updates": u, "end_to_end_seconds": 10.0 * u} for u in (1, 2)]
+    assert time_left(slow, recipe) == pytest.approx(980)
+    fast = [{"updates": 2 + u, "end_to_end_seconds": 20 + 0.5 * u} for u in range(1, 31)]
+    assert time_left(slow + fast, recipe) == pytest.approx(68 * 0.5)
+    assert time_left([{"rounds": 1}, *slow[:1]], recipe) is None
+    assert time_left([], recipe) is None
+
+
+def test_faults_come_from_the_rows_before_the_state(folder: Folder) -> None:
+    folder.state(state="running", faults={"restarts": 1})
+    folder.rows(ROW)
+    assert read_status(folder.path).faults == {"restarts": 1}
+    folder.rows({**ROW, "restarts": 3, "lost": 2})
+    assert read_status(folder.path).faults == {"restarts": 3, "lost": 2}
+
+
+def test_the_screen_says_it_all(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder.path / "teacher.json").write_text('{"accuracy": 0.998}')
+    folder.rows(
+        {"rounds": 1, "images": 4, "synthesis_seconds": 1.0},
+        {**ROW, "updates": 2, "end_to_end_seconds": 3.0, "accuracy": 0.5, "agreement": 0.25},
+        {**ROW, "restarts": 2, "rejected": 1, "lost": 0},
+    )
+    assert cli.run(["status", str(folder.path)]) == 0
+    shown = capsys.readouterr().out
+    for words in (
+        "running, about 0:00:06 left",
+        "4 of 10 student updates",
+        "tiny (fast, 5 steps), async",
+        "1 synthesizer, student in the driver",
+        "resnet14 to resnet8-half, teacher's accuracy 99.8%",
+        "accuracy 50.0%, agreement 25.0%",
+        "4 of 8, 4 held",
+        "1 student versions",
+        "2 synthesizer restarts, 1 batches rejected, 0 batches lost",
+        "8 images, oldest round out; 5 draws an insert",
+        "synthesizers - of their time, trainer -",
+    ):
+        assert words in shown
+    assert re.search(r"synthesizer idle +1\.0 s +20%", shown), "1 of 5 seconds"
+    assert re.search(r"trainer idle +2\.5 s +50%", shown)
+    assert len(shown.splitlines()) <= 24, "one screen"
+
+
+def test_shares_are_of_all_synthesizers(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture[str]
+) -> None:
+    four = Folder(tmp_path / "four", tiny_recipe(platform={"synthesizers": 4, "workers": 2}))
+    four.rows(ROW)
+    cli.run(["status", str(four.path)])
+    shown = capsys.readouterr().out
+    assert re.search(r"synthesizer idle +1\.0 s +5%", shown), "1 of 4 x 5 seconds"
+    assert "4 synthesizers, student in 2 workers" in shown
+
+
+def test_watch_ends_with_the_run(
+    folder: Folder, make_result: Callable[..., RunResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
+
+    folder.rows(ROW)
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 2:
+            (folder.path / "result.json").write_text(make_result().model_dump_json())
+        assert len(naps) < 5, "it should have ended"
+
+    monkeypatch.setattr(status_screen.time, "sleep", nap)
+    monkeypatch.setattr(Console, "is_terminal", True)
+    status_screen.show(folder.path, watch=True)
+    assert naps == [2.0, 2.0]
+
+
+def test_status_starts_no_torch_and_no_ray(folder: Folder) -> None:
+    folder.rows(ROW)
+    code = (
+        "import sys\nfrom fastdfkd.cli import commands as cli\n"
+        "assert cli.run(['status', sys.argv[1]]) == 0\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'pandas'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder.path)], check=True, capture_output=True)
+
+
+def test_hostile_text_is_shown_as_text_and_whole(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = "pkg.[red]:" + "long_" * 40 + "\x1b[31m"
+    recipe = tiny_recipe(student={"model": model})
+    folder = Folder(tmp_path / ("[bold]x\n" + "deep" * 30), recipe)
+    folder.state(state="failed", error="[/] \x1b]0;owned\x07 \u202eabc")
+    assert cli.run(["status", str(folder.path)]) == 0
+    shown = capsys.readouterr().out
+    for words in (
+        "[bold]x\\n" + "deep" * 30,
+        "pkg.[red]:" + "long_" * 40 + "\\x1b[31m",
+        "failed: [/] \\x1b]0;owned\\x07 \\u202eabc",
+    ):
+        assert words in shown
+    assert "\x1b" not in shown

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fastdfkd.comparison.run_records import labels, setting_of
+from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.recipe.naming import by_what_varies, short_keys
+from fastdfkd.tuning.search_space import load_space
+from fastdfkd.tuning.trial_names import TrialNames
+from tests.hostile import HEBREW
+
+SpaceFile = Callable[[str], Path]
+
+
+def names(space: str, seeds: int, space_file: SpaceFile, recipe: Recipe) -> TrialNames:
+    return TrialNames.of(load_space(space_file(space), recipe), seeds)
+
+
+def test_trials_are_called_by_what_varies(small: Recipe, space_file: SpaceFile) -> None:
+    space = (
+        "synthesis.steps: {choice: [2, 5]}\n"
+        "synthesis.meta: {choice: [fomaml]}\n"
+        "synthesis.meta_lr: {loguniform: [1.0e-3, 0.1], when: {synthesis.meta: fomaml}}"
+    )
+    point = {"synthesis.steps": 5, "synthesis.meta": "fomaml", "synthesis.meta_lr": 0.0150004}
+    one = names(space, 1, space_file, small)
+    assert one.trial(point, 0) == one.point(point) == "steps=5 meta_lr=0.015"
+    assert one.folder(7, point, 0) == "007-steps=5,meta_lr=0.015"
+    two = names(space, 2, space_file, small)
+    assert two.trial(point, 1) == "steps=5 meta_lr=0.015 seed=1"
+    assert two.folder(7, point, 1) == "007-steps=5,meta_lr=0.015,seed=1"
+    assert two.point({"synthesis.steps": 2}) == "steps=2", "a key that does not apply is left out"
+
+
+def test_keys_with_the_same_last_word_keep_their_sections() -> None:
+    keys = ["synthesis.batch_size", "distillation.batch_size", "distillation.lr"]
+    assert list(short_keys(keys).values()) == [*keys[:2], "lr"]
+
+
+def test_a_space_of_a_single_point_is_called_by_it(small: Recipe, space_file: SpaceFile) -> None:
+    only = names("synthesis.steps: {choice: [2]}", 1, space_file, small)
+    assert only.point({"synthesis.steps": 2}) == "steps=2"
+
+
+@pytest.mark.parametrize("value", ["../../x", "a\nb", "<b>", "x" * 500, HEBREW, "=1+1"])
+def test_folders_of_any_values_are_safe_and_differ(
+    value: str, small: Recipe, space_file: SpaceFile
+) -> None:
+    found = names("student.model: {choice: [resnet8-half, resnet14]}", 2, space_file, small)
+    folders = [
+        found.folder(index, {"student.model": text}, seed)
+        for index, text in enumerate((value, value + " "))
+        for seed in (0, 1)
+    ]
+    assert len(set(folders)) == 4
+    for folder in folders:
+        assert len(folder) < 150
+        assert Path(folder).name == folder
+        assert folder.isascii()
+    assert found.point({"student.model": value}).isprintable()
+
+
+def test_namesakes_are_told_apart_by_what_varies(tiny_recipe: Callable[..., Recipe]) -> None:
+    first = tiny_recipe()
+    recipes = [
+        first,
+        load_recipe(first, {"synthesis.steps": 2, "seed": 4, "tracking.experiment": "other"}),
+        load_recipe(first, {"name": "else", "synthesis.steps": 2, "platform.evaluations": 3}),
+    ]
+    called = labels({setting_of(recipe): recipe for recipe in recipes})
+    assert list(called.values()) == ["tiny steps=5", "tiny steps=2", "else"]
+
+
+def test_values_that_look_alike_are_written_out() -> None:
+    settings = [{"synthesis.lr_g": 0.015, "a.b": True}, {"synthesis.lr_g": 0.01500004, "a.b": True}]
+    assert by_what_varies(settings) == ["lr_g=0.015", "lr_g=0.01500004"]
+    assert by_what_varies([{"a.b": None, "a.c": 1}, {"a.b": True, "a.d": 2}]) == [
+        "b=null",
+        "b=true",
+    ]
