@@ -26,6 +26,7 @@ def open_network(
     weights: str | Path | None = None,
     *,
     arguments: Mapping[str, Any] | None = None,
+    entry: str | None = None,
     key: str = "",
 ) -> nn.Module:
     """Build a network in float32 and, where `weights` are given, load them.
@@ -36,10 +37,10 @@ def open_network(
             where it has a parameter of that name: `torchvision.models:resnet18` works.
         num_classes: width of the logits.
         in_channels: channels of the images.
-        weights: a `.safetensors` file, or a state dict saved by `torch.save` as `.pt`, `.pth`,
-            `.ckpt` or `.bin`, which may sit under `state_dict`, `model` or `net`. Unset: the
-            network is freshly initialised from torch's global random state.
+        weights: a file of tensors by name (`models/weights.py`). Unset: the network is freshly
+            initialised from torch's global random state.
         arguments: further keyword arguments of the builder; they win over the two above.
+        entry: which state in the file is meant, where two fit.
         key: the recipe's key that the name comes from, for messages.
 
     Raises:
@@ -62,7 +63,7 @@ def open_network(
     network.float()  # what of it was built in another type
     if weights is not None:
         built = f"{shown_name(name)} ({num_classes} classes, {in_channels} input channels)"
-        load_weights(network, Path(weights), built)
+        load_weights(network, Path(weights), built, entry=entry)
     return network
 
 

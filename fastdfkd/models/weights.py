@@ -3,83 +3,206 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import pickle
-import warnings
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from fastdfkd.core.network_use import load_state
+from fastdfkd.models.mismatch import first, mismatch
+from fastdfkd.models.reading import objects_refused, read_content
+from fastdfkd.models.state_search import (
+    Candidate,
+    candidates,
+    is_counter,
+    is_optimizer,
+    mappings_in,
+    objects_in,
+    quantised,
+)
+from fastdfkd.models.unread_objects import Content
 from fastdfkd.runs.files import write_whole
-from fastdfkd.text.shown import reason, shown, shown_name
-
-PICKLED = (".pt", ".pth", ".ckpt", ".bin")
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-_PREFIXES = ("module.", "_orig_mod.")
-_LISTED = 5
+from fastdfkd.text.shown import shown, shown_name
 
 
-def load_weights(network: nn.Module, path: Path, built: str = "the network") -> None:
+@dataclass(frozen=True, kw_only=True)
+class OpenedWeights:
+    """What was opened, and what of it became the network's weights."""
+
+    file: str
+    """Absolute path."""
+    kind: str
+    """Of the file, told from its content (`models/file_kinds.py`)."""
+    entry: str
+    """Where in the file the state was, dots between the keys; empty at the top."""
+    prefix: str
+    """What was taken off the front of every name."""
+    matched: int
+    """Tensors that went into the network: all that it has, but for counters of old files."""
+    parameters: int
+    """Numbers in them."""
+    types: tuple[str, ...]
+    """Types of the file's floating-point tensors; what is not float32 was converted."""
+    counters_missing: int
+    """BatchNorm counters (`num_batches_tracked`) that the file lacks."""
+    unused: tuple[str, ...]
+    """Tensors beside the state that do not have its prefix, a loss's or a metric's perhaps."""
+    unread: tuple[str, ...]
+    """Classes of the objects in the file, which were not made."""
+
+    @property
+    def line(self) -> str:
+        """The same in a line."""
+        where = f", entry {shown_name(self.entry)}" if self.entry else ""
+        cut = f", prefix {shown_name(self.prefix)} taken off" if self.prefix else ""
+        wide = [kind for kind in self.types if kind != "float32"]
+        types = f", {' and '.join(wide)} converted to float32" if wide else ""
+        beside = f", unused: {first(self.unused)}" if self.unused else ""
+        objects = f", objects left unread: {first(self.unread)}" if self.unread else ""
+        return (
+            f"{shown_name(self.file)}: {self.kind}{where}{cut}, {self.matched} tensors matched "
+            f"({self.parameters:,} numbers){types}{beside}{objects}"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """The same as plain data, for JSON."""
+        return asdict(self)
+
+
+def load_weights(
+    network: nn.Module, path: Path, built: str = "the network", *, entry: str | None = None
+) -> OpenedWeights:
     """Load the weights at `path` into `network`, in place.
 
-    `num_batches_tracked` may be missing (old checkpoints have none); all else has to fit.
+    The file is of any kind that `models/file_kinds.py` knows. The state is looked for among its
+    mappings and prefixes (`models/state_search.py`). `num_batches_tracked` may be missing; all else
+    has to fit. Other floating-point types are converted.
+
+    Args:
+        network: what the weights are for.
+        path: a file, or a folder with weights under the names that Hugging Face gives them.
+        built: names the network in messages.
+        entry: which state is meant where two fit, as the message about it lists them.
 
     Raises:
-        ValueError: the file cannot be read (see `read_weights`) or does not fit; the message
-            names the first keys that are missing, unexpected or of another shape.
+        ValueError: the file cannot be read (`models/reading.py`), holds no state, a quantised one,
+            or none or several that fit. The message says what to do.
     """
-    state, own = read_weights(path), network.state_dict()
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
-    extra = [key for key in state if key not in own]
-    reshaped = [
-        f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    findings = {"missing": missing, "unexpected": extra, "other shape": reshaped}
-    lines = [f"  {kind}: {_first(keys)}" for kind, keys in findings.items() if keys]
-    if lines:
-        raise ValueError(
-            "\n".join([f"weights {shown_name(path)} do not fit {built}:", *lines])
-            + "\n  name the model, classes and channels that the weights were saved from"
-        )
-    load_state(network, state, strict=False)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, on the CPU, from a `.safetensors` file or a `torch.save`d state dict.
-
-    A state dict under `state_dict`, `model_state_dict`, `model` or `net` is taken out, and the
-    prefixes that DataParallel and torch.compile add are removed.
-
-    Raises:
-        ValueError: no such file, an unknown ending, a damaged file, or one that holds pickled
-            objects (which are never loaded: unpickling runs code).
-    """
-    if not os.path.isfile(path):  # unlike Path.is_file, quiet about impossible names
-        folder = shown_name(path.parent.absolute())
-        raise ValueError(f"weights {shown_name(path)}: no such file (looked in {folder})")
-    if path.suffix == ".safetensors":
-        try:
-            return _without_prefix(load_file(path))
-        except (SafetensorError, OSError) as error:
-            raise ValueError(_damaged(path, error)) from error
-    if path.suffix in PICKLED:
-        try:
-            return _without_prefix(_tensors(_unpickle(path), path))
-        except RecursionError as error:  # a dict that holds itself
-            raise ValueError(_damaged(path, error)) from error
-    endings = ", ".join((".safetensors", *PICKLED))
-    raise ValueError(
-        f"weights {shown_name(path)}: expected a file ending in {endings}, got {shown(path.suffix)}"
+    file, kind, content = read_content(path)
+    own = {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
+    found = _states(content, file, own)
+    chosen = _chosen(found if entry is None else _named(found, entry, file), own, file, built)
+    taken = {key: chosen.tensors[key] for key in own if key in chosen.tensors}
+    load_state(network, taken, strict=False)  # counters may be missing; the rest is known to fit
+    state = list(taken.values())
+    types = {str(each.dtype).removeprefix("torch.") for each in state if each.is_floating_point()}
+    return OpenedWeights(
+        file=str(file.absolute()),
+        kind=kind,
+        entry=chosen.entry,
+        prefix=chosen.prefix,
+        matched=len(state),
+        parameters=sum(each.numel() for each in state),
+        types=tuple(sorted(types)),
+        counters_missing=sum(is_counter(key) and key not in chosen.tensors for key in own),
+        unused=chosen.beside,
+        unread=tuple(objects_in(content)),
     )
+
+
+def _states(content: Content, path: Path, own: Mapping[str, Tensor]) -> list[Candidate]:
+    """Every state that the file may hold for the network, best match first.
+
+    Raises:
+        ValueError: there is none. Says what the file holds instead.
+    """
+    mappings = list(mappings_in(content))
+    if not mappings:
+        raise ValueError(_no_state(content, path))
+    found = candidates(mappings, own)
+    best = found[0].tensors
+    if named := quantised(content, best, own):
+        raise ValueError(
+            f"weights {shown_name(path)}: expected floating-point weights, got quantised ones "
+            f"({shown_name(named)}): integers pass no gradient to images or weights; give the "
+            "weights as they were before they were quantised"
+        )
+    if strangers := [key for key, value in best.items() if not _is_plain(value)]:
+        raise ValueError(
+            f"weights {shown_name(path)}: expected only dense tensors, but {first(strangers)} are "
+            "none; save model.state_dict() alone"
+        )
+    return found
+
+
+def _no_state(content: Content, path: Path) -> str:
+    if objects := objects_in(content):
+        return objects_refused(path, ", ".join(objects[:3]))
+    if is_optimizer(content) or (
+        isinstance(content, Mapping) and any(map(is_optimizer, content.values()))
+    ):
+        return (
+            f"weights {shown_name(path)}: expected a network's state dict, got an optimizer's "
+            "state alone (state, param_groups); save model.state_dict()"
+        )
+    came = f"a {type(content).__name__}"
+    if isinstance(content, Mapping):
+        came = f"a mapping without tensors ({first([str(key) for key in content])})"
+    if isinstance(content, Mapping) and not content:
+        came = "nothing"
+    return f"weights {shown_name(path)}: expected a state dict, got {came}; save model.state_dict()"
+
+
+def _named(found: Sequence[Candidate], entry: str, path: Path) -> list[Candidate]:
+    """Those that `teacher.entry` may mean.
+
+    Raises:
+        ValueError: nothing in the file is called so.
+    """
+    named = [each for each in found if entry in (each.label, each.entry)]
+    if not named:
+        names = ", ".join(dict.fromkeys(shown(each.label) for each in found))
+        raise ValueError(
+            f"weights {shown_name(path)}: no entry {shown(entry)} with tensors; there is {names}"
+        )
+    exactly = [each for each in named if each.label == entry]
+    return exactly or named
+
+
+def _chosen(
+    found: Sequence[Candidate], own: Mapping[str, Tensor], path: Path, built: str
+) -> Candidate:
+    """The one state that fits the network.
+
+    Raises:
+        ValueError: none fits, or several that are not the same.
+    """
+    fitting = [each for each in found if each.fits(own)]
+    if not fitting:
+        best = found[0]
+        under = f" (its entry {shown_name(best.label)})" if best.label else ""
+        raise ValueError(
+            "\n".join(
+                [
+                    f"weights {shown_name(path)}{under} do not fit {built}: {best.matched(own)} of "
+                    f"its {len(own)} tensors match",
+                    *mismatch(best, own),
+                    "  name the model, classes and channels that the weights were saved from",
+                ]
+            )
+        )
+    different = [fitting[0], *(each for each in fitting[1:] if not each.same(fitting[0]))]
+    if len(different) > 1:
+        names = ", ".join(shown(each.label) for each in different)
+        raise ValueError(
+            f"weights {shown_name(path)}: expected one state that fits {built}, got "
+            f"{len(different)} with other values: {names}; name one with teacher.entry"
+        )
+    return fitting[0]
 
 
 def save_weights(path: Path | str, model_or_state: nn.Module | Mapping[str, Tensor]) -> None:
@@ -110,77 +233,6 @@ def _plain(value: Tensor) -> Tensor:
     return value.detach().cpu().contiguous()
 
 
-def _unpickle(path: Path) -> Any:
-    try:
-        _check_archive(path)
-        with warnings.catch_warnings(action="ignore"):  # the pickle protocol of a refused file
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # The text advises to open the file unsafely: it is read here, never shown.
-        text = str(error).lower()
-        if not any(word in text for word in ("global", "operand", "instruction", "class")):
-            raise ValueError(_damaged(path, ValueError("no archive of tensors"))) from None
-        raise ValueError(
-            f"weights {shown_name(path)}: holds pickled Python objects, a whole module perhaps, "
-            "and is not opened, because that could run code; where you trust it, save its state "
-            "dict: torch.save(model.state_dict(), path)"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(_damaged(path, error)) from error
-
-
-def _check_archive(path: Path) -> None:
-    """What an archive unpacks to is no larger than its file: torch.save compresses nothing.
-
-    Raises:
-        ValueError: a small file would fill the memory.
-    """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > path.stat().st_size:
-            raise ValueError(f"its archive unpacks to {unpacked:,} bytes, torch.save makes no such")
-
-
-def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    inner = [content[key] for key in _WRAPPERS if isinstance(content, Mapping) and key in content]
-    for wrapped in inner:
-        if isinstance(wrapped, Mapping):
-            return _tensors(wrapped, path)
-    if not isinstance(content, Mapping) or not content:
-        came = "nothing" if isinstance(content, Mapping) else f"a {type(content).__name__}"
-        raise ValueError(
-            f"weights {shown_name(path)}: expected a state dict, got {came}; save "
-            "model.state_dict()"
-        )
-    strangers = [str(key) for key, value in content.items() if not _is_plain(value)]
-    if strangers:
-        raise ValueError(
-            f"weights {shown_name(path)}: expected only dense tensors, but {_first(strangers)} are "
-            "none; save model.state_dict() alone"
-        )
-    return {str(key): value for key, value in content.items()}
-
-
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Tensor) -> bool:
     """A tensor whose every value is there: not sparse, not on torch's device without memory."""
-    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
-
-
-def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in _PREFIXES:
-        if state and all(key.startswith(prefix) for key in state):
-            return _without_prefix({key.removeprefix(prefix): v for key, v in state.items()})
-    return state
-
-
-def _first(keys: list[str]) -> str:
-    more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
-    return ", ".join(map(shown_name, keys[:_LISTED])) + more
-
-
-def _damaged(path: Path, error: Exception) -> str:
-    return (
-        f"weights {shown_name(path)}: cannot be read, damaged or cut short ({reason(error)}); save "
-        "or copy it again"
-    )
+    return value.layout is torch.strided and not value.is_meta

@@ -56,10 +56,13 @@ class NetworkSection(Section):
     """What teacher and student share."""
 
     model: str
-    """A name from the model table, or `package.module:builder` for your own network."""
+    """A name from the model table, or `SOURCE:NAME`: `package.module:builder`, `file.py:builder`,
+    `torchvision:NAME`, `timm:NAME`, `hf:FOLDER`, `torchscript:FILE`, `pt2:FILE`."""
     arguments: dict[str, JsonValue] = {}
-    """Keyword arguments for the builder of your own network, beside `num_classes` and
-    `in_channels`, which it gets where it takes them."""
+    """Keyword arguments for the builder, beside `num_classes` and `in_channels`, which it gets
+    where it takes them."""
+    positional: list[JsonValue] = []
+    """Arguments for the builder that come before those with names."""
     output: Literal[
         "logits", "probabilities", "log_probabilities", "binary_logit", "binary_probability"
     ] = "logits"
@@ -73,14 +76,19 @@ class NetworkSection(Section):
     @property
     def silent(self) -> set[str]:
         """Keys at their default that digests leave out: recipes had digests before these keys."""
-        return {"arguments", "output"} - set(self.model_dump(exclude_defaults=True))
+        later = {"arguments", "positional", "output", "entry"} & set(type(self).model_fields)
+        return later - set(self.model_dump(exclude_defaults=True))
 
 
 class TeacherSection(NetworkSection):
     """The network to compress. With `weights` it is opened, without it is trained (and cached)."""
 
     weights: str | None = None
-    """`.safetensors` file, or `.pt`/`.pth` state dict (opened with `weights_only=True`)."""
+    """A file of tensors by name, known by its content: safetensors, its shards' index.json, what
+    `torch.save` wrote, or a pickle. Nothing in it is executed."""
+    entry: str | None = None
+    """Which state in the file is meant, where two fit the network, as the message about it lists
+    them."""
     epochs: Positive = 200
     """Passes over the training images when the teacher is trained here."""
     batch_size: Positive = 128

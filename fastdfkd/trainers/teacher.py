@@ -114,6 +114,7 @@ def _opened(section: TeacherSection, spec: DataSpec) -> tuple[nn.Module, dict[st
         spec.image_shape[0],
         path,
         arguments=section.arguments,
+        entry=section.entry,
         key="teacher.model",
     )
     return network, {"source": "weights", "model": section.model, "weights": str(path.absolute())}
