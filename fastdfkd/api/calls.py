@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
+from fastdfkd.recipe.source_texts import given
 from fastdfkd.runs.folder import TEACHER_FILES, check_kinds, claimed
 from fastdfkd.runs.folder_lock import held
 from fastdfkd.runs.result import RunResult
+from fastdfkd.runs.source_texts import sources_in
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,7 +80,7 @@ def resume(
     """Go on with a run that was broken off, from its newest whole checkpoint.
 
     In lock-step with one synthesizer and one worker the student is exactly that of a run that was
-    never broken off.
+    never broken off. Python files that its recipe names are taken from the folder, as they were.
 
     Args:
         directory: folder of the run.
@@ -102,9 +104,10 @@ def resume(
             _check_result(folder)
             raise ValueError(f"the run in {folder} is finished: there is nothing to resume")
         recipe = load_recipe(folder / "recipe.yaml")
-        return execute(
-            recipe, folder, address=address, model=teacher, progress=progress, resume=True
-        )
+        with given(sources_in(folder)):
+            return execute(
+                recipe, folder, address=address, model=teacher, progress=progress, resume=True
+            )
 
 
 def _check_result(folder: Path) -> None:
@@ -172,4 +175,6 @@ def evaluate(directory: str | Path, *, data_root: str | Path | None = None) -> E
     """
     from fastdfkd.api.evaluation import evaluate_folder
 
-    return evaluate_folder(Path(directory), data_root=data_root)
+    folder = Path(directory)
+    with given(sources_in(folder)):
+        return evaluate_folder(folder, data_root=data_root)

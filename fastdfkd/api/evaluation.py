@@ -1,4 +1,8 @@
-"""Opening a run's folder again, to judge its student. Nothing in it is trusted or unpickled."""
+"""Opening a run's folder again, to judge its student. Nothing in it is unpickled.
+
+Its recipe names the networks, and with them code that is run: a builder that is installed, or a
+Python file whose text the folder holds.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +17,24 @@ from fastdfkd.runs.folder import read_json
 if TYPE_CHECKING:
     from torch import nn
 
-    from fastdfkd.data import DataSpec
+    from fastdfkd.core.image_spec import ImageSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How a student does on the real held-out images."""
+    """How a student does on held-out images."""
 
     directory: Path
+    judged_on: str
+    """What the images are: `held-out real images`."""
     images: int
-    """Held-out images."""
-    accuracy: float
-    """Share that the student classifies rightly, 0 to 1."""
+    """Number of images; 0: there are none, and no figure is known."""
+    accuracy: float | None
+    """Share that the student classifies rightly, 0 to 1; None: there are no real images."""
     teacher_accuracy: float | None
-    """The same for the teacher; None when it cannot be had."""
+    """The same for the teacher; None when it cannot be had either."""
     agreement: float | None
-    """Share where student and teacher say the same; None when the teacher cannot be had."""
+    """Share where student and teacher say the same; None when either is unknown."""
     note: str
     """Which teacher was compared with, or why none was."""
 
@@ -40,38 +46,33 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
         if not file.is_file():
             raise FileNotFoundError(f"{directory} holds no run to evaluate: {file.name} is missing")
     recipe = load_recipe(recipe_file)
-    from fastdfkd.core.augment import Normalisation
-    from fastdfkd.data import data_spec, load_split
+    from fastdfkd.experiment import image_spec, judge_of
     from fastdfkd.models import open_network
-    from fastdfkd.trainers.evaluation import accuracy, agreement, predict
 
-    spec = data_spec(recipe.data.name)
-    test = load_split(spec.name, "test", data_root or recipe.data.root)
-    student = open_network(
-        recipe.student.model,
-        spec.num_classes,
-        spec.image_shape[0],
-        student_file,
-        arguments=recipe.student.arguments,
-        key="student.model",
-    )
-    normalise = Normalisation(spec.mean, spec.std, "cpu")
-    said = predict(student, test.images, normalise, "cpu", output=recipe.student.output)
+    spec, judge = image_spec(recipe), judge_of(recipe, data_root)
+    normalise = spec.normalisation("cpu")
+    student = open_network(recipe.student, spec, student_file)
+    answers = judge.answers(student, normalise, "cpu", output=recipe.student.output)
     teacher, note = _find_teacher(recipe, spec, directory)
-    taught = None
+    taught: dict[str, float] = {}
+    teacher_answers = None
     if teacher is not None:
-        taught = predict(teacher, test.images, normalise, "cpu", output=recipe.teacher.output)
+        output = recipe.teacher.output
+        teacher_answers = judge.answers(teacher, normalise, "cpu", output=output)
+        taught = judge.figures(teacher_answers)
+    found = judge.figures(answers, teacher_answers)
     return Evaluation(
         directory=directory,
-        images=len(test),
-        accuracy=accuracy(said, test.labels),
-        teacher_accuracy=None if taught is None else accuracy(taught, test.labels),
-        agreement=None if taught is None else agreement(said, taught),
+        judged_on=judge.judged_on,
+        images=len(judge),
+        accuracy=found.get("accuracy"),
+        teacher_accuracy=taught.get("accuracy"),
+        agreement=found.get("agreement"),
         note=note,
     )
 
 
-def _find_teacher(recipe: Recipe, spec: DataSpec, directory: Path) -> tuple[nn.Module | None, str]:
+def _find_teacher(recipe: Recipe, spec: ImageSpec, directory: Path) -> tuple[nn.Module | None, str]:
     """The teacher that `teacher.json` names by digest, and how it was found; it is not trained."""
     from fastdfkd.models import open_network, weights_digest
 
@@ -82,18 +83,17 @@ def _find_teacher(recipe: Recipe, spec: DataSpec, directory: Path) -> tuple[nn.M
         return None, "teacher.json does not say which teacher it was"
     if facts.get("source") == "module":
         return None, "the teacher was a network given from Python"
+    if facts.get("source") == "network":
+        network = open_network(recipe.teacher, spec)
+        if weights_digest(network.state_dict()) == digest:
+            return network, f"with the teacher {recipe.teacher.model}"
+        return None, f"{recipe.teacher.model} has other weights now"
     named = [directory / "teacher.safetensors", facts.get("weights"), recipe.teacher.weights]
     for path in (Path(str(name)).expanduser() for name in named if name):
-        if not os.path.isfile(path):  # unlike Path.is_file, quiet about impossible names
+        if not os.path.exists(path):  # unlike Path.exists, quiet about impossible names
             continue
-        network = open_network(
-            recipe.teacher.model,
-            spec.num_classes,
-            spec.image_shape[0],
-            path,
-            arguments=recipe.teacher.arguments,
-            key="teacher.model",
-        )
+        entry = recipe.teacher.entry if path != directory / "teacher.safetensors" else None
+        network = open_network(recipe.teacher, spec, path, entry=entry)
         if weights_digest(network.state_dict()) == digest:
             return network, f"with the teacher in {path}"
     return None, "the teacher's weights are gone: nothing with its digest was found"

@@ -13,6 +13,7 @@ from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.report.progress import EpochProgress, RunProgress
 from fastdfkd.runs.folder import read_json, write_json, write_text
 from fastdfkd.runs.result import RunResult
+from fastdfkd.runs.source_texts import write_sources
 from fastdfkd.text.shown import shown, shown_name
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def execute(
         label = run_name or recipe.name
         recipe = placement.fitted_here(recipe)
         write_teacher(teacher, directory)
+        write_sources(recipe, directory)
         write_text(directory / "recipe.yaml", recipe.to_yaml())  # last: now it can be resumed
         with (
             RunProgress(recipe, label, shown=progress) as bar,
@@ -118,9 +120,10 @@ def obtain_teacher(
     recipe: Recipe, *, model: nn.Module | None = None, progress: bool = False
 ) -> Teacher:
     """The recipe's teacher: given, opened, cached or trained, with a bar over its epochs."""
+    from fastdfkd.experiment import image_spec
     from fastdfkd.trainers.teacher import prepare_teacher
 
-    label = f"teacher {recipe.teacher.model} on {recipe.data.name}"
+    label = f"teacher {recipe.teacher.model} on {image_spec(recipe).name}"
     with EpochProgress(label, recipe.teacher.epochs, shown=progress) as bar:
 
         def on_epoch(epoch: int, epochs: int, loss: float) -> None:

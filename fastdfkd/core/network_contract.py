@@ -171,9 +171,9 @@ def _wrong_shape(logits: Tensor, role: str, images: int, num_classes: int, outpu
     if output in BINARY:
         return (
             f"{came} as {role}.output: {output}, which is for one number an image and data of two "
-            f"classes; the data set has {num_classes}"
+            f"classes; the data has {num_classes}"
         )
-    wanted = f"expected ({images}, {num_classes}): the data set has {num_classes} classes"
+    wanted = f"expected ({images}, {num_classes}): the data has {num_classes} classes"
     if logits.ndim == 2 and (logits.shape[1] == 1 or logits.shape == (1, images)):
         return (
             f"{came}, {wanted}. One number an image is supported for two classes: set "
@@ -182,7 +182,7 @@ def _wrong_shape(logits: Tensor, role: str, images: int, num_classes: int, outpu
         )
     if logits.ndim > 2:
         return f"{came}, {wanted} and one label an image. Maps of logits are not supported"
-    return f"{came}, {wanted}; give the {role} that many outputs or change data.name"
+    return f"{came}, {wanted}; give the {role} that many outputs, or name the data that it is for"
 
 
 def _check_finite(logits: Tensor, role: str, mode: str) -> None:

@@ -3,9 +3,10 @@
     fastdfkd submit RECIPE --address http://127.0.0.1:8265
 
 The recipe is read and checked here. What goes to the cluster is its text with all changes, in an
-environment variable of the job, which `fastdfkd distill -` reads from a pipe: no checkout is
-shipped. What the recipe leaves open stays open, because the cluster's resources decide it. The
-package must be installed on the nodes, with `fastdfkd` on the PATH of the head.
+environment variable of the job, which `fastdfkd distill -` reads from a pipe, and in another one
+the Python files that it names (`file.py:builder`): no checkout is shipped. What the recipe leaves
+open stays open, because the cluster's resources decide it. The package must be installed on the
+nodes, with `fastdfkd` on the PATH of the head.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from fastdfkd.addresses import ray_token
 from fastdfkd.addresses.credentials import HINT, configured_uri, for_another_process
 from fastdfkd.addresses.probe import Kind, who_answers
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
+from fastdfkd.recipe.source_texts import SOURCES_VARIABLE, packed, texts_of
 
 log = logging.getLogger(__name__)
 
@@ -111,16 +113,19 @@ def entrypoint(out: str | Path | None, *, overwrite: bool = False) -> str:
 
 
 def environment(recipe: Recipe) -> dict[str, str]:
-    """Environment of the job: its recipe, time to end in peace, and this user's MLflow server.
+    """Environment of the job: its recipe and files, time to end, and this user's MLflow server.
 
     The server only if it is reached by HTTP, and without credentials: a job's environment can be
     read in the dashboard.
 
     Raises:
+        RecipeError: a Python file of the recipe's cannot be read, or is too long.
         ValueError: `MLFLOW_TRACKING_URI` is none that MLflow can use.
     """
     named = OmegaConf.create(recipe.literal(unset=False))
     values = {RECIPE_VARIABLE: OmegaConf.to_yaml(named), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
+    if texts := texts_of(recipe):
+        values[SOURCES_VARIABLE] = packed(texts)
     server = configured_uri()
     if server.startswith(("http://", "https://")):
         values["MLFLOW_TRACKING_URI"] = server

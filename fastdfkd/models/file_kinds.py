@@ -17,6 +17,9 @@ Kind = Literal[
 ]
 """Kinds of file that can be opened."""
 
+Program = Literal["TorchScript program", "torch.export program"]
+"""Kinds of archive that hold a network as a program, which runs when it is used."""
+
 OPENED = (
     "safetensors (one file, or shards with their index.json), what torch.save wrote, or a pickle "
     "of tensors"
@@ -91,16 +94,12 @@ def _kind_of_zip(path: Path) -> Kind:
     """Of a zip archive; one without its end is left to torch, which says that it is damaged."""
     if not zipfile.is_zipfile(path):
         return "torch.save archive"
-    with zipfile.ZipFile(path) as archive:
-        names = {name.partition("/")[2] or name for name in archive.namelist()}
-    if "constants.pkl" in names:
+    if program := program_in(path):
+        source = "torchscript" if program == "TorchScript program" else "pt2"
         raise UnknownKind(
-            "a TorchScript program: name it as the network, model=torchscript:FILE, without weights"
+            f"a {program}: name it as the network, model={source}:FILE, without weights"
         )
-    if "archive_format" in names or "serialized_exported_program.json" in names:
-        raise UnknownKind(
-            "an exported program: name it as the network, model=pt2:FILE, without weights"
-        )
+    names = _entries(path)
     if "data.pkl" in names:
         return "torch.save archive"
     if names and all(name.endswith(".npy") for name in names):
@@ -108,6 +107,28 @@ def _kind_of_zip(path: Path) -> Kind:
     raise UnknownKind(
         f"a zip archive of {shown_name(', '.join(sorted(names)[:3]) or 'nothing')}: unpack it first"
     )
+
+
+def program_in(path: Path) -> Program | None:
+    """The kind of program in a file; None where it holds none.
+
+    Raises:
+        OSError: it cannot be read.
+        zipfile.BadZipFile: it is damaged.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    names = _entries(path)
+    if "constants.pkl" in names:
+        return "TorchScript program"
+    exported = {"archive_format", "serialized_exported_program.json"}
+    return "torch.export program" if exported & names else None
+
+
+def _entries(path: Path) -> set[str]:
+    """Names in a zip archive, without the folder that torch puts around them."""
+    with zipfile.ZipFile(path) as archive:
+        return {name.partition("/")[2] or name for name in archive.namelist()}
 
 
 def _stranger(start: bytes) -> str:

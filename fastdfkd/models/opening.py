@@ -1,118 +1,142 @@
-"""Opening a network: by name or by the user's own builder, with or without weights."""
+"""Opening the network of a recipe's section, from wherever it comes, with or without weights."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
+from fastdfkd.core.image_spec import ImageSpec
+from fastdfkd.models.builders import Request, call, importable
+from fastdfkd.models.exported import exported_network
+from fastdfkd.models.huggingface import has_weights, huggingface_network
+from fastdfkd.models.libraries import timm_network, torchvision_network
+from fastdfkd.models.programs import script_network
+from fastdfkd.models.source_files import builder_in_file
 from fastdfkd.models.table import build_network
-from fastdfkd.models.unwrapping import plain_network, uncompiled
-from fastdfkd.models.weights import load_weights, save_weights, weights_digest
-from fastdfkd.recipe.messages import RecipeError, unknown
-from fastdfkd.text.shown import reason, shown, shown_name
+from fastdfkd.models.weights import OpenedWeights, load_weights
+from fastdfkd.recipe.messages import RecipeError
+from fastdfkd.recipe.sections import NetworkSection
+from fastdfkd.text.shown import shown, shown_name
 
-__all__ = ["open_network", "save_weights", "weights_digest"]
+SOURCES: dict[str, Callable[[str, Request], nn.Module]] = {
+    "torchvision": torchvision_network,
+    "timm": timm_network,
+    "hf": huggingface_network,
+    "torchscript": script_network,
+    "pt2": exported_network,
+}
+"""By what stands before the colon of `model`; what stands behind it is their first argument."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenedNetwork:
+    """A network, and what was opened for it."""
+
+    network: nn.Module
+    """In float32."""
+    weights: OpenedWeights | None
+    """None where no file was named."""
 
 
 def open_network(
-    name: str,
-    num_classes: int,
-    in_channels: int = 3,
+    section: NetworkSection,
+    spec: ImageSpec,
     weights: str | Path | None = None,
     *,
-    arguments: Mapping[str, Any] | None = None,
     entry: str | None = None,
-    key: str = "",
 ) -> nn.Module:
-    """Build a network in float32 and, where `weights` are given, load them.
+    """The network alone of `opened`."""
+    return opened(section, spec, weights, entry=entry).network
+
+
+def opened(
+    section: NetworkSection,
+    spec: ImageSpec,
+    weights: str | Path | None = None,
+    *,
+    entry: str | None = None,
+) -> OpenedNetwork:
+    """Build the network of a recipe's section in float32 and, where `weights` are given, load them.
 
     Args:
-        name: a name of the table, or `package.module:builder` for any importable callable. It is
-            called with `num_classes=` where it takes that keyword, and with `in_channels=` only
-            where it has a parameter of that name: `torchvision.models:resnet18` works.
-        num_classes: width of the logits.
-        in_channels: channels of the images.
-        weights: a file of tensors by name (`models/weights.py`). Unset: the network is freshly
-            initialised from torch's global random state.
-        arguments: further keyword arguments of the builder; they win over the two above.
+        section: `model` is a name of the table, `file.py:builder`, `SOURCE:NAME` with a source of
+            `SOURCES`, or `package.module:builder` for any importable callable. A builder is called
+            with `num_classes=` where it takes that keyword, and with `in_channels=` only where it
+            has a parameter of that name. The section's `positional` and `arguments` win over these
+            two. Its `weights` are not looked at.
+        spec: of the images that the network reads; gives classes, channels and size.
+        weights: a file of tensors by name (`models/weights.py`). Unset: the weights are those that
+            the source has, else freshly drawn from torch's global random state.
         entry: which state in the file is meant, where two fit.
-        key: the recipe's key that the name comes from, for messages.
 
     Raises:
         RecipeError: the name leads to no network.
         ValueError: the weights are missing, damaged, unsafe to open, or do not fit the network.
     """
     try:
-        if ":" in name:
-            wanted = {"num_classes": num_classes, "in_channels": in_channels}
-            network = _call(_find(name), name, wanted, dict(arguments or {}))
-        elif arguments:
-            raise RecipeError(
-                f"arguments ({', '.join(arguments)}) are for a builder of your own "
-                f"(package.module:builder); {shown(name)} is a network of the table and takes none"
-            )
-        else:
-            network = build_network(name, num_classes, in_channels)
+        network = _built(section, spec)
     except RecipeError as error:
-        raise RecipeError(f"{key}: {error}" if key else str(error)) from error
+        raise RecipeError(f"{section.role}.model: {error}") from error
     network.float()  # what of it was built in another type
-    if weights is not None:
-        built = f"{shown_name(name)} ({num_classes} classes, {in_channels} input channels)"
-        load_weights(network, Path(weights), built, entry=entry)
-    return network
+    if weights is None:
+        return OpenedNetwork(network=network, weights=None)
+    sizes = f"{spec.num_classes} classes, {spec.channels} input channels"
+    built = f"{shown_name(section.model)} ({sizes})"
+    found = load_weights(network, Path(weights), built, entry=entry)
+    log.info("%s: %s", section.role, found.line)
+    return OpenedNetwork(network=network, weights=found)
 
 
-def _find(name: str) -> Callable[..., Any]:
-    """The callable that `package.module:builder` points at."""
-    module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a stranger's module raises
+def brings_weights(section: NetworkSection) -> bool:
+    """Whether the network comes with weights of its own, which are not to be trained.
+
+    Raises:
+        RecipeError: a folder that it names is not there.
+    """
+    source, colon, name = section.model.partition(":")
+    if not colon or name.endswith(".py"):
+        return False
+    arguments = section.arguments
+    wished = {
+        "torchvision": bool(arguments.get("weights")),
+        "timm": bool(arguments.get("pretrained") or arguments.get("checkpoint_path")),
+        "torchscript": True,
+        "pt2": True,
+    }
+    return has_weights(name) if source == "hf" else wished.get(source, False)
+
+
+def _built(section: NetworkSection, spec: ImageSpec) -> nn.Module:
+    name = section.model
+    request = Request(
+        num_classes=spec.num_classes,
+        shape=spec.shape,
+        positional=tuple(section.positional),
+        arguments=section.arguments,
+    )
+    source, colon, rest = name.partition(":")
+    if not colon:
+        return _of_table(name, request)
+    if (builder := builder_in_file(name)) is not None:
+        return call(builder, name, request)
+    if source in SOURCES:
+        return SOURCES[source](rest, request)
+    return call(importable(name), name, request)
+
+
+def _of_table(name: str, request: Request) -> nn.Module:
+    if name.endswith(".py"):
+        raise RecipeError(f"{shown(name)}: expected a builder in it, {shown_name(name)}:BUILDER")
+    if "/" in name or Path(name).suffix in (".pt", ".pth", ".ckpt", ".safetensors", ".pt2"):
         raise RecipeError(
-            f"model {shown(name)}: module {shown(module_name)} cannot be imported "
-            f"({reason(error)}); install it in this environment or put its folder on PYTHONPATH"
-        ) from error
-    builder = getattr(module, attribute, None)
-    if callable(builder):
-        return builder  # type: ignore[no-any-return]
-    public = [key for key, value in vars(module).items() if key[0] != "_" and callable(value)]
-    raise RecipeError(unknown(f"model {shown(name)}", attribute, public))
-
-
-def _call(
-    builder: Callable[..., Any], name: str, wanted: dict[str, int], arguments: dict[str, Any]
-) -> nn.Module:
-    given = {**_accepted(builder, wanted), **arguments}
-    try:
-        inspect.signature(builder).bind(**given)
-    except TypeError as error:
-        raise RecipeError(
-            f"model {shown(name)}: the builder takes {inspect.signature(builder)} and cannot be "
-            f"called with {', '.join(f'{key}={shown(value)}' for key, value in given.items())} "
-            f"({reason(error)}); name what it needs under `arguments`, beside `model`"
-        ) from error
-    try:
-        network = builder(**given)
-    except Exception as error:  # whatever a stranger's builder raises
-        raise RecipeError(
-            f"model {shown(name)}: its builder raised {type(error).__name__}: {reason(error)}"
-        ) from error
-    try:
-        return uncompiled(plain_network(network, f"model {shown(name)}"))
-    except ValueError as error:
-        raise RecipeError(str(error)) from error
-
-
-def _accepted(builder: Callable[..., Any], wanted: dict[str, int]) -> dict[str, int]:
-    """What of `wanted` the builder takes; `**kwargs` alone takes `num_classes` only."""
-    parameters = inspect.signature(builder).parameters
-    by_keyword = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
-    named = {key for key in wanted if key in parameters and parameters[key].kind in by_keyword}
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        named.add("num_classes")
-    return {key: wanted[key] for key in wanted if key in named}
+            f"{shown(name)}: expected a network, got what looks like a file: weights are named "
+            "under `weights`, programs as torchscript:FILE or pt2:FILE"
+        )
+    request.refuse_arguments(f"{shown(name)} is a network of the table and")
+    return build_network(name, request.num_classes, request.channels)

@@ -109,4 +109,4 @@ def shared_generator(experiment: Experiment) -> MetaGenerator | None:
     if not shares(recipe):
         return None
     assert isinstance(recipe.synthesis, FastSynthesis)
-    return MetaGenerator(recipe.synthesis, experiment.spec.image_shape, recipe.seed)
+    return MetaGenerator(recipe.synthesis, experiment.spec.shape, recipe.seed)

@@ -5,7 +5,7 @@ Symbols (`lr_g`, `lr_z`, `bn`, `oh`, `adv`) are the paper's: arXiv 2112.06253, S
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -55,6 +55,9 @@ class DataSection(Section):
 class NetworkSection(Section):
     """What teacher and student share."""
 
+    role: ClassVar[str]
+    """The section's key in a recipe."""
+
     model: str
     """A name from the model table, or `SOURCE:NAME`: `package.module:builder`, `file.py:builder`,
     `torchvision:NAME`, `timm:NAME`, `hf:FOLDER`, `torchscript:FILE`, `pt2:FILE`."""
@@ -83,6 +86,7 @@ class NetworkSection(Section):
 class TeacherSection(NetworkSection):
     """The network to compress. With `weights` it is opened, without it is trained (and cached)."""
 
+    role = "teacher"
     weights: str | None = None
     """A file of tensors by name, known by its content: safetensors, its shards' index.json, what
     `torch.save` wrote, or a pickle. Nothing in it is executed."""
@@ -106,6 +110,8 @@ class TeacherSection(NetworkSection):
 
 class StudentSection(NetworkSection):
     """The smaller network that learns from the teacher."""
+
+    role = "student"
 
 
 class SynthesisSection(Section):

@@ -16,6 +16,9 @@ Row = Mapping[str, float]
 FAULTS = ("restarts", "worker_restarts", "bank_restarts", "board_restarts", "rejected", "lost")
 """Columns that count what went wrong and was mended."""
 
+JUDGED = ("accuracy", "agreement")
+"""Columns that an evaluation fills in, as far as there are images to judge on."""
+
 COLUMNS = (
     "updates",
     "rounds",
@@ -23,8 +26,7 @@ COLUMNS = (
     "bank_images",
     "loss",
     "lr",
-    "accuracy",
-    "agreement",
+    *JUDGED,
     "staleness",
     "images_per_second",
     "updates_per_second",
@@ -53,6 +55,11 @@ evaluation rows only. A cell that a row says nothing about is empty.
 
 
 _MOST_BYTES = 2**30
+
+
+def is_evaluation(row: Row) -> bool:
+    """Whether a progress row has what an evaluation found."""
+    return any(name in row for name in JUDGED)
 
 
 class RowFile:

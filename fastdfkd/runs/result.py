@@ -20,14 +20,16 @@ class RunResult(BaseModel):
     recipe_digest: str
     """SHA-256 of everything in the recipe that can change the result."""
     seed: int
-    accuracy: float
-    """Share of held-out real images that the last student classifies rightly, 0 to 1."""
-    teacher_accuracy: float
+    accuracy: float | None
+    """Share of held-out real images that the last student classifies rightly, 0 to 1; None: there
+    are no such images."""
+    teacher_accuracy: float | None
     """The same for the teacher."""
     teacher_digest: str = ""
     """SHA-256 of the teacher's weights; empty: unknown."""
-    agreement: float
-    """Share of held-out real images where student and teacher say the same class, 0 to 1."""
+    agreement: float | None
+    """Share of held-out real images where student and teacher say the same class, 0 to 1; None:
+    there are no such images."""
     images: int
     """Images synthesised and inserted into the bank."""
     updates: int
@@ -114,6 +116,6 @@ def _impossible(result: RunResult) -> list[str]:
     given = {k: v for k, v in result.model_dump().items() if isinstance(v, int | float)}
     strange = set(given) - set(figures_of(given)) - {"seed"}
     shares = ("accuracy", "teacher_accuracy", "agreement")
-    strange |= {name for name in shares if not 0 <= given[name] <= 1}
+    strange |= {name for name in shares if not 0 <= given.get(name, 0) <= 1}
     strange |= {name for name in ("images",) if given[name] < 1}
     return sorted(strange)

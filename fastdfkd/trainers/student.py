@@ -32,7 +32,6 @@ from fastdfkd.experiment import Experiment
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
 from fastdfkd.trainers.calls import insist
-from fastdfkd.trainers.evaluation import accuracy, agreement, predict
 from fastdfkd.trainers.weights import packed, unpacked
 
 log = logging.getLogger(__name__)
@@ -220,12 +219,8 @@ class StudentTraining:
     def _evaluate(self) -> dict[str, float]:
         with self.clock.measure("evaluation"):
             says = self._predict(self.distiller.module, self.recipe.student.output)
-        assert self.teacher_says is not None
-        return {
-            "accuracy": accuracy(says, self.experiment.test.labels),
-            "agreement": agreement(says, self.teacher_says),
-            "evaluation_seconds": self.clock.seconds["evaluation"],
-        }
+        figures = self.experiment.judge.figures(says, self.teacher_says)
+        return {**figures, "evaluation_seconds": self.clock.seconds["evaluation"]}
 
     def _row(self, loss: float) -> dict[str, float]:
         """The trainer's half of a progress row.
@@ -258,8 +253,8 @@ class StudentTraining:
         return self._predict(self.experiment.teacher, self.recipe.teacher.output)
 
     def _predict(self, model: torch.nn.Module, output: Output) -> torch.Tensor:
-        normalise, images = self.experiment.normalisation(self.device), self.experiment.test.images
-        return predict(model.to(self.device), images, normalise, self.device, output=output)
+        normalise, judge = self.experiment.normalisation(self.device), self.experiment.judge
+        return judge.answers(model.to(self.device), normalise, self.device, output=output)
 
     def _distiller(self) -> StudentDistiller:
         idle = {"find_unused_parameters": self.experiment.student_use.idle_parameters}

@@ -16,23 +16,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastdfkd.core.augment import Augmentation, Normalisation
+from fastdfkd.core.augment import Augmentation
+from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_trial import tried
 from fastdfkd.core.network_use import copied, freeze
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded, stream
-from fastdfkd.data import DataSpec, LabelledImages, cache_folder, data_spec, load_split
+from fastdfkd.data import LabelledImages, cache_folder
+from fastdfkd.experiment import image_spec, judge_of, real_images
 from fastdfkd.models import (
+    brings_weights,
     load_weights,
     open_network,
+    opened,
     plain_network,
     save_weights,
+    source_files,
     weights_digest,
 )
 from fastdfkd.recipe import Recipe, TeacherSection
-from fastdfkd.trainers.evaluation import accuracy, predict
 
 OnEpoch = Callable[[int, int, float], None]
 """Called after every epoch with its number (from 1), the number of epochs and the mean loss."""
@@ -48,8 +52,8 @@ class Teacher:
 
     model: nn.Module
     """float32, in eval mode, without gradients, on the device asked for."""
-    accuracy: float
-    """On the held-out real images, 0..1."""
+    accuracy: float | None
+    """On held-out real images, 0..1; None: there are none."""
     digest: str
     """SHA-256 (hex) of the weights; see `weights_digest`."""
     description: dict[str, Any]
@@ -64,7 +68,7 @@ def prepare_teacher(
     seed: int = 0,
     on_epoch: OnEpoch | None = None,
 ) -> Teacher:
-    """The recipe's teacher: `model` if given, else its weights, else trained (once) and cached.
+    """The recipe's teacher: `model` if given, else with weights, else trained (once) and cached.
 
     Args:
         recipe: its `data` and `teacher` sections, and the weight of the BatchNorm loss.
@@ -78,23 +82,21 @@ def prepare_teacher(
             not there, or a network that the method cannot learn from. The message says what to do.
     """
     started = time.perf_counter()
-    spec, device = data_spec(recipe.data.name), torch.device(device)
-    test = load_split(spec.name, "test", recipe.data.root)
+    spec, judge, device = image_spec(recipe), judge_of(recipe), torch.device(device)
     facts: dict[str, Any]
     if model is not None:
         network = copied(plain_network(model, "the teacher"))
         facts = {"source": "module", "model": type(model).__qualname__}
-    elif recipe.teacher.weights is not None:
+    elif recipe.teacher.weights is not None or brings_weights(recipe.teacher):
         network, facts = _opened(recipe.teacher, spec)
     else:
         run = _TrainingRun(recipe, seed, device)
         network, facts = run.train_or_load(on_epoch)
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     output = recipe.teacher.output
-    check_teacher(network, spec.image_shape, spec.num_classes, recipe.synthesis.bn, output=output)
-    normalise = Normalisation(spec.mean, spec.std, device)
-    said = predict(network, test.images, normalise, device, output=output)
-    score = accuracy(said, test.labels)
+    check_teacher(network, spec.shape, spec.num_classes, recipe.synthesis.bn, output=output)
+    answers = judge.answers(network, spec.normalisation(device), device, output=output)
+    score = judge.figures(answers).get("accuracy")
     digest = weights_digest(network.state_dict())
     facts |= {
         "data": spec.name,
@@ -106,18 +108,21 @@ def prepare_teacher(
     return Teacher(model=network, accuracy=score, digest=digest, description=facts)
 
 
-def _opened(section: TeacherSection, spec: DataSpec) -> tuple[nn.Module, dict[str, Any]]:
-    path = Path(section.weights or "").expanduser()
-    network = open_network(
-        section.model,
-        spec.num_classes,
-        spec.image_shape[0],
-        path,
-        arguments=section.arguments,
-        entry=section.entry,
-        key="teacher.model",
-    )
-    return network, {"source": "weights", "model": section.model, "weights": str(path.absolute())}
+def _opened(section: TeacherSection, spec: ImageSpec) -> tuple[nn.Module, dict[str, Any]]:
+    """The teacher with weights that somebody else trained, and where they came from."""
+    if section.weights is None:
+        network = open_network(section, spec)
+        return network, {"source": "network", "model": section.model}
+    path = Path(section.weights).expanduser()
+    found = opened(section, spec, path, entry=section.entry)
+    facts: dict[str, Any] = {
+        "source": "weights",
+        "model": section.model,
+        "weights": str(path.absolute()),
+    }
+    if found.weights is not None:
+        facts["opened"] = found.weights.facts()
+    return found.network, facts
 
 
 @dataclass(frozen=True)
@@ -135,21 +140,20 @@ class _TrainingRun:
 
     def train_or_load(self, on_epoch: OnEpoch | None) -> tuple[nn.Module, dict[str, Any]]:
         """The trained network and where it came from. A damaged cache entry is made again."""
-        section, spec = self.recipe.teacher, data_spec(self.recipe.data.name)
+        section, spec = self.recipe.teacher, image_spec(self.recipe)
         with seeded(self.seed, "teacher", "weights"):
-            network = open_network(
-                section.model,
-                spec.num_classes,
-                spec.image_shape[0],
-                arguments=section.arguments,
-                key="teacher.model",
-            )
-        shape, classes, output = spec.image_shape, spec.num_classes, section.output
+            network = open_network(section, spec)
+        shape, classes, output = spec.shape, spec.num_classes, section.output
         check_teacher(network, shape, classes, self.recipe.synthesis.bn, output=output)
         check_student(
             network, shape, classes, output=output, batch_size=section.batch_size, role="teacher"
         )
-        train = load_split(spec.name, "train", self.recipe.data.root)
+        train = real_images(self.recipe).load("train")
+        if train is None:
+            raise ValueError(
+                f"teacher.weights: unset, so the teacher would be trained, but {spec.name} has no "
+                "training images: set teacher.weights to the weights of a trained teacher"
+            )
         path = cache_folder() / "teachers" / f"{self.key(train)[:16]}.safetensors"
         settings = section.model_dump(include=_TRAINING)
         facts = {
@@ -179,7 +183,7 @@ class _TrainingRun:
 
     def key(self, train: LabelledImages) -> str:
         """SHA-256 (hex) that names the cache entry; the device is left out."""
-        spec = data_spec(self.recipe.data.name)
+        spec = image_spec(self.recipe)
         content = [
             _CACHE_FORMAT,
             (spec.name, spec.mean, spec.std, train.digest()),
@@ -187,6 +191,7 @@ class _TrainingRun:
                 exclude={"weights", "precision", *self.recipe.teacher.silent}
             ),
             (self.seed, self.precision),
+            *(file.text for file in source_files(self.recipe, "teacher")),
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -194,7 +199,7 @@ class _TrainingRun:
 def train_classifier(
     model: nn.Module,
     train: LabelledImages,
-    spec: DataSpec,
+    spec: ImageSpec,
     section: TeacherSection,
     *,
     seed: int,
@@ -212,7 +217,7 @@ def train_classifier(
     """
     device = torch.device(device)
     precision = resolved(device, section.precision)
-    use = tried(model, spec.image_shape, output=section.output, precision=precision, student=True)
+    use = tried(model, spec.shape, output=section.output, precision=precision, student=True)
     use.placed(model, device).train()
     data = LabelledImages(train.images.to(device), train.labels.to(device))
     steps = max(len(data) // section.batch_size, 1)
@@ -224,7 +229,7 @@ def train_classifier(
         weight_decay=section.weight_decay,
     )
     rates = one_cycle(section.lr, section.epochs * steps)
-    normalise = Normalisation(spec.mean, spec.std, device)
+    normalise = spec.normalisation(device)
     generator = stream(seed, "teacher", "training", device=device)
     for epoch in range(1, section.epochs + 1):
         total = torch.zeros((), device=device)

@@ -19,10 +19,13 @@ from typing import Any
 from ray import tune
 
 from fastdfkd import tracking
+from fastdfkd.models import SourceFile
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.recipe.source_texts import given
 from fastdfkd.runs.folder import claimed, write_text
-from fastdfkd.runs.metrics import Row
+from fastdfkd.runs.metrics import JUDGED, Row, is_evaluation
 from fastdfkd.runs.result import RunResult
+from fastdfkd.runs.source_texts import write_sources
 from fastdfkd.tracking.run import TrackedRun
 from fastdfkd.tracking.store import open_store, store_uri
 from fastdfkd.trainers.teacher import Teacher
@@ -35,8 +38,7 @@ _GIVE_UP_SECONDS = 60.0
 _REMNANT_SECONDS = 60.0
 """For the same trial's actor of a driver that was killed: Ray ends it within seconds."""
 _FIGURES = (
-    "accuracy",
-    "agreement",
+    *JUDGED,
     "images",
     "updates",
     "synthesis_seconds",
@@ -49,6 +51,9 @@ _FIGURES = (
 class Shared:
     """What every trial of a sweep is given."""
 
+    files: tuple[SourceFile, ...]
+    """Python files that the recipe names: sent first, for a trial needs them to make the teacher.
+    """
     recipe: Recipe
     teacher: Teacher
     folder: Path
@@ -135,8 +140,10 @@ class _Run:
         folder = self.shared.folder / "trials" / self.folder
         with claimed(recipe.name, folder, overwrite=True, wait_s=_REMNANT_SECONDS) as directory:
             write_text(directory / "recipe.yaml", recipe.to_yaml())
-            with cluster.connect(None):
-                result = self._record(recipe, directory)
+            with given({file.path: file.text for file in self.shared.files}):
+                write_sources(recipe, directory)
+                with cluster.connect(None):
+                    result = self._record(recipe, directory)
         figures = scalars(result.model_dump())
         return {**self._report(figures), "finished": True, "done": True}
 
@@ -166,7 +173,7 @@ class _Run:
         return result
 
     def _on_row(self, row: Row) -> None:
-        if "accuracy" in row:
+        if is_evaluation(row):
             self.events.put({**self._report(row), "finished": False})
 
     def _report(self, row: Row) -> dict[str, float]:

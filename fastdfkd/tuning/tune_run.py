@@ -18,8 +18,10 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 
 from fastdfkd.addresses.credentials import for_another_process
+from fastdfkd.models import SourceFile, source_files
 from fastdfkd.platform.cluster import cluster_resources
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.report.table import share
 from fastdfkd.trainers.teacher import Teacher
 from fastdfkd.tuning.objective import Objective, parse_objectives
 from fastdfkd.tuning.optuna_search import OptunaPoints
@@ -45,11 +47,13 @@ def run_trials(
     """
     cluster = cluster_resources()
     recipe = pinned_gpus(sweep.recipe, cluster)
-    cost = most_costly(_costed(sweep, recipe), cluster)
+    costed = _costed(sweep, recipe)
+    cost = most_costly(costed, cluster)
     together = concurrent_trials(cost, cluster)
     say(f"{sweep.trials} trials, {together} at a time: each takes {_shown(cost.total)}")
     objectives = parse_objectives(sweep.options.objective)
     shared = Shared(
+        files=_files(recipe, *costed),
         recipe=load_recipe(recipe, {"tracking.uri": parent.uri}),
         teacher=teacher,
         folder=sweep.folder,
@@ -82,6 +86,11 @@ def run_trials(
             verbose=0,
         ),
     ).fit()
+
+
+def _files(*recipes: Recipe) -> tuple[SourceFile, ...]:
+    """The Python files that any of the recipes names."""
+    return tuple(dict.fromkeys(file for recipe in recipes for file in source_files(recipe)))
 
 
 def _searching(
@@ -170,9 +179,10 @@ class _Pen(Callback):
 def _line(names: TrialNames, record: TrialRecord) -> str:
     figures = record.figures
     found = record.error
-    if "accuracy" in figures:
+    if "synthesis_seconds" in figures:
         found = (
-            f"accuracy {figures['accuracy']:.1%}, {figures['synthesis_seconds']:.1f} s synthesis, "
+            f"accuracy {share(figures.get('accuracy'))}, "
+            f"{figures['synthesis_seconds']:.1f} s synthesis, "
             f"{figures['end_to_end_seconds']:.1f} s end to end {found}"
         )
     return f"{names.trial(record.point, record.seed)} {record.status}: {found}".rstrip()

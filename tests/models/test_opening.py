@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.models import open_network
-from fastdfkd.recipe import RecipeError
+from fastdfkd.recipe import RecipeError, StudentSection, TeacherSection
 
 
 class Tiny(nn.Module):
@@ -46,8 +47,15 @@ def broken(num_classes):
     raise RuntimeError("the file of its settings is gone")
 
 
+def network_of(name, classes, channels=3, weights=None, **arguments):
+    """The network of a student's section with that name, for images of 16 pixels."""
+    mean = (0.5,) * channels
+    spec = ImageSpec(name="x", shape=(channels, 16, 16), num_classes=classes, mean=mean, std=mean)
+    return open_network(StudentSection(model=name, arguments=arguments), spec, weights)
+
+
 def test_names_of_the_table():
-    assert open_network("resnet8", 7, 1)(torch.randn(2, 1, 16, 16)).shape == (2, 7)
+    assert network_of("resnet8", 7, 1)(torch.randn(2, 1, 16, 16)).shape == (2, 7)
 
 
 @pytest.mark.parametrize(
@@ -55,22 +63,38 @@ def test_names_of_the_table():
     [("Tiny", 1), ("only_classes", 3), ("by_keywords", 3), ("without_settings", 3)],
 )
 def test_own_builders_get_what_they_take(builder, channels):
-    network = open_network(f"{__name__}:{builder}", 5, channels)
+    network = network_of(f"{__name__}:{builder}", 5, channels)
     assert network(torch.randn(2, channels, 8, 8)).shape == (2, 5)
 
 
 def test_networks_are_float32_whatever_their_builder_made():
-    network = open_network(f"{__name__}:in_doubles", 5)
+    network = network_of(f"{__name__}:in_doubles", 5)
     assert network(torch.randn(2, 3, 8, 8)).dtype is torch.float32
 
 
 def test_what_a_builder_raises_is_told():
     with pytest.raises(RecipeError, match=r"broken'.*RuntimeError: the file of its settings"):
-        open_network(f"{__name__}:broken", 5)
+        network_of(f"{__name__}:broken", 5)
+
+
+def test_arguments_reach_the_builder_and_win():
+    network = network_of(f"{__name__}:needs_more", 5, depth=3, num_classes=2)
+    assert network.fc.out_features == 6
+    with pytest.raises(RecipeError, match=r"arguments \(depth\) are for a builder of your own"):
+        network_of("resnet8", 5, depth=3)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"), [(TeacherSection, "teacher"), (StudentSection, "student")]
+)
+def test_a_message_names_the_recipes_key(section, key):
+    spec = ImageSpec(name="x", shape=(1, 8, 8), num_classes=2, mean=(0.5,), std=(0.5,))
+    with pytest.raises(RecipeError, match=rf"^{key}\.model: .*did you mean"):
+        open_network(section(model="resnet9"), spec)
 
 
 def test_torchvision_builders_work():
-    network = open_network("torchvision.models:resnet18", 12, 3)
+    network = network_of("torchvision.models:resnet18", 12, 3)
     assert network.fc.out_features == 12
 
 
@@ -88,4 +112,4 @@ def test_torchvision_builders_work():
 )
 def test_names_that_lead_nowhere(name, message):
     with pytest.raises(RecipeError, match=message):
-        open_network(name, 10, 3)
+        network_of(name, 10, 3)

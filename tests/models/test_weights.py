@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.models import (
     build_network,
     load_weights,
@@ -18,6 +19,7 @@ from fastdfkd.models import (
     save_weights,
     weights_digest,
 )
+from fastdfkd.recipe import TeacherSection
 
 NAME = "resnet8-half"
 
@@ -44,6 +46,12 @@ def network():
     return build_network(NAME, 10, 1)
 
 
+def open_into(path, name=NAME, channels=1):
+    mean = (0.5,) * channels
+    spec = ImageSpec(name="x", shape=(channels, 16, 16), num_classes=10, mean=mean, std=mean)
+    return open_network(TeacherSection(model=name), spec, path)
+
+
 @pytest.fixture
 def state():
     torch.manual_seed(1)
@@ -51,7 +59,7 @@ def state():
 
 
 def opened(path):
-    return open_network(NAME, 10, 1, path).state_dict()
+    return open_into(path).state_dict()
 
 
 def report(path, entry=None):
@@ -303,7 +311,7 @@ def archive(path, **entries):
         (torchscript, "TorchScript program.*model=torchscript:FILE"),
         (
             lambda path: archive(path, **{"net/archive_format": b"pt2"}),
-            "exported program.*model=pt2:FILE",
+            "torch.export program.*model=pt2:FILE",
         ),
         (lambda path: path.mkdir(), r"a folder without model\.safetensors"),
     ],
@@ -319,7 +327,7 @@ def test_files_of_other_kinds_are_called_what_they_are(tmp_path, write, message)
 def test_safetensors_round_trip_of_any_layout(tmp_path):
     network = build_network("resnet8", 10).to(memory_format=torch.channels_last)
     save_weights(tmp_path / "deep" / "net.safetensors", network)
-    again = open_network("resnet8", 10, 3, tmp_path / "deep" / "net.safetensors")
+    again = open_into(tmp_path / "deep" / "net.safetensors", "resnet8", 3)
     assert_same(network.state_dict(), again.state_dict())
     assert [file.name for file in (tmp_path / "deep").iterdir()] == ["net.safetensors"]
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fastdfkd.trainers.evaluation import accuracy, agreement, predict
+from fastdfkd.core.evaluation import accuracy, agreement, predict
 
 
 class Brightest(nn.Module):
