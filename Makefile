@@ -50,7 +50,7 @@ bench: $(STAMP) ## where the time of a step goes
 setup: $(STAMP) ## only the environment, .venv/
 
 constraints: | $(UV) ## resolve the pinned versions again
-	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate -q -o constraints.txt
 	@! grep -n '://' constraints.txt || { echo 'constraints.txt names a host' >&2; exit 1; }
 

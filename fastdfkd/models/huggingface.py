@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from fastdfkd.models.builders import Request
@@ -16,6 +15,7 @@ from fastdfkd.models.extras import extra
 from fastdfkd.models.file_kinds import UnknownKind, found_in
 from fastdfkd.models.mismatch import first
 from fastdfkd.models.unwrapping import plain_network
+from fastdfkd.models.weights import load_weights
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.runs.files import read_whole
 from fastdfkd.text.shown import reason, shown, shown_name
@@ -111,7 +111,7 @@ def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def has_weights(folder: str) -> bool:
+def has_weights(folder: str | Path) -> bool:
     """Whether there are weights in the folder."""
     try:
         found_in(_folder(folder))
@@ -136,20 +136,15 @@ def huggingface_network(folder: str, request: Request) -> nn.Module:
     if request.positional:
         raise RecipeError(f"hf:{shown_name(folder)} takes no positional arguments")
     own_code = "auto_map" in _read(path / _CONFIG)
-    classifier = transformers.AutoModelForImageClassification
-    local = {"local_files_only": True, "trust_remote_code": False}
     try:
-        config = transformers.AutoConfig.from_pretrained(str(path), **local)
+        config = transformers.AutoConfig.from_pretrained(str(path), **_LOCAL)
         changes = {} if has_weights(folder) else _design(config, request)
         for key, value in {**changes, **request.arguments}.items():
             if not hasattr(config, key):
                 raise RecipeError(unknown(f"arguments.{shown_name(key)}", key, _keys(config)))
             setattr(config, key, value)
-        if not has_weights(folder):
-            return _network(classifier.from_config(config, trust_remote_code=False), folder)
-        network, found = classifier.from_pretrained(
-            str(path), config=config, dtype=torch.float32, output_loading_info=True, **local
-        )
+        network = _filled(transformers.AutoModelForImageClassification, config, path)
+        return plain_network(network, "its classifier")
     except Exception as error:  # whatever transformers raises
         hint = (
             "; the folder has code of its own, which is not run: name a builder, file.py:builder"
@@ -157,13 +152,32 @@ def huggingface_network(folder: str, request: Request) -> nn.Module:
             else ""
         )
         raise RecipeError(f"hf:{shown_name(folder)}: {reason(error)}{hint}") from error
+
+
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+
+
+def _filled(classifier: Any, config: Any, path: Path) -> nn.Module:
+    """A network of the config, with the folder's weights where it has any.
+
+    Those in safetensors are read by transformers, which knows their older names; others by us.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    if not has_weights(path) or ".bin" in found_in(path).name:
+        network: nn.Module = classifier.from_config(config, trust_remote_code=False)
+        if has_weights(path):
+            load_weights(network, path, "its config")
+        return network
+    network, found = classifier.from_pretrained(
+        str(path), config=config, output_loading_info=True, use_safetensors=True, **_LOCAL
+    )
     wrong = {key: sorted(map(str, found.get(key, ()))) for key in _FINDINGS}
     if any(wrong.values()):
         lines = [f"{_FINDINGS[key]}: {first(names)}" for key, names in wrong.items() if names]
-        raise RecipeError(
-            f"hf:{shown_name(folder)}: its weights do not fit its config: {'; '.join(lines)}"
-        )
-    return _network(network, folder)
+        raise ValueError(f"its weights do not fit its config: {'; '.join(lines)}")
+    return network
 
 
 _FINDINGS = {
@@ -186,13 +200,6 @@ def _design(config: Any, request: Request) -> dict[str, Any]:
 
 def _keys(config: Any) -> list[str]:
     return [key for key in config.to_dict() if key[0] != "_"]
-
-
-def _network(network: object, folder: str) -> nn.Module:
-    try:
-        return plain_network(network, f"hf:{shown_name(folder)}")
-    except ValueError as error:
-        raise RecipeError(str(error)) from error
 
 
 def _folder(folder: str | Path) -> Path:

@@ -125,6 +125,11 @@ def _built(section: NetworkSection, spec: ImageSpec) -> nn.Module:
         return _of_table(name, request)
     if (builder := builder_in_file(name)) is not None:
         return call(builder, name, request)
+    if source == "pt2" and section.role == "student":
+        raise RecipeError(
+            "expected a network that can be trained, got an exported program, which runs in eval "
+            "mode alone and cannot be trained: name the Python network that it was made from"
+        )
     if source in SOURCES:
         return SOURCES[source](rest, request)
     return call(importable(name), name, request)

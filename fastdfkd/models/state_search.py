@@ -129,10 +129,7 @@ def candidates(
         for entry, tensors in mappings
         for prefix in prefixes(tensors, own)
     ]
-    return sorted(
-        found,
-        key=lambda each: (-each.matched(own), len(each.unexpected(own)), len(each.label)),
-    )
+    return sorted(found, key=lambda each: (-each.matched(own), len(each.unexpected(own))))
 
 
 def prefixes(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:

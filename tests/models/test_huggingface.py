@@ -52,6 +52,17 @@ def test_a_folder_with_weights_opens_as_it_was_saved(tmp_path):
     assert brings_weights(TeacherSection(model=f"hf:{tmp_path}"))
 
 
+def test_a_folder_with_a_pickle_opens_by_our_reader(tmp_path):
+    expected = open_model(f"hf:{saved(tmp_path)}", 5).network.state_dict()
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(expected, tmp_path / "pytorch_model.bin")
+    found = open_model(f"hf:{tmp_path}", 5).network.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    torch.save({**expected, "more": torch.ones(1)}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(RecipeError, match=r"pytorch_model\.bin do not fit its config"):
+        open_model(f"hf:{tmp_path}", 5)
+
+
 def test_a_folder_without_weights_is_a_design_for_the_images(tmp_path):
     pytest.importorskip("transformers")
     folder = write(tmp_path)
