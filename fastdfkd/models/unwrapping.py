@@ -31,7 +31,7 @@ def plain_network(network: object, what: str) -> nn.Module:
         raise ValueError(
             f"{what}: an exported program runs in the one mode that it was exported in and does "
             "not show its layers: give the Python network that it was exported from, with its "
-            "weights"
+            "weights, or save the program with torch.export.save and name it as pt2:FILE"
         )
     if not isinstance(network, nn.Module):
         raise ValueError(
