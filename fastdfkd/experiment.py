@@ -11,8 +11,8 @@ from torch import nn
 
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.distillation import StudentDistiller
-from fastdfkd.core.interfaces import Synthesizer
-from fastdfkd.core.methods import build_synthesizer
+from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
+from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_trial import tried
 from fastdfkd.core.network_use import NetworkUse
@@ -85,7 +85,7 @@ class Experiment:
             ValueError: the teacher or the student does not fit the data set or the recipe.
         """
         spec, output = data_spec(recipe.data.name), recipe.teacher.output
-        shape, classes, bn = spec.image_shape, spec.num_classes, recipe.synthesis.bn
+        shape, classes, bn = spec.image_shape, spec.num_classes, recipe.synthesis.bn_weight
         check_teacher(teacher, shape, classes, bn, output=output)
         teacher, student = baked(teacher), initial_student(recipe)
         precision = recipe.platform.precision
@@ -122,10 +122,10 @@ class Experiment:
         """The data set's normalisation on `device`."""
         return Normalisation(self.spec.mean, self.spec.std, device)
 
-    def task(self, device: torch.device | str) -> Task:
-        """What both roles are made from, on `device`."""
-        platform = self.recipe.platform
-        if platform.cuda_graphs and torch.device(device).type == "cpu":
+    def task(self, device: torch.device | str, *, steps: bool = True) -> Task:
+        """What both roles are made from, on `device`; `steps`: whether it is used for steps."""
+        capture = steps and self.recipe.platform.cuda_graphs
+        if capture and torch.device(device).type == "cpu":
             log.warning("platform.cuda_graphs has no effect here: this role runs on the CPU")
         return Task(
             teacher=self.teacher,
@@ -137,13 +137,17 @@ class Experiment:
             normalisation=self.normalisation(device),
             seed=self.recipe.seed,
             device=device,
-            precision=platform.precision,
-            capture=platform.cuda_graphs,
+            precision=self.recipe.platform.precision,
+            capture=capture,
         )
 
     def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:
         """A synthesizer in its initial state."""
         return build_synthesizer(self.recipe.synthesis, self.task(device), index)
+
+    def shared_generator(self) -> SharedGenerator | None:
+        """What several synthesizers train together, in its initial state, on the CPU; or None."""
+        return build_shared_generator(self.recipe.synthesis, self.task("cpu", steps=False))
 
     def distiller(self, device: torch.device | str = "cpu", **worker: Any) -> StudentDistiller:
         """A distiller in its initial state; `worker` is rank, world_size and wrap."""

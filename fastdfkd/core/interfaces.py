@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.batch import SyntheticBatch
+from fastdfkd.core.task import Task
 
 StateDict = Mapping[str, Tensor]
 
@@ -36,8 +37,48 @@ class MetaUpdate:
     tensors: list[Tensor]
 
 
+class SharedGenerator(Protocol):
+    """A generator that learns from batch to batch.
+
+    One synthesizer keeps its own. With several, the weight board holds one for all
+    (`shares_generator` of the recipe's section): before a batch a synthesizer takes its
+    `shared_state()`, and the batch's `MetaUpdate` goes back to it.
+    """
+
+    version: int
+    """Number of changes so far."""
+
+    def begin(self, round: int) -> None:
+        """Make what changes are due before batch `round`."""
+
+    def learn(self, updates: Sequence[MetaUpdate]) -> None:
+        """Apply updates of one or more batches, whatever order they came in."""
+
+    def shared_state(self) -> dict[str, Any]:
+        """What a copy elsewhere needs to make batches."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `learn` depends on too."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`, or take a `shared_state()`."""
+
+
 class Synthesizer(Protocol):
     """Makes batches of images from a teacher."""
+
+    def __init__(self, section: Any, task: Task, index: int = 0):
+        """From a method's recipe section; `index` is its number among several."""
+
+    @classmethod
+    def shared_generator(cls, section: Any, task: Task) -> SharedGenerator:
+        """The generator that several synthesizers share, before its first round, on `task.device`.
+
+        Called only where `section.shares_generator` is true.
+        """
+
+    def load_generator(self, state: Mapping[str, Any]) -> None:
+        """Take the newest `shared_state()` of a shared generator."""
 
     def load_student(self, state: StateDict, version: int) -> None:
         """Take the student's newest weights for the adversarial loss."""

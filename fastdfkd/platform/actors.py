@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from fastdfkd.core.meta_gradient import MetaGenerator
+from fastdfkd.core.interfaces import SharedGenerator
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform.placement import Plan, beside_driver, in_bundle
 from fastdfkd.platform.rate_limiter import RateLimiter
@@ -18,7 +18,7 @@ from fastdfkd.platform.resume_state import ResumeState
 from fastdfkd.platform.sample_bank import SampleBank
 from fastdfkd.platform.synthesizer_actor import SynthesizerActor
 from fastdfkd.platform.weight_board import WeightBoard
-from fastdfkd.recipe import FastSynthesis, Recipe
+from fastdfkd.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,9 @@ def _stored(experiment: Experiment) -> Any:
 
 def shares(recipe: Recipe) -> bool:
     """Whether several synthesizers learn one generator together."""
-    synthesis = recipe.synthesis
-    several = recipe.platform.synthesizers > 1
-    return several and isinstance(synthesis, FastSynthesis) and synthesis.meta != "none"
+    return recipe.platform.synthesizers > 1 and recipe.synthesis.shares_generator
 
 
-def shared_generator(experiment: Experiment) -> MetaGenerator | None:
+def shared_generator(experiment: Experiment) -> SharedGenerator | None:
     """The generator that the board holds, in its initial state; None where nothing is shared."""
-    recipe = experiment.recipe
-    if not shares(recipe):
-        return None
-    assert isinstance(recipe.synthesis, FastSynthesis)
-    return MetaGenerator(recipe.synthesis, experiment.spec.image_shape, recipe.seed)
+    return experiment.shared_generator() if shares(experiment.recipe) else None

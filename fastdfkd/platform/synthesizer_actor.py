@@ -161,8 +161,7 @@ class SynthesizerActor:
             weights = unpacked(ray.get(news.student[0]))
             self.synthesizer.load_student(weights, news.student_version)
         if news.generator is not None:
-            state = ray.get(news.generator[0])
-            self.synthesizer.meta.load_state_dict(state)  # type: ignore[attr-defined]
+            self.synthesizer.load_generator(ray.get(news.generator[0]))
 
 
 def refusal_of(images: npt.NDArray[np.uint8]) -> str | None:

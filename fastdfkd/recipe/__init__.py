@@ -8,22 +8,26 @@ allowed and the nearest match (`RecipeError`).
 """
 
 from fastdfkd.recipe.messages import RecipeError, unknown
+from fastdfkd.recipe.methods import (
+    METHODS,
+    DeepInversionSynthesis,
+    FastSynthesis,
+    SynthesisSection,
+)
 from fastdfkd.recipe.reading import Overrides, find_recipe, load_recipe, shipped_recipes
 from fastdfkd.recipe.sections import (
     BankSection,
     DataSection,
-    DeepInversionSynthesis,
     DistillationSection,
-    FastSynthesis,
     PlatformSection,
     StudentSection,
-    SynthesisSection,
     TeacherSection,
     TrackingSection,
 )
 from fastdfkd.recipe.whole import Recipe
 
 __all__ = [
+    "METHODS",
     "BankSection",
     "DataSection",
     "DeepInversionSynthesis",

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from yaml import MarkedYAMLError
 
+from fastdfkd.recipe.methods import METHODS, SynthesisSection
 from fastdfkd.text.shown import names_a_secret, reason, shown, shown_name
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
@@ -114,7 +115,7 @@ def _walk(loc: Sequence[Any], schema: type[BaseModel]) -> tuple[list[type[BaseMo
     """Models that own the key at `loc`, and the key as the user wrote it (union tags left out)."""
     models, path = [schema], []
     for part in map(str, loc):
-        tagged = [model for model in models if _tag(model) == part]
+        tagged: list[type[BaseModel]] = [m for m in models if m is METHODS.get(part)]
         if tagged and len(models) > 1:
             models = tagged
             continue
@@ -126,13 +127,10 @@ def _walk(loc: Sequence[Any], schema: type[BaseModel]) -> tuple[list[type[BaseMo
 
 def _models(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
     annotation = model.model_fields[field].annotation
-    options = get_args(annotation) or (annotation,)
+    options: Iterable[Any] = get_args(annotation) or (annotation,)
+    if annotation is SynthesisSection:
+        options = METHODS.values()
     return [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-
-
-def _tag(model: type[BaseModel]) -> str | None:
-    field = model.model_fields.get("method")
-    return get_args(field.annotation)[0] if field else None
 
 
 def _fields(models: Iterable[type[BaseModel]]) -> list[str]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any
+from typing import Any
 
 from omegaconf import OmegaConf
 from pydantic import Field, model_validator
 
+from fastdfkd.recipe.methods import AnyMethod, DefaultMethod
 from fastdfkd.recipe.plain import escaped, flatten
 from fastdfkd.recipe.sections import (
     BankSection,
     DataSection,
-    DeepInversionSynthesis,
     DistillationSection,
-    FastSynthesis,
     PlatformSection,
     Section,
     Seed,
@@ -23,8 +22,6 @@ from fastdfkd.recipe.sections import (
     TeacherSection,
     TrackingSection,
 )
-
-AnySynthesis = Annotated[FastSynthesis | DeepInversionSynthesis, Field(discriminator="method")]
 
 
 class Recipe(Section):
@@ -39,19 +36,11 @@ class Recipe(Section):
     data: DataSection
     teacher: TeacherSection
     student: StudentSection
-    synthesis: AnySynthesis = FastSynthesis()
+    synthesis: AnyMethod = DefaultMethod()
     distillation: DistillationSection = DistillationSection()
     bank: BankSection = BankSection()
     platform: PlatformSection = PlatformSection()
     tracking: TrackingSection = TrackingSection()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fast_is_the_default(cls, values: Any) -> Any:
-        synthesis = values.get("synthesis") if isinstance(values, dict) else None
-        if isinstance(synthesis, dict) and "method" not in synthesis:
-            return {**values, "synthesis": {**synthesis, "method": "fast"}}
-        return values
 
     @model_validator(mode="after")
     def _sections_fit(self) -> Recipe:

@@ -102,9 +102,8 @@ def _figures(status: Status) -> Table:
 def _roles(status: Status) -> list[tuple[str, str]]:
     recipe, found = status.recipe, [("teacher", _UNKNOWN)]
     if recipe is not None:
-        platform, synthesis = recipe.platform, recipe.synthesis
+        platform, method = recipe.platform, recipe.synthesis.summary
         trainers = _count(platform.workers, "worker") if platform.workers else "the driver"
-        method = f"{synthesis.method}, {synthesis.steps} steps"
         found = [
             ("recipe", f"{recipe.name} ({method}), {platform.schedule}"),
             ("roles", f"{_count(platform.synthesizers, 'synthesizer')}, student in {trainers}"),

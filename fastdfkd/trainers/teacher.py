@@ -90,8 +90,8 @@ def prepare_teacher(
         run = _TrainingRun(recipe, seed, device)
         network, facts = run.train_or_load(on_epoch)
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
-    output = recipe.teacher.output
-    check_teacher(network, spec.image_shape, spec.num_classes, recipe.synthesis.bn, output=output)
+    output, bn = recipe.teacher.output, recipe.synthesis.bn_weight
+    check_teacher(network, spec.image_shape, spec.num_classes, bn, output=output)
     normalise = Normalisation(spec.mean, spec.std, device)
     said = predict(network, test.images, normalise, device, output=output)
     score = accuracy(said, test.labels)
@@ -144,7 +144,7 @@ class _TrainingRun:
                 key="teacher.model",
             )
         shape, classes, output = spec.image_shape, spec.num_classes, section.output
-        check_teacher(network, shape, classes, self.recipe.synthesis.bn, output=output)
+        check_teacher(network, shape, classes, self.recipe.synthesis.bn_weight, output=output)
         check_student(
             network, shape, classes, output=output, batch_size=section.batch_size, role="teacher"
         )

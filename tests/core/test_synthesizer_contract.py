@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from fastdfkd.core.interfaces import Synthesizer
-from fastdfkd.core.methods import SYNTHESIZERS, build_synthesizer
+from fastdfkd.core.methods import build_synthesizer
 from fastdfkd.core.methods.objective import TERMS, Best, draw_labels
+from fastdfkd.recipe import METHODS
 
 from . import parts
 
 SECTIONS = {"fast": parts.fast_section(), "deep_inversion": parts.deep_section()}
 
 
-@pytest.fixture(params=SYNTHESIZERS)
+@pytest.fixture(params=METHODS)
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -6,7 +6,7 @@ steps did to the copy is what the shared generator learns from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +14,14 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.augment import Augmentation
-from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
 from fastdfkd.core.bn_statistics import Moments
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import captured
-from fastdfkd.core.clock import Clock
-from fastdfkd.core.interfaces import MetaUpdate, StateDict
 from fastdfkd.core.losses import adversarial_loss
 from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.methods.inner_copies import InnerCopies
-from fastdfkd.core.methods.objective import InversionObjective, draw_labels
+from fastdfkd.core.methods.inversion import InversionMethod, Optimised
 from fastdfkd.core.precision import autocast
-from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.task import Task
 
 if TYPE_CHECKING:
@@ -44,27 +40,23 @@ class InnerLoop:
     """Sum over the steps of dL/dtheta', for each generator parameter."""
     fast: list[Tensor]
     """theta'_k, for each generator parameter."""
-    labels: Tensor
-    """(B,) int64, the classes the images were pulled towards."""
 
 
-class FastSynthesizer:
+class FastSynthesizer(InversionMethod):
     """Implements `Synthesizer`."""
 
+    section: FastSynthesis
+
     def __init__(self, section: FastSynthesis, task: Task, index: int = 0):
-        self.section, self.num_classes = section, task.num_classes
-        self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
-        self.device = torch.device(task.device)
-        self.objective = InversionObjective(
-            task,
-            (section.bn, section.oh, section.adv),
-            adversarial_loss,
-            bn_momentum=section.bn_momentum,
-        )
-        self.meta = MetaGenerator(section, task.image_shape, task.seed, task.device)
+        super().__init__(section, task, index, adversarial_loss, bn_momentum=section.bn_momentum)
+        self.shared = self.meta = self.shared_generator(section, task)
         self.copies = InnerCopies(self.meta.generator, section)
         self.step = captured(self._step, task.device, task.capture and self._capturable(task))
-        self.clock = Clock(self.device)
+
+    @classmethod
+    def shared_generator(cls, section: FastSynthesis, task: Task) -> MetaGenerator:
+        """The meta-generator in its initial state."""
+        return MetaGenerator(section, task.image_shape, task.seed, task.device)
 
     def _capturable(self, task: Task) -> bool:
         """Whether both networks can be part of a captured step."""
@@ -77,51 +69,29 @@ class FastSynthesizer:
             for network, use in networks
         )
 
-    def load_student(self, state: StateDict, version: int) -> None:
-        """Take the student's newest weights for the adversarial loss."""
-        self.objective.load_student(state, version)
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """That of a latent code."""
+        return (self.section.latent_dim,)
 
-    def make(self, round: int, attempt: int = 0) -> tuple[SyntheticBatch, MetaUpdate]:
-        """Synthesise batch `round`; everything random follows from (seed, round, attempt)."""
-        section = self.section
-        start = self.clock.now()
+    def optimise(
+        self,
+        noise: Tensor,
+        labels: Tensor,
+        adversarial: bool,
+        randomness: torch.Generator,
+        round: int,
+    ) -> Optimised:
+        """The inner loop from z = `noise`, and the meta-update that it gives."""
+        inner = self.inner_loop(noise, labels, adversarial, randomness, round)
+        update = self.meta.update_of(round, inner.summed_gradients, inner.fast)
+        return Optimised(inner.images, labels, inner.losses, update)
 
-        def optimised(adversarial: bool) -> InnerLoop:
-            z, labels, randomness = self._draws(round, attempt)
-            return self.inner_loop(z, labels, adversarial, randomness, round)
-
-        adversarial = round >= section.warmup_rounds
-        inner, note = self.objective.make(
-            optimised, adversarial, lambda: self._first_images(round, attempt)
-        )
-        images = to_uint8(inner.images).contiguous()
-        batch = SyntheticBatch(
-            images=images,
-            labels=inner.labels,
-            provenance=Provenance(
-                round=round,
-                synthesizer=self.index,
-                student_version=self.objective.student_version,
-                generator_version=self.meta.version,
-                synthesis_seconds=self.clock.now() - start,
-                losses=inner.losses,
-                note=note,
-            ),
-        )
-        return batch, self.meta.update_of(round, inner.summed_gradients, inner.fast)
-
-    def learn(self, updates: Sequence[MetaUpdate]) -> None:
-        """Move the shared generator."""
-        self.meta.learn(updates)
-
-    def synthesize(self, round: int, attempt: int = 0) -> SyntheticBatch:
-        """`make`, then `learn` from it. The meta-update counts as synthesis time."""
-        self.meta.begin(round)
-        batch, update = self.make(round, attempt)
-        start = self.clock.now()
-        self.learn([update])
-        seconds = batch.provenance.synthesis_seconds + self.clock.now() - start
-        return batch.timed(seconds)
+    def first_images(self, noise: Tensor) -> Tensor:
+        """Images (B, C, H, W) of theta and z = `noise`, normalised."""
+        with autocast(self.device, self.objective.precision):
+            images = self.meta.generator(noise)
+        return self.normalisation(images.to(noise.dtype))
 
     def inner_loop(
         self,
@@ -151,24 +121,7 @@ class FastSynthesizer:
                 seen = self.step(*kind, labels, *move)
             statistics.record_all(seen)
             kept, losses = copies.best.take(round)
-        return InnerLoop(kept, losses, copies.summed, [p.detach() for p in copies.fast], labels)
-
-    def _draws(self, round: int, attempt: int) -> tuple[Tensor, Tensor, torch.Generator]:
-        """Z (B, latent_dim) and labels (B,) of a batch, and the stream after them."""
-        section = self.section
-        randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
-        z = torch.randn(
-            section.batch_size, section.latent_dim, generator=randomness, device=self.device
-        )
-        labels = draw_labels(len(z), self.num_classes, section.balanced_labels, randomness)
-        return z, labels, randomness
-
-    def _first_images(self, round: int, attempt: int) -> Tensor:
-        """Images (B, C, H, W) of a batch before its first step, normalised."""
-        z = self._draws(round, attempt)[0]
-        with autocast(self.device, self.objective.precision):
-            images = self.meta.generator(z)
-        return self.normalisation(images.to(z.dtype))
+        return InnerLoop(kept, losses, copies.summed, [p.detach() for p in copies.fast])
 
     def _step(
         self,

@@ -1,0 +1,162 @@
+"""What methods share that optimise each batch on `InversionObjective`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
+from fastdfkd.core.clock import Clock
+from fastdfkd.core.interfaces import MetaUpdate, SharedGenerator, StateDict
+from fastdfkd.core.methods.objective import AdversarialLoss, InversionObjective, draw_labels
+from fastdfkd.core.random_streams import batch_stream, stream
+from fastdfkd.core.task import Task
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe.methods import InversionSection
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """A batch as its last step left it."""
+
+    images: Tensor
+    """(B, C, H, W) float in [0, 1], of the lowest-loss step."""
+    labels: Tensor
+    """(B,) int64, the classes the images were pulled towards."""
+    losses: dict[str, float]
+    """Loss terms of that step: `loss`, `bn`, `oh`, `adv` (the last three unweighted)."""
+    update: MetaUpdate
+    """What the batch teaches the generator."""
+
+
+class InversionMethod(ABC):
+    """Implements `Synthesizer`; a subclass says what is optimised, from which noise, and how."""
+
+    shared: SharedGenerator | None = None
+    """The generator that batches teach, and that several synthesizers may share. None: batches do
+    not depend on each other."""
+
+    def __init__(
+        self,
+        section: InversionSection,
+        task: Task,
+        index: int,
+        adversarial_loss: AdversarialLoss,
+        *,
+        bn_momentum: float = 0.0,
+    ):
+        self.section, self.num_classes = section, task.num_classes
+        self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
+        self.image_shape, self.device = tuple(task.image_shape), torch.device(task.device)
+        self.objective = InversionObjective(
+            task, (section.bn, section.oh, section.adv), adversarial_loss, bn_momentum=bn_momentum
+        )
+        self.clock = Clock(self.device)
+
+    @classmethod
+    def shared_generator(cls, section: Any, task: Task) -> SharedGenerator:
+        """See `Synthesizer`; a section whose `shares_generator` is never true needs none."""
+        raise NotImplementedError(f"{cls.__name__} shares no generator")
+
+    @property
+    @abstractmethod
+    def noise_shape(self) -> tuple[int, ...]:
+        """Shape of the noise from which one image is made."""
+
+    @abstractmethod
+    def optimise(
+        self,
+        noise: Tensor,
+        labels: Tensor,
+        adversarial: bool,
+        randomness: torch.Generator,
+        round: int,
+    ) -> Optimised:
+        """Make a batch.
+
+        Args:
+            noise: (B, *noise_shape) standard normal.
+            labels: (B,) int64.
+            adversarial: whether the student takes part.
+            randomness: the stream after both were drawn.
+            round: number of the batch.
+
+        Raises:
+            DivergedError: a loss became NaN or infinite.
+        """
+
+    @abstractmethod
+    def first_images(self, noise: Tensor) -> Tensor:
+        """Images (B, C, H, W), normalised, from which the first step starts."""
+
+    def load_student(self, state: StateDict, version: int) -> None:
+        """Take the student's newest weights for the adversarial loss."""
+        self.objective.load_student(state, version)
+
+    def load_generator(self, state: Mapping[str, Any]) -> None:
+        """Take the newest `shared_state()` of a shared generator."""
+        assert self.shared is not None, f"{type(self).__name__} shares no generator"
+        self.shared.load_state_dict(state)
+
+    def make(self, round: int, attempt: int = 0) -> tuple[SyntheticBatch, MetaUpdate]:
+        """Synthesise batch `round`; everything random follows from (seed, round, attempt)."""
+        start = self.clock.now()
+
+        def batch(adversarial: bool) -> Optimised:
+            noise, labels, randomness = self._draws(round, attempt)
+            return self.optimise(noise, labels, adversarial, randomness, round)
+
+        made, note = self.objective.make(
+            batch,
+            round >= self.section.warmup_rounds,
+            lambda: self.first_images(self._draws(round, attempt)[0]),
+        )
+        images = to_uint8(made.images).contiguous()
+        provenance = Provenance(
+            round=round,
+            synthesizer=self.index,
+            student_version=self.objective.student_version,
+            generator_version=0 if self.shared is None else self.shared.version,
+            synthesis_seconds=self.clock.now() - start,
+            losses=made.losses,
+            note=note,
+        )
+        return SyntheticBatch(images=images, labels=made.labels, provenance=provenance), made.update
+
+    def learn(self, updates: Sequence[MetaUpdate]) -> None:
+        """Move the generator, where there is one."""
+        if self.shared is not None:
+            self.shared.learn(updates)
+
+    def synthesize(self, round: int, attempt: int = 0) -> SyntheticBatch:
+        """`make`, then `learn` from it. The update counts as synthesis time."""
+        if self.shared is not None:
+            self.shared.begin(round)
+        batch, update = self.make(round, attempt)
+        start = self.clock.now()
+        self.learn([update])
+        return batch.timed(batch.provenance.synthesis_seconds + self.clock.now() - start)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next batch depends on, apart from the student; here nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`."""
+        assert not state, f"{type(self).__name__} has no state, got {sorted(state)}"
+
+    def _draws(self, round: int, attempt: int) -> tuple[Tensor, Tensor, torch.Generator]:
+        """Noise (B, *noise_shape) and labels (B,) of a batch, and the stream after them."""
+        section = self.section
+        randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
+        noise = torch.randn(
+            section.batch_size, *self.noise_shape, generator=randomness, device=self.device
+        )
+        labels = draw_labels(len(noise), self.num_classes, section.balanced_labels, randomness)
+        return noise, labels, randomness
