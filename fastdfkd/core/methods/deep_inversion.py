@@ -12,7 +12,7 @@ from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, StateDict
 from fastdfkd.core.losses import jensen_shannon_adversarial_loss, total_variation
-from fastdfkd.core.methods.objective import Best, InversionObjective, draw_labels
+from fastdfkd.core.methods.objective import Best, InversionObjective
 from fastdfkd.core.optimizers import Adam
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.task import Task
@@ -27,7 +27,7 @@ class DeepInversion:
     """Implements `Synthesizer`. Batches are independent: nothing is learned between them."""
 
     def __init__(self, section: DeepInversionSynthesis, task: Task, index: int = 0):
-        self.section, self.num_classes = section, task.num_classes
+        self.section, self.kind = section, task.kind
         self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
         self.image_shape, self.device = tuple(task.image_shape), torch.device(task.device)
         self.objective = InversionObjective(
@@ -82,12 +82,14 @@ class DeepInversion:
         """Nothing to load."""
 
     def _draws(self, round: int, attempt: int) -> tuple[Tensor, Tensor, torch.Generator]:
-        """Noise (B, C, H, W) and labels (B,) of a batch, and the stream after them."""
+        """Noise (B, C, H, W) and labels (B, *space) of a batch, and the stream after them."""
         section = self.section
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
         shape = (section.batch_size, *self.image_shape)
         x = torch.randn(shape, generator=randomness, device=self.device)
-        labels = draw_labels(len(x), self.num_classes, section.balanced_labels, randomness)
+        labels = self.kind.draw_labels(
+            len(x), self.image_shape, section.balanced_labels, randomness
+        )
         return x, labels, randomness
 
     def _optimise(

@@ -20,10 +20,9 @@ from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import captured
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, StateDict
-from fastdfkd.core.losses import adversarial_loss
 from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.methods.inner_copies import InnerCopies
-from fastdfkd.core.methods.objective import InversionObjective, draw_labels
+from fastdfkd.core.methods.objective import InversionObjective
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.task import Task
@@ -45,20 +44,21 @@ class InnerLoop:
     fast: list[Tensor]
     """theta'_k, for each generator parameter."""
     labels: Tensor
-    """(B,) int64, the classes the images were pulled towards."""
+    """(B, *space) int64, the classes the images were pulled towards."""
 
 
 class FastSynthesizer:
     """Implements `Synthesizer`."""
 
     def __init__(self, section: FastSynthesis, task: Task, index: int = 0):
-        self.section, self.num_classes = section, task.num_classes
+        self.section, self.kind = section, task.kind
+        self.image_shape = task.image_shape
         self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
         self.device = torch.device(task.device)
         self.objective = InversionObjective(
             task,
             (section.bn, section.oh, section.adv),
-            adversarial_loss,
+            task.kind.adversarial_loss,
             bn_momentum=section.bn_momentum,
         )
         self.meta = MetaGenerator(section, task.image_shape, task.seed, task.device)
@@ -135,7 +135,7 @@ class FastSynthesizer:
 
         Args:
             z: (B, latent_dim) latent codes.
-            labels: (B,) int64.
+            labels: (B, *space) int64.
             adversarial: whether the student takes part.
             randomness: draws the augmentation of each step.
             round: named in the error if every loss is NaN or infinite.
@@ -154,13 +154,15 @@ class FastSynthesizer:
         return InnerLoop(kept, losses, copies.summed, [p.detach() for p in copies.fast], labels)
 
     def _draws(self, round: int, attempt: int) -> tuple[Tensor, Tensor, torch.Generator]:
-        """Z (B, latent_dim) and labels (B,) of a batch, and the stream after them."""
+        """Z (B, latent_dim) and labels (B, *space) of a batch, and the stream after them."""
         section = self.section
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
         z = torch.randn(
             section.batch_size, section.latent_dim, generator=randomness, device=self.device
         )
-        labels = draw_labels(len(z), self.num_classes, section.balanced_labels, randomness)
+        labels = self.kind.draw_labels(
+            len(z), self.image_shape, section.balanced_labels, randomness
+        )
         return z, labels, randomness
 
     def _first_images(self, round: int, attempt: int) -> Tensor:
@@ -185,7 +187,7 @@ class FastSynthesizer:
         Args:
             adversarial: whether the student takes part.
             _estimated: whether there are running estimates to mix the statistics with.
-            labels: (B,) int64.
+            labels: (B, *space) int64.
             dy: a field of `Augmentation`.
             dx: likewise.
             flip: likewise.
