@@ -17,6 +17,7 @@ from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
+from fastdfkd.core.task_kind import Classification
 from fastdfkd.data import data_spec
 from fastdfkd.models import build_network
 from fastdfkd.recipe import DistillationSection, FastSynthesis, load_recipe
@@ -49,7 +50,7 @@ class Case:
             teacher=copy.deepcopy(self.teacher),
             student=copy.deepcopy(self.student),
             image_shape=self.image_shape,
-            num_classes=self.num_classes,
+            kind=Classification(self.num_classes),
             normalisation=self.normalisation,
             seed=0,
             device=self.device,

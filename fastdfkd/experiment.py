@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
+from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.data import DataSpec, LabelledImages, data_spec, load_split
 from fastdfkd.models import baked, open_network, parametrised_layers
 from fastdfkd.recipe import Recipe
@@ -51,9 +53,7 @@ def initial_student(recipe: Recipe) -> nn.Module:
             "torch.nn.utils.parametrize.remove_parametrizations on them in the builder"
         )
     share = recipe.distillation.batch_size // max(recipe.platform.workers, 1)
-    check_student(
-        student, spec.image_shape, spec.num_classes, output=section.output, batch_size=share
-    )
+    check_student(student, spec.image_shape, spec.kind, output=section.output, batch_size=share)
     return student
 
 
@@ -85,26 +85,30 @@ class Experiment:
             ValueError: the teacher or the student does not fit the data set or the recipe.
         """
         spec, output = data_spec(recipe.data.name), recipe.teacher.output
-        shape, classes, bn = spec.image_shape, spec.num_classes, recipe.synthesis.bn_weight
-        check_teacher(teacher, shape, classes, bn, output=output)
+        shape, kind, bn = spec.image_shape, spec.kind, recipe.synthesis.bn_weight
+        check_teacher(teacher, shape, kind, bn, output=output)
         teacher, student = baked(teacher), initial_student(recipe)
         precision = recipe.platform.precision
         if device == "cpu":  # bfloat16 that nobody will use is not worth emulating
             precision = resolved(torch.device(device), precision)
+        try_network = partial(tried, spatial_axes=kind.spatial_axes, precision=precision)
         parts = cls(
             recipe=recipe,
             teacher=teacher,
             student=student,
             spec=spec,
             test=load_split(recipe.data.name, "test", recipe.data.root),
-            teacher_use=tried(teacher, shape, output=output, precision=precision),
-            student_use=tried(
-                student, shape, output=recipe.student.output, precision=precision, student=True
-            ),
+            teacher_use=try_network(teacher, shape, output=output),
+            student_use=try_network(student, shape, output=recipe.student.output, student=True),
         )
         for note in parts.notes:
             log.warning("%s", note)
         return parts
+
+    @property
+    def kind(self) -> TaskKind:
+        """What both networks answer."""
+        return self.spec.kind
 
     @property
     def notes(self) -> list[str]:
@@ -133,7 +137,7 @@ class Experiment:
             teacher_use=self.teacher_use,
             student_use=self.student_use,
             image_shape=self.spec.image_shape,
-            num_classes=self.spec.num_classes,
+            kind=self.kind,
             normalisation=self.normalisation(device),
             seed=self.recipe.seed,
             device=device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ class Evaluation:
     """Held-out images."""
     accuracy: float
     """Share that the student classifies rightly, 0 to 1."""
+    figures: Mapping[str, float]
+    """All of the student's figures, 0 to 1, by their names in tables: accuracy, top-5 accuracy."""
     teacher_accuracy: float | None
     """The same for the teacher; None when it cannot be had."""
     agreement: float | None
@@ -43,7 +46,7 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
     from fastdfkd.core.augment import Normalisation
     from fastdfkd.data import data_spec, load_split
     from fastdfkd.models import open_network
-    from fastdfkd.trainers.evaluation import accuracy, agreement, predict
+    from fastdfkd.trainers.evaluation import agreement, evaluate
 
     spec = data_spec(recipe.data.name)
     test = load_split(spec.name, "test", data_root or recipe.data.root)
@@ -56,17 +59,19 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
         key="student.model",
     )
     normalise = Normalisation(spec.mean, spec.std, "cpu")
-    said = predict(student, test.images, normalise, "cpu", output=recipe.student.output)
+    kind, seen = spec.kind, (test.images, test.labels)
+    found = evaluate(student, *seen, kind, normalise, "cpu", output=recipe.student.output)
     teacher, note = _find_teacher(recipe, spec, directory)
     taught = None
     if teacher is not None:
-        taught = predict(teacher, test.images, normalise, "cpu", output=recipe.teacher.output)
+        taught = evaluate(teacher, *seen, kind, normalise, "cpu", output=recipe.teacher.output)
     return Evaluation(
         directory=directory,
         images=len(test),
-        accuracy=accuracy(said, test.labels),
-        teacher_accuracy=None if taught is None else accuracy(taught, test.labels),
-        agreement=None if taught is None else agreement(said, taught),
+        accuracy=found.figures["accuracy"],
+        figures={name: found.figures[figure] for figure, name in kind.figures.items()},
+        teacher_accuracy=None if taught is None else taught.figures["accuracy"],
+        agreement=None if taught is None else agreement(found.classes, taught.classes),
         note=note,
     )
 

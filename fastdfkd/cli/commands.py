@@ -200,9 +200,11 @@ def evaluate(
     from fastdfkd.api import evaluate as judge
 
     found = judge(directory, data_root=data_root)
-    typer.echo(f"accuracy  {found.accuracy:.1%} of {found.images:,} held-out real images")
+    width = max(map(len, (*found.figures, "agreement")))
+    for name, value in found.figures.items():
+        typer.echo(f"{name:<{width}} {value:.1%} of {found.images:,} held-out real images")
     agreement = "unknown" if found.agreement is None else f"{found.agreement:.1%}"
-    typer.echo(lines(f"agreement {agreement} ({found.note})"))
+    typer.echo(lines(f"{'agreement':<{width}} {agreement} ({found.note})"))
 
 
 @app.command(epilog="Example: fastdfkd recipes")

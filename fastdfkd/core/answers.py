@@ -29,25 +29,27 @@ _LEAST = 1e-30
 """Probabilities below are taken for this, so that their logarithm is finite in float32."""
 
 
-def logits_in(answer: object, output: Output = "logits") -> Tensor:
-    """The logits (B, K) of a network's answer, in the answer's floating type.
+def logits_in(answer: object, output: Output = "logits", spatial_axes: int = 0) -> Tensor:
+    """The logits (B, K, *space) of a network's answer, in the answer's floating type.
 
     Args:
-        answer: a tensor (B, K), (B, K, 1, 1), (K,) for one image or, of a binary output, (B,) or
-            (B, 1); or one of these as the first entry of a tuple or list, under `logits` of a
-            mapping or an object, or as the only entry of a mapping.
+        answer: a tensor, bare, as the first entry of a tuple or list, under `logits` of an object
+            or a mapping, under `out` of a mapping (torchvision's segmentation networks), or as the
+            only entry of a mapping. Its shape is (B, K, *space), (K, *space) for one image or, of
+            a binary output, (B, *space) or (B, 1, *space). Further axes of size 1 may follow.
         output: what the tensor holds. Anything but `logits` is turned into logits, whose softmax
             is the network's own distribution.
+        spatial_axes: number of axes in `space`, 0 for (B, K) (`TaskKind.spatial_axes`).
 
     Raises:
         TypeError: no tensor is found. The message says what came.
     """
     tensor = _tensor_in(answer)
     if output in BINARY:
-        tensor = tensor.reshape(-1, 1)
-    elif tensor.ndim == 1:  # a network that squeezes the batch away
+        tensor = tensor.reshape(-1, 1, *tensor.shape[tensor.ndim - spatial_axes :])
+    elif tensor.ndim == 1 + spatial_axes:  # a network that squeezes a batch of one image
         tensor = tensor[None]
-    while tensor.ndim > 2 and tensor.shape[-1] == 1:
+    while tensor.ndim > 2 + spatial_axes and tensor.shape[-1] == 1:
         tensor = tensor.squeeze(-1)
     match output:
         case "probabilities":
@@ -80,9 +82,10 @@ def _tensor_in(answer: object) -> Tensor:
 
 
 def _entry(mapping: Mapping[Any, object]) -> object:
-    """What a mapping holds under `logits`, or its only entry."""
-    if "logits" in mapping:
-        return mapping["logits"]
+    """What a mapping holds under `logits` or `out`, or its only entry."""
+    for name in ("logits", "out"):
+        if name in mapping:
+            return mapping[name]
     if len(mapping) == 1:
         return next(iter(mapping.values()))
     keys = ", ".join(map(str, list(mapping)[:5])) or "none"
@@ -92,7 +95,7 @@ def _entry(mapping: Mapping[Any, object]) -> object:
 
 
 def looks_like(answers: Sequence[Tensor]) -> str | None:
-    """What tensors (B, K) are, where their values show that they are probably no logits.
+    """What tensors (B, K, *space) are, where their values show that they are probably no logits.
 
     Args:
         answers: of images of very different contrast, so that logits would leave any fixed range.
@@ -100,7 +103,7 @@ def looks_like(answers: Sequence[Tensor]) -> str | None:
     Returns:
         `probabilities`, `log_probabilities`, `sigmoid` or None.
     """
-    rows = torch.cat([answer.detach().double().reshape(len(answer), -1) for answer in answers])
+    rows = torch.cat([answer.detach().double().movedim(1, -1).flatten(0, -2) for answer in answers])
     within = bool((rows >= 0).all() and (rows <= 1).all())
     if within and _all_one(rows.sum(1)):
         return "probabilities"

@@ -40,7 +40,7 @@ class SyntheticBatch:
     images: Tensor
     """(B, C, H, W) uint8."""
     labels: Tensor
-    """(B,) int64, the classes the images were pulled towards."""
+    """(B,) or (B, H, W) int64: the target class of each image, or of each pixel."""
     provenance: Provenance
 
     def __post_init__(self) -> None:
@@ -49,9 +49,11 @@ class SyntheticBatch:
             raise ValueError(
                 f"a batch's images are (B, C, H, W) uint8, got {tuple(images.shape)} {images.dtype}"
             )
-        if labels.dtype is not torch.int64 or labels.shape != images.shape[:1]:
+        count, _, height, width = images.shape
+        shapes = ((count,), (count, height, width))
+        if labels.dtype is not torch.int64 or labels.shape not in shapes:
             raise ValueError(
-                f"a batch of {len(images)} images needs ({len(images)},) int64 labels, "
+                f"a batch of {count} images needs {shapes[0]} or {shapes[1]} int64 labels, "
                 f"got {tuple(labels.shape)} {labels.dtype}"
             )
 

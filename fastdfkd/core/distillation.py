@@ -13,7 +13,6 @@ from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import Captured, captured
 from fastdfkd.core.interfaces import SampleBank
-from fastdfkd.core.losses import distillation_loss
 from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolved
@@ -46,6 +45,7 @@ class StudentDistiller:
         wrap: Callable[[nn.Module], nn.Module] | None = None,
     ):
         self.section, self.normalisation, self.seed = section, task.normalisation, task.seed
+        self.kind = task.kind
         self.device, self.precision = torch.device(task.device), task.precision
         self.rank, self.share = rank, section.batch_size // world_size
         self.total_updates, self.updates = total_updates, 0
@@ -126,7 +126,7 @@ class StudentDistiller:
 
         Returns:
             The new views (F, C, H, W) uint8, all views normalised (B, C, H, W), and the teacher's
-            logits (F, K) float32 for the new ones, which come first.
+            logits (F, K, *space) float32 for the new ones, which come first.
         """
         views = Augmentation(dy, dx, flip, invert).apply(images)
         inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
@@ -138,11 +138,11 @@ class StudentDistiller:
         return views, inputs, logits.float().clone()
 
     def _follow(self, inputs: Tensor, teacher_logits: Tensor) -> Tensor:
-        """One SGD step of the student towards the teacher's logits (B, K); returns its loss."""
+        """One SGD step of the student towards teacher logits (B, K, *space); returns its loss."""
         with self.student_use.autocast(self.device, self.precision):
             student_logits = self.student_use.logits(self.student(inputs))
         temperature = self.section.temperature
-        loss = distillation_loss(teacher_logits, student_logits.float(), temperature)
+        loss = self.kind.distillation_loss(teacher_logits, student_logits.float(), temperature)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from fastdfkd.core.answers import BINARY, Output, logits_in, looks_like
 from fastdfkd.core.bn_statistics import BatchNormStatistics, batch_norm_layers
+from fastdfkd.core.task_kind import TaskKind
 
 IMAGES = 2
 """Of a batch in eval mode; in train mode as many as an update has, up to `MOST_TRAINED`."""
@@ -24,7 +25,7 @@ _SCRIPTS = torch.jit.ScriptModule
 def check_teacher(
     teacher: nn.Module,
     image_shape: Sequence[int],
-    num_classes: int,
+    kind: TaskKind,
     bn: float = 0.0,
     *,
     output: Output = "logits",
@@ -34,21 +35,21 @@ def check_teacher(
     Args:
         teacher: maps (B, C, H, W) float images to answers of `output`.
         image_shape: (C, H, W).
-        num_classes: classes of the data set.
+        kind: what its answers should be, with the classes of the data set.
         bn: weight of the BatchNorm-statistics loss.
         output: what its answers are.
 
     Raises:
-        ValueError: no BatchNorm statistics while `bn` > 0, answers that are no logits of
-            `num_classes`, values that are not finite, or logits without a gradient for the images.
-            The message says what to do.
+        ValueError: no BatchNorm statistics while `bn` > 0, answers that are no
+            logits of `kind`, values that are not finite, or logits without a gradient for the
+            images. The message says what to do.
     """
     if bn > 0:
         _check_statistics(teacher, bn)
     _check_tensors(teacher, "teacher")
     statistics = BatchNormStatistics(teacher)
     with _mode(teacher, training=False), statistics.watching():
-        pixels, logits = _answer(teacher, "teacher", image_shape, num_classes, output)
+        pixels, logits = _answer(teacher, "teacher", image_shape, kind, output)
         seen, reached = statistics.newest, _gradient(logits, [pixels])
     if bn > 0 and not seen:
         raise ValueError(
@@ -62,13 +63,13 @@ def check_teacher(
             "no gradient comes from the teacher's logits back to its images, so none can be "
             "synthesised: take torch.no_grad() and detach() out of its forward"
         )
-    _check_kind(teacher, "teacher", image_shape, output)
+    _check_values(teacher, "teacher", image_shape, kind, output)
 
 
 def check_student(
     student: nn.Module,
     image_shape: Sequence[int],
-    num_classes: int,
+    kind: TaskKind,
     *,
     output: Output = "logits",
     batch_size: int = MOST_TRAINED,
@@ -83,22 +84,22 @@ def check_student(
     Args:
         student: maps (B, C, H, W) float images to answers of `output`.
         image_shape: (C, H, W).
-        num_classes: classes of the data set.
+        kind: what its answers should be, with the classes of the data set.
         output: what its answers are.
         batch_size: images that a worker's update has.
         role: what it is called; a teacher that is trained here has to be all that a student is.
 
     Raises:
-        ValueError: answers that are no logits of `num_classes`, values that are not finite, or
+        ValueError: answers that are no logits of `kind`, values that are not finite, or
             logits without a gradient for any weight. The message says what to do.
     """
     _check_tensors(student, role)
     weights = [parameter for parameter in student.parameters() if parameter.requires_grad]
     with _mode(student, training=False):
-        _answer(student, role, image_shape, num_classes, output)
+        _answer(student, role, image_shape, kind, output)
     images = max(min(batch_size, MOST_TRAINED), 1)
     with _mode(student, training=True):
-        _, logits = _answer(student, role, image_shape, num_classes, output, images, "train")
+        _, logits = _answer(student, role, image_shape, kind, output, images, "train")
         reached = _gradient(logits, weights)
     _check_finite(logits, role, "in train mode")
     if all(gradient is None for gradient in reached):
@@ -112,7 +113,7 @@ def check_student(
             f"the {role}'s gradients are NaN or infinite for random images in train mode: look "
             "for square roots and divisions of zero in its forward"
         )
-    _check_kind(student, role, image_shape, output)
+    _check_values(student, role, image_shape, kind, output)
 
 
 def _check_statistics(teacher: nn.Module, bn: float) -> None:
@@ -136,7 +137,7 @@ def _answer(
     network: nn.Module,
     role: str,
     image_shape: Sequence[int],
-    num_classes: int,
+    kind: TaskKind,
     output: Output,
     images: int = IMAGES,
     mode: str = "eval",
@@ -154,26 +155,30 @@ def _answer(
             f"({count} in {mode} mode): {error}{hint}"
         ) from error
     try:
-        logits = logits_in(answer, output)
+        logits = logits_in(answer, output, kind.spatial_axes)
     except TypeError as error:
         raise ValueError(
             f"the {role} returns {type(answer).__name__} in {mode} mode, expected logits: {error}. "
             "Return logits (B, K), a tuple whose first entry they are, or a mapping or an object "
             "with `logits`"
         ) from error
-    if logits.shape != (images, num_classes):
-        raise ValueError(_wrong_shape(logits, role, images, num_classes, output))
+    expected = kind.logits_shape(images, image_shape)
+    if logits.shape != expected:
+        raise ValueError(_wrong_shape(logits, role, expected, output))
     return pixels, logits
 
 
-def _wrong_shape(logits: Tensor, role: str, images: int, num_classes: int, output: Output) -> str:
+def _wrong_shape(logits: Tensor, role: str, expected: tuple[int, ...], output: Output) -> str:
+    images, num_classes, *space = expected
     came = f"the {role} returns {tuple(logits.shape)} for {images} images"
     if output in BINARY:
         return (
             f"{came} as {role}.output: {output}, which is for one number an image and data of two "
             f"classes; the data set has {num_classes}"
         )
-    wanted = f"expected ({images}, {num_classes}): the data set has {num_classes} classes"
+    wanted = f"expected {expected}: the data set has {num_classes} classes"
+    if space:
+        return f"{came}, {wanted} and one label for each pixel"
     if logits.ndim == 2 and (logits.shape[1] == 1 or logits.shape == (1, images)):
         return (
             f"{came}, {wanted}. One number an image is supported for two classes: set "
@@ -193,14 +198,16 @@ def _check_finite(logits: Tensor, role: str, mode: str) -> None:
         )
 
 
-def _check_kind(network: nn.Module, role: str, image_shape: Sequence[int], output: Output) -> None:
+def _check_values(
+    network: nn.Module, role: str, image_shape: Sequence[int], kind: TaskKind, output: Output
+) -> None:
     """Answers are what `output` says, as far as values show it."""
     noise = _pixels(network, image_shape, 2 * IMAGES)
     noise[IMAGES:] *= CONTRAST
     with _mode(network, training=False), torch.no_grad():
         plain: Output = "binary_logit" if output in BINARY else "logits"
         try:
-            answer = logits_in(network(noise), plain)
+            answer = logits_in(network(noise), plain, kind.spatial_axes)
         except Exception:  # strong images are no promise
             return
     values = answer[:, 1:] if plain == "binary_logit" else answer

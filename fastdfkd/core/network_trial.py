@@ -69,7 +69,7 @@ class Answer(NamedTuple):
     """What a network gave in one mode."""
 
     logits: Tensor
-    """(B, K) float64."""
+    """(B, K, *space) float64."""
     gradients: Tensor
     """Towards pixels and weights, in one row of float64; empty where none were asked for."""
     idle: bool
@@ -81,6 +81,7 @@ def tried(
     image_shape: Sequence[int],
     *,
     output: Output = "logits",
+    spatial_axes: int = 0,
     precision: Precision = "float32",
     student: bool = False,
 ) -> NetworkUse:
@@ -90,24 +91,26 @@ def tried(
         network: on any device; the trial is made there.
         image_shape: (C, H, W).
         output: what its answers are.
+        spatial_axes: axes of the logits after the classes (`TaskKind.spatial_axes`).
         precision: of the run; bfloat16 is tried unless it is float32.
         student: whether it is used in train mode too. Only a teacher is asked for logits alone.
     """
     with _one_thread():
-        return _tried(network, tuple(image_shape), output, precision, student)
+        plain = NetworkUse(output=output, spatial_axes=spatial_axes)
+        return _tried(network, tuple(image_shape), plain, precision, student)
 
 
 def _tried(
     network: nn.Module,
     image_shape: tuple[int, ...],
-    output: Output,
+    use: NetworkUse,
     precision: Precision,
     student: bool,
 ) -> NetworkUse:
     trainings = (False, True) if student else (False,)
     modes = [Mode(training, images) for training in trainings for images in COUNTS]
-    trial = Trial(network, image_shape, output, modes)
-    use = NetworkUse(output=output, idle_parameters=trial.idle)
+    trial = Trial(network, image_shape, use, modes)
+    use = replace(use, idle_parameters=trial.idle)
     if student and corrupts_memory(network):
         use = use.without("channels_last", CORRUPTION)
     for change, way, tolerances in _changes(network, precision, student):
@@ -152,11 +155,11 @@ class Trial:
         self,
         network: nn.Module,
         image_shape: tuple[int, ...],
-        output: Output,
+        use: NetworkUse,
         modes: Sequence[Mode],
     ):
         self.network, self.image_shape, self.modes = network, image_shape, modes
-        self.plainly = NetworkUse(output=output, left_out={"channels_last": "", "autocast": ""})
+        self.plainly = replace(use, left_out={"channels_last": "", "autocast": ""})
         self.plain = self._plain(torch.float32)
         self.proof: dict[Mode, Answer] | None = None
 

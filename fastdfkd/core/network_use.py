@@ -38,6 +38,8 @@ class NetworkUse:
     """How one network is run. The default makes every change and takes answers for logits."""
 
     output: Output = "logits"
+    spatial_axes: int = 0
+    """Axes of the logits after the classes (`TaskKind.spatial_axes`)."""
     left_out: Mapping[Change, str] = field(default_factory=dict)
     """Changes that this network does not bear, each with the reason."""
     idle_parameters: bool = False
@@ -74,8 +76,8 @@ class NetworkUse:
         return autocast(device, precision) if self.bears("autocast") else nullcontext()
 
     def logits(self, answer: object) -> Tensor:
-        """The logits (B, K) of an answer of the network."""
-        return logits_in(answer, self.output)
+        """The logits (B, K, *space) of an answer of the network."""
+        return logits_in(answer, self.output, self.spatial_axes)
 
     def fused(self, network: nn.Module) -> nn.Module:
         """A frozen network with fused norms (`core/fused_norm.py`), or itself."""

@@ -11,6 +11,7 @@ from torch import nn
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.precision import Precision
+from fastdfkd.core.task_kind import TaskKind
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,7 +24,8 @@ class Task:
     """In its initial state; the distiller trains it in place."""
     image_shape: Sequence[int]
     """(C, H, W)."""
-    num_classes: int
+    kind: TaskKind
+    """What both networks answer, with the number of classes."""
     teacher_use: NetworkUse = field(default_factory=NetworkUse)
     """How the teacher is run (`core/network_trial.py` finds out)."""
     student_use: NetworkUse = field(default_factory=NetworkUse)

@@ -26,7 +26,7 @@ class TeacherCache:
         self.views: Tensor | None = None
         """(capacity, C, H, W) uint8, from the first insertion on."""
         self.logits: Tensor | None = None
-        """(capacity, classes) float32."""
+        """(capacity, K, *space) float32."""
         self.inserted = 0
         """Views ever inserted; number n lies in place n mod capacity."""
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from fastdfkd.core.task_kind import Classification, TaskKind
+
 Split = Literal["train", "test"]
 
 
@@ -24,6 +26,11 @@ class DataSpec:
     std: tuple[float, ...]
     """Per channel, of images in 0..1, over the training split."""
     class_names: tuple[str, ...]
+
+    @property
+    def kind(self) -> TaskKind:
+        """What a network of this data set answers."""
+        return Classification(self.num_classes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,6 +52,7 @@ def finish(
         recipe_digest=recipe.digest(),
         seed=recipe.seed,
         accuracy=row["accuracy"],
+        top5_accuracy=row.get("top5_accuracy"),
         teacher_accuracy=teacher.accuracy,
         teacher_digest=teacher.digest,
         agreement=row["agreement"],

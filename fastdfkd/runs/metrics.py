@@ -24,6 +24,7 @@ COLUMNS = (
     "loss",
     "lr",
     "accuracy",
+    "top5_accuracy",
     "agreement",
     "staleness",
     "images_per_second",
@@ -47,8 +48,8 @@ COLUMNS = (
 )
 """Every column of `metrics.csv`, in its order; times are seconds since the start of the run.
 
-`updates` is the step. `loss` is the student's KL; `accuracy` and `agreement` (0 to 1) are on
-evaluation rows only. A cell that a row says nothing about is empty.
+`updates` is the step. `loss` is the student's KL; `accuracy`, `top5_accuracy` (with more than five
+classes) and `agreement`, 0 to 1, are on evaluation rows only. A cell without a value is empty.
 """
 
 

@@ -26,6 +26,11 @@ class RunResult(BaseModel):
     """The same for the teacher."""
     teacher_digest: str = ""
     """SHA-256 of the teacher's weights; empty: unknown."""
+    top5_accuracy: float | None = None
+    """Share of held-out real images whose class is among the student's best five, 0 to 1.
+
+    None: unknown, or no more than five classes.
+    """
     agreement: float
     """Share of held-out real images where student and teacher say the same class, 0 to 1."""
     images: int
@@ -113,7 +118,7 @@ def _impossible(result: RunResult) -> list[str]:
     """Figures that are not finite, or that a run cannot end with."""
     given = {k: v for k, v in result.model_dump().items() if isinstance(v, int | float)}
     strange = set(given) - set(figures_of(given)) - {"seed"}
-    shares = ("accuracy", "teacher_accuracy", "agreement")
+    shares = {"accuracy", "top5_accuracy", "teacher_accuracy", "agreement"} & set(given)
     strange |= {name for name in shares if not 0 <= given[name] <= 1}
     strange |= {name for name in ("images",) if given[name] < 1}
     return sorted(strange)

@@ -1,65 +1,105 @@
-"""How good a network is on real, held-out images."""
+"""Runs a network on images and compares its classes with labels or with another network's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.answers import Output, logits_in
+from fastdfkd.core.task_kind import TaskKind
 
 
-def predict(
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluated:
+    """What a network answers for some images."""
+
+    classes: Tensor
+    """(N, *space) int64 on the CPU: the class with the largest logit."""
+    figures: dict[str, float]
+    """The task's figures (`TaskKind.figures`), 0 to 1; empty without labels."""
+
+
+def evaluate(
     model: nn.Module,
     images: Tensor,
+    labels: Tensor | None,
+    kind: TaskKind,
     normalise: Callable[[Tensor], Tensor],
     device: torch.device | str,
     batch_size: int = 500,
     *,
     output: Output = "logits",
-) -> Tensor:
-    """The likeliest class of each image, in eval mode, without touching the model's state.
+) -> Evaluated:
+    """Classes and figures of a network in eval mode. Its modes and state stay as they are.
 
     Args:
         model: on `device`; maps normalised images (B, C, H, W) to answers of `output`.
         images: (N, C, H, W) uint8, on any device.
-        normalise: what the model expects, from float images (B, C, H, W) in 0..1 on `device`.
+        labels: (N, *space) integers, on any device; None where there are none.
+        kind: what the network answers.
+        normalise: maps float images (B, C, H, W) in 0..1 on `device` to the model's input.
         device: where the model is.
-        batch_size: images of one forward pass.
+        batch_size: images per forward pass.
         output: what the model's answers are.
 
-    Returns:
-        (N,) int64, on the CPU.
+    Raises:
+        ValueError: there is no image, or the labels do not have the shape (N, *space).
     """
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            classes = [
-                logits_in(model(normalise(batch.to(device).float() / 255)), output).argmax(1)
-                for batch in torch.split(images, batch_size)
-            ]
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-    return torch.cat(classes).cpu()
+    if not len(images) or (labels is not None and len(labels) != len(images)):
+        raise ValueError(
+            f"expected at least one image and one label for each, got {len(images)} images "
+            f"and {'no' if labels is None else len(labels)} labels"
+        )
+    parts: Iterable[Tensor | None] = repeat(None)
+    if labels is not None:
+        parts = torch.split(labels, batch_size)
+    classes, counts = [], []
+    with _eval_mode(model), torch.inference_mode():
+        for batch, wanted in zip(torch.split(images, batch_size), parts, strict=False):
+            answer = model(normalise(batch.to(device).float() / 255))
+            logits = logits_in(answer, output, kind.spatial_axes)
+            classes.append(logits.argmax(1).cpu())
+            if wanted is not None:
+                _check_same_shape(classes[-1], wanted)
+                counts.append(kind.counts(logits, wanted.to(device)))
+    figures = kind.figures_of(torch.stack(counts).sum(0)) if counts else {}
+    return Evaluated(classes=torch.cat(classes), figures=figures)
 
 
-def accuracy(predictions: Tensor, labels: Tensor) -> float:
-    """Share of right predictions, 0..1. Both (N,) integers.
+def agreement(first: Tensor, second: Tensor) -> float:
+    """Share of images, or of pixels, that two networks assign to the same class, 0 to 1.
+
+    Args:
+        first: classes of one network, (N, *space) integers.
+        second: those of the other, of the same shape.
 
     Raises:
-        ValueError: there are none, or not one prediction for each label.
+        ValueError: the shapes differ, or there is nothing to compare.
     """
-    if predictions.shape != labels.shape or not len(labels):
+    _check_same_shape(first, second)
+    return (first.cpu() == second.cpu()).double().mean().item()
+
+
+def _check_same_shape(predictions: Tensor, labels: Tensor) -> None:
+    if predictions.shape != labels.shape or not predictions.numel():
         raise ValueError(
             "expected one prediction for each of at least one label, "
             f"got {tuple(predictions.shape)} and {tuple(labels.shape)}"
         )
-    return (predictions.cpu() == labels.cpu()).double().mean().item()
 
 
-def agreement(first: Tensor, second: Tensor) -> float:
-    """Share of images that two networks put in the same class, 0..1. Both (N,) integers."""
-    return accuracy(first, second)
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """In eval mode; each module's own mode is restored afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

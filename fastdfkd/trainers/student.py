@@ -32,7 +32,7 @@ from fastdfkd.experiment import Experiment
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
 from fastdfkd.trainers.calls import insist
-from fastdfkd.trainers.evaluation import accuracy, agreement, predict
+from fastdfkd.trainers.evaluation import Evaluated, agreement, evaluate
 from fastdfkd.trainers.weights import packed, unpacked
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,8 @@ class StudentTraining:
             batch_size=self.recipe.synthesis.batch_size,
             leader=self.leads,
         )
-        self.teacher_says = self._teacher_says() if self.leads else None
+        self.teacher_classes = self._teacher_classes() if self.leads else None
+        """Of the held-out images, (N, *space)."""
         self.evaluations = 0
         self.row: dict[str, float] = {}
         self.shown: tuple[Any, int] | None = None
@@ -219,11 +220,11 @@ class StudentTraining:
 
     def _evaluate(self) -> dict[str, float]:
         with self.clock.measure("evaluation"):
-            says = self._predict(self.distiller.module, self.recipe.student.output)
-        assert self.teacher_says is not None
+            found = self._evaluated(self.distiller.module, self.recipe.student.output)
+        assert self.teacher_classes is not None
         return {
-            "accuracy": accuracy(says, self.experiment.test.labels),
-            "agreement": agreement(says, self.teacher_says),
+            **found.figures,
+            "agreement": agreement(found.classes, self.teacher_classes),
             "evaluation_seconds": self.clock.seconds["evaluation"],
         }
 
@@ -254,12 +255,21 @@ class StudentTraining:
         """Unix seconds now, less what the run has spent on evaluation."""
         return self.clock.unix() - self.clock.seconds["evaluation"]
 
-    def _teacher_says(self) -> torch.Tensor:
-        return self._predict(self.experiment.teacher, self.recipe.teacher.output)
+    def _teacher_classes(self) -> torch.Tensor:
+        return self._evaluated(self.experiment.teacher, self.recipe.teacher.output).classes
 
-    def _predict(self, model: torch.nn.Module, output: Output) -> torch.Tensor:
-        normalise, images = self.experiment.normalisation(self.device), self.experiment.test.images
-        return predict(model.to(self.device), images, normalise, self.device, output=output)
+    def _evaluated(self, model: torch.nn.Module, output: Output) -> Evaluated:
+        """Classes and figures of a network on the held-out images."""
+        parts, device = self.experiment, self.device
+        return evaluate(
+            model.to(device),
+            parts.test.images,
+            parts.test.labels,
+            parts.kind,
+            parts.normalisation(device),
+            device,
+            output=output,
+        )
 
     def _distiller(self) -> StudentDistiller:
         idle = {"find_unused_parameters": self.experiment.student_use.idle_parameters}

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastdfkd.core.augment import Augmentation, Normalisation
@@ -32,7 +31,7 @@ from fastdfkd.models import (
     weights_digest,
 )
 from fastdfkd.recipe import Recipe, TeacherSection
-from fastdfkd.trainers.evaluation import accuracy, predict
+from fastdfkd.trainers.evaluation import evaluate
 
 OnEpoch = Callable[[int, int, float], None]
 """Called after every epoch with its number (from 1), the number of epochs and the mean loss."""
@@ -91,19 +90,20 @@ def prepare_teacher(
         network, facts = run.train_or_load(on_epoch)
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     output, bn = recipe.teacher.output, recipe.synthesis.bn_weight
-    check_teacher(network, spec.image_shape, spec.num_classes, bn, output=output)
+    check_teacher(network, spec.image_shape, spec.kind, bn, output=output)
     normalise = Normalisation(spec.mean, spec.std, device)
-    said = predict(network, test.images, normalise, device, output=output)
-    score = accuracy(said, test.labels)
+    figures = evaluate(
+        network, test.images, test.labels, spec.kind, normalise, device, output=output
+    ).figures
     digest = weights_digest(network.state_dict())
     facts |= {
         "data": spec.name,
-        "accuracy": score,
+        **figures,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "digest": digest,
         "seconds": time.perf_counter() - started,
     }
-    return Teacher(model=network, accuracy=score, digest=digest, description=facts)
+    return Teacher(model=network, accuracy=figures["accuracy"], digest=digest, description=facts)
 
 
 def _opened(section: TeacherSection, spec: DataSpec) -> tuple[nn.Module, dict[str, Any]]:
@@ -143,10 +143,10 @@ class _TrainingRun:
                 arguments=section.arguments,
                 key="teacher.model",
             )
-        shape, classes, output = spec.image_shape, spec.num_classes, section.output
-        check_teacher(network, shape, classes, self.recipe.synthesis.bn_weight, output=output)
+        shape, kind, output = spec.image_shape, spec.kind, section.output
+        check_teacher(network, shape, kind, self.recipe.synthesis.bn_weight, output=output)
         check_student(
-            network, shape, classes, output=output, batch_size=section.batch_size, role="teacher"
+            network, shape, kind, output=output, batch_size=section.batch_size, role="teacher"
         )
         train = load_split(spec.name, "train", self.recipe.data.root)
         path = cache_folder() / "teachers" / f"{self.key(train)[:16]}.safetensors"
@@ -211,7 +211,14 @@ def train_classifier(
     """
     device = torch.device(device)
     precision = resolved(device, section.precision)
-    use = tried(model, spec.image_shape, output=section.output, precision=precision, student=True)
+    use = tried(
+        model,
+        spec.image_shape,
+        output=section.output,
+        spatial_axes=spec.kind.spatial_axes,
+        precision=precision,
+        student=True,
+    )
     use.placed(model, device).train()
     data = LabelledImages(train.images.to(device), train.labels.to(device))
     steps = max(len(data) // section.batch_size, 1)
@@ -230,7 +237,7 @@ def train_classifier(
         for images, labels in _batches(data, section, generator):
             with use.autocast(device, section.precision):
                 logits = use.logits(model(use.images(normalise.from_uint8(images))))
-            loss = F.cross_entropy(logits.float(), labels)
+            loss = spec.kind.one_hot_loss(logits.float(), labels)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.lr = next(rates)

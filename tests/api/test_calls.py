@@ -140,6 +140,8 @@ class TestEvaluate:
         assert found.teacher_accuracy == run.teacher_accuracy
         assert found.agreement is not None
         assert 0 <= found.agreement <= 1
+        assert list(found.figures) == ["accuracy", "top-5 accuracy"]
+        assert 0 <= found.accuracy == found.figures["accuracy"] <= found.figures["top-5 accuracy"]
 
     def test_a_student_like_its_teacher_agrees_with_it(self, run: RunResult) -> None:
         teacher = fastdfkd.train_teacher(load_recipe("out/recipe.yaml"), out="teacher")

@@ -8,8 +8,8 @@ import torch
 from benchmarks import headline, naive
 from benchmarks.cases import Case, pair_case
 from fastdfkd.core.methods.deep_inversion import DeepInversion
-from fastdfkd.core.methods.objective import draw_labels
 from fastdfkd.core.random_streams import stream
+from fastdfkd.core.task_kind import draw_classes
 from fastdfkd.recipe import DeepInversionSynthesis
 
 
@@ -28,7 +28,7 @@ def test_naive_deep_inversion_is_deep_inversion(case: Case) -> None:
     batch = ours.make(1)[0]
     randomness = stream(0, "synthesis", 1)
     x = torch.randn(8, *case.image_shape, generator=randomness)
-    labels = draw_labels(8, 10, False, randomness)
+    labels = draw_classes(8, 10, False, randomness)
     moves = ours._moves(randomness)
     yardstick = naive.NaiveDeepInversion(section, case.teacher, case.student, case.normalisation)
     kept, losses = yardstick.optimise(x, labels, moves)

@@ -12,6 +12,7 @@ from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.methods.deep_inversion import DeepInversion
 from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.task import Task
+from fastdfkd.core.task_kind import Classification
 from fastdfkd.recipe import DeepInversionSynthesis, FastSynthesis
 
 from . import naive
@@ -61,6 +62,23 @@ def student() -> nn.Sequential:
     return network(39, (3, 4)).eval()
 
 
+def segmenter(seed: int, width: int = 6) -> nn.Sequential:
+    """Answers (B, CLASSES, H, W). Statistics are of noise, so that no class wins everywhere."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width, momentum=1.0),
+            nn.ReLU(),
+            nn.Conv2d(width, CLASSES, 3, padding=1, bias=False),
+            nn.BatchNorm2d(CLASSES, momentum=1.0),
+        )
+        with torch.no_grad():
+            for _ in range(2):
+                model.train()(torch.randn(64, *IMAGE_SHAPE))
+    return model.eval()
+
+
 def normalisation(device: str = "cpu") -> Normalisation:
     return Normalisation(MEAN, STD, device)
 
@@ -106,7 +124,7 @@ def task(**changes: Any) -> Task:
         "teacher": teacher(),
         "student": student(),
         "image_shape": IMAGE_SHAPE,
-        "num_classes": CLASSES,
+        "kind": Classification(CLASSES),
         "normalisation": normalisation(changes.get("device", "cpu")),
         "seed": SEED,
     }

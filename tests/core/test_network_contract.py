@@ -8,12 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.network_contract import check_student, check_teacher
+from fastdfkd.core.task_kind import Classification, Segmentation
 
 from . import parts
 
+KIND = Classification(parts.CLASSES)
 
-def check(teacher: nn.Module, bn: float = 10.0, classes: int = parts.CLASSES) -> None:
-    check_teacher(teacher, parts.IMAGE_SHAPE, classes, bn)
+
+def check(teacher: nn.Module, bn: float = 10.0) -> None:
+    check_teacher(teacher, parts.IMAGE_SHAPE, KIND, bn)
 
 
 def plain() -> nn.Module:
@@ -128,12 +131,23 @@ def test_sound_networks_pass() -> None:
     check(parts.teacher().double())
     check(plain(), bn=0.0)
     check(Auxiliary(), bn=0.0)
-    check_student(Detached(), parts.IMAGE_SHAPE, parts.CLASSES)
+    check_student(Detached(), parts.IMAGE_SHAPE, KIND)
     counts = Counts()
     for network in (parts.teacher(), plain(), counts):
-        check_student(network, parts.IMAGE_SHAPE, parts.CLASSES)
+        check_student(network, parts.IMAGE_SHAPE, KIND)
     check(counts)
     assert counts.calls == 0
+
+
+def test_maps_of_logits_are_checked_against_segmentation() -> None:
+    kind = Segmentation(parts.CLASSES)
+    network = parts.segmenter(3)
+    check_teacher(network, parts.IMAGE_SHAPE, kind, 10.0)
+    check_student(network, parts.IMAGE_SHAPE, kind)
+    with pytest.raises(ValueError, match=r"\(2, 3\) for 2.*\(2, 3, 8, 8\).*label for each pixel"):
+        check_teacher(parts.teacher(), parts.IMAGE_SHAPE, kind, 10.0)
+    with pytest.raises(ValueError, match="returns probabilities"):
+        check_teacher(nn.Sequential(network, nn.Softmax2d()), parts.IMAGE_SHAPE, kind, 10.0)
 
 
 REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
@@ -191,7 +205,7 @@ def test_students_that_cannot_learn_are_refused(
     student: Callable[[], nn.Module], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        check_student(student(), parts.IMAGE_SHAPE, parts.CLASSES)
+        check_student(student(), parts.IMAGE_SHAPE, KIND)
 
 
 @pytest.mark.parametrize(("teacher", "message"), REFUSALS, ids=[m for _, m in REFUSALS])

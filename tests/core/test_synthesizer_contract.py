@@ -10,7 +10,7 @@ import torch
 
 from fastdfkd.core.interfaces import Synthesizer
 from fastdfkd.core.methods import build_synthesizer
-from fastdfkd.core.methods.objective import TERMS, Best, draw_labels
+from fastdfkd.core.methods.objective import TERMS, Best
 from fastdfkd.recipe import METHODS
 
 from . import parts
@@ -90,23 +90,6 @@ def test_balanced_labels(build: Callable[..., Synthesizer], count: int) -> None:
     counts = torch.bincount(labels, minlength=parts.CLASSES)
     assert counts.sum() == count
     assert counts.max() - counts.min() == (1 if count % parts.CLASSES else 0)
-
-
-def test_the_classes_left_over_are_drawn_by_chance() -> None:
-    randomness = torch.Generator().manual_seed(0)
-    total = sum(
-        torch.bincount(draw_labels(4, 3, True, randomness), minlength=3) for _ in range(300)
-    )
-    assert isinstance(total, torch.Tensor)
-    # Each class is the extra one 100 times of 300; five standard deviations are 41.
-    assert (total - 400).abs().max() < 41
-
-
-def test_uniform_labels_are_uniform() -> None:
-    labels = draw_labels(9000, 3, False, torch.Generator().manual_seed(0))
-    assert labels.dtype is torch.int64
-    # 3000 each; five standard deviations of the binomial are 224.
-    assert (torch.bincount(labels, minlength=3) - 3000).abs().max() < 224
 
 
 def offered(*losses: float) -> Best:

@@ -17,7 +17,7 @@ from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.experiment import Experiment
 from fastdfkd.models import open_network, save_weights
 from fastdfkd.recipe import Recipe, load_recipe
-from fastdfkd.trainers.evaluation import predict
+from fastdfkd.trainers.evaluation import evaluate
 from fastdfkd.trainers.teacher import prepare_teacher
 
 from . import networks
@@ -91,7 +91,9 @@ def run(recipe: Recipe, tmp_path: Path) -> Experiment:
     images = torch.from_numpy(np.arange(3 * 256, dtype=np.uint8).reshape(3, 1, 16, 16))
     output = recipe.student.output
     said = [
-        predict(each, images, trainer.normalisation("cpu"), "cpu", output=output)
+        evaluate(
+            each, images, None, trainer.kind, trainer.normalisation("cpu"), "cpu", output=output
+        ).classes
         for each in (again, distiller.module)
     ]
     assert torch.equal(*said)

@@ -17,7 +17,6 @@ from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.bn_statistics import Moments
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import captured
-from fastdfkd.core.losses import adversarial_loss
 from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.methods.inner_copies import InnerCopies
 from fastdfkd.core.methods.inversion import InversionMethod, Optimised
@@ -48,7 +47,9 @@ class FastSynthesizer(InversionMethod):
     section: FastSynthesis
 
     def __init__(self, section: FastSynthesis, task: Task, index: int = 0):
-        super().__init__(section, task, index, adversarial_loss, bn_momentum=section.bn_momentum)
+        super().__init__(
+            section, task, index, task.kind.adversarial_loss, bn_momentum=section.bn_momentum
+        )
         self.shared = self.meta = self.shared_generator(section, task)
         self.copies = InnerCopies(self.meta.generator, section)
         self.step = captured(self._step, task.device, task.capture and self._capturable(task))
@@ -105,7 +106,7 @@ class FastSynthesizer(InversionMethod):
 
         Args:
             z: (B, latent_dim) latent codes.
-            labels: (B,) int64.
+            labels: (B, *space) int64.
             adversarial: whether the student takes part.
             randomness: draws the augmentation of each step.
             round: named in the error if every loss is NaN or infinite.
@@ -138,7 +139,7 @@ class FastSynthesizer(InversionMethod):
         Args:
             adversarial: whether the student takes part.
             _estimated: whether there are running estimates to mix the statistics with.
-            labels: (B,) int64.
+            labels: (B, *space) int64.
             dy: a field of `Augmentation`.
             dx: likewise.
             flip: likewise.

@@ -13,7 +13,7 @@ from torch import Tensor
 from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, SharedGenerator, StateDict
-from fastdfkd.core.methods.objective import AdversarialLoss, InversionObjective, draw_labels
+from fastdfkd.core.methods.objective import AdversarialLoss, InversionObjective
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.task import Task
 
@@ -28,7 +28,7 @@ class Optimised:
     images: Tensor
     """(B, C, H, W) float in [0, 1], of the lowest-loss step."""
     labels: Tensor
-    """(B,) int64, the classes the images were pulled towards."""
+    """(B, *space) int64, the classes the images were pulled towards."""
     losses: dict[str, float]
     """Loss terms of that step: `loss`, `bn`, `oh`, `adv` (the last three unweighted)."""
     update: MetaUpdate
@@ -51,7 +51,7 @@ class InversionMethod(ABC):
         *,
         bn_momentum: float = 0.0,
     ):
-        self.section, self.num_classes = section, task.num_classes
+        self.section, self.kind = section, task.kind
         self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
         self.image_shape, self.device = tuple(task.image_shape), torch.device(task.device)
         self.objective = InversionObjective(
@@ -82,7 +82,7 @@ class InversionMethod(ABC):
 
         Args:
             noise: (B, *noise_shape) standard normal.
-            labels: (B,) int64.
+            labels: (B, *space) int64.
             adversarial: whether the student takes part.
             randomness: the stream after both were drawn.
             round: number of the batch.
@@ -152,11 +152,13 @@ class InversionMethod(ABC):
         assert not state, f"{type(self).__name__} has no state, got {sorted(state)}"
 
     def _draws(self, round: int, attempt: int) -> tuple[Tensor, Tensor, torch.Generator]:
-        """Noise (B, *noise_shape) and labels (B,) of a batch, and the stream after them."""
+        """Noise (B, *noise_shape) and labels (B, *space) of a batch, and the stream after them."""
         section = self.section
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
         noise = torch.randn(
             section.batch_size, *self.noise_shape, generator=randomness, device=self.device
         )
-        labels = draw_labels(len(noise), self.num_classes, section.balanced_labels, randomness)
+        labels = self.kind.draw_labels(
+            len(noise), self.image_shape, section.balanced_labels, randomness
+        )
         return noise, labels, randomness

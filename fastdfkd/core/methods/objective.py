@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.interfaces import StateDict
-from fastdfkd.core.losses import one_hot_loss
 from fastdfkd.core.network_use import NetworkUse, copied, load_state
 from fastdfkd.core.task import Task
 
@@ -57,6 +56,7 @@ class InversionObjective:
         *,
         bn_momentum: float = 0.0,
     ):
+        self.kind = task.kind
         self.device, self.precision = torch.device(task.device), task.precision
         self.teacher_use, self.student_use = task.teacher_use, task.student_use
         self.teacher = self.teacher_use.frozen(task.teacher, self.device)
@@ -87,7 +87,7 @@ class InversionObjective:
 
         Args:
             inputs: (B, C, H, W) normalised images.
-            labels: (B,) int64.
+            labels: (B, *space) int64.
             adversarial: whether the student takes part (not in warm-up).
         """
         inputs = self.teacher_use.images(inputs)
@@ -95,7 +95,7 @@ class InversionObjective:
         student_logits = None
         if adversarial and self.adv > 0:
             student_logits = self._ask(self.student_use, self.fused_student, inputs)
-        oh = one_hot_loss(teacher_logits, labels)
+        oh = self.kind.one_hot_loss(teacher_logits, labels)
         bn = self.statistics.loss() if self.bn > 0 else oh.new_zeros(())
         adv = oh.new_zeros(())
         if student_logits is not None:
@@ -151,19 +151,10 @@ class InversionObjective:
         return DivergedError(error.round, error.terms, cause)
 
     def _ask(self, use: NetworkUse, network: nn.Module, inputs: Tensor) -> Tensor:
-        """A network's logits (B, K), float32 or float64."""
+        """A network's logits (B, K, *space), float32 or float64."""
         with use.autocast(self.device, self.precision):
             logits = use.logits(network(use.images(inputs)))
         return logits if logits.dtype is torch.float64 else logits.float()
-
-
-def draw_labels(count: int, num_classes: int, balanced: bool, generator: torch.Generator) -> Tensor:
-    """Target classes, (count,) int64: uniform, or as equal in number as `count` allows."""
-    device = generator.device
-    if not balanced:
-        return torch.randint(num_classes, (count,), generator=generator, device=device)
-    order = torch.randperm(num_classes, generator=generator, device=device)
-    return order[torch.arange(count, device=device) % num_classes]
 
 
 class Best:
