@@ -17,18 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.batch import Provenance, SyntheticBatch
+from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.interfaces import MetaUpdate, SampleBank
 from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.random_streams import stream
-from fastdfkd.data import DataSpec, LabelledImages
+from fastdfkd.data import LabelledImages, RealImages
 from fastdfkd.experiment import Experiment
 from fastdfkd.models import build_network
 from fastdfkd.recipe import Recipe
 
 SHAPE = (3, 32, 32)
-SPEC = DataSpec(
-    name="none", num_classes=10, image_shape=SHAPE, mean=(0.5,) * 3, std=(0.25,) * 3, class_names=()
-)
+SPEC = ImageSpec(name="none", shape=SHAPE, num_classes=10, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,11 @@ class CalibratedExperiment(Experiment):
             teacher=build_network(recipe.teacher.model, SPEC.num_classes, SHAPE[0]),
             student=build_network(recipe.student.model, SPEC.num_classes, SHAPE[0]),
             spec=SPEC,
-            test=LabelledImages(
-                torch.randint(0, 256, (10, *SHAPE), dtype=torch.uint8),
-                torch.zeros(10, dtype=torch.int64),
+            judge=RealImages(
+                LabelledImages(
+                    torch.randint(0, 256, (10, *SHAPE), dtype=torch.uint8),
+                    torch.zeros(10, dtype=torch.int64),
+                )
             ),
             teacher_use=NetworkUse(),
             student_use=NetworkUse(),

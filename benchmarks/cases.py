@@ -18,7 +18,7 @@ from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import Classification
-from fastdfkd.data import data_spec
+from fastdfkd.experiment import image_spec
 from fastdfkd.models import build_network
 from fastdfkd.recipe import DistillationSection, FastSynthesis, load_recipe
 
@@ -103,14 +103,14 @@ def pair_case(pair: str, device: torch.device, images: int, steps: int, batch: i
 def recipe_case(name: str, device: torch.device, images: int, steps: int, batch: int) -> Case:
     """A sample recipe at another batch size, the teacher asked about every view."""
     recipe = load_recipe(SAMPLES / f"{name}.yaml")
-    spec = data_spec(recipe.data.name)
+    spec = image_spec(recipe)
     assert isinstance(recipe.synthesis, FastSynthesis)
     return _case(
         name,
         (recipe.teacher.model, recipe.student.model),
         recipe.synthesis.model_copy(update={"batch_size": images, "steps": steps}),
         recipe.distillation.model_copy(update={"batch_size": batch, "teacher_cache": None}),
-        spec.image_shape,
+        spec.shape,
         spec.num_classes,
         device,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
 from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
@@ -22,11 +24,43 @@ from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
-from fastdfkd.data import DataSpec, LabelledImages, data_spec, load_split
+from fastdfkd.data import DataSource, Judge, NothingHeldOut, RealImages, data_source
 from fastdfkd.models import baked, open_network, parametrised_layers
 from fastdfkd.recipe import Recipe
 
 log = logging.getLogger(__name__)
+
+
+def real_images(recipe: Recipe, root: str | Path | None = None) -> DataSource:
+    """The recipe's real images; `root` replaces its `data.root`.
+
+    Raises:
+        RecipeError: there is no such data set.
+    """
+    section = recipe.data
+    if root is not None:
+        section = section.model_copy(update={"root": str(root)})
+    return data_source(section)
+
+
+def image_spec(recipe: Recipe) -> ImageSpec:
+    """What the images of a run are. Everybody takes it from here.
+
+    Raises:
+        RecipeError: the recipe does not say what they are.
+    """
+    return real_images(recipe).spec
+
+
+def judge_of(recipe: Recipe, root: str | Path | None = None) -> Judge:
+    """What teacher and student are judged on; `root` replaces the recipe's `data.root`.
+
+    Raises:
+        ValueError: the images are not there.
+    """
+    real = real_images(recipe, root)
+    test = real.load("test")
+    return NothingHeldOut() if test is None else RealImages(test, real.spec.kind)
 
 
 def initial_student(recipe: Recipe) -> nn.Module:
@@ -35,16 +69,9 @@ def initial_student(recipe: Recipe) -> nn.Module:
     Raises:
         ValueError: it does not fit the data set.
     """
-    spec = data_spec(recipe.data.name)
-    section = recipe.student
+    spec, section = image_spec(recipe), recipe.student
     with seeded(recipe.seed, "student"):
-        student = open_network(
-            section.model,
-            spec.num_classes,
-            spec.image_shape[0],
-            arguments=section.arguments,
-            key="student.model",
-        )
+        student = open_network(section, spec)
     layers = parametrised_layers(student)
     if layers:
         raise ValueError(
@@ -53,7 +80,7 @@ def initial_student(recipe: Recipe) -> nn.Module:
             "torch.nn.utils.parametrize.remove_parametrizations on them in the builder"
         )
     share = recipe.distillation.batch_size // max(recipe.platform.workers, 1)
-    check_student(student, spec.image_shape, spec.kind, output=section.output, batch_size=share)
+    check_student(student, spec.shape, spec.kind, output=section.output, batch_size=share)
     return student
 
 
@@ -64,9 +91,9 @@ class Experiment:
     recipe: Recipe
     teacher: nn.Module
     student: nn.Module
-    spec: DataSpec
-    test: LabelledImages
-    """Held-out real images: they judge the student and are never trained on."""
+    spec: ImageSpec
+    judge: Judge
+    """What teacher and student are judged on; nothing is trained on it."""
     teacher_use: NetworkUse
     """How the teacher is run, as a trial found out."""
     student_use: NetworkUse
@@ -84,8 +111,8 @@ class Experiment:
         Raises:
             ValueError: the teacher or the student does not fit the data set or the recipe.
         """
-        spec, output = data_spec(recipe.data.name), recipe.teacher.output
-        shape, kind, bn = spec.image_shape, spec.kind, recipe.synthesis.bn_weight
+        spec, output = image_spec(recipe), recipe.teacher.output
+        shape, kind, bn = spec.shape, spec.kind, recipe.synthesis.bn_weight
         check_teacher(teacher, shape, kind, bn, output=output)
         teacher, student = baked(teacher), initial_student(recipe)
         precision = recipe.platform.precision
@@ -97,7 +124,7 @@ class Experiment:
             teacher=teacher,
             student=student,
             spec=spec,
-            test=load_split(recipe.data.name, "test", recipe.data.root),
+            judge=judge_of(recipe),
             teacher_use=try_network(teacher, shape, output=output),
             student_use=try_network(student, shape, output=recipe.student.output, student=True),
         )
@@ -123,8 +150,8 @@ class Experiment:
         return [line for line in lines if line]
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
-        """The data set's normalisation on `device`."""
-        return Normalisation(self.spec.mean, self.spec.std, device)
+        """From images in 0..1 to what both networks expect, on `device`."""
+        return self.spec.normalisation(device)
 
     def task(self, device: torch.device | str, *, steps: bool = True) -> Task:
         """What both roles are made from, on `device`; `steps`: whether it is used for steps."""
@@ -136,7 +163,7 @@ class Experiment:
             student=self.student,
             teacher_use=self.teacher_use,
             student_use=self.student_use,
-            image_shape=self.spec.image_shape,
+            image_shape=self.spec.shape,
             kind=self.kind,
             normalisation=self.normalisation(device),
             seed=self.recipe.seed,
@@ -164,4 +191,4 @@ class Experiment:
 
     def buffer(self, device: torch.device | str = "cpu") -> SampleBuffer:
         """An empty buffer of the bank's capacity."""
-        return SampleBuffer(self.recipe.capacity, self.spec.image_shape, device)
+        return SampleBuffer(self.recipe.capacity, self.spec.shape, device)

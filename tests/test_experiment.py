@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
-from fastdfkd.experiment import Experiment
+from fastdfkd.core.reference_loop import reference_loop
+from fastdfkd.data import DATASETS, NothingHeldOut
+from fastdfkd.experiment import Experiment, image_spec, judge_of
 from fastdfkd.models import build_network
 from fastdfkd.recipe import Recipe, load_recipe
 
@@ -23,3 +29,56 @@ def test_graphs_are_asked_of_cuda_and_a_cpu_says_that_it_has_none(
     assert [record.message for record in caplog.records] == [
         "platform.cuda_graphs has no effect here: this role runs on the CPU"
     ] * wanted
+
+
+def test_a_data_set_says_what_the_images_are(tiny_recipe: Callable[..., Recipe]) -> None:
+    recipe = tiny_recipe()
+    spec = image_spec(recipe)
+    assert (spec.name, spec.shape, spec.num_classes) == ("digits", (1, 16, 16), 10)
+    experiment = Experiment.of(recipe, build_network(recipe.teacher.model, 10, 1))
+    assert experiment.spec is spec
+    task = experiment.task("cpu")
+    assert (task.image_shape, task.kind.num_classes) == (spec.shape, spec.num_classes)
+    assert experiment.buffer().images.shape[1:] == spec.shape
+
+
+def test_another_root_is_looked_in(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    recipe = tiny_recipe(data={"name": "cifar10", "root": "/nowhere"})
+    with pytest.raises(ValueError, match=f"expected the folder {tmp_path}"):
+        judge_of(recipe, tmp_path)
+
+
+def test_without_held_out_images_the_reference_loop_gives_the_same_student(
+    tiny_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What students are judged on has no part in their training."""
+    changes = {"synthesis.generator_width": 4, "synthesis.latent_dim": 8}
+    recipe = load_recipe(tiny_recipe(), {**changes, "platform.schedule": "lockstep"})
+    teacher = build_network(recipe.teacher.model, 10, 1)
+    judged = Experiment.of(recipe, copy.deepcopy(teacher))
+    spec, read = DATASETS["digits"]
+    monkeypatch.setitem(
+        DATASETS,
+        "digits",
+        (spec, lambda split, root: None if split == "test" else read("train", root)),
+    )
+    unjudged = Experiment.of(recipe, copy.deepcopy(teacher))
+    assert isinstance(unjudged.judge, NothingHeldOut)
+    assert unjudged.spec == judged.spec
+    expected, found = student_of(judged), student_of(unjudged)
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    answers = [
+        experiment.judge.answers(experiment.teacher, experiment.normalisation("cpu"), "cpu")
+        for experiment in (judged, unjudged)
+    ]
+    figures = [e.judge.figures(a, a) for e, a in zip((judged, unjudged), answers, strict=True)]
+    assert figures[0].keys() == {"accuracy", "top5_accuracy", "agreement"}
+    assert figures[1] == {}
+
+
+def student_of(experiment: Experiment) -> dict[str, Tensor]:
+    recipe, distiller = experiment.recipe, experiment.distiller()
+    sections = recipe.synthesis, recipe.distillation
+    reference_loop(experiment.synthesizer(), experiment.buffer(), distiller, *sections)
+    assert distiller.updates == recipe.updates
+    return distiller.student_state()

@@ -14,24 +14,26 @@ from fastdfkd.runs.folder import read_json
 if TYPE_CHECKING:
     from torch import nn
 
-    from fastdfkd.data import DataSpec
+    from fastdfkd.core.image_spec import ImageSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How a student does on the real held-out images."""
+    """How a student does on held-out images."""
 
     directory: Path
+    judged_on: str
+    """What the images are: `held-out real images`."""
     images: int
-    """Held-out images."""
-    accuracy: float
-    """Share that the student classifies rightly, 0 to 1."""
+    """Number of images; 0: there are none, and no figure is known."""
+    accuracy: float | None
+    """Share that the student classifies rightly, 0 to 1; None: there are no real images."""
     figures: Mapping[str, float]
     """All of the student's figures, 0 to 1, by their names in tables: accuracy, top-5 accuracy."""
     teacher_accuracy: float | None
-    """The same for the teacher; None when it cannot be had."""
+    """The same for the teacher; None when it cannot be had either."""
     agreement: float | None
-    """Share where student and teacher say the same; None when the teacher cannot be had."""
+    """Share where student and teacher say the same; None when either is unknown."""
     note: str
     """Which teacher was compared with, or why none was."""
 
@@ -43,40 +45,34 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
         if not file.is_file():
             raise FileNotFoundError(f"{directory} holds no run to evaluate: {file.name} is missing")
     recipe = load_recipe(recipe_file)
-    from fastdfkd.core.augment import Normalisation
-    from fastdfkd.data import data_spec, load_split
+    from fastdfkd.experiment import image_spec, judge_of
     from fastdfkd.models import open_network
-    from fastdfkd.trainers.evaluation import agreement, evaluate
 
-    spec = data_spec(recipe.data.name)
-    test = load_split(spec.name, "test", data_root or recipe.data.root)
-    student = open_network(
-        recipe.student.model,
-        spec.num_classes,
-        spec.image_shape[0],
-        student_file,
-        arguments=recipe.student.arguments,
-        key="student.model",
-    )
-    normalise = Normalisation(spec.mean, spec.std, "cpu")
-    kind, seen = spec.kind, (test.images, test.labels)
-    found = evaluate(student, *seen, kind, normalise, "cpu", output=recipe.student.output)
+    spec, judge = image_spec(recipe), judge_of(recipe, data_root)
+    normalise = spec.normalisation("cpu")
+    student = open_network(recipe.student, spec, student_file)
+    answers = judge.answers(student, normalise, "cpu", output=recipe.student.output)
     teacher, note = _find_teacher(recipe, spec, directory)
-    taught = None
+    taught: dict[str, float] = {}
+    teacher_answers = None
     if teacher is not None:
-        taught = evaluate(teacher, *seen, kind, normalise, "cpu", output=recipe.teacher.output)
+        output = recipe.teacher.output
+        teacher_answers = judge.answers(teacher, normalise, "cpu", output=output)
+        taught = judge.figures(teacher_answers)
+    found = judge.figures(answers, teacher_answers)
     return Evaluation(
         directory=directory,
-        images=len(test),
-        accuracy=found.figures["accuracy"],
-        figures={name: found.figures[figure] for figure, name in kind.figures.items()},
-        teacher_accuracy=None if taught is None else taught.figures["accuracy"],
-        agreement=None if taught is None else agreement(found.classes, taught.classes),
+        judged_on=judge.judged_on,
+        images=len(judge),
+        accuracy=found.get("accuracy"),
+        figures={name: found[key] for key, name in spec.kind.figures.items() if key in found},
+        teacher_accuracy=taught.get("accuracy"),
+        agreement=found.get("agreement"),
         note=note,
     )
 
 
-def _find_teacher(recipe: Recipe, spec: DataSpec, directory: Path) -> tuple[nn.Module | None, str]:
+def _find_teacher(recipe: Recipe, spec: ImageSpec, directory: Path) -> tuple[nn.Module | None, str]:
     """The teacher that `teacher.json` names by digest, and how it was found; it is not trained."""
     from fastdfkd.models import open_network, weights_digest
 
@@ -91,14 +87,7 @@ def _find_teacher(recipe: Recipe, spec: DataSpec, directory: Path) -> tuple[nn.M
     for path in (Path(str(name)).expanduser() for name in named if name):
         if not os.path.isfile(path):  # unlike Path.is_file, quiet about impossible names
             continue
-        network = open_network(
-            recipe.teacher.model,
-            spec.num_classes,
-            spec.image_shape[0],
-            path,
-            arguments=recipe.teacher.arguments,
-            key="teacher.model",
-        )
+        network = open_network(recipe.teacher, spec, path)
         if weights_digest(network.state_dict()) == digest:
             return network, f"with the teacher in {path}"
     return None, "the teacher's weights are gone: nothing with its digest was found"

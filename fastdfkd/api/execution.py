@@ -118,9 +118,10 @@ def obtain_teacher(
     recipe: Recipe, *, model: nn.Module | None = None, progress: bool = False
 ) -> Teacher:
     """The recipe's teacher: given, opened, cached or trained, with a bar over its epochs."""
+    from fastdfkd.experiment import image_spec
     from fastdfkd.trainers.teacher import prepare_teacher
 
-    label = f"teacher {recipe.teacher.model} on {recipe.data.name}"
+    label = f"teacher {recipe.teacher.model} on {image_spec(recipe).name}"
     with EpochProgress(label, recipe.teacher.epochs, shown=progress) as bar:
 
         def on_epoch(epoch: int, epochs: int, loss: float) -> None:

@@ -61,11 +61,8 @@ def run_quickstart(*, progress: bool = False) -> dict[str, RunResult]:
             metrics={
                 f"{setting}.{name}": value
                 for setting, run in results.items()
-                for name, value in (
-                    ("accuracy", run.accuracy),
-                    ("synthesis_speedup", run.synthesis_speedup or 0.0),
-                    ("end_to_end_speedup", run.end_to_end_speedup or 0.0),
-                )
+                for name in ("accuracy", "synthesis_speedup", "end_to_end_speedup")
+                if (value := getattr(run, name)) is not None
             },
             artifacts=files,
         )

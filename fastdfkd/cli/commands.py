@@ -78,11 +78,12 @@ def teacher(
 ) -> None:
     """Train the teacher of a recipe and write its weights."""
     from fastdfkd.api import train_teacher_into
+    from fastdfkd.report.table import share
 
     found, folder = train_teacher_into(
         recipe, overrides or [], out=out, overwrite=overwrite, progress=True
     )
-    typer.echo(f"accuracy   {found.accuracy:.1%} on held-out real images")
+    typer.echo(f"accuracy   {share(found.accuracy)} on held-out real images")
     typer.echo(f"digest     {found.digest}")
     typer.echo(lines(f"weights    {folder / 'teacher.safetensors'}"))
 
@@ -198,13 +199,13 @@ def evaluate(
 ) -> None:
     """Judge a run's student again, on real held-out images."""
     from fastdfkd.api import evaluate as judge
+    from fastdfkd.report.table import share
 
     found = judge(directory, data_root=data_root)
     width = max(map(len, (*found.figures, "agreement")))
     for name, value in found.figures.items():
-        typer.echo(f"{name:<{width}} {value:.1%} of {found.images:,} held-out real images")
-    agreement = "unknown" if found.agreement is None else f"{found.agreement:.1%}"
-    typer.echo(lines(f"{'agreement':<{width}} {agreement} ({found.note})"))
+        typer.echo(f"{name:<{width}} {share(value)} of {found.images:,} {found.judged_on}")
+    typer.echo(lines(f"{'agreement':<{width}} {share(found.agreement)} ({found.note})"))
 
 
 @app.command(epilog="Example: fastdfkd recipes")
@@ -222,9 +223,11 @@ tuning.register(app)
 
 
 def _summary(result: RunResult) -> str:
+    from fastdfkd.report.table import share
+
     lines = {
-        "accuracy": f"{result.accuracy:.1%} (teacher {result.teacher_accuracy:.1%})",
-        "agreement": f"{result.agreement:.1%} with the teacher",
+        "accuracy": f"{share(result.accuracy)} (teacher {share(result.teacher_accuracy)})",
+        "agreement": f"{share(result.agreement)} with the teacher",
         "images": f"{result.images:,} synthesised, {result.updates:,} student updates",
         "synthesis": f"{result.synthesis_seconds:.1f} s "
         f"({result.synthesis_seconds_per_image * 1e3:.3g} ms an image)",

@@ -15,8 +15,10 @@ from fastdfkd.comparison.records import Comparison, RunRecord
 from fastdfkd.comparison.report import COMPARISON_FILES, check_goal, goal_of, write_report
 from fastdfkd.comparison.run_records import find_same, run_record
 from fastdfkd.comparison.sources import Setting, Source, read_settings
+from fastdfkd.experiment import image_spec
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.recipe.sections import TrackingSection
+from fastdfkd.report.table import share
 from fastdfkd.runs.folder import claimed
 from fastdfkd.text.safe_text import file_name
 from fastdfkd.tracking import ParentRun
@@ -151,9 +153,8 @@ def _measure(
                 progress=True,
                 run_name=directory.name,
             )
-        found = RunRecord(
-            label=label, result=result, data=recipe.data.name, folder=directory, reused=False
-        )
+        images = image_spec(recipe)
+        found = RunRecord(label=label, result=result, images=images, folder=directory, reused=False)
     say(_line(found))
     return found
 
@@ -161,7 +162,7 @@ def _measure(
 def _line(run: RunRecord) -> str:
     result = run.result
     return (
-        f"{run.label} seed={result.seed}: accuracy {result.accuracy:.1%}, synthesis "
+        f"{run.label} seed={result.seed}: accuracy {share(result.accuracy)}, synthesis "
         f"{result.synthesis_seconds:.1f} s, end to end {result.end_to_end_seconds:.1f} s"
         f"{' (re-used)' if run.reused else ''}"
     )

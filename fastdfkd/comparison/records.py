@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.runs.metrics import read_rows
 from fastdfkd.runs.result import RunResult
 
@@ -16,15 +17,17 @@ class RunRecord:
     label: str
     """Of its setting; runs of one setting differ in the seed alone."""
     result: RunResult
-    data: str
-    """Name of the data set."""
+    images: ImageSpec
+    """What its images are; runs of one data set have equal ones."""
     folder: Path
     """Holds `metrics.csv`, and `samples.png` where it was kept."""
     reused: bool
     """Whether it was found instead of run."""
 
-    def seconds_to(self, accuracy: float) -> float | None:
+    def seconds_to(self, accuracy: float | None) -> float | None:
         """End-to-end seconds at the first evaluation with that accuracy; None if there is none."""
+        if accuracy is None:
+            return None
         for row in read_rows(self.folder / "metrics.csv"):
             if row.get("accuracy", -1.0) >= accuracy and "end_to_end_seconds" in row:
                 return row["end_to_end_seconds"]
@@ -39,6 +42,6 @@ class Comparison:
     """Label of the 1x."""
     runs: dict[str, list[RunRecord]]
     """By label, in the order of the table; runs in the order of their seeds."""
-    goal: float
-    """The named accuracy, 0 to 1."""
+    goal: float | None
+    """The named accuracy, 0 to 1; None: none is named, and not every run has an accuracy."""
     title: str

@@ -37,11 +37,19 @@ def check_goal(goal: float | None) -> None:
         raise ValueError(f"--accuracy: expected a share between 0 and 1, got {goal}")
 
 
-def goal_of(goal: float | None, runs: dict[str, list[RunRecord]]) -> float:
-    """The named accuracy; unset: the lowest mean of all settings, in whole percents."""
+def goal_of(goal: float | None, runs: dict[str, list[RunRecord]]) -> float | None:
+    """The named accuracy; unset: the lowest mean of all settings, in whole percents.
+
+    None where it is unset and a run has no accuracy.
+    """
     if goal is not None:
         return goal
-    means = [sum(r.result.accuracy for r in group) / len(group) for group in runs.values()]
+    means = []
+    for group in runs.values():
+        known = [a for run in group if (a := run.result.accuracy) is not None]
+        if len(known) < len(group):
+            return None
+        means.append(sum(known) / len(known))
     return int(min(means) * 100) / 100
 
 

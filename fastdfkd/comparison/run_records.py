@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastdfkd.comparison.records import RunRecord
+from fastdfkd.experiment import image_spec
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.recipe.naming import by_what_varies
 from fastdfkd.runs import environment
@@ -106,7 +107,7 @@ def fetch(store: Store, run_id: str, into: Path) -> Path | None:
         for name in (*KEPT_FILES, "samples.png"):
             if name in kept:
                 store.client.download_artifacts(run_id, name, str(into))
-        load_recipe(into / "recipe.yaml")
+        image_spec(load_recipe(into / "recipe.yaml"))
         RunResult.load(into)
         read_rows(into / "metrics.csv")
     except Exception as error:  # MLflow's own and the system's, where the store lost a file
@@ -118,7 +119,8 @@ def fetch(store: Store, run_id: str, into: Path) -> Path | None:
 def run_record(label: str, recipe: Recipe, folder: Path) -> RunRecord:
     """The finished run in a folder."""
     result = RunResult.load(folder)
-    return RunRecord(label=label, result=result, data=recipe.data.name, folder=folder, reused=True)
+    images = image_spec(recipe)
+    return RunRecord(label=label, result=result, images=images, folder=folder, reused=True)
 
 
 def _finished(store: Store, condition: str) -> Iterator[Any]:

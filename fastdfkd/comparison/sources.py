@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from fastdfkd.comparison.run_records import KEPT_FILES, fetch, labels, setting_of
+from fastdfkd.experiment import image_spec
 from fastdfkd.recipe import Overrides, Recipe, RecipeError, load_recipe
 from fastdfkd.recipe.reading import find_recipe, shipped_recipes
 from fastdfkd.recipe.sections import TrackingSection
@@ -160,7 +161,7 @@ def _check_names(recipes: Sequence[Recipe]) -> None:
 
 def _check_same(settings: Sequence[Setting]) -> None:
     """One data set and one teacher: known by its weights of finished runs, else by its recipe."""
-    first = settings[0]
+    images = image_spec(settings[0].recipe)
     digests = {
         one.result.teacher_digest
         for setting in settings
@@ -170,8 +171,8 @@ def _check_same(settings: Sequence[Setting]) -> None:
     to_run = [setting.recipe for setting in settings if not setting.finished]
     for setting in settings:
         other = not setting.finished and setting.recipe.teacher != to_run[0].teacher
-        if setting.recipe.data.name != first.recipe.data.name or other or len(digests - {""}) > 1:
+        if image_spec(setting.recipe) != images or other or len(digests - {""}) > 1:
             raise ValueError(
                 f"{setting.label} has other data or another teacher than the reference "
-                f"{first.label}: a comparison needs one of each"
+                f"{settings[0].label}: a comparison needs one of each"
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdfkd.comparison.records import RunRecord
 from fastdfkd.report.speedup import with_speedups
-from fastdfkd.report.table import markdown_table, seconds, times
+from fastdfkd.report.table import markdown_table, seconds, share, times
 from fastdfkd.runs.result import RunResult
 from fastdfkd.text import safe_text
 
@@ -95,7 +95,8 @@ def cells(
 ) -> tuple[list[str], list[list[str]]]:
     """Headings and texts, `mean ± deviation`; `*` marks what was extrapolated."""
     heads = ["setting", "seeds", *(head for head, _ in FIGURES.values())]
-    heads = [head.replace("GOAL", f"{comparison.goal:.0%}") for head in heads]
+    goal = "accuracy" if comparison.goal is None else f"{comparison.goal:.0%}"
+    heads = [head.replace("GOAL", goal) for head in heads]
     heads.append("speed-up at that accuracy")
     rows = []
     for record in table.to_dict("records"):
@@ -141,15 +142,15 @@ def words(comparison: Comparison, table: pd.DataFrame) -> list[str]:
     return found
 
 
-def _row(run: RunRecord, reference: RunResult, goal: float) -> dict[str, Any]:
+def _row(run: RunRecord, reference: RunResult, goal: float | None) -> dict[str, Any]:
     result = with_speedups(reference, run.result)
     reached = run.seconds_to(goal)
     return {
         "setting": run.label,
         "seed": result.seed,
-        "accuracy": result.accuracy,
-        "agreement": result.agreement,
-        "teacher_accuracy": result.teacher_accuracy,
+        "accuracy": _number(result.accuracy),
+        "agreement": _number(result.agreement),
+        "teacher_accuracy": _number(result.teacher_accuracy),
         "images": result.images,
         "updates": result.updates,
         "synthesis_seconds_per_image": result.synthesis_seconds_per_image,
@@ -159,7 +160,7 @@ def _row(run: RunRecord, reference: RunResult, goal: float) -> dict[str, Any]:
         "distillation_seconds": result.distillation_seconds,
         "end_to_end_seconds": result.end_to_end_seconds,
         "end_to_end_speedup": result.end_to_end_speedup,
-        "seconds_to_accuracy": math.nan if reached is None else reached,
+        "seconds_to_accuracy": _number(reached),
         "synthesizer_peak_memory_bytes": result.synthesizer_peak_memory_bytes or math.nan,
         "trainer_peak_memory_bytes": result.trainer_peak_memory_bytes or math.nan,
         "reused": run.reused,
@@ -171,6 +172,11 @@ def _row(run: RunRecord, reference: RunResult, goal: float) -> dict[str, Any]:
     }
 
 
+def _number(value: float | None) -> float:
+    """NaN for None: a column of numbers holds no None."""
+    return math.nan if value is None else value
+
+
 def _goal_words(table: pd.DataFrame, goal: int, reference: str) -> str:
     label = first_to_reach(table, goal, reference)
     if label is None:
@@ -180,7 +186,7 @@ def _goal_words(table: pd.DataFrame, goal: int, reference: str) -> str:
     return (
         f"{goal}x: {label} is the first to reach it, {times(row['synthesis_speedup'])} in "
         f"synthesis and {times(row['end_to_end_speedup'])} end to end, at "
-        f"{row['accuracy']:.1%} accuracy."
+        f"{share(row['accuracy'])} accuracy."
     )
 
 

@@ -93,7 +93,7 @@ def _with_reference(
 
 def _comparable(newest_first: Sequence[RunRecord], reference: str) -> list[RunRecord]:
     """Runs of the reference's data and teacher, in the order of their seeds."""
-    kinds = [(run.data, run.result.teacher_digest) for run in newest_first]
+    kinds = [(run.images, run.result.teacher_digest) for run in newest_first]
     wanted = next(
         (kind for kind, run in zip(kinds, newest_first, strict=True) if run.label == reference),
         None,

@@ -174,9 +174,9 @@ def _wrong_shape(logits: Tensor, role: str, expected: tuple[int, ...], output: O
     if output in BINARY:
         return (
             f"{came} as {role}.output: {output}, which is for one number an image and data of two "
-            f"classes; the data set has {num_classes}"
+            f"classes; the data has {num_classes}"
         )
-    wanted = f"expected {expected}: the data set has {num_classes} classes"
+    wanted = f"expected {expected}: the data has {num_classes} classes"
     if space:
         return f"{came}, {wanted} and one label for each pixel"
     if logits.ndim == 2 and (logits.shape[1] == 1 or logits.shape == (1, images)):
@@ -187,7 +187,7 @@ def _wrong_shape(logits: Tensor, role: str, expected: tuple[int, ...], output: O
         )
     if logits.ndim > 2:
         return f"{came}, {wanted} and one label an image. Maps of logits are not supported"
-    return f"{came}, {wanted}; give the {role} that many outputs or change data.name"
+    return f"{came}, {wanted}; give the {role} that many outputs, or name the data that it is for"
 
 
 def _check_finite(logits: Tensor, role: str, mode: str) -> None:

@@ -1,16 +1,19 @@
 """Real images: they judge the student and train the sample teachers, and are never distilled on."""
 
 from fastdfkd.data.cache import cache_folder, cache_somewhere
-from fastdfkd.data.images import DataSpec, LabelledImages, Split
-from fastdfkd.data.table import DATASETS, data_spec, load_split
+from fastdfkd.data.images import DataSource, LabelledImages, Split
+from fastdfkd.data.judge import Judge, NothingHeldOut, RealImages
+from fastdfkd.data.table import DATASETS, data_source
 
 __all__ = [
     "DATASETS",
-    "DataSpec",
+    "DataSource",
+    "Judge",
     "LabelledImages",
+    "NothingHeldOut",
+    "RealImages",
     "Split",
     "cache_folder",
     "cache_somewhere",
-    "data_spec",
-    "load_split",
+    "data_source",
 ]

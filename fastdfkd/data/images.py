@@ -1,36 +1,18 @@
-"""What every evaluation set is made of."""
+"""Real images, and where they come from."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
-from fastdfkd.core.task_kind import Classification, TaskKind
+from fastdfkd.core.image_spec import ImageSpec
 
 Split = Literal["train", "test"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSpec:
-    """What is known of a data set without opening it."""
-
-    name: str
-    num_classes: int
-    image_shape: tuple[int, int, int]
-    """(C, H, W)."""
-    mean: tuple[float, ...]
-    """Per channel, of images in 0..1, over the training split."""
-    std: tuple[float, ...]
-    """Per channel, of images in 0..1, over the training split."""
-    class_names: tuple[str, ...]
-
-    @property
-    def kind(self) -> TaskKind:
-        """What a network of this data set answers."""
-        return Classification(self.num_classes)
+"""`train` trains the sample teachers, `test` judges teachers and students."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,3 +33,16 @@ class LabelledImages:
         digest.update(self.images.contiguous().numpy().tobytes())
         digest.update(self.labels.contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """What a recipe's data section stands for."""
+
+    spec: ImageSpec
+    """Known without opening a file."""
+    load: Callable[[Split], LabelledImages | None]
+    """The images of a split; None where the source has no such split.
+
+    Raises ValueError where they should be there and are not.
+    """

@@ -4,66 +4,65 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.models.table import build_network
 from fastdfkd.models.unwrapping import plain_network, uncompiled
 from fastdfkd.models.weights import load_weights, save_weights, weights_digest
 from fastdfkd.recipe.messages import RecipeError, unknown
+from fastdfkd.recipe.sections import NetworkSection
 from fastdfkd.text.shown import reason, shown, shown_name
 
 __all__ = ["open_network", "save_weights", "weights_digest"]
 
 
 def open_network(
-    name: str,
-    num_classes: int,
-    in_channels: int = 3,
-    weights: str | Path | None = None,
-    *,
-    arguments: Mapping[str, Any] | None = None,
-    key: str = "",
+    section: NetworkSection, spec: ImageSpec, weights: str | Path | None = None
 ) -> nn.Module:
-    """Build a network in float32 and, where `weights` are given, load them.
+    """Build the network of a recipe's section in float32 and, where `weights` are given, load them.
 
     Args:
-        name: a name of the table, or `package.module:builder` for any importable callable. It is
-            called with `num_classes=` where it takes that keyword, and with `in_channels=` only
-            where it has a parameter of that name: `torchvision.models:resnet18` works.
-        num_classes: width of the logits.
-        in_channels: channels of the images.
+        section: `model` is a name of the table, or `package.module:builder` for any importable
+            callable. It is called with `num_classes=` where it takes that keyword, and with
+            `in_channels=` only where it has a parameter of that name:
+            `torchvision.models:resnet18` works. Its `arguments` win over these two. Its `weights`
+            are not looked at.
+        spec: of the images that the network reads; gives classes and channels.
         weights: a `.safetensors` file, or a state dict saved by `torch.save` as `.pt`, `.pth`,
             `.ckpt` or `.bin`, which may sit under `state_dict`, `model` or `net`. Unset: the
             network is freshly initialised from torch's global random state.
-        arguments: further keyword arguments of the builder; they win over the two above.
-        key: the recipe's key that the name comes from, for messages.
 
     Raises:
         RecipeError: the name leads to no network.
         ValueError: the weights are missing, damaged, unsafe to open, or do not fit the network.
     """
     try:
-        if ":" in name:
-            wanted = {"num_classes": num_classes, "in_channels": in_channels}
-            network = _call(_find(name), name, wanted, dict(arguments or {}))
-        elif arguments:
-            raise RecipeError(
-                f"arguments ({', '.join(arguments)}) are for a builder of your own "
-                f"(package.module:builder); {shown(name)} is a network of the table and takes none"
-            )
-        else:
-            network = build_network(name, num_classes, in_channels)
+        network = _built(section, spec)
     except RecipeError as error:
-        raise RecipeError(f"{key}: {error}" if key else str(error)) from error
+        raise RecipeError(f"{section.role}.model: {error}") from error
     network.float()  # what of it was built in another type
     if weights is not None:
-        built = f"{shown_name(name)} ({num_classes} classes, {in_channels} input channels)"
-        load_weights(network, Path(weights), built)
+        sizes = f"{spec.num_classes} classes, {spec.channels} input channels"
+        load_weights(network, Path(weights), f"{shown_name(section.model)} ({sizes})")
     return network
+
+
+def _built(section: NetworkSection, spec: ImageSpec) -> nn.Module:
+    name, arguments = section.model, section.arguments
+    if ":" in name:
+        wanted = {"num_classes": spec.num_classes, "in_channels": spec.channels}
+        return _call(_find(name), name, wanted, dict(arguments))
+    if arguments:
+        raise RecipeError(
+            f"arguments ({', '.join(arguments)}) are for a builder of your own "
+            f"(package.module:builder); {shown(name)} is a network of the table and takes none"
+        )
+    return build_network(name, spec.num_classes, spec.channels)
 
 
 def _find(name: str) -> Callable[..., Any]:

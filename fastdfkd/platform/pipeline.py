@@ -72,7 +72,7 @@ def run(
     began, platform = time.monotonic(), recipe.platform
     plan = planned(recipe)
     experiment = Experiment.of(recipe, teacher.model, plan.device)
-    check_memory(plan, recipe.capacity * math.prod(experiment.spec.image_shape))
+    check_memory(plan, recipe.capacity * math.prod(experiment.spec.shape))
     log.info("bank: %s", BankPolicies.of(recipe))
     point = ResumeState.of(experiment, checkpoint)
     checkpoints = CheckpointFolder(directory, checkpoint)

@@ -5,7 +5,7 @@ Symbols (`lr_g`, `lr_z`, `bn`, `oh`, `adv`) are the paper's: arXiv 2112.06253, S
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -55,6 +55,9 @@ class DataSection(Section):
 class NetworkSection(Section):
     """What teacher and student share."""
 
+    role: ClassVar[str]
+    """The section's key in a recipe."""
+
     model: str
     """A name from the model table, or `package.module:builder` for your own network."""
     arguments: dict[str, JsonValue] = {}
@@ -79,6 +82,7 @@ class NetworkSection(Section):
 class TeacherSection(NetworkSection):
     """The network to compress. With `weights` it is opened, without it is trained (and cached)."""
 
+    role = "teacher"
     weights: str | None = None
     """`.safetensors` file, or `.pt`/`.pth` state dict (opened with `weights_only=True`)."""
     epochs: Positive = 200
@@ -98,6 +102,8 @@ class TeacherSection(NetworkSection):
 
 class StudentSection(NetworkSection):
     """The smaller network that learns from the teacher."""
+
+    role = "student"
 
 
 class DistillationSection(Section):

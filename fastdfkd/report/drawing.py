@@ -99,18 +99,19 @@ def seconds_axis(axes: Any, what: str) -> None:
     axes.set_xlabel(f"{what}, seconds (log scale)")
 
 
-def accuracy_axis(axes: Any, teacher_accuracy: float) -> None:
-    """Percent upwards, with a thin grey line at the teacher's (0 to 1)."""
-    percent = teacher_accuracy * 100
-    axes.axhline(percent, color="0.6", linewidth=1.0, zorder=0)
-    axes.annotate(
-        f"teacher {percent:.1f} %",
-        xy=(0.005, percent),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 4),
-        textcoords="offset points",
-        color="0.35",
-    )
+def accuracy_axis(axes: Any, teacher_accuracy: float | None) -> None:
+    """Percent upwards, with a thin grey line at the teacher's (0 to 1), where that is known."""
+    if teacher_accuracy is not None:
+        percent = teacher_accuracy * 100
+        axes.axhline(percent, color="0.6", linewidth=1.0, zorder=0)
+        axes.annotate(
+            f"teacher {percent:.1f} %",
+            xy=(0.005, percent),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 4),
+            textcoords="offset points",
+            color="0.35",
+        )
     axes.set_ylim(0, 106)
     axes.set_ylabel("accuracy on held-out real images, %")
     axes.grid(True, which="major", color="0.9")

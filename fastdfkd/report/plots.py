@@ -22,7 +22,7 @@ def accuracy_against_seconds(
     path: str | Path,
     *,
     column: str = "synthesis_seconds",
-    teacher_accuracy: float,
+    teacher_accuracy: float | None,
     title: str = "",
 ) -> None:
     """Draw accuracy against seconds (log scale), a line a run and a style a setting, as PNG.
@@ -31,7 +31,7 @@ def accuracy_against_seconds(
         runs: setting to the folders of its runs, whose `metrics.csv` hold the evaluations.
         path: the file to write.
         column: of `metrics.csv`, whose name ends in `_seconds`.
-        teacher_accuracy: 0 to 1, drawn as a line of its own.
+        teacher_accuracy: 0 to 1, drawn as a line of its own; None: no line.
         title: above the picture.
 
     Raises:

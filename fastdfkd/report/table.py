@@ -29,7 +29,8 @@ def build_table(runs: Mapping[str, RunResult]) -> pd.DataFrame:
 
     accuracies = {run.teacher_accuracy for run in runs.values()}
     if len(accuracies) != 1:
-        raise ValueError(f"a table needs runs of one teacher, got accuracies {sorted(accuracies)}")
+        found = sorted(accuracies, key=str)
+        raise ValueError(f"a table needs runs of one teacher, got accuracies {found}")
     rows: list[dict[str, object]] = [{"setting": TEACHER, "accuracy": accuracies.pop()}]
     rows += [
         {
@@ -80,6 +81,11 @@ def seconds(value: float) -> str:
 def times(value: float) -> str:
     """A speed-up: `0.94x`, `2.7x`, `136x`."""
     return f"{value:.0f}x" if value >= 10 else f"{value:.1f}x" if value >= 1 else f"{value:.2f}x"
+
+
+def share(value: float | None) -> str:
+    """A share in a sentence: `94.2%`; `unknown` for None and NaN."""
+    return "unknown" if value is None or math.isnan(value) else f"{value:.1%}"
 
 
 def _percent(value: float) -> str:

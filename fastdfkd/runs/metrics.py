@@ -16,6 +16,9 @@ Row = Mapping[str, float]
 FAULTS = ("restarts", "worker_restarts", "bank_restarts", "board_restarts", "rejected", "lost")
 """Columns that count what went wrong and was mended."""
 
+JUDGED = ("accuracy", "top5_accuracy", "agreement")
+"""Columns that an evaluation fills in, as far as there are images to judge on."""
+
 COLUMNS = (
     "updates",
     "rounds",
@@ -23,9 +26,7 @@ COLUMNS = (
     "bank_images",
     "loss",
     "lr",
-    "accuracy",
-    "top5_accuracy",
-    "agreement",
+    *JUDGED,
     "staleness",
     "images_per_second",
     "updates_per_second",
@@ -54,6 +55,11 @@ classes) and `agreement`, 0 to 1, are on evaluation rows only. A cell without a 
 
 
 _MOST_BYTES = 2**30
+
+
+def is_evaluation(row: Row) -> bool:
+    """Whether a progress row has what an evaluation found."""
+    return any(name in row for name in JUDGED)
 
 
 class RowFile:

@@ -20,9 +20,10 @@ class RunResult(BaseModel):
     recipe_digest: str
     """SHA-256 of everything in the recipe that can change the result."""
     seed: int
-    accuracy: float
-    """Share of held-out real images that the last student classifies rightly, 0 to 1."""
-    teacher_accuracy: float
+    accuracy: float | None
+    """Share of held-out real images that the last student classifies rightly, 0 to 1; None: there
+    are no such images."""
+    teacher_accuracy: float | None
     """The same for the teacher."""
     teacher_digest: str = ""
     """SHA-256 of the teacher's weights; empty: unknown."""
@@ -31,8 +32,9 @@ class RunResult(BaseModel):
 
     None: unknown, or no more than five classes.
     """
-    agreement: float
-    """Share of held-out real images where student and teacher say the same class, 0 to 1."""
+    agreement: float | None
+    """Share of held-out real images where student and teacher say the same class, 0 to 1; None:
+    there are no such images."""
     images: int
     """Images synthesised and inserted into the bank."""
     updates: int
@@ -118,7 +120,7 @@ def _impossible(result: RunResult) -> list[str]:
     """Figures that are not finite, or that a run cannot end with."""
     given = {k: v for k, v in result.model_dump().items() if isinstance(v, int | float)}
     strange = set(given) - set(figures_of(given)) - {"seed"}
-    shares = {"accuracy", "top5_accuracy", "teacher_accuracy", "agreement"} & set(given)
-    strange |= {name for name in shares if not 0 <= given[name] <= 1}
+    shares = ("accuracy", "top5_accuracy", "teacher_accuracy", "agreement")
+    strange |= {name for name in shares if not 0 <= given.get(name, 0) <= 1}
     strange |= {name for name in ("images",) if given[name] < 1}
     return sorted(strange)

@@ -26,13 +26,13 @@ import torch
 from fastdfkd.core.answers import Output
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.evaluation import Evaluated
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.core.precision import resolved
 from fastdfkd.experiment import Experiment
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
 from fastdfkd.trainers.calls import insist
-from fastdfkd.trainers.evaluation import Evaluated, agreement, evaluate
 from fastdfkd.trainers.weights import packed, unpacked
 
 log = logging.getLogger(__name__)
@@ -85,8 +85,8 @@ class StudentTraining:
             batch_size=self.recipe.synthesis.batch_size,
             leader=self.leads,
         )
-        self.teacher_classes = self._teacher_classes() if self.leads else None
-        """Of the held-out images, (N, *space)."""
+        self.teacher_answers = self._teacher_answers() if self.leads else None
+        """For the held-out images."""
         self.evaluations = 0
         self.row: dict[str, float] = {}
         self.shown: tuple[Any, int] | None = None
@@ -220,13 +220,9 @@ class StudentTraining:
 
     def _evaluate(self) -> dict[str, float]:
         with self.clock.measure("evaluation"):
-            found = self._evaluated(self.distiller.module, self.recipe.student.output)
-        assert self.teacher_classes is not None
-        return {
-            **found.figures,
-            "agreement": agreement(found.classes, self.teacher_classes),
-            "evaluation_seconds": self.clock.seconds["evaluation"],
-        }
+            answers = self._answers(self.distiller.module, self.recipe.student.output)
+        figures = self.experiment.judge.figures(answers, self.teacher_answers)
+        return {**figures, "evaluation_seconds": self.clock.seconds["evaluation"]}
 
     def _row(self, loss: float) -> dict[str, float]:
         """The trainer's half of a progress row.
@@ -255,21 +251,12 @@ class StudentTraining:
         """Unix seconds now, less what the run has spent on evaluation."""
         return self.clock.unix() - self.clock.seconds["evaluation"]
 
-    def _teacher_classes(self) -> torch.Tensor:
-        return self._evaluated(self.experiment.teacher, self.recipe.teacher.output).classes
+    def _teacher_answers(self) -> Evaluated:
+        return self._answers(self.experiment.teacher, self.recipe.teacher.output)
 
-    def _evaluated(self, model: torch.nn.Module, output: Output) -> Evaluated:
-        """Classes and figures of a network on the held-out images."""
-        parts, device = self.experiment, self.device
-        return evaluate(
-            model.to(device),
-            parts.test.images,
-            parts.test.labels,
-            parts.kind,
-            parts.normalisation(device),
-            device,
-            output=output,
-        )
+    def _answers(self, model: torch.nn.Module, output: Output) -> Evaluated:
+        normalise, judge = self.experiment.normalisation(self.device), self.experiment.judge
+        return judge.answers(model.to(self.device), normalise, self.device, output=output)
 
     def _distiller(self) -> StudentDistiller:
         idle = {"find_unused_parameters": self.experiment.student_use.idle_parameters}

@@ -15,14 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.augment import Augmentation, Normalisation
+from fastdfkd.core.augment import Augmentation
+from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_trial import tried
 from fastdfkd.core.network_use import copied, freeze
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded, stream
-from fastdfkd.data import DataSpec, LabelledImages, cache_folder, data_spec, load_split
+from fastdfkd.data import LabelledImages, cache_folder
+from fastdfkd.experiment import image_spec, judge_of, real_images
 from fastdfkd.models import (
     load_weights,
     open_network,
@@ -31,7 +33,6 @@ from fastdfkd.models import (
     weights_digest,
 )
 from fastdfkd.recipe import Recipe, TeacherSection
-from fastdfkd.trainers.evaluation import evaluate
 
 OnEpoch = Callable[[int, int, float], None]
 """Called after every epoch with its number (from 1), the number of epochs and the mean loss."""
@@ -47,8 +48,8 @@ class Teacher:
 
     model: nn.Module
     """float32, in eval mode, without gradients, on the device asked for."""
-    accuracy: float
-    """On the held-out real images, 0..1."""
+    accuracy: float | None
+    """On held-out real images, 0..1; None: there are none."""
     digest: str
     """SHA-256 (hex) of the weights; see `weights_digest`."""
     description: dict[str, Any]
@@ -77,8 +78,7 @@ def prepare_teacher(
             not there, or a network that the method cannot learn from. The message says what to do.
     """
     started = time.perf_counter()
-    spec, device = data_spec(recipe.data.name), torch.device(device)
-    test = load_split(spec.name, "test", recipe.data.root)
+    spec, judge, device = image_spec(recipe), judge_of(recipe), torch.device(device)
     facts: dict[str, Any]
     if model is not None:
         network = copied(plain_network(model, "the teacher"))
@@ -90,32 +90,25 @@ def prepare_teacher(
         network, facts = run.train_or_load(on_epoch)
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     output, bn = recipe.teacher.output, recipe.synthesis.bn_weight
-    check_teacher(network, spec.image_shape, spec.kind, bn, output=output)
-    normalise = Normalisation(spec.mean, spec.std, device)
-    figures = evaluate(
-        network, test.images, test.labels, spec.kind, normalise, device, output=output
-    ).figures
+    check_teacher(network, spec.shape, spec.kind, bn, output=output)
+    answers = judge.answers(network, spec.normalisation(device), device, output=output)
+    figures = judge.figures(answers)
     digest = weights_digest(network.state_dict())
     facts |= {
         "data": spec.name,
+        "accuracy": None,
         **figures,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "digest": digest,
         "seconds": time.perf_counter() - started,
     }
-    return Teacher(model=network, accuracy=figures["accuracy"], digest=digest, description=facts)
+    score = figures.get("accuracy")
+    return Teacher(model=network, accuracy=score, digest=digest, description=facts)
 
 
-def _opened(section: TeacherSection, spec: DataSpec) -> tuple[nn.Module, dict[str, Any]]:
+def _opened(section: TeacherSection, spec: ImageSpec) -> tuple[nn.Module, dict[str, Any]]:
     path = Path(section.weights or "").expanduser()
-    network = open_network(
-        section.model,
-        spec.num_classes,
-        spec.image_shape[0],
-        path,
-        arguments=section.arguments,
-        key="teacher.model",
-    )
+    network = open_network(section, spec, path)
     return network, {"source": "weights", "model": section.model, "weights": str(path.absolute())}
 
 
@@ -134,21 +127,20 @@ class _TrainingRun:
 
     def train_or_load(self, on_epoch: OnEpoch | None) -> tuple[nn.Module, dict[str, Any]]:
         """The trained network and where it came from. A damaged cache entry is made again."""
-        section, spec = self.recipe.teacher, data_spec(self.recipe.data.name)
+        section, spec = self.recipe.teacher, image_spec(self.recipe)
         with seeded(self.seed, "teacher", "weights"):
-            network = open_network(
-                section.model,
-                spec.num_classes,
-                spec.image_shape[0],
-                arguments=section.arguments,
-                key="teacher.model",
-            )
-        shape, kind, output = spec.image_shape, spec.kind, section.output
+            network = open_network(section, spec)
+        shape, kind, output = spec.shape, spec.kind, section.output
         check_teacher(network, shape, kind, self.recipe.synthesis.bn_weight, output=output)
         check_student(
             network, shape, kind, output=output, batch_size=section.batch_size, role="teacher"
         )
-        train = load_split(spec.name, "train", self.recipe.data.root)
+        train = real_images(self.recipe).load("train")
+        if train is None:
+            raise ValueError(
+                f"teacher.weights: unset, so the teacher would be trained, but {spec.name} has no "
+                "training images: set teacher.weights to the weights of a trained teacher"
+            )
         path = cache_folder() / "teachers" / f"{self.key(train)[:16]}.safetensors"
         settings = section.model_dump(include=_TRAINING)
         facts = {
@@ -178,7 +170,7 @@ class _TrainingRun:
 
     def key(self, train: LabelledImages) -> str:
         """SHA-256 (hex) that names the cache entry; the device is left out."""
-        spec = data_spec(self.recipe.data.name)
+        spec = image_spec(self.recipe)
         content = [
             _CACHE_FORMAT,
             (spec.name, spec.mean, spec.std, train.digest()),
@@ -193,7 +185,7 @@ class _TrainingRun:
 def train_classifier(
     model: nn.Module,
     train: LabelledImages,
-    spec: DataSpec,
+    spec: ImageSpec,
     section: TeacherSection,
     *,
     seed: int,
@@ -213,7 +205,7 @@ def train_classifier(
     precision = resolved(device, section.precision)
     use = tried(
         model,
-        spec.image_shape,
+        spec.shape,
         output=section.output,
         spatial_axes=spec.kind.spatial_axes,
         precision=precision,
@@ -230,7 +222,7 @@ def train_classifier(
         weight_decay=section.weight_decay,
     )
     rates = one_cycle(section.lr, section.epochs * steps)
-    normalise = Normalisation(spec.mean, spec.std, device)
+    normalise = spec.normalisation(device)
     generator = stream(seed, "teacher", "training", device=device)
     for epoch in range(1, section.epochs + 1):
         total = torch.zeros((), device=device)

@@ -31,6 +31,11 @@ class Objective:
         return _MODES[self.name]
 
     @property
+    def figure(self) -> str:
+        """The figure of an evaluation that it is read from."""
+        return self.name if self.budget is None else "accuracy"
+
+    @property
     def text(self) -> str:
         """As `parse_objectives` reads it."""
         return self.name if self.budget is None else f"{self.name}:{self.budget:g}"
@@ -86,9 +91,18 @@ class Judge:
 
         Args:
             figures: `accuracy`, `agreement`, `synthesis_seconds` and `end_to_end_seconds` so far.
+
+        Raises:
+            ValueError: the run does not measure an objective.
         """
         found = {}
         for objective in self.objectives:
+            if objective.figure not in figures:
+                raise ValueError(
+                    f"--objective {objective.text}: these runs do not measure "
+                    f"{objective.figure}, for want of images to judge on; expected one of "
+                    f"{', '.join(name for name in _MODES if name in figures)}"
+                )
             if objective.budget is None:
                 found[objective.name] = float(figures[objective.name])
                 continue

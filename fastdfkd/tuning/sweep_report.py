@@ -12,6 +12,7 @@ from fastdfkd.recipe import load_recipe
 from fastdfkd.recipe.plain import escaped
 from fastdfkd.report.table import csv_text, markdown_table
 from fastdfkd.runs.folder import write_text
+from fastdfkd.runs.metrics import JUDGED
 from fastdfkd.text.safe_text import file_name, markdown, printable
 from fastdfkd.tuning.objective import Objective, pareto_front, parse_objectives
 from fastdfkd.tuning.trial_log import TrialRecord
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from fastdfkd.tuning.plan import Sweep
 
-_ALWAYS = ("accuracy", "agreement", "synthesis_seconds", "end_to_end_seconds")
+_ALWAYS = (*JUDGED, "synthesis_seconds", "end_to_end_seconds")
 CAVEAT = (
     "The best point was chosen by figures on the held-out images that it is also judged on, so "
     "they flatter it; `fastdfkd compare` with other seeds gives fair ones. Seconds are of this "

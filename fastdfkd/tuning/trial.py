@@ -21,7 +21,7 @@ from ray import tune
 from fastdfkd import tracking
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.runs.folder import claimed, write_text
-from fastdfkd.runs.metrics import Row
+from fastdfkd.runs.metrics import JUDGED, Row, is_evaluation
 from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.run import TrackedRun
 from fastdfkd.tracking.store import open_store, store_uri
@@ -35,8 +35,7 @@ _GIVE_UP_SECONDS = 60.0
 _REMNANT_SECONDS = 60.0
 """For the same trial's actor of a driver that was killed: Ray ends it within seconds."""
 _FIGURES = (
-    "accuracy",
-    "agreement",
+    *JUDGED,
     "images",
     "updates",
     "synthesis_seconds",
@@ -166,7 +165,7 @@ class _Run:
         return result
 
     def _on_row(self, row: Row) -> None:
-        if "accuracy" in row:
+        if is_evaluation(row):
             self.events.put({**self._report(row), "finished": False})
 
     def _report(self, row: Row) -> dict[str, float]:

@@ -20,6 +20,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from fastdfkd.addresses.credentials import for_another_process
 from fastdfkd.platform.cluster import cluster_resources
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.report.table import share
 from fastdfkd.trainers.teacher import Teacher
 from fastdfkd.tuning.objective import Objective, parse_objectives
 from fastdfkd.tuning.optuna_search import OptunaPoints
@@ -170,9 +171,10 @@ class _Pen(Callback):
 def _line(names: TrialNames, record: TrialRecord) -> str:
     figures = record.figures
     found = record.error
-    if "accuracy" in figures:
+    if "synthesis_seconds" in figures:
         found = (
-            f"accuracy {figures['accuracy']:.1%}, {figures['synthesis_seconds']:.1f} s synthesis, "
+            f"accuracy {share(figures.get('accuracy'))}, "
+            f"{figures['synthesis_seconds']:.1f} s synthesis, "
             f"{figures['end_to_end_seconds']:.1f} s end to end {found}"
         )
     return f"{names.trial(record.point, record.seed)} {record.status}: {found}".rstrip()

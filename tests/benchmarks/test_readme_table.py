@@ -9,6 +9,7 @@ import pytest
 from benchmarks import readme_table, speedup
 from fastdfkd.comparison.records import Comparison, RunRecord
 from fastdfkd.comparison.table import comparison_table, run_table
+from fastdfkd.data import DATASETS
 from fastdfkd.recipe import load_recipe
 from fastdfkd.runs.result import RunResult
 
@@ -23,7 +24,8 @@ def results(tmp_path: Path, make_result: Callable[..., RunResult]) -> Path:
         (tmp_path / "metrics.csv").write_text("updates,accuracy,end_to_end_seconds\n50,0.9,8\n")
         hardware = {"processor": "abacus", "cores": 2, "gpus": []}
         result = make_result(recipe=label, seed=seed, hardware=hardware, commit="c" * 40, **figures)
-        return RunRecord(label=label, result=result, data="digits", folder=tmp_path, reused=False)
+        images = DATASETS["digits"][0]
+        return RunRecord(label=label, result=result, images=images, folder=tmp_path, reused=False)
 
     comparison = Comparison(
         reference="slow",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fastdfkd.comparison.records import Comparison, RunRecord
+from fastdfkd.data import DATASETS
 from fastdfkd.runs.metrics import RowFile
 from fastdfkd.runs.result import RunResult
 
@@ -34,7 +35,8 @@ def comparison(tmp_path: Path, make_result: Callable[..., RunResult]) -> Compari
             rows.append({"updates": 50, "synthesis_seconds": 1.0, "end_to_end_seconds": 6.0})
             rows.append({"updates": 50, "accuracy": last, "end_to_end_seconds": 8.0})
         result = make_result(recipe=label, seed=seed, **figures)
-        return RunRecord(label=label, result=result, data="digits", folder=folder, reused=seed == 1)
+        images = DATASETS["digits"][0]
+        return RunRecord(label=label, result=result, images=images, folder=folder, reused=seed == 1)
 
     slow = {"images": 32, "synthesis_seconds": 64.0}
     return Comparison(

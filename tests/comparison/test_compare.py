@@ -19,6 +19,7 @@ from fastdfkd.comparison.html_report import render
 from fastdfkd.comparison.run_records import fetch
 from fastdfkd.comparison.table import comparison_table, markdown, words
 from fastdfkd.comparison.tracked_runs import _comparable, compare_experiment
+from fastdfkd.data import DATASETS
 from fastdfkd.recipe import Recipe
 from fastdfkd.runs import environment
 from fastdfkd.runs.result import RunResult
@@ -166,7 +167,7 @@ def test_an_experiments_runs_of_other_data_or_teachers_are_left_out(
 ) -> None:
     ours = [run for runs in comparison.runs.values() for run in runs]
     result = ours[-1].result.model_copy(update={"teacher_digest": "other"})
-    strangers = [replace(ours[-1], data="glyphs"), replace(ours[-1], result=result)]
+    strangers = [replace(ours[-1], images=DATASETS["glyphs"][0]), replace(ours[-1], result=result)]
     found = _comparable([*strangers, *ours], comparison.reference)
     assert sorted(map(id, found)) == sorted(map(id, ours))
     assert "2 runs of other data or of another teacher than slow are left out" in caplog.text

@@ -8,10 +8,15 @@ import pytest
 import torch
 from torchvision import datasets
 
-from fastdfkd.data import load_split
+from fastdfkd.data import data_source
+from fastdfkd.recipe import DataSection
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8)
 LABELS = [3, 1, 4, 1, 5, 9]
+
+
+def load(name, split, root=None):
+    return data_source(DataSection(name=name, root=root and str(root))).load(split)
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def forged(tmp_path, monkeypatch):
 
 
 def test_images_and_labels_come_through(forged):
-    train, test = load_split("cifar100", "train", forged), load_split("cifar100", "test", forged)
+    train, test = load("cifar100", "train", forged), load("cifar100", "test", forged)
     assert torch.equal(train.images, torch.from_numpy(PIXELS))
     assert train.images.is_contiguous()
     assert train.labels.tolist() == LABELS
@@ -46,15 +51,15 @@ def test_images_and_labels_come_through(forged):
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_root_has_to_be_set(name):
     with pytest.raises(ValueError, match=r"data.root: cifar10* needs .*cs\.toronto\.edu"):
-        load_split(name, "test")
+        load(name, "test")
 
 
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"expected the folder .*cifar-10-batches-py"):
-        load_split("cifar10", "train", tmp_path)
+        load("cifar10", "train", tmp_path)
 
 
 def test_altered_files_are_refused(forged):
     (forged / "cifar-100-python" / "train").write_bytes(b"something else")
     with pytest.raises(ValueError, match="missing or altered"):
-        load_split("cifar100", "train", forged)
+        load("cifar100", "train", forged)

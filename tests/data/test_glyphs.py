@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from fastdfkd.data import data_spec, load_split
+from fastdfkd.data import data_source
 from fastdfkd.data.glyph_drawing import LETTERS, Pose, _stencil, draw_letters
 from fastdfkd.data.glyphs import TEST_FONTS, TRAIN_FONTS, GlyphSettings, load_glyphs
+from fastdfkd.recipe import DataSection
 
 SMALL = GlyphSettings(train_per_letter=6, test_per_letter=2)
 STILL = Pose(rotation=0, scale=(0.9, 0.9), shear=0, shift=0)
@@ -117,8 +118,8 @@ def test_a_missing_font_is_named():
 
 @pytest.mark.slow
 def test_the_whole_set():
-    spec, test = data_spec("glyphs"), load_split("glyphs", "test")
-    train = load_split("glyphs", "train")
+    source = data_source(DataSection(name="glyphs"))
+    spec, train, test = source.spec, source.load("train"), source.load("test")
     assert (len(train), len(test)) == (15_600, 2_600)
     pixels = train.images.double().transpose(0, 1).flatten(1) / 255
     assert pixels.mean(1).tolist() == pytest.approx(spec.mean, abs=1e-3)

@@ -1,8 +1,17 @@
 import pytest
 import torch
 
-from fastdfkd.data import DATASETS, cache_folder, data_spec, load_split
-from fastdfkd.recipe import RecipeError
+from fastdfkd.data import DATASETS, cache_folder, data_source
+from fastdfkd.recipe import DataSection, RecipeError
+
+
+def source(name):
+    return data_source(DataSection(name=name))
+
+
+def load(split):
+    """A split of digits."""
+    return source("digits").load(split)
 
 
 @pytest.fixture(autouse=True)
@@ -13,24 +22,23 @@ def home(monkeypatch, tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["digits", "glyphs", "cifar10", "cifar100"])
 def test_specs_agree_with_themselves(name):
-    spec = data_spec(name)
+    spec = source(name).spec
     assert spec.name == name
-    assert len(spec.mean) == len(spec.std) == spec.image_shape[0]
     assert len(set(spec.class_names)) == len(spec.class_names) == spec.num_classes
     assert all(0 < std < 0.5 for std in spec.std)
 
 
 def test_unknown_names_are_answered():
     with pytest.raises(RecipeError, match=r"did you mean cifar10") as info:
-        data_spec("cifar-10")
+        source("cifar-10")
     assert all(name in str(info.value) for name in DATASETS)
     with pytest.raises(RecipeError, match="allowed: cifar10"):
-        load_split("imagenet", "train")
+        source("imagenet")
 
 
 def test_unknown_splits_are_answered():
     with pytest.raises(ValueError, match="expected train or test, got 'val'"):
-        load_split("digits", "val")  # type: ignore[arg-type]
+        load("val")
 
 
 def test_cache_folder(monkeypatch, tmp_path):
@@ -42,11 +50,11 @@ def test_cache_folder(monkeypatch, tmp_path):
 
 
 def test_digits():
-    spec = data_spec("digits")
-    train, test = load_split("digits", "train"), load_split("digits", "test")
+    spec = source("digits").spec
+    train, test = load("train"), load("test")
     assert (len(train), len(test)) == (1297, 500)
     for part in (train, test):
-        assert part.images.shape[1:] == spec.image_shape
+        assert part.images.shape[1:] == spec.shape
         assert part.images.dtype == torch.uint8
         assert part.labels.dtype == torch.int64
         share = part.labels.bincount(minlength=10) / len(part)
@@ -58,21 +66,21 @@ def test_digits():
 
 
 def test_digits_split_is_fixed_and_disjoint():
-    train, test = load_split("digits", "train"), load_split("digits", "test")
+    train, test = load("train"), load("test")
     assert train.digest()[:16] == "26bf1f4a9363dd04"
-    assert load_split("digits", "train").digest() == train.digest() != test.digest()
+    assert load("train").digest() == train.digest() != test.digest()
     rows = torch.cat([train.images, test.images]).flatten(1)
     assert len(torch.unique(rows, dim=0)) == 1797
 
 
 def test_digits_are_upright():
     """A zero is dark in its middle and bright to the left and right of it."""
-    train = load_split("digits", "train")
+    train = load("train")
     zero = train.images[train.labels == 0].float().mean(0)[0]
     assert zero[6:10, 7:9].mean() < 60 < zero[6:10, 3:6].mean()
 
 
 def test_digits_are_kept(monkeypatch):
-    first = load_split("digits", "test")
+    first = load("test")
     monkeypatch.setattr("fastdfkd.data.digits._make", lambda: pytest.fail("made again"))
-    assert load_split("digits", "test").digest() == first.digest()
+    assert load("test").digest() == first.digest()

@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.models import build_network, open_network, save_weights, weights_digest
 from fastdfkd.models.weights import read_weights
-from fastdfkd.recipe import RecipeError
+from fastdfkd.recipe import RecipeError, StudentSection, TeacherSection
 
 
 class Tiny(nn.Module):
@@ -66,13 +67,20 @@ def holds_itself():
     return content
 
 
+def network_of(name, classes, channels=3, weights=None, **arguments):
+    """The network of a student's section with that name, for images of 16 pixels."""
+    mean = (0.5,) * channels
+    spec = ImageSpec(name="x", shape=(channels, 16, 16), num_classes=classes, mean=mean, std=mean)
+    return open_network(StudentSection(model=name, arguments=arguments), spec, weights)
+
+
 @pytest.fixture
 def state():
     return build_network("resnet8-half", 10, 1).state_dict()
 
 
 def opened(path):
-    return open_network("resnet8-half", 10, 1, path).state_dict()
+    return network_of("resnet8-half", 10, 1, path).state_dict()
 
 
 def assert_same(state, other):
@@ -81,7 +89,7 @@ def assert_same(state, other):
 
 
 def test_names_of_the_table():
-    assert open_network("resnet8", 7, 1)(torch.randn(2, 1, 16, 16)).shape == (2, 7)
+    assert network_of("resnet8", 7, 1)(torch.randn(2, 1, 16, 16)).shape == (2, 7)
 
 
 @pytest.mark.parametrize(
@@ -89,22 +97,38 @@ def test_names_of_the_table():
     [("Tiny", 1), ("only_classes", 3), ("by_keywords", 3), ("without_settings", 3)],
 )
 def test_own_builders_get_what_they_take(builder, channels):
-    network = open_network(f"{__name__}:{builder}", 5, channels)
+    network = network_of(f"{__name__}:{builder}", 5, channels)
     assert network(torch.randn(2, channels, 8, 8)).shape == (2, 5)
 
 
 def test_networks_are_float32_whatever_their_builder_made():
-    network = open_network(f"{__name__}:in_doubles", 5)
+    network = network_of(f"{__name__}:in_doubles", 5)
     assert network(torch.randn(2, 3, 8, 8)).dtype is torch.float32
 
 
 def test_what_a_builder_raises_is_told():
     with pytest.raises(RecipeError, match=r"broken'.*RuntimeError: the file of its settings"):
-        open_network(f"{__name__}:broken", 5)
+        network_of(f"{__name__}:broken", 5)
+
+
+def test_arguments_reach_the_builder_and_win():
+    network = network_of(f"{__name__}:needs_more", 5, depth=3, num_classes=2)
+    assert network.fc.out_features == 6
+    with pytest.raises(RecipeError, match=r"arguments \(depth\) are for a builder of your own"):
+        network_of("resnet8", 5, depth=3)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"), [(TeacherSection, "teacher"), (StudentSection, "student")]
+)
+def test_a_message_names_the_recipes_key(section, key):
+    spec = ImageSpec(name="x", shape=(1, 8, 8), num_classes=2, mean=(0.5,), std=(0.5,))
+    with pytest.raises(RecipeError, match=rf"^{key}\.model: .*did you mean"):
+        open_network(section(model="resnet9"), spec)
 
 
 def test_torchvision_builders_work():
-    network = open_network("torchvision.models:resnet18", 12, 3)
+    network = network_of("torchvision.models:resnet18", 12, 3)
     assert network.fc.out_features == 12
 
 
@@ -122,7 +146,7 @@ def test_torchvision_builders_work():
 )
 def test_names_that_lead_nowhere(name, message):
     with pytest.raises(RecipeError, match=message):
-        open_network(name, 10, 3)
+        network_of(name, 10, 3)
 
 
 @pytest.mark.parametrize("ending", [".pt", ".pth", ".ckpt", ".bin"])
@@ -141,7 +165,7 @@ def test_wrapped_and_prefixed_states_open(state, tmp_path, key):
 def test_safetensors_round_trip_of_any_layout(tmp_path):
     network = build_network("resnet8", 10).to(memory_format=torch.channels_last)
     save_weights(tmp_path / "deep" / "net.safetensors", network)
-    again = open_network("resnet8", 10, 3, tmp_path / "deep" / "net.safetensors")
+    again = network_of("resnet8", 10, 3, tmp_path / "deep" / "net.safetensors")
     assert_same(network.state_dict(), again.state_dict())
     assert [file.name for file in (tmp_path / "deep").iterdir()] == ["net.safetensors"]
 

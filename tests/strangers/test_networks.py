@@ -12,12 +12,12 @@ import pytest
 import torch
 from ray import cloudpickle
 
+from fastdfkd.core.evaluation import evaluate
 from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.reference_loop import reference_loop
-from fastdfkd.experiment import Experiment
+from fastdfkd.experiment import Experiment, image_spec
 from fastdfkd.models import open_network, save_weights
 from fastdfkd.recipe import Recipe, load_recipe
-from fastdfkd.trainers.evaluation import evaluate
 from fastdfkd.trainers.teacher import prepare_teacher
 
 from . import networks
@@ -75,8 +75,8 @@ def recipe_of(tiny: Any, role: str, name: str, precision: str) -> Recipe:
 def run(recipe: Recipe, tmp_path: Path) -> Experiment:
     """All that the program does with the two networks, in one process."""
     weights = tmp_path / "teacher.safetensors"
-    section = recipe.teacher
-    save_weights(weights, open_network(section.model, 10, 1, arguments=section.arguments))
+    spec = image_spec(recipe)
+    save_weights(weights, open_network(recipe.teacher, spec))
     recipe = load_recipe(recipe, {"teacher.weights": str(weights)})
     teacher = prepare_teacher(recipe)
     sent = cloudpickle.dumps(Experiment.of(recipe, teacher.model))
@@ -87,7 +87,7 @@ def run(recipe: Recipe, tmp_path: Path) -> Experiment:
     assert distiller.updates == recipe.updates
     student = tmp_path / "student.safetensors"
     save_weights(student, distiller.student_state())
-    again = open_network(recipe.student.model, 10, 1, student, arguments=recipe.student.arguments)
+    again = open_network(recipe.student, spec, student)
     images = torch.from_numpy(np.arange(3 * 256, dtype=np.uint8).reshape(3, 1, 16, 16))
     output = recipe.student.output
     said = [

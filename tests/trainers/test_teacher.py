@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from fastdfkd.data import LabelledImages, data_spec
+from fastdfkd.data import DATASETS, LabelledImages
 from fastdfkd.models import build_network, save_weights, weights_digest
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers import teacher as room
 from fastdfkd.trainers.teacher import one_cycle, prepare_teacher, train_classifier
 
-SPEC = data_spec("digits")
+SPEC, READ = DATASETS["digits"]
 
 
 def few(split, count=96):
@@ -25,7 +25,7 @@ def few(split, count=96):
 @pytest.fixture(autouse=True)
 def home(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTDFKD_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(room, "load_split", lambda name, split, root=None: few(split))
+    monkeypatch.setitem(DATASETS, "digits", (SPEC, lambda split, root: few(split)))
     return tmp_path / "home"
 
 
@@ -146,7 +146,7 @@ def test_auto_is_the_entry_of_the_precision_that_it_means(home):
 
 def test_other_images_have_an_entry_of_their_own(home, monkeypatch):
     prepare_teacher(recipe())
-    monkeypatch.setattr(room, "load_split", lambda name, split, root=None: few(split, 64))
+    monkeypatch.setitem(DATASETS, "digits", (SPEC, lambda split, root: few(split, 64)))
     assert prepare_teacher(recipe()).description["cached"] is False
 
 
@@ -234,6 +234,30 @@ def test_unfit_teachers_are_refused(make, message):
         prepare_teacher(recipe(), model=make())
 
 
+def without(split):
+    """Digits that have every split but this one."""
+    return SPEC, lambda asked, root: None if asked == split else few(asked)
+
+
+def test_a_teacher_is_trained_without_a_test_split(monkeypatch):
+    judged = prepare_teacher(recipe())
+    monkeypatch.setitem(DATASETS, "digits", without("test"))
+    teacher = prepare_teacher(recipe())
+    assert teacher.digest == judged.digest
+    assert (teacher.accuracy, teacher.description["accuracy"]) == (None, None)
+
+
+def test_a_teacher_cannot_be_trained_without_a_train_split(monkeypatch, tmp_path):
+    monkeypatch.setitem(DATASETS, "digits", without("train"))
+    with pytest.raises(
+        ValueError, match=r"teacher\.weights: unset.* digits has no training images"
+    ):
+        prepare_teacher(recipe())
+    save_weights(tmp_path / "net.safetensors", build_network("resnet8-half", 10, 1))
+    teacher = prepare_teacher(recipe(weights=str(tmp_path / "net.safetensors")))
+    assert 0 <= teacher.accuracy <= 1
+
+
 def no_batch_norm(num_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(256, num_classes))
 
@@ -246,9 +270,7 @@ def test_unfit_teachers_are_refused_before_they_are_trained(monkeypatch):
 
 @pytest.mark.slow
 def test_digits_teacher_reaches_99_percent(monkeypatch):
-    from fastdfkd.data import load_split
-
-    monkeypatch.setattr(room, "load_split", load_split)
+    monkeypatch.setitem(DATASETS, "digits", (SPEC, READ))
     section = {"model": "resnet14", "epochs": 8, "batch_size": 64, "crop_padding": 1}
     assert prepare_teacher(recipe(**section)).accuracy >= 0.99
 

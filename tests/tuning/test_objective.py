@@ -38,6 +38,16 @@ def test_accuracy_at_seconds_is_the_last_in_time() -> None:
     assert seen[-1]["end_to_end_seconds"] == 10.1
 
 
+@pytest.mark.parametrize("objective", ["accuracy", "accuracy_at_seconds:10"])
+def test_what_the_runs_do_not_measure_is_told_with_what_they_do(objective: str) -> None:
+    judge = Judge(parse_objectives(objective))
+    with pytest.raises(
+        ValueError,
+        match=rf"--objective {objective}: .* do not measure accuracy.*synthesis_seconds",
+    ):
+        judge({"synthesis_seconds": 1.0, "end_to_end_seconds": 2.0})
+
+
 def test_the_front_holds_what_nothing_beats() -> None:
     objectives = parse_objectives("accuracy,synthesis_seconds")
     values = [(0.9, 10.0), (0.8, 5.0), (0.8, 6.0), (0.95, 20.0), (0.9, 10.0), (0.7, 5.0)]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from fastdfkd.core.evaluation import agreement, evaluate
 from fastdfkd.core.task_kind import Classification, Segmentation
-from fastdfkd.trainers.evaluation import agreement, evaluate
 
 KIND = Classification(3)
 LABELS = torch.tensor([0, 1, 2, 2, 1, 1, 1])

@@ -1,0 +1,152 @@
+"""Runs on data without a test split: everything works, and no figure is made up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import fastdfkd
+from fastdfkd.cli import commands as cli
+from fastdfkd.comparison.compare import compare
+from fastdfkd.data import DATASETS
+from fastdfkd.platform.cluster import connect
+from fastdfkd.runs.metrics import JUDGED, is_evaluation, read_rows
+from fastdfkd.runs.result import RunResult
+from fastdfkd.tracking.store import open_store
+
+pytestmark = pytest.mark.cluster
+TINY = {
+    "synthesis.steps": 1,
+    "synthesis.rounds": 3,
+    "synthesis.warmup_rounds": 1,
+    "synthesis.batch_size": 8,
+    "synthesis.latent_dim": 8,
+    "synthesis.generator_width": 4,
+    "distillation.updates_per_round": 2,
+    "distillation.batch_size": 8,
+    "platform.evaluations": 2,
+    "platform.precision": "float32",
+    "platform.schedule": "lockstep",
+    "student.model": "resnet8-half",
+    "teacher.epochs": 1,
+    "teacher.model": "resnet8-half",
+    "teacher.precision": "float32",
+}
+UNKNOWN = ("accuracy", "teacher_accuracy", "agreement")
+
+
+@contextmanager
+def nothing_held_out() -> Iterator[None]:
+    """Digits have no test split."""
+    spec, read = DATASETS["digits"]
+
+    def train_only(split: Any, root: str | None) -> Any:
+        return None if split == "test" else read(split, root)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "digits", (spec, train_only))
+        yield
+
+
+@pytest.fixture(scope="module")
+def runs(
+    tmp_path_factory: pytest.TempPathFactory, tracking_uri: str, teacher_cache: Path
+) -> Iterator[Path]:
+    """Folders `one` and `two` of runs without held-out images, `judged` of run `one` with them."""
+    folder, threads = tmp_path_factory.mktemp("runs"), torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+        patch.setenv("FASTDFKD_HOME", str(teacher_cache))
+        with connect(None):
+            fastdfkd.distill("digits-fast5", {**TINY, "name": "one"}, out=folder / "judged")
+            with nothing_held_out():
+                for name, steps in (("one", 1), ("two", 2)):
+                    changes = {**TINY, "name": name, "synthesis.steps": steps}
+                    fastdfkd.distill("digits-fast5", changes, out=folder / name)
+        torch.set_num_threads(threads)
+        with nothing_held_out():
+            yield folder
+
+
+def test_the_student_is_that_of_the_run_with_held_out_images(runs: Path) -> None:
+    found, expected = (load_file(runs / name / "student.safetensors") for name in ("one", "judged"))
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_the_result_says_that_nothing_is_known(runs: Path) -> None:
+    result = RunResult.load(runs / "one")
+    assert [getattr(result, name) for name in UNKNOWN] == [None] * 3
+    facts = json.loads((runs / "one/result.json").read_text())
+    assert [facts[name] for name in UNKNOWN] == [None] * 3
+    judged = json.loads((runs / "judged/result.json").read_text())
+    assert list(facts) == list(judged)
+    assert all(0 <= judged[name] <= 1 for name in UNKNOWN)
+    assert json.loads((runs / "one/teacher.json").read_text())["accuracy"] is None
+
+
+def test_rows_have_no_figures_to_judge_by(runs: Path) -> None:
+    rows = {name: read_rows(runs / name / "metrics.csv") for name in ("one", "judged")}
+    assert not any(map(is_evaluation, rows["one"]))
+    assert [set(row) & set(JUDGED) for row in rows["judged"] if is_evaluation(row)] == [
+        set(JUDGED)
+    ] * 2
+    assert rows["one"][-1]["updates"] == rows["judged"][-1]["updates"] == 4
+
+
+def test_mlflow_has_the_other_figures(runs: Path, tracking_uri: str) -> None:
+    run_id = json.loads((runs / "one/state.json").read_text())["mlflow_run_id"]
+    run = open_store(tracking_uri, "fastdfkd").client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert "end_to_end_seconds" in run.data.metrics
+    assert not set(UNKNOWN) & set(run.data.metrics)
+
+
+def test_evaluate_and_status_say_so(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = fastdfkd.evaluate(runs / "one")
+    assert (found.images, found.accuracy, found.teacher_accuracy, found.agreement) == (
+        0,
+        None,
+        None,
+        None,
+    )
+    assert cli.run(["evaluate", str(runs / "one")]) == 0
+    shown = capsys.readouterr().out
+    assert "accuracy  unknown of 0 held-out images" in shown
+    assert "agreement unknown (with the teacher in" in shown
+    assert cli.run(["status", str(runs / "one")]) == 0
+    assert "accuracy -, agreement -, loss" in capsys.readouterr().out
+
+
+def test_the_summary_of_a_run_says_so(runs: Path) -> None:
+    lines = cli._summary(RunResult.load(runs / "one")).splitlines()
+    assert lines[0].split() == ["accuracy", "unknown", "(teacher", "unknown)"]
+    assert lines[1].split() == ["agreement", "unknown", "with", "the", "teacher"]
+
+
+def test_they_are_compared_by_their_seconds(runs: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    found, folder = compare(
+        [runs / "two"], runs / "one", out=tmp_path / "out", seeds=1, say=said.append
+    )
+    assert found.goal is None
+    assert [line.partition(",")[0] for line in said] == [
+        "one seed=0: accuracy unknown",
+        "two seed=0: accuracy unknown",
+    ]
+    heads, *_ = table = (folder / "table.md").read_text().splitlines()[2:]
+    assert "| time to accuracy |" in heads
+    rows = [[cell.strip() for cell in line.split("|")] for line in table if line.startswith("| ")]
+    by_name = {row[1].partition(" ")[0]: dict(zip(rows[0], row, strict=True)) for row in rows[1:]}
+    for name in ("one", "two"):
+        assert by_name[name]["accuracy"] == by_name[name]["agreement"] == "-"
+        assert by_name[name]["synthesis / image"].endswith("s")
+    assert (folder / "report.html").is_file()
+    assert (folder / "accuracy_vs_synthesis.png").is_file()
