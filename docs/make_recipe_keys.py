@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from fastdfkd.recipe import Recipe
+from fastdfkd.recipe import Recipe, messages
 
 PAGE = Path(__file__).with_name("recipes.md")
 BEGIN = "<!-- begin: python docs/make_recipe_keys.py -->"
@@ -40,32 +40,16 @@ def main() -> None:
 def block() -> str:
     """The generated part of the page, marks included."""
     fields = Recipe.model_fields
-    plain = {name: field for name, field in fields.items() if not sections(field)}
+    plain = {name: field for name, field in fields.items() if not sections(name)}
     texts = [_table("Top level", Recipe, plain)]
-    for name, field in fields.items():
-        texts += _tables(name, sections(field))
+    for name in fields:
+        texts += _tables(name, sections(name))
     return "\n\n".join([BEGIN, *texts, END])
 
 
-def sections(field: FieldInfo) -> list[Section]:
-    """The sections that a field of the recipe may hold; none where it is a plain value."""
-    return [
-        kind
-        for kind in _alternatives(field.annotation)
-        if isinstance(kind, type) and issubclass(kind, BaseModel)
-    ]
-
-
-def _alternatives(annotation: Any) -> Iterator[Any]:
-    """The members of a union, without what annotates them."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from _alternatives(get_args(annotation)[0])
-    elif origin in (Union, types.UnionType):
-        for member in get_args(annotation):
-            yield from _alternatives(member)
-    else:
-        yield annotation
+def sections(name: str) -> list[Section]:
+    """The sections that a key of the recipe may hold; none where it is a plain value."""
+    return messages._models(Recipe, name)
 
 
 def _tables(name: str, kinds: list[Section]) -> Iterator[str]:
