@@ -113,7 +113,7 @@ def drive(dispatcher: Dispatcher, following: Any) -> dict[str, float]:
 
 @contextmanager
 def bank_and_board(batches: int, tolerance: int, capacity: int) -> Iterator[tuple[Any, Any, str]]:
-    """Both actors as `cast.start` makes them, and the board's name.
+    """Both actors as `actors.start` makes them, and the board's name.
 
     Args:
         batches: rounds of the run; an update each.

@@ -1,7 +1,7 @@
 """A synthesizer actor that sleeps, light enough for 64 processes: it does not import torch.
 
 Towards dispatcher, board and object store it does what `SynthesizerActor` does for each batch: asks
-the board for news, makes a batch, tells the board, returns images and a record. Its calls are
+the board for weights, makes a batch, reports it, returns images and a record. Its calls are
 coroutines, so one process can also play many synthesizers. Without a board it makes batches alone.
 """
 
@@ -45,7 +45,7 @@ class SleepingActor:
 
         A round is in flight once, so it is the key under which the board knows who is at work.
         """
-        news = None if self.board is None else await self.board.begin.remote(round, round)
+        inputs = None if self.board is None else await self.board.begin.remote(round, round)
         started = time.time()
         await asyncio.sleep(self.seconds)
         finished = time.time()
@@ -58,7 +58,7 @@ class SleepingActor:
             losses={"loss": 1.0, "bn": 1.0, "oh": 1.0, "adv": 1.0},
         )
         staleness = 0
-        if news is not None and news.hear_of_end:
+        if inputs is not None and inputs.report_finish:
             staleness = await self.board.finish.remote(round, None, None)
         record = {
             "provenance": provenance,

@@ -32,7 +32,7 @@ def server(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GuardedServer]:
     """A guarded server of which this process knows nothing."""
-    monkeypatch.setattr(credentials, "_given", {})
+    monkeypatch.setattr(credentials, "_full_uris", {})
     with GuardedServer(tmp_path_factory.mktemp("artifacts")) as started:
         yield started
     credentials.log_in("http://of-nobody")
@@ -80,7 +80,7 @@ def test_a_whole_run_and_its_resumption_leave_no_password_anywhere(
     assert load_recipe("out/recipe.yaml").tracking.uri == f"http://{server.place}"
 
     platform.error = None
-    credentials._given.clear()
+    credentials._full_uris.clear()
     credentials.log_in("http://of-nobody")
     assert cli.run(["distill", "--resume", "out"]) == 2
     said = capfd.readouterr()
@@ -125,14 +125,14 @@ def test_a_job_is_told_of_and_not_given_the_credentials(
 ) -> None:
     recipe = load_recipe(tiny)
     check_no_secret(str(submit.environment(recipe)), "the job's environment")
-    told = submit.kept_back(recipe)
+    told = submit.credentials_warning(recipe)
     assert told is not None
-    assert f"the credentials of http://{server.place} stay here" in told
+    assert f"the credentials of http://{server.place} are not sent" in told
     assert "`ray start` on the head" in told
-    credentials._given.clear()
-    assert submit.kept_back(recipe) is None
+    credentials._full_uris.clear()
+    assert submit.credentials_warning(recipe) is None
     monkeypatch.setenv(credentials.TOKEN, "t")
-    assert submit.kept_back(recipe) is not None
+    assert submit.credentials_warning(recipe) is not None
 
 
 def test_a_command_line_is_begun_again_without_them() -> None:

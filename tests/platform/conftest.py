@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine, and a run small enough to take seconds."""
+"""A Ray cluster on this machine, and a recipe whose run takes seconds."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def tiny_experiment(recipe: Recipe, teacher: Teacher) -> Experiment:
 
 
 class Rows:
-    """A recorder that keeps what it is told."""
+    """A recorder that keeps its rows."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
