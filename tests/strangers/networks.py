@@ -541,7 +541,7 @@ def _kind(build: Callable[..., Any], *without: str, **facts: Any) -> Stranger:
 
 _FIXED = "exported in and does not show its layers"
 _MISSING = "missing a required argument.*`arguments`"
-_QUANTISED = "head.* quantised, and integers pass no gradient"
+_QUANTISED = r"head.* quantised\. Integer layers pass no gradient"
 
 STRANGERS: dict[str, Stranger] = {
     "plain": _kind(Base, both_precisions=True),
