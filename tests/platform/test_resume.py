@@ -193,7 +193,7 @@ def test_a_checkpoint_of_another_version_is_told(tmp_path: Path) -> None:
     said = json.loads(manifest.read_text())
     del said["format"]  # as the first version wrote it
     manifest.write_text(json.dumps(said))
-    with pytest.raises(ValueError, match="is of format 1, this version reads 3"):
+    with pytest.raises(ValueError, match="has format 1, but this version reads format 3"):
         folder.newest()
 
 
