@@ -38,47 +38,47 @@ class MetaUpdate:
 
 
 class SharedGenerator(Protocol):
-    """A generator that learns from batch to batch.
+    """A generator that learns from every batch, in place or on the weight board.
 
-    One synthesizer keeps its own. With several, the weight board holds one for all
-    (`shares_generator` of the recipe's section): before a batch a synthesizer takes its
-    `shared_state()`, and the batch's `MetaUpdate` goes back to it.
+    A single synthesizer has its own. Several synthesizers share one if `shares_generator` of the
+    recipe's section is true: the weight board holds it, a synthesizer loads its `shared_state()`
+    before a batch and returns a `MetaUpdate` after it.
     """
 
     version: int
-    """Number of changes so far."""
+    """Number of changes since the initial state."""
 
     def begin(self, round: int) -> None:
-        """Make what changes are due before batch `round`."""
+        """Make the changes that are due before batch `round`, such as a scheduled reset."""
 
     def learn(self, updates: Sequence[MetaUpdate]) -> None:
-        """Apply updates of one or more batches, whatever order they came in."""
+        """Apply the updates of one or more batches, given in any order."""
 
     def shared_state(self) -> dict[str, Any]:
-        """What a copy elsewhere needs to make batches."""
+        """The state that a copy needs to make batches."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that `learn` depends on too."""
+        """The whole state: what copies need, and what `learn` depends on (an optimiser)."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()`, or take a `shared_state()`."""
+        """Restore a `state_dict()` or a `shared_state()`."""
 
 
 class Synthesizer(Protocol):
     """Synthesises batches of images from a teacher."""
 
     def __init__(self, section: Any, task: Task, index: int = 0):
-        """From a method's recipe section; `index` is its number among several."""
+        """Build from the method's recipe section. `index`: its number among several."""
 
     @classmethod
     def shared_generator(cls, section: Any, task: Task) -> SharedGenerator:
-        """The generator that several synthesizers share, before its first round, on `task.device`.
+        """Build the generator that several synthesizers share, on `task.device`.
 
-        Called only where `section.shares_generator` is true.
+        It is only called if `section.shares_generator` is true.
         """
 
     def load_generator(self, state: Mapping[str, Any]) -> None:
-        """Take the newest `shared_state()` of a shared generator."""
+        """Take the newest `shared_state()` of the generator on the weight board."""
 
     def load_student(self, state: StateDict, version: int) -> None:
         """Load the student's newest weights, which the adversarial loss uses."""

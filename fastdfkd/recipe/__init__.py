@@ -1,8 +1,8 @@
-"""The experiment as data: what a recipe may say, checked once at the edge.
+"""Recipes: an experiment as data, read from YAML and checked once.
 
-A recipe is a YAML file of sections. Every component is handed its own section and nothing else.
-An unknown key, a wrong type or a value out of range is refused with the key, the value, what is
-allowed and the nearest match (`RecipeError`).
+A recipe consists of sections. Each component receives its own section and nothing else. An unknown
+key, a wrong type or a value out of range raises `RecipeError`, whose message names the key, the
+value, what is allowed and the nearest match.
 
     recipe = load_recipe("recipes/sample/digits-fast5.yaml", {"synthesis.steps": 2})
 """

@@ -158,11 +158,12 @@ class PlatformSection(Section):
     tolerance_rounds: Positive = 4
     """async: rounds that each synthesizer may be ahead of the paper's order."""
     synthesizers: Positive = 1
-    """Synthesizer actors. If the recipe does not set it and the cluster has GPUs:
+    """Synthesizer actors. If the recipe does not set it and the cluster has several GPUs:
     `synthesis_share` of them, one actor each."""
     workers: Count = 0
     """Ray Train worker processes of the student; 0 trains in the driver's process. If the recipe
-    does not set it and the cluster has GPUs: one for each GPU without a synthesizer."""
+    does not set it: 1 with one GPU; with several, as many of those without a synthesizer as divide
+    `distillation.batch_size`."""
     synthesis_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of the cluster's GPUs (without GPUs: of its cores) for synthesis, where other keys do
     not decide it."""
@@ -182,11 +183,12 @@ class PlatformSection(Section):
     GPU: `synthesis_share` of the machine, the student gets the rest. In lock-step the two take
     turns, and each gets the whole machine."""
     gpus_per_synthesizer: Rate | None = None
-    """A whole number or a fraction. Unset: the cluster's GPUs are shared out evenly."""
+    """A whole number or a fraction. Unset: `synthesis_share` of a single GPU; several are divided
+    evenly."""
     cpus_per_worker: Rate = 1.0
     """Ray CPUs of a worker, and its threads; see `cpus_per_synthesizer`."""
     gpus_per_worker: Rate | None = None
-    """A whole number or a fraction. Unset: the cluster's GPUs are shared out evenly."""
+    """A whole number or a fraction. Unset: the rest of a single GPU; several are divided evenly."""
     publish_every: Positive | None = None
     """Student updates between two published versions. Unset: `distillation.updates_per_round`."""
     max_staleness: Positive = 2

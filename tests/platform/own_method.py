@@ -1,7 +1,7 @@
-"""A method as a user adds one: a section and a class, and nothing else of the program.
+"""A method as a user adds one: a recipe section and a class.
 
-One image is learned, by a step a batch up the student's distance from the teacher; a batch is that
-image with noise on it.
+The method learns one image. Each batch is that image with noise, and gives one gradient step that
+increases the distance between the logits of teacher and student.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fastdfkd.recipe.sections import Rate
 
 
 class OneImageSynthesis(SynthesisSection):
-    """Settings of the method."""
+    """Keys of the method."""
 
     implementation: ClassVar[str] = f"{__name__}:OneImage"
 
@@ -38,7 +38,7 @@ class OneImageSynthesis(SynthesisSection):
 
 
 class Picture:
-    """Implements `SharedGenerator`: the image's logits."""
+    """Implements `SharedGenerator`. Its one parameter is the image before the sigmoid."""
 
     def __init__(self, lr: float, shape: Sequence[int]):
         self.pixels, self.version = torch.zeros(tuple(shape)), 0

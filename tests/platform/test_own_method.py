@@ -1,4 +1,4 @@
-"""A method that no module of the program names runs like any other."""
+"""A method that is only in the table runs like the built-in ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ platform: {schedule: lockstep, evaluations: 1}
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A recipe of the method, which is in the table while a test runs."""
+    """A recipe of the method. The method is in the table during the test."""
     monkeypatch.setitem(METHODS, "one_image", OneImageSynthesis)
     path = tmp_path / "own.yaml"
     path.write_text(RECIPE, encoding="utf-8")
@@ -63,7 +63,7 @@ def test_lockstep_equals_the_reference_bit_for_bit(
 def test_several_synthesizers_train_its_generator_together(
     file: Path, teacher: Teacher, tmp_path: Path
 ) -> None:
-    """A wave of two batches is one step of the picture on the board."""
+    """The board makes one step with each wave of two batches."""
     several = {"platform.synthesizers": 2, "platform.checkpoint_every": 4}
     run(load_recipe(file, several), teacher, tmp_path / "run")
     checkpoint = CheckpointFolder(tmp_path / "run").newest()

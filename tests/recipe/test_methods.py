@@ -1,4 +1,4 @@
-"""The table of methods: everything else that a recipe says about them follows from it."""
+"""The table of methods: recipes, messages, schema and building follow from it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Bodiless(SynthesisSection):
         ("bodiless", Bodiless, "Bodiless needs `implementation"),
     ],
 )
-def test_a_line_that_cannot_work_is_told_to_its_author(
+def test_a_line_that_cannot_work_is_an_error(
     read: ReadRecipe,
     monkeypatch: pytest.MonkeyPatch,
     name: str,

@@ -1,7 +1,7 @@
-"""Methods of making images from a teacher.
+"""Synthesis methods: ways to make images from a teacher.
 
-A method is a class here that implements `Synthesizer`, its recipe section in `recipe/methods/`
-and a line in the table there. The section names the class, so nothing else does.
+A method is a class in this package that implements `Synthesizer`, a recipe section in
+`recipe/methods/` and a line in the table there. The section names the class; no other module does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def build_synthesizer(section: SynthesisSection, task: Task, index: int = 0) -> Synthesizer:
-    """The synthesizer of a method's section; `index` is its number among several.
+    """Build the synthesizer that a section configures.
+
+    Args:
+        section: of any method.
+        task: teacher, student, image shape, seed and device.
+        index: number of this synthesizer among several.
 
     Raises:
         ValueError: the section names a class that cannot be imported.
@@ -26,10 +31,10 @@ def build_synthesizer(section: SynthesisSection, task: Task, index: int = 0) -> 
 
 
 def build_shared_generator(section: SynthesisSection, task: Task) -> SharedGenerator | None:
-    """The generator that several synthesizers of a section train together, before its first round.
+    """Build the generator that several synthesizers train together, in its initial state.
 
     Returns:
-        On `task.device`; None where every synthesizer has its own (`shares_generator`).
+        The generator on `task.device`; None if the section's `shares_generator` is false.
 
     Raises:
         ValueError: the section names a class that cannot be imported.

@@ -1,4 +1,7 @@
-"""DeepInversion (arXiv 1912.08795): optimise every image from noise. The 1x of all speed-ups."""
+"""DeepInversion (arXiv 1912.08795): optimise the pixels of every image, starting from noise.
+
+It is the reference of all speed-ups.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ BETAS = (0.5, 0.99)
 
 
 class DeepInversion(InversionMethod):
-    """Implements `Synthesizer`. Batches are independent: nothing is learned between them."""
+    """Implements `Synthesizer`. Batches are independent of each other."""
 
     section: DeepInversionSynthesis
 
@@ -30,11 +33,11 @@ class DeepInversion(InversionMethod):
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """That of an image."""
+        """(C, H, W)."""
         return self.image_shape
 
     def first_images(self, noise: Tensor) -> Tensor:
-        """The noise itself."""
+        """The noise, unchanged."""
         return noise
 
     def optimise(
@@ -45,7 +48,7 @@ class DeepInversion(InversionMethod):
         randomness: torch.Generator,
         round: int,
     ) -> Optimised:
-        """Adam on normalised pixels, kept where images in [0, 1] can be."""
+        """Optimise normalised pixels by Adam; clamp them to the range of images in [0, 1]."""
         section = self.section
         low = self.normalisation(torch.zeros_like(noise[:1]))
         high = self.normalisation(torch.ones_like(noise[:1]))
@@ -73,7 +76,10 @@ class DeepInversion(InversionMethod):
         return Optimised(images, labels, losses, MetaUpdate(round, []))
 
     def _moves(self, randomness: torch.Generator) -> list[list[int]]:
-        """(steps, 3): rolls in y and x and flip of the whole batch, read from the device once."""
+        """Draw the roll in y, the roll in x and the flip of the batch for each step, (steps, 3).
+
+        They are copied from the device once, before the first step.
+        """
         section = self.section
         steps, device = (section.steps,), self.device
         height, width = self.image_shape[1:]

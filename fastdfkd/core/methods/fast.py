@@ -1,7 +1,7 @@
 """FastDFKD's synthesizer (Algorithm 1 of arXiv 2112.06253).
 
-A batch is a few Adam steps on a copy of the shared generator and on the latent codes; what those
-steps did to the copy is what the shared generator learns from.
+A batch is made by a few Adam steps on a copy of the meta-generator and on the latent codes. The
+meta-generator then learns from the gradients or the weights of the copy (`core/meta_gradient.py`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """What k steps on one batch produced. The next batch overwrites the tensors."""
+    """Result of the k steps on a batch. The next batch overwrites its tensors."""
 
     images: Tensor
-    """(B, C, H, W) float in [0, 1], of the lowest-loss step."""
+    """(B, C, H, W) float in [0, 1], of the step with the lowest loss."""
     losses: dict[str, float]
     """Loss terms of that step: `loss`, `bn`, `oh`, `adv` (the last three unweighted)."""
     summed_gradients: list[Tensor]
@@ -60,7 +60,7 @@ class FastSynthesizer(InversionMethod):
         return MetaGenerator(section, task.image_shape, task.seed, task.device)
 
     def _capturable(self, task: Task) -> bool:
-        """Whether both networks can be part of a captured step."""
+        """Whether a step with both networks can be captured as a CUDA graph."""
         networks = (
             (self.objective.fused_teacher, task.teacher_use),
             (self.objective.fused_student, task.student_use),
@@ -72,7 +72,7 @@ class FastSynthesizer(InversionMethod):
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """That of a latent code."""
+        """(latent_dim,)."""
         return (self.section.latent_dim,)
 
     def optimise(
@@ -83,7 +83,7 @@ class FastSynthesizer(InversionMethod):
         randomness: torch.Generator,
         round: int,
     ) -> Optimised:
-        """The inner loop from z = `noise`, and the meta-update that it gives."""
+        """Run the inner loop with z = `noise` and compute its meta-update."""
         inner = self.inner_loop(noise, labels, adversarial, randomness, round)
         update = self.meta.update_of(round, inner.summed_gradients, inner.fast)
         return Optimised(inner.images, labels, inner.losses, update)
@@ -102,14 +102,17 @@ class FastSynthesizer(InversionMethod):
         randomness: torch.Generator,
         round: int = 0,
     ) -> InnerLoop:
-        """K Adam steps on copies of theta and z. theta itself is not changed.
+        """Make k Adam steps on copies of theta and z. theta itself is not changed.
 
         Args:
             z: (B, latent_dim) latent codes.
             labels: (B, *space) int64.
-            adversarial: whether the student takes part.
+            adversarial: whether the loss has its adversarial term.
             randomness: draws the augmentation of each step.
-            round: named in the error if every loss is NaN or infinite.
+            round: number of the batch, for the error message.
+
+        Raises:
+            DivergedError: the loss of a step was NaN or infinite.
         """
         section, copies, statistics = self.section, self.copies, self.objective.statistics
         copies.begin(z)
@@ -134,11 +137,12 @@ class FastSynthesizer(InversionMethod):
         flip: Tensor,
         invert: Tensor | None,
     ) -> dict[str, Moments]:
-        """One inner step on the copies, as `captured` wants it: nothing here waits for the device.
+        """One inner step on the copies. It can be captured: no statement waits for the device.
 
         Args:
-            adversarial: whether the student takes part.
-            _estimated: whether there are running estimates to mix the statistics with.
+            adversarial: whether the loss has its adversarial term.
+            _estimated: whether running estimates exist. It is an argument because a captured step
+                is recorded once for each combination of such values.
             labels: (B, *space) int64.
             dy: a field of `Augmentation`.
             dx: likewise.
@@ -159,10 +163,10 @@ class FastSynthesizer(InversionMethod):
         return objective.statistics.newest
 
     def state_dict(self) -> dict[str, Any]:
-        """Shared generator with its optimiser, and the BatchNorm running estimates."""
+        """State of the meta-generator and its optimiser, and the BatchNorm running estimates."""
         return {"meta": self.meta.state_dict(), "bn": self.objective.statistics.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()`."""
+        """Restore `state_dict()`."""
         self.meta.load_state_dict(state["meta"])
         self.objective.statistics.load_state_dict(state["bn"])

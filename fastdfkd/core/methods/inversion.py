@@ -1,4 +1,4 @@
-"""What methods share that optimise each batch on `InversionObjective`."""
+"""Base class of the methods that optimise each batch with `InversionObjective`."""
 
 from __future__ import annotations
 
@@ -23,24 +23,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Optimised:
-    """A batch as its last step left it."""
+    """An optimised batch."""
 
     images: Tensor
-    """(B, C, H, W) float in [0, 1], of the lowest-loss step."""
+    """(B, C, H, W) float in [0, 1], of the step with the lowest loss."""
     labels: Tensor
-    """(B, *space) int64, the classes the images were pulled towards."""
+    """(B, *space) int64, the target classes."""
     losses: dict[str, float]
     """Loss terms of that step: `loss`, `bn`, `oh`, `adv` (the last three unweighted)."""
     update: MetaUpdate
-    """What the batch teaches the generator."""
+    """What the generator learns from the batch."""
 
 
 class InversionMethod(ABC):
-    """Implements `Synthesizer`; a subclass says what is optimised, from which noise, and how."""
+    """Implements `Synthesizer` except for the optimisation of a batch.
+
+    A subclass defines `noise_shape`, `first_images` and `optimise`. If its batches depend on each
+    other, it also defines `state_dict` and `load_state_dict`, and for a generator that learns from
+    them `shared` and `shared_generator`.
+    """
 
     shared: SharedGenerator | None = None
-    """The generator that batches teach, and that several synthesizers may share. None: batches do
-    not depend on each other."""
+    """The generator that learns from every batch. None: batches are independent."""
 
     def __init__(
         self,
@@ -61,13 +65,13 @@ class InversionMethod(ABC):
 
     @classmethod
     def shared_generator(cls, section: Any, task: Task) -> SharedGenerator:
-        """See `Synthesizer`; a section whose `shares_generator` is never true needs none."""
+        """See `Synthesizer`. Not needed if the section's `shares_generator` is always false."""
         raise NotImplementedError(f"{cls.__name__} shares no generator")
 
     @property
     @abstractmethod
     def noise_shape(self) -> tuple[int, ...]:
-        """Shape of the noise from which one image is made."""
+        """Shape of the noise for one image."""
 
     @abstractmethod
     def optimise(
@@ -78,13 +82,13 @@ class InversionMethod(ABC):
         randomness: torch.Generator,
         round: int,
     ) -> Optimised:
-        """Make a batch.
+        """Optimise a batch.
 
         Args:
-            noise: (B, *noise_shape) standard normal.
+            noise: (B, *noise_shape), standard normal.
             labels: (B, *space) int64.
-            adversarial: whether the student takes part.
-            randomness: the stream after both were drawn.
+            adversarial: whether the loss has its adversarial term.
+            randomness: the batch's random stream, from which noise and labels were drawn.
             round: number of the batch.
 
         Raises:
@@ -93,19 +97,19 @@ class InversionMethod(ABC):
 
     @abstractmethod
     def first_images(self, noise: Tensor) -> Tensor:
-        """Images (B, C, H, W), normalised, from which the first step starts."""
+        """The normalised images (B, C, H, W) with which the first step starts."""
 
     def load_student(self, state: StateDict, version: int) -> None:
         """Take the student's newest weights for the adversarial loss."""
         self.objective.load_student(state, version)
 
     def load_generator(self, state: Mapping[str, Any]) -> None:
-        """Take the newest `shared_state()` of a shared generator."""
+        """Take the newest `shared_state()` of the generator on the weight board."""
         assert self.shared is not None, f"{type(self).__name__} shares no generator"
         self.shared.load_state_dict(state)
 
     def make(self, round: int, attempt: int = 0) -> tuple[SyntheticBatch, MetaUpdate]:
-        """Synthesise batch `round`; everything random follows from (seed, round, attempt)."""
+        """Synthesise batch `round`. All random numbers follow from (seed, round, attempt)."""
         start = self.clock.now()
 
         def batch(adversarial: bool) -> Optimised:
@@ -130,12 +134,12 @@ class InversionMethod(ABC):
         return SyntheticBatch(images=images, labels=made.labels, provenance=provenance), made.update
 
     def learn(self, updates: Sequence[MetaUpdate]) -> None:
-        """Move the generator, where there is one."""
+        """Update the generator, if there is one."""
         if self.shared is not None:
             self.shared.learn(updates)
 
     def synthesize(self, round: int, attempt: int = 0) -> SyntheticBatch:
-        """`make`, then `learn` from it. The update counts as synthesis time."""
+        """`make` a batch and `learn` from it. The update counts as synthesis time."""
         if self.shared is not None:
             self.shared.begin(round)
         batch, update = self.make(round, attempt)
@@ -144,15 +148,15 @@ class InversionMethod(ABC):
         return batch.timed(batch.provenance.synthesis_seconds + self.clock.now() - start)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next batch depends on, apart from the student; here nothing."""
+        """All that the next batch depends on apart from the student; nothing in this class."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()`."""
+        """Restore `state_dict()`."""
         assert not state, f"{type(self).__name__} has no state, got {sorted(state)}"
 
     def _draws(self, round: int, attempt: int) -> tuple[Tensor, Tensor, torch.Generator]:
-        """Noise (B, *noise_shape) and labels (B, *space) of a batch, and the stream after them."""
+        """Draw noise (B, *noise_shape) and labels (B, *space) of a batch; return the stream with them."""
         section = self.section
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
         noise = torch.randn(

@@ -1,6 +1,7 @@
-"""The methods of making images, as data: a recipe section for each, and the table of them.
+"""The recipe sections of the synthesis methods, and the table of methods.
 
-`core/methods/` implements them. Each section names its class, which this package never imports.
+`core/methods/` implements them. A section names its implementation, but this package does not
+import it.
 """
 
 from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis

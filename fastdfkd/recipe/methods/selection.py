@@ -1,4 +1,8 @@
-"""The type of a recipe's `synthesis`: the section that `METHODS` has for its `method`."""
+"""The type of `synthesis` in a recipe: the section that `METHODS` has for its `method`.
+
+pydantic fixes a union of classes when `Recipe` is defined. The table can grow after that, so the
+union is built when a recipe is read.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from fastdfkd.recipe.methods.table import METHODS, DefaultMethod
 
 
 class _ByMethod:
-    """Validates by the union of the sections that the table holds at that moment."""
+    """Validates, and describes in JSON schema, as the union of the sections in the table."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -28,7 +32,7 @@ class _ByMethod:
 
 
 AnyMethod = Annotated[SerializeAsAny[SynthesisSection], _ByMethod()]
-"""A section of any method of the table."""
+"""A section of any method."""
 
 
 def _section(value: Any) -> SynthesisSection:
@@ -53,10 +57,10 @@ def _union_of(methods: tuple[tuple[str, type[SynthesisSection]], ...]) -> TypeAd
 
 
 def _check(name: str, section: type[SynthesisSection]) -> None:
-    """Refuse a table that cannot work.
+    """Check a line of the table.
 
     Raises:
-        TypeError: what the section lacks.
+        TypeError: the section lacks something.
     """
     field = section.model_fields.get("method")
     if field is None or section.method_name() != name:

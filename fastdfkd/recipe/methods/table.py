@@ -1,6 +1,8 @@
-"""The table of methods: a new method is a line here, a section in this package and a class.
+"""The table of methods.
 
-A user's module adds its own the same way: `METHODS["mine"] = MySection`, before recipes are read.
+To add a method: write a section in this package and a class in `core/methods/`, and add a line to
+`METHODS`. A user's module adds its own method by `METHODS["mine"] = MySection`, before a recipe is
+read.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ METHODS: dict[str, type[SynthesisSection]] = {
     "fast": FastSynthesis,
     "deep_inversion": DeepInversionSynthesis,
 }
-"""What `synthesis.method` may be: name to section."""
+"""Values of `synthesis.method` to the section of each."""
 
 DefaultMethod = FastSynthesis
-"""The section of a recipe that names no method."""
+"""The section of a recipe without `synthesis.method`."""
