@@ -97,7 +97,7 @@ def explain(results: Mapping[str, RunResult], bullet: str = "  ") -> str:
     fast = {setting: run for setting, run in results.items() if setting != REFERENCE}
     return "\n\n".join(
         [
-            f"One image costs {REFERENCE}, the 1x, {cost} of synthesis. RunRecord against that:",
+            f"One image costs {REFERENCE}, the 1x, {cost} of synthesis. Measured against that:",
             "\n".join(f"{bullet}{_first_to_reach(goal, fast)}" for goal in (10, 100)),
             "Synthesis speed-up counts the making of images alone, as the paper does. End to end "
             "counts storing them and training the student too, which faster synthesis leaves as "

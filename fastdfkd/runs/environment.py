@@ -39,7 +39,7 @@ def hardware() -> dict[str, Any]:
 @cache
 def commit() -> str:
     """Git commit of the code that runs, `-dirty` with local changes, `unknown` outside git."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return "unknown"
     head = _output(["git", "-C", str(root), "rev-parse", "HEAD"])
