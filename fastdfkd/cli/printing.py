@@ -27,7 +27,7 @@ def print_comparison(comparison: Comparison, say: Say) -> None:
         say(f"\n{note}")
 
 
-def print_findings(sweep: Sweep, say: Say) -> None:
+def print_sweep(sweep: Sweep, say: Say) -> None:
     """Print a sweep's table, and tell the commands that run what it found, and its folder."""
     points = sweep_report.point_table(sweep, TrialLog(sweep.folder).records())
     heads, rows = sweep_report.cells(points, parse_objectives(sweep.options.objective))

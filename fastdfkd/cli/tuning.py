@@ -59,7 +59,7 @@ def sweep(
 ) -> None:
     """Try a recipe's settings over a search space, and say which are best."""
     from fastdfkd.addresses.ray_cluster import check_named
-    from fastdfkd.cli.printing import print_findings
+    from fastdfkd.cli.printing import print_sweep
     from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, run_sweep
     from fastdfkd.tuning.trial_log import Options
 
@@ -77,7 +77,7 @@ def sweep(
     check_named(address)
     with asked as chosen:
         run_sweep(chosen, address=address, say=_say)
-        print_findings(chosen, _say)
+        print_sweep(chosen, _say)
 
 
 def compare(

@@ -19,7 +19,7 @@ def names(space: str, seeds: int, space_file: SpaceFile, recipe: Recipe) -> Tria
     return TrialNames.of(load_space(space_file(space), recipe), seeds)
 
 
-def test_trials_are_called_by_what_varies(small: Recipe, space_file: SpaceFile) -> None:
+def test_trials_are_named_by_the_values_that_vary(small: Recipe, space_file: SpaceFile) -> None:
     space = (
         "synthesis.steps: {choice: [2, 5]}\n"
         "synthesis.meta: {choice: [fomaml]}\n"
@@ -35,18 +35,20 @@ def test_trials_are_called_by_what_varies(small: Recipe, space_file: SpaceFile) 
     assert two.point({"synthesis.steps": 2}) == "steps=2", "a key that does not apply is left out"
 
 
-def test_keys_with_the_same_last_word_keep_their_sections() -> None:
+def test_keys_with_the_same_last_part_keep_their_sections() -> None:
     keys = ["synthesis.batch_size", "distillation.batch_size", "distillation.lr"]
     assert list(short_keys(keys).values()) == [*keys[:2], "lr"]
 
 
-def test_a_space_of_a_single_point_is_called_by_it(small: Recipe, space_file: SpaceFile) -> None:
+def test_the_only_point_of_a_space_is_named_by_its_values(
+    small: Recipe, space_file: SpaceFile
+) -> None:
     only = names("synthesis.steps: {choice: [2]}", 1, space_file, small)
     assert only.point({"synthesis.steps": 2}) == "steps=2"
 
 
 @pytest.mark.parametrize("value", ["../../x", "a\nb", "<b>", "x" * 500, HEBREW, "=1+1"])
-def test_folders_of_any_values_are_safe_and_differ(
+def test_folder_names_are_safe_and_unique_for_any_value(
     value: str, small: Recipe, space_file: SpaceFile
 ) -> None:
     found = names("student.model: {choice: [resnet8-half, resnet14]}", 2, space_file, small)
@@ -63,7 +65,9 @@ def test_folders_of_any_values_are_safe_and_differ(
     assert found.point({"student.model": value}).isprintable()
 
 
-def test_namesakes_are_told_apart_by_what_varies(tiny_recipe: Callable[..., Recipe]) -> None:
+def test_settings_with_the_same_name_are_distinguished_by_what_varies(
+    tiny_recipe: Callable[..., Recipe],
+) -> None:
     first = tiny_recipe()
     recipes = [
         first,
