@@ -118,7 +118,7 @@ def compare(
     if experiment is not None:
         if words:
             raise ValueError("--experiment takes the runs that are there: name no other settings")
-        found, folder = compare_experiment(experiment, reference, goal=accuracy, out=out)
+        found, folder = compare_experiment(experiment, reference, target_accuracy=accuracy, out=out)
     else:
         changes = [word for word in words or [] if "=" in word and not Path(word).exists()]
         check_named(address)
@@ -127,7 +127,7 @@ def compare(
             reference,
             changes,
             seeds=seeds,
-            goal=accuracy,
+            target_accuracy=accuracy,
             out=out,
             address=address,
             say=_say,

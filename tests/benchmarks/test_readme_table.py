@@ -34,7 +34,7 @@ def results(tmp_path: Path, make_result: Callable[..., RunResult]) -> Path:
                 run("quick", 1, accuracy=0.8, synthesis_seconds=8.0),
             ],
         },
-        goal=0.5,
+        target_accuracy=0.5,
         title="",
     )
     folder = tmp_path / "speedup-digits"

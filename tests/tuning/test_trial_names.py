@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdfkd.comparison.run_records import labels, setting_of
-from fastdfkd.recipe import Recipe, load_recipe
-from fastdfkd.recipe.naming import by_what_varies, short_keys
+from fastdfkd.recipe import Recipe
 from fastdfkd.tuning.search_space import load_space
 from fastdfkd.tuning.trial_names import TrialNames
 from tests.hostile import HEBREW
@@ -35,11 +33,6 @@ def test_trials_are_named_by_the_values_that_vary(small: Recipe, space_file: Spa
     assert two.point({"synthesis.steps": 2}) == "steps=2", "a key that does not apply is left out"
 
 
-def test_keys_with_the_same_last_part_keep_their_sections() -> None:
-    keys = ["synthesis.batch_size", "distillation.batch_size", "distillation.lr"]
-    assert list(short_keys(keys).values()) == [*keys[:2], "lr"]
-
-
 def test_the_only_point_of_a_space_is_named_by_its_values(
     small: Recipe, space_file: SpaceFile
 ) -> None:
@@ -63,25 +56,3 @@ def test_folder_names_are_safe_and_unique_for_any_value(
         assert Path(folder).name == folder
         assert folder.isascii()
     assert found.point({"student.model": value}).isprintable()
-
-
-def test_settings_with_the_same_name_are_distinguished_by_what_varies(
-    tiny_recipe: Callable[..., Recipe],
-) -> None:
-    first = tiny_recipe()
-    recipes = [
-        first,
-        load_recipe(first, {"synthesis.steps": 2, "seed": 4, "tracking.experiment": "other"}),
-        load_recipe(first, {"name": "else", "synthesis.steps": 2, "platform.evaluations": 3}),
-    ]
-    called = labels({setting_of(recipe): recipe for recipe in recipes})
-    assert list(called.values()) == ["tiny steps=5", "tiny steps=2", "else"]
-
-
-def test_values_that_look_alike_are_written_out() -> None:
-    settings = [{"synthesis.lr_g": 0.015, "a.b": True}, {"synthesis.lr_g": 0.01500004, "a.b": True}]
-    assert by_what_varies(settings) == ["lr_g=0.015", "lr_g=0.01500004"]
-    assert by_what_varies([{"a.b": None, "a.c": 1}, {"a.b": True, "a.d": 2}]) == [
-        "b=null",
-        "b=true",
-    ]
