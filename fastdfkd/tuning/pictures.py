@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastdfkd.report.drawing import CHOSEN, MEASURED, PLAIN, picture
+from fastdfkd.report.drawing import BACKGROUND, HIGHLIGHT, POINTS, picture
 from fastdfkd.text.safe_text import printable
 from fastdfkd.tuning.objective import Objective
 
@@ -55,7 +55,7 @@ def slices(points: pd.DataFrame, keys: Sequence[str], objective: Objective, path
         for panel, key in zip(panels, keys, strict=True):
             used = points[points[key].notna()]
             axis = _Axis(points[key].tolist())
-            for finished, marker in ((False, PLAIN), (True, MEASURED)):
+            for finished, marker in ((False, BACKGROUND), (True, POINTS)):
                 group = used[used["whole"] == finished]
                 panel.errorbar(
                     [axis.height(value) for value in group[key]],
@@ -78,8 +78,8 @@ def pareto_picture(
     finished = points[points["whole"]]
     best = points.loc[list(front)].sort_values(x)
     with picture(path, 8, 5) as axes:
-        axes.plot(finished[x], finished[y], label="points", **PLAIN)
-        axes.plot(best[x], best[y], label="Pareto front", **CHOSEN)
+        axes.plot(finished[x], finished[y], label="points", **BACKGROUND)
+        axes.plot(best[x], best[y], label="Pareto front", **HIGHLIGHT)
         for _, row in best.iterrows():
             offset = {"xytext": (5, -10), "textcoords": "offset points"}
             axes.annotate(printable(row["setting"]), (row[x], row[y]), fontsize=8, **offset)

@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from fastdfkd.report.terminal_table import common_beginning, print_table
+from fastdfkd.report.terminal_table import common_prefix, print_table
 from tests.hostile import TEXTS
 
 HEADS = ["setting", "seeds", "accuracy", "images", "synthesis / image", "end-to-end speed-up"]
@@ -72,7 +72,7 @@ def test_only_whole_words_and_settings_are_shared() -> None:
         (["same-name", "same-name"], ""),
         (["one"], ""),
     ):
-        assert common_beginning(names) == beginning
+        assert common_prefix(names) == beginning
 
 
 def test_hostile_text_is_shown_as_text() -> None:

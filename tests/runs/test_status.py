@@ -152,7 +152,7 @@ def test_the_screen_says_it_all(folder: Folder, capsys: pytest.CaptureFixture[st
         "1 synthesizer, student in the driver",
         "resnet14 to resnet8-half, teacher's accuracy 99.8%",
         "accuracy 50.0%, agreement 25.0%",
-        "4 of 8, 4 held",
+        "4 of 8, 4 in bank",
         "1 student versions",
         "2 synthesizer restarts, 1 batches rejected, 0 batches lost",
         "8 images, oldest round out; 5 draws an insert",
