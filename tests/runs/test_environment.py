@@ -14,7 +14,7 @@ from fastdfkd.runs import environment
 ROOT = Path(fastdfkd.__file__).resolve().parents[1]
 
 
-def test_versions_name_python_and_the_packages_that_matter() -> None:
+def test_versions_contain_python_and_the_main_packages() -> None:
     found = environment.versions()
     assert found["python"] == platform.python_version()
     assert {"torch", "ray", "mlflow"} <= set(found)
@@ -29,9 +29,9 @@ def test_hardware_is_plain_data() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="lines of x86")
-@pytest.mark.skipif(platform.system() != "Linux", reason="/proc")
-def test_the_processor_is_named_with_its_generation() -> None:
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="reads keys that x86 has")
+@pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc/cpuinfo")
+def test_the_processor_name_includes_its_generation() -> None:
     assert re.search(r"\w.* family \d+ model \d+$", environment.hardware()["processor"])
 
 
