@@ -1,4 +1,4 @@
-"""Puts the measured tables into README.md, between two marks; nobody types them.
+"""Writes the measured tables into README.md, between two marker comments.
 
 python -m benchmarks.readme_table
 """
@@ -36,7 +36,7 @@ WITHOUT_DEVIATION = ("images", "synthesis_seconds_per_image")
 
 
 def main() -> None:
-    """Rewrite the part of README.md between the marks."""
+    """Replace the part of README.md between the markers."""
     path = ROOT / "README.md"
     before, rest = path.read_text(encoding="utf-8").split(BEGIN)
     after = rest.split(END)[1]
@@ -44,10 +44,11 @@ def main() -> None:
 
 
 def block(results: Path = RESULTS) -> str:
-    """What stands in README.md, marks included; the data sets that were not measured are left out.
+    """The text between the markers, markers included.
 
     Args:
-        results: holds a folder `speedup-<data set>` for each that was.
+        results: folder with a folder `speedup-<data set>` for each data set that was measured; the
+            others are left out.
     """
     folders = [results / f"speedup-{data}" for data in SETTINGS]
     sections = [_section(folder) for folder in folders if folder.is_dir()]
@@ -62,14 +63,14 @@ def _section(folder: Path) -> str:
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     data = folder.name.removeprefix("speedup-")
     link = f"benchmarks/results/{folder.name}/table.md"
-    return f"{_words(data, table, runs)} ([every figure]({link})):\n\n{rows}"
+    return f"{_heading(data, table, runs)} ([every figure]({link})):\n\n{rows}"
 
 
-def _words(data: str, table: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """What a table is worth only together with."""
+def _heading(data: str, table: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Data set, teacher, hardware, commit and number of seeds."""
     hardware = "; ".join(
-        f"{place['processor']}, {place['cores']:g} cores, GPUs: {place['gpus']}"
-        for place in runs[["processor", "cores", "gpus"]].drop_duplicates().to_dict("records")
+        f"{machine['processor']}, {machine['cores']:g} cores, GPUs: {machine['gpus']}"
+        for machine in runs[["processor", "cores", "gpus"]].drop_duplicates().to_dict("records")
     )
     commits = ", ".join(str(commit)[:12] for commit in runs["commit"].unique())
     seeds = table["seeds"].min()

@@ -40,8 +40,8 @@ class ResolvedSource:
     result: RunResult | None = None
     """Result of a finished run; None for a recipe to run."""
     fetch: Callable[[Path], Path] = Path
-    """For a finished run: returns the folder with its files, and first copies them to the given
-    folder if they are in MLflow."""
+    """For a finished run: function that returns the folder with its files. It first downloads them
+    to its argument if the run is in MLflow."""
 
 
 @dataclass(frozen=True)

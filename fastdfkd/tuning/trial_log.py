@@ -40,7 +40,7 @@ class Options:
     objective: str
     """In the form that `parse_objectives` reads."""
     trials: int
-    """Number of points. A grid or random search sets it to the number of points it found."""
+    """Number of points. A grid or random search sets it to the number of its points."""
     seeds: int
     """Number of seeds per point."""
     parent_run_id: str = ""

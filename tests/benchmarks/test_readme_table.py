@@ -17,7 +17,7 @@ MEASURED = [data for data in speedup.SETTINGS if (speedup.RESULTS / f"speedup-{d
 
 @pytest.fixture
 def results(tmp_path: Path, make_result: Callable[..., RunResult]) -> Path:
-    """Tables of digits, as the benchmark leaves them: two seeds of the 1x and of a setting."""
+    """Result files as `benchmarks.speedup` writes them: digits, two settings, two seeds."""
 
     def run(label: str, seed: int, **figures: float) -> RunRecord:
         (tmp_path / "metrics.csv").write_text("updates,accuracy,end_to_end_seconds\n50,0.9,8\n")
@@ -44,7 +44,7 @@ def results(tmp_path: Path, make_result: Callable[..., RunResult]) -> Path:
     return tmp_path
 
 
-def test_a_table_says_where_it_comes_from(results: Path) -> None:
+def test_a_table_has_data_set_hardware_and_commit(results: Path) -> None:
     lines = readme_table.block(results).splitlines()
     assert (lines[0], lines[-1]) == (readme_table.BEGIN, readme_table.END)
     assert lines[2] == (
@@ -57,14 +57,14 @@ def test_a_table_says_where_it_comes_from(results: Path) -> None:
     assert not any("glyphs" in line for line in lines), "not measured"
 
 
-def test_the_readme_shows_what_the_committed_tables_hold() -> None:
+def test_the_readme_contains_the_committed_tables() -> None:
     text = (readme_table.ROOT / "README.md").read_text(encoding="utf-8")
     assert readme_table.block() in text, "run python -m benchmarks.readme_table"
 
 
 @pytest.mark.parametrize("data", MEASURED)
-def test_the_committed_tables_are_whole(data: str) -> None:
-    """Every setting, three seeds each, of one clean commit, and of the recipes that ship."""
+def test_the_committed_tables_are_complete(data: str) -> None:
+    """All settings with three seeds each, from one clean commit and the shipped recipes."""
     with (speedup.RESULTS / f"speedup-{data}" / "runs.csv").open(encoding="utf-8") as file:
         runs = list(csv.DictReader(file))
     settings = [f"{data}-deep-inversion", *speedup.SETTINGS[data]]

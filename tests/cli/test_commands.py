@@ -33,16 +33,16 @@ def recipe_file(workplace: Path, tiny_recipe: Callable[..., Recipe]) -> str:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_shows_an_example(name: str) -> None:
-    shown = CliRunner().invoke(cli.app, [name, "--help"])
-    assert shown.exit_code == 0
-    assert f"Example: fastdfkd {name}" in shown.output
+    result = CliRunner().invoke(cli.app, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: fastdfkd {name}" in result.output
 
 
 def test_the_root_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([]) == 0
-    shown = capsys.readouterr().out
-    assert all(f"  {name} " in shown for name in COMMANDS)
-    assert "Example: fastdfkd quickstart" in shown
+    output = capsys.readouterr().out
+    assert all(f"  {name} " in output for name in COMMANDS)
+    assert "Example: fastdfkd quickstart" in output
 
 
 def test_help_imports_nothing_heavy_and_is_quick() -> None:
@@ -97,9 +97,9 @@ def test_distill_prints_its_figures_and_its_folder(
 ) -> None:
     words = ["distill", recipe_file, "synthesis.steps=2", "--out", "out", "seed=3"]
     assert cli.run([*words, "--address", "auto"]) == 0
-    shown = capsys.readouterr().out
-    assert "accuracy   90.0%" in shown
-    assert str(workplace / "out") in shown
+    output = capsys.readouterr().out
+    assert "accuracy   90.0%" in output
+    assert str(workplace / "out") in output
     assert platform.addresses == ["auto"]
     assert "seed: 3" in (workplace / "out/recipe.yaml").read_text()
     assert cli.run(words) == 2
@@ -111,8 +111,8 @@ def test_json_is_the_only_output_on_stdout(
     workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(["distill", recipe_file, "--json", "--out", "out"]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert shown == json.loads((workplace / "out/result.json").read_text())
+    output = json.loads(capsys.readouterr().out)
+    assert output == json.loads((workplace / "out/result.json").read_text())
 
 
 def test_teacher_then_evaluate(
@@ -123,9 +123,9 @@ def test_teacher_then_evaluate(
     assert cli.run(["distill", recipe_file, "--out", "out"]) == 0
     capsys.readouterr()
     assert cli.run(["evaluate", "out"]) == 0
-    shown = capsys.readouterr().out
-    assert "of 500 held-out real images" in shown
-    assert "agreement" in shown
+    output = capsys.readouterr().out
+    assert "of 500 held-out real images" in output
+    assert "agreement" in output
 
 
 def test_ctrl_c_is_one_line_and_130(

@@ -132,8 +132,8 @@ def test_finished_runs_are_reused_if_recipe_and_commit_are_the_same(
     runs = store.client.search_runs([store.experiment_id], "run_name = 'compare ref'")
     assert len(runs) == 4
     assert all("two.synthesis_speedup" in run.data.metrics for run in runs)
-    found, _ = compare_experiment("comparisons", "ref", out="all")
-    assert {label: len(runs) for label, runs in found.runs.items()} == {
+    whole, _ = compare_experiment("comparisons", "ref", out="all")
+    assert {label: len(runs) for label, runs in whole.runs.items()} == {
         "ref": 3,
         "two": 3,
         "one": 3,

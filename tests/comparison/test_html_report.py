@@ -101,18 +101,18 @@ def test_hostile_text_is_shown_as_text(
         label: [replace(run, label=label, result=_hostile(run.result, label)) for run in group]
         for label, group in runs.items()
     }
-    found = Comparison(
+    hostile = Comparison(
         reference=names["slow"], runs=runs, target_accuracy=0.85, title=f"Against {names['slow']}"
     )
-    table = comparison_table(found)
-    notes = table_notes(found, table)
-    (tmp_path / "report.html").write_text(render(found, table, notes, tmp_path))
+    table = comparison_table(hostile)
+    notes = table_notes(hostile, table)
+    (tmp_path / "report.html").write_text(render(hostile, table, notes, tmp_path))
     reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     page = "<meta charset=utf-8><title>table</title>" + reader.render(
-        markdown_page(found, table, notes)
+        markdown_page(hostile, table, notes)
     )
     (tmp_path / "table.html").write_text(page)
-    for name, title in (("report.html", shown(found.title)), ("table.html", "table")):
+    for name, title in (("report.html", shown(hostile.title)), ("table.html", "table")):
         browser.show(*PHONE)
         browser.open((tmp_path / name).as_uri())
         assert plain(browser.run("document.title")) == title

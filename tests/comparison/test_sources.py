@@ -53,10 +53,10 @@ def test_every_kind_of_source_is_opened(run: Path, recipe: Recipe) -> None:
 
 def test_a_finished_run_can_be_the_reference(run: Path, recipe: Recipe, platform: Any) -> None:
     faster = load_recipe(recipe, {"name": "faster", "synthesis.steps": 1})
-    found, folder = compare([faster], sources(run)["MLflow link"], seeds=2, out="out")
-    assert found.reference == "ref"
-    assert [record.reused for record in found.runs["ref"]] == [True]
-    assert len(found.runs["faster"]) == 2
+    comparison, folder = compare([faster], sources(run)["MLflow link"], seeds=2, out="out")
+    assert comparison.reference == "ref"
+    assert [record.reused for record in comparison.runs["ref"]] == [True]
+    assert len(comparison.runs["faster"]) == 2
     assert "| ref (1x) | 1 (1 re-used) |" in (folder / "table.md").read_text()
 
 
@@ -66,8 +66,8 @@ def test_finished_runs_need_no_cluster_and_settings_of_one_name_get_distinct_lab
     api.distill(recipe, {"synthesis.steps": 2}, out="two")
     api.distill(recipe, {"synthesis.steps": 2, "seed": 1}, out="again")
     started = len(platform.addresses)
-    found, _ = compare(["two", "again", "two", "done"], "done", out="out")
-    assert {label: len(runs) for label, runs in found.runs.items()} == {
+    comparison, _ = compare(["two", "again", "two", "done"], "done", out="out")
+    assert {label: len(runs) for label, runs in comparison.runs.items()} == {
         "ref steps=5": 1,
         "ref steps=2": 2,
     }
@@ -116,9 +116,9 @@ def test_an_experiment_takes_a_reference_of_any_kind(
     )
     capfd.readouterr()
     for number, source in enumerate(["two", "2", *list(sources(run).values())[2:]]):
-        found, _ = compare_experiment("own", source, out=f"out{number}")
-        assert found.reference == ("two" if number < 2 else "ref")
-        assert {"one", "two"} <= set(found.runs)
+        comparison, _ = compare_experiment("own", source, out=f"out{number}")
+        assert comparison.reference == ("two" if number < 2 else "ref")
+        assert {"one", "two"} <= set(comparison.runs)
     assert capfd.readouterr().err == "", "no progress bars where there is no terminal"
     with pytest.raises(
         ValueError, match=r"0 finished runs of nonsense .*'one', 'two'.* MLflow run"

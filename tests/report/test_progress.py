@@ -35,9 +35,9 @@ def test_a_terminal_shows_counts_and_rates(
 ) -> None:
     with terminal(monkeypatch) as screen, RunProgress(tiny_recipe(), "fast-5") as bar:
         bar(ROW)
-    shown = screen.getvalue()
+    output = screen.getvalue()
     for words in ("fast-5: images", "4/8", "5/10", "12.5 updates/s", "accuracy 75.0%"):
-        assert words in shown
+        assert words in output
 
 
 def test_without_a_terminal_nothing_is_printed(

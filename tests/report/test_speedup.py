@@ -30,9 +30,9 @@ def test_the_reference_is_the_1x(make_result: MakeResult) -> None:
     reference = make_result(
         synthesis_seconds=2, storage_seconds=0.5, distillation_seconds=5, end_to_end_seconds=8
     )
-    found = with_speedups(reference, reference)
-    assert found.synthesis_speedup == 1
-    assert found.end_to_end_speedup == pytest.approx(7.5 / 8)
+    result = with_speedups(reference, reference)
+    assert result.synthesis_speedup == 1
+    assert result.end_to_end_speedup == pytest.approx(7.5 / 8)
 
 
 @pytest.mark.parametrize("name", ["images", "updates", "synthesis_seconds", "end_to_end_seconds"])

@@ -159,7 +159,7 @@ def test_the_screen_shows_all_parts(folder: Folder, capsys: pytest.CaptureFixtur
         "synthesizers - of their time, trainer -",
     ):
         assert words in shown
-    assert re.search(r"synthesizer idle +1\.0 s +20%", shown), "1 of 5 seconds"
+    assert re.search(r"synthesizer idle +1\.0 s +20%", shown), "1 s of 5 s"
     assert re.search(r"trainer idle +2\.5 s +50%", shown)
     assert len(shown.splitlines()) <= 24, "one screen"
 

@@ -63,6 +63,6 @@ def test_varied_values_are_shown_as_text(sweep: Sweep, capsys: pytest.CaptureFix
     assert [load_recipe(file).student.model for file in recipes] == MODELS
     assert load_recipe(sweep.folder / "best.yaml").student.model == MODELS[-1]
     print_sweep(sweep, print)
-    shown = capsys.readouterr().out
-    assert "\x1b" not in shown
-    assert "model=[red]not red[/red]" in shown
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    assert "model=[red]not red[/red]" in output

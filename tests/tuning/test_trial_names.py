@@ -44,9 +44,9 @@ def test_the_only_point_of_a_space_is_named_by_its_values(
 def test_folder_names_are_safe_and_unique_for_any_value(
     value: str, small: Recipe, space_file: SpaceFile
 ) -> None:
-    found = names("student.model: {choice: [resnet8-half, resnet14]}", 2, space_file, small)
+    trial_names = names("student.model: {choice: [resnet8-half, resnet14]}", 2, space_file, small)
     folders = [
-        found.folder(index, {"student.model": text}, seed)
+        trial_names.folder(index, {"student.model": text}, seed)
         for index, text in enumerate((value, value + " "))
         for seed in (0, 1)
     ]
@@ -55,4 +55,4 @@ def test_folder_names_are_safe_and_unique_for_any_value(
         assert len(folder) < 150
         assert Path(folder).name == folder
         assert folder.isascii()
-    assert found.point({"student.model": value}).isprintable()
+    assert trial_names.point({"student.model": value}).isprintable()
