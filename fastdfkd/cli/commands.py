@@ -190,7 +190,10 @@ def status(
         bool, typer.Option("--watch", help="Update every two seconds until the run ends.")
     ] = False,
 ) -> None:
-    """Show the status of a run on one screen, during the run or afterwards."""
+    """Show the status of a run on one screen.
+
+    It works during the run and afterwards, on any machine that can read the folder.
+    """
     from fastdfkd.report.status_screen import show
 
     show(directory, watch=watch)

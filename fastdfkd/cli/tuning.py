@@ -48,7 +48,7 @@ def sweep(
     ] = "fifo",
     objective: ObjectiveOption = "accuracy",
     seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", help="Runs of each point, one a seed.")
+        int, typer.Option("--seeds", metavar="N", help="Seeds, and so runs, of each point.")
     ] = 1,
     out: OutOption = None,
     resume: Annotated[
@@ -57,7 +57,7 @@ def sweep(
     ] = None,
     address: AddressOption = None,
 ) -> None:
-    """Search the settings of a recipe that are best by an objective."""
+    """Find the best settings of a recipe in a search space."""
     from fastdfkd.addresses.ray_cluster import check_named
     from fastdfkd.cli.printing import print_sweep
     from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, run_sweep
@@ -145,7 +145,7 @@ def compare(
 def ui(
     port: Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")] = 5000,
 ) -> None:
-    """Serve MLflow's UI with the runs, reachable from this machine only."""
+    """Serve MLflow's UI on this machine, with links to the runs."""
     from fastdfkd.cli.ui import show
 
     raise typer.Exit(show(port, _say))
