@@ -1,4 +1,8 @@
-"""One experiment's parts, built once in the driver and handed to every role."""
+"""The parts of an experiment, built once in the driver and sent to every role.
+
+What the images are (`image_spec`), where real ones come from (`real_images`) and what networks are
+judged on (`judge_of`) follow from the recipe here and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,11 @@ log = logging.getLogger(__name__)
 
 
 def real_images(recipe: Recipe, root: str | Path | None = None) -> DataSource:
-    """The recipe's real images; `root` replaces its `data.root`.
+    """Where a recipe's real images come from.
+
+    Args:
+        recipe: of the experiment.
+        root: replaces `data.root` if set.
 
     Raises:
         RecipeError: there is no such data set.
@@ -44,19 +52,23 @@ def real_images(recipe: Recipe, root: str | Path | None = None) -> DataSource:
 
 
 def image_spec(recipe: Recipe) -> ImageSpec:
-    """What the images of a run are. Everybody takes it from here.
+    """Description of a recipe's images: shape, classes, mean and standard deviation.
 
     Raises:
-        RecipeError: the recipe does not say what they are.
+        RecipeError: there is no such data set.
     """
     return real_images(recipe).spec
 
 
 def judge_of(recipe: Recipe, root: str | Path | None = None) -> Judge:
-    """What teacher and student are judged on; `root` replaces the recipe's `data.root`.
+    """The judge of a recipe: its test split, or `NothingHeldOut` if there is none.
+
+    Args:
+        recipe: of the experiment.
+        root: replaces `data.root` if set.
 
     Raises:
-        ValueError: the images are not there.
+        ValueError: image files are missing or damaged.
     """
     real = real_images(recipe, root)
     test = real.load("test")
@@ -64,10 +76,10 @@ def judge_of(recipe: Recipe, root: str | Path | None = None) -> Judge:
 
 
 def initial_student(recipe: Recipe) -> nn.Module:
-    """The recipe's student before its first update.
+    """The student before its first update. Its weights follow from the recipe's seed.
 
     Raises:
-        ValueError: it does not fit the data set.
+        ValueError: the student cannot be built, or does not fit the images.
     """
     spec, section = image_spec(recipe), recipe.student
     with seeded(recipe.seed, "student"):
@@ -76,7 +88,7 @@ def initial_student(recipe: Recipe) -> nn.Module:
     if layers:
         raise ValueError(
             f"student.model: its layers {', '.join(layers[:3])} are parametrised "
-            "(torch.nn.utils.parametrize), and such layers cannot be sent to another process: call "
+            "(torch.nn.utils.parametrize). Such layers cannot be sent to another process: call "
             "torch.nn.utils.parametrize.remove_parametrizations on them in the builder"
         )
     share = recipe.distillation.batch_size // max(recipe.platform.workers, 1)
@@ -86,37 +98,37 @@ def initial_student(recipe: Recipe) -> nn.Module:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """What a synthesizer and a trainer are made from. Networks are in their initial state."""
+    """What synthesizers and trainers are built from. The networks are in their initial state."""
 
     recipe: Recipe
     teacher: nn.Module
     student: nn.Module
     spec: ImageSpec
     judge: Judge
-    """What teacher and student are judged on; nothing is trained on it."""
+    """Evaluates teacher and student; nothing is trained on its images."""
     teacher_use: NetworkUse
-    """How the teacher is run, as a trial found out."""
+    """How the teacher is run, as `core/network_trial.py` found."""
     student_use: NetworkUse
-    """Likewise."""
+    """How the student is run."""
 
     @classmethod
     def of(cls, recipe: Recipe, teacher: nn.Module, device: str = "cpu") -> Experiment:
-        """Build the parts of a recipe around an opened teacher.
+        """Build the parts of a recipe for a given teacher.
 
         Args:
-            recipe: what to run.
-            teacher: the network to compress. Its parametrisations are baked in.
-            device: kind of device of the roles.
+            recipe: of the experiment.
+            teacher: the network to compress. Its parametrisations are replaced by their values.
+            device: kind of device that the roles use, `cpu` or `cuda`.
 
         Raises:
-            ValueError: the teacher or the student does not fit the data set or the recipe.
+            ValueError: the teacher or the student does not fit the images or the recipe.
         """
         spec, output = image_spec(recipe), recipe.teacher.output
         shape, kind, bn = spec.shape, spec.kind, recipe.synthesis.bn_weight
         check_teacher(teacher, shape, kind, bn, output=output)
         teacher, student = baked(teacher), initial_student(recipe)
         precision = recipe.platform.precision
-        if device == "cpu":  # bfloat16 that nobody will use is not worth emulating
+        if device == "cpu":  # do not try bfloat16 if this processor will run in float32
             precision = resolved(torch.device(device), precision)
         try_network = partial(tried, spatial_axes=kind.spatial_axes, precision=precision)
         parts = cls(
@@ -139,7 +151,7 @@ class Experiment:
 
     @property
     def notes(self) -> list[str]:
-        """What is left out for these networks, and why; a line each."""
+        """One line per network that says what it runs without, and why; none if nothing."""
         lines = [
             use.line(f"{role} {type(network).__name__}")
             for role, network, use in (
@@ -150,11 +162,16 @@ class Experiment:
         return [line for line in lines if line]
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
-        """From images in 0..1 to what both networks expect, on `device`."""
+        """Maps images in 0..1 to the input of both networks, on `device`."""
         return self.spec.normalisation(device)
 
     def task(self, device: torch.device | str, *, steps: bool = True) -> Task:
-        """What both roles are made from, on `device`; `steps`: whether it is used for steps."""
+        """The networks, the images' description and the settings that both roles need.
+
+        Args:
+            device: of the role.
+            steps: whether synthesis steps or student updates are made with it.
+        """
         capture = steps and self.recipe.platform.cuda_graphs
         if capture and torch.device(device).type == "cpu":
             log.warning("platform.cuda_graphs has no effect here: this role runs on the CPU")
@@ -181,7 +198,7 @@ class Experiment:
         return build_shared_generator(self.recipe.synthesis, self.task("cpu", steps=False))
 
     def distiller(self, device: torch.device | str = "cpu", **worker: Any) -> StudentDistiller:
-        """A distiller in its initial state; `worker` is rank, world_size and wrap."""
+        """A distiller in its initial state; `worker` may set rank, world_size and wrap."""
         return StudentDistiller(
             self.recipe.distillation,
             self.task(device),
@@ -190,5 +207,5 @@ class Experiment:
         )
 
     def buffer(self, device: torch.device | str = "cpu") -> SampleBuffer:
-        """An empty buffer of the bank's capacity."""
+        """An empty sample buffer with the bank's capacity."""
         return SampleBuffer(self.recipe.capacity, self.spec.shape, device)

@@ -1,4 +1,4 @@
-"""Runs a network on images and compares its classes with labels or with another network's."""
+"""Evaluates a network on images with labels, and compares two networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastdfkd.core.task_kind import TaskKind
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluated:
-    """What a network answers for some images."""
+    """Predictions of a network for a set of images, and its figures."""
 
     classes: Tensor
     """(N, *space) int64 on the CPU: the class with the largest logit."""
@@ -38,14 +38,14 @@ def evaluate(
     """Classes and figures of a network in eval mode. Its modes and state stay as they are.
 
     Args:
-        model: on `device`; maps normalised images (B, C, H, W) to answers of `output`.
+        model: on `device`; maps normalised images (B, C, H, W) to outputs of type `output`.
         images: (N, C, H, W) uint8, on any device.
         labels: (N, *space) integers, on any device; None where there are none.
-        kind: what the network answers.
+        kind: task of the network.
         normalise: maps float images (B, C, H, W) in 0..1 on `device` to the model's input.
         device: where the model is.
         batch_size: images per forward pass.
-        output: what the model's answers are.
+        output: what the model's outputs hold.
 
     Raises:
         ValueError: there is no image, or the labels do not have the shape (N, *space).

@@ -1,4 +1,4 @@
-"""The generator whose weights are the meta-learned initialisation."""
+"""The generator network. Its meta-learned weights initialise the synthesis of each batch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from fastdfkd.core.random_streams import seeded
 class Generator(nn.Module):
     """The paper's CIFAR generator: linear, then two upsampling stages and a last convolution.
 
-    z (B, latent_dim) -> images (B, C, H, W) in [0, 1]; H and W must be multiples of 4. BatchNorm
-    always uses the batch's own statistics, so it keeps no running ones. `output_norm` puts one more
-    before the sigmoid (not in the paper).
+    Maps z (B, latent_dim) to images (B, C, H, W) in [0, 1]; H and W must be multiples of 4.
+    BatchNorm always uses the statistics of the batch and keeps no running ones. `output_norm` adds
+    a BatchNorm before the sigmoid (not in the paper).
+
+    Raises:
+        ValueError: H or W is no multiple of 4.
     """
 
     def __init__(
@@ -45,14 +48,14 @@ class Generator(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """Images of the latent codes."""
+        """Images (B, C, H, W) of latent codes (B, latent_dim)."""
         x = self.project(z).reshape(-1, *self.start)
         x = self.norm(x.contiguous(memory_format=torch.channels_last))
         images: Tensor = self.blocks(x)
         return images
 
     def reset_first_layers(self, seed: int) -> None:
-        """Linear layer and first BatchNorm anew: weights N(0, 0.02), biases 0."""
+        """Draw the linear layer and the first BatchNorm again: weights N(0, 0.02), biases 0."""
         with torch.no_grad(), seeded(seed, "first-layer-reset"):
             for layer in (self.project, self.norm):
                 layer.weight.copy_(torch.empty(layer.weight.shape).normal_(0.0, 0.02))
@@ -60,15 +63,15 @@ class Generator(nn.Module):
 
 
 class UpsampledConv2d(nn.Conv2d):
-    """Doubles height and width (nearest), then convolves 3x3, padding 1, no bias.
+    """Nearest upsampling by 2, then a 3x3 convolution with padding 1 and no bias.
 
-    Each output pixel sees only 2x2 different inputs, so the same map is a transposed convolution
-    of stride 2 with a 4x4 kernel, sums of the weights: 4/9 of the multiplications, and the large
-    doubled input is never made. RunRecord in benchmarks/LOG.md.
+    Each output pixel depends on only 2x2 different inputs. The same map is therefore a transposed
+    convolution of stride 2 whose 4x4 kernel holds sums of the weights. That takes 4/9 of the
+    multiplications and never stores the upsampled input. benchmarks/LOG.md has the measurements.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, H, W) to (B, out, 2H, 2W)."""
+        """Maps (B, in, H, W) to (B, out, 2H, 2W)."""
         turned = self.weight.flip(2, 3).transpose(0, 1)
         kernel = sum(F.pad(turned, (a, 1 - a, b, 1 - b)) for a in (0, 1) for b in (0, 1))
         assert isinstance(kernel, Tensor)

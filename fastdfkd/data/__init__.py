@@ -1,4 +1,4 @@
-"""Real images: they judge the student and train the sample teachers, and are never distilled on."""
+"""Real images: teachers are trained on them, teachers and students are judged on them."""
 
 from fastdfkd.data.cache import cache_folder, cache_somewhere
 from fastdfkd.data.images import DataSource, LabelledImages, Split

@@ -12,12 +12,12 @@ from torch import Tensor
 from fastdfkd.core.image_spec import ImageSpec
 
 Split = Literal["train", "test"]
-"""`train` trains the sample teachers, `test` judges teachers and students."""
+"""`train`: a teacher is trained on it. `test`: teacher and student are judged on it."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Real images with their classes."""
+    """Real images and their classes."""
 
     images: Tensor
     """(N, C, H, W) uint8."""
@@ -37,12 +37,12 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class DataSource:
-    """What a recipe's data section stands for."""
+    """The real images that the data section of a recipe describes."""
 
     spec: ImageSpec
-    """Known without opening a file."""
+    """Description of the images; known before any file is opened."""
     load: Callable[[Split], LabelledImages | None]
-    """The images of a split; None where the source has no such split.
+    """Returns the images of a split, or None if the source has no such split.
 
-    Raises ValueError where they should be there and are not.
+    Raises ValueError if files are missing or damaged.
     """

@@ -1,7 +1,7 @@
-"""What teachers and students are judged on, and the figures that this gives.
+"""Judges: the held-out images that teacher and student are evaluated on, and the resulting figures.
 
-`Experiment.judge` is the one place that decides it. Everything else asks the judge, and takes the
-figures that it gives, whichever they are.
+`judge_of` in `experiment.py` chooses the judge of a recipe. All other code calls the judge and uses
+the figures that it returns. It does not ask whether there are real images.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from fastdfkd.data.images import LabelledImages
 
 
 class Judge(Protocol):
-    """Images that neither teacher nor student was trained on."""
+    """Evaluates networks on images that neither teacher nor student was trained on."""
 
     @property
     def judged_on(self) -> str:
-        """Names the images in messages."""
+        """What messages call the images."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -37,29 +37,29 @@ class Judge(Protocol):
         *,
         output: Output = "logits",
     ) -> Evaluated:
-        """What a network answers for every image.
+        """A network's answers for all images, in the form that `figures` expects.
 
         Args:
-            network: on `device`; its modes and its state stay as they are.
-            normalise: from float images (B, C, H, W) in 0..1 on `device` to the network's input.
-            device: where the network is.
+            network: on `device`. It is run in eval mode; its modes and state are restored.
+            normalise: maps float images (B, C, H, W) in 0..1 on `device` to the network's input.
+            device: device of the network.
             output: what the network returns.
         """
 
     def figures(
         self, answers: Evaluated, teacher_answers: Evaluated | None = None
     ) -> dict[str, float]:
-        """What is known of a network with these answers: columns of `metrics.csv`.
+        """The figures of a network, by their column names in `metrics.csv`.
 
         Args:
-            answers: of the network.
-            teacher_answers: None: no teacher is at hand, and nothing is compared with it.
+            answers: the network's, from `answers`.
+            teacher_answers: the teacher's; None: figures that need them are left out.
         """
 
 
 @dataclass(frozen=True)
 class RealImages:
-    """Held-out real images: they give the task's figures and `agreement`, shares from 0 to 1."""
+    """Evaluates on held-out real images: the task's figures and `agreement`, from 0 to 1."""
 
     test: LabelledImages
     kind: TaskKind
@@ -91,7 +91,7 @@ class RealImages:
 
 @dataclass(frozen=True)
 class NothingHeldOut:
-    """There are no images to judge on: no figure is known."""
+    """The judge where there are no held-out images. It returns no figures."""
 
     judged_on: str = "held-out images"
 
@@ -106,11 +106,11 @@ class NothingHeldOut:
         *,
         output: Output = "logits",
     ) -> Evaluated:
-        """No answer."""
+        """No answers. The network is not run."""
         return Evaluated(classes=torch.zeros(0, dtype=torch.int64), figures={})
 
     def figures(
         self, answers: Evaluated, teacher_answers: Evaluated | None = None
     ) -> dict[str, float]:
-        """No figure."""
+        """An empty dictionary."""
         return {}

@@ -1,4 +1,4 @@
-"""The data sets that a recipe may name."""
+"""The data sets that `data.name` of a recipe may be."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _SPECS = (
         std=(0.288, 0.309, 0.286),
         class_names=tuple(LETTERS),
     ),
-    ImageSpec(  # mean and std of the checkpoints in common use; the true std is (.247, .243, .262)
+    ImageSpec(  # mean and std as common checkpoints use them; the true std is (.247, .243, .262)
         name="cifar10",
         num_classes=10,
         shape=(3, 32, 32),
@@ -64,7 +64,7 @@ _SPECS = (
 )
 
 Reader = Callable[[Split, str | None], LabelledImages | None]
-"""(split, `data.root`) to the images of a split."""
+"""Maps a split and `data.root` to the images; None if there is no such split."""
 
 _READERS: dict[str, Reader] = {
     "digits": lambda split, _: load_digits(split),
@@ -79,10 +79,10 @@ DATASETS: dict[str, tuple[ImageSpec, Reader]] = {
 
 
 def data_source(section: DataSection) -> DataSource:
-    """The images that a recipe's data section names. No file is opened yet.
+    """The data source that a recipe's data section describes. No file is opened.
 
     Raises:
-        RecipeError: no such data set; the message lists the names and the nearest one.
+        RecipeError: there is no such data set. The message lists the names.
     """
     name = section.name
     if name not in DATASETS:

@@ -1,8 +1,8 @@
-"""Classifiers by name, and opening a user's own teacher.
+"""Networks: a table of classifiers, and networks and weights of the user's own.
 
-`build_network` makes a network of the table; `open_network` also takes `package.module:builder`
-and loads weights; `save_weights` writes them. Weights are read as safetensors or with
-`weights_only=True`: nothing here unpickles objects.
+`build_network` builds a network of the table. `open_network` builds the network that a recipe
+describes, which may be `package.module:builder`, and loads weights. `save_weights` writes weights.
+Weights are read as safetensors or by `torch.load(weights_only=True)`: no pickled object is loaded.
 """
 
 from fastdfkd.models.opening import open_network, save_weights, weights_digest

@@ -1,4 +1,4 @@
-"""Opening a network: by name or by the user's own builder, with or without weights."""
+"""Builds a network from the table or by the user's builder, and loads weights into it."""
 
 from __future__ import annotations
 
@@ -24,28 +24,29 @@ __all__ = ["open_network", "save_weights", "weights_digest"]
 def open_network(
     section: NetworkSection, spec: ImageSpec, weights: str | Path | None = None
 ) -> nn.Module:
-    """Build the network of a recipe's section in float32 and, where `weights` are given, load them.
+    """Build the network of a recipe's section in float32, and load weights if they are given.
 
     Args:
-        section: `model` is a name of the table, or `package.module:builder` for any importable
-            callable. It is called with `num_classes=` where it takes that keyword, and with
-            `in_channels=` only where it has a parameter of that name:
-            `torchvision.models:resnet18` works. Its `arguments` win over these two. Its `weights`
-            are not looked at.
-        spec: of the images that the network reads; gives classes and channels.
+        section: the teacher or the student section. Its `model` is a name of the table, or
+            `package.module:builder` for any importable callable. The builder is called with
+            `num_classes=` if it accepts that keyword, and with `in_channels=` only if a parameter
+            has that name, so `torchvision.models:resnet18` works. `arguments` of the section are
+            passed too and override these two. `weights` of the section are not used.
+        spec: description of the images; gives the number of classes and of channels.
         weights: a `.safetensors` file, or a state dict saved by `torch.save` as `.pt`, `.pth`,
-            `.ckpt` or `.bin`, which may sit under `state_dict`, `model` or `net`. Unset: the
-            network is freshly initialised from torch's global random state.
+            `.ckpt` or `.bin`, possibly inside a dictionary under `state_dict`,
+            `model_state_dict`, `model` or `net`. Unset: the weights are drawn from torch's global
+            random state.
 
     Raises:
-        RecipeError: the name leads to no network.
+        RecipeError: the network cannot be built.
         ValueError: the weights are missing, damaged, unsafe to open, or do not fit the network.
     """
     try:
         network = _built(section, spec)
     except RecipeError as error:
         raise RecipeError(f"{section.role}.model: {error}") from error
-    network.float()  # what of it was built in another type
+    network.float()  # a builder may use another type
     if weights is not None:
         sizes = f"{spec.num_classes} classes, {spec.channels} input channels"
         load_weights(network, Path(weights), f"{shown_name(section.model)} ({sizes})")
@@ -59,18 +60,18 @@ def _built(section: NetworkSection, spec: ImageSpec) -> nn.Module:
         return _call(_find(name), name, wanted, dict(arguments))
     if arguments:
         raise RecipeError(
-            f"arguments ({', '.join(arguments)}) are for a builder of your own "
-            f"(package.module:builder); {shown(name)} is a network of the table and takes none"
+            f"arguments ({', '.join(arguments)}) are only passed to your own builder "
+            f"(package.module:builder); {shown(name)} is a network of the table: remove them"
         )
     return build_network(name, spec.num_classes, spec.channels)
 
 
 def _find(name: str) -> Callable[..., Any]:
-    """The callable that `package.module:builder` points at."""
+    """Import the callable that `package.module:builder` names."""
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a stranger's module raises
+    except Exception as error:  # the user's module may raise anything
         raise RecipeError(
             f"model {shown(name)}: module {shown(module_name)} cannot be imported "
             f"({reason(error)}); install it in this environment or put its folder on PYTHONPATH"
@@ -92,11 +93,11 @@ def _call(
         raise RecipeError(
             f"model {shown(name)}: the builder takes {inspect.signature(builder)} and cannot be "
             f"called with {', '.join(f'{key}={shown(value)}' for key, value in given.items())} "
-            f"({reason(error)}); name what it needs under `arguments`, beside `model`"
+            f"({reason(error)}); set its parameters under `arguments`, next to `model`"
         ) from error
     try:
         network = builder(**given)
-    except Exception as error:  # whatever a stranger's builder raises
+    except Exception as error:  # the user's builder may raise anything
         raise RecipeError(
             f"model {shown(name)}: its builder raised {type(error).__name__}: {reason(error)}"
         ) from error
@@ -107,7 +108,7 @@ def _call(
 
 
 def _accepted(builder: Callable[..., Any], wanted: dict[str, int]) -> dict[str, int]:
-    """What of `wanted` the builder takes; `**kwargs` alone takes `num_classes` only."""
+    """The `wanted` keywords that the builder accepts; `**kwargs` alone gets only `num_classes`."""
     parameters = inspect.signature(builder).parameters
     by_keyword = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
     named = {key for key in wanted if key in parameters and parameters[key].kind in by_keyword}

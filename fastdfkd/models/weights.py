@@ -1,4 +1,4 @@
-"""Weights on disk: read without unpickling objects, written whole or not at all."""
+"""Reads weights without unpickling objects, and writes them atomically."""
 
 from __future__ import annotations
 
@@ -29,11 +29,16 @@ _LISTED = 5
 def load_weights(network: nn.Module, path: Path, built: str = "the network") -> None:
     """Load the weights at `path` into `network`, in place.
 
-    `num_batches_tracked` may be missing (old checkpoints have none); all else has to fit.
+    All keys must match, except that `num_batches_tracked` may be missing, as in old checkpoints.
+
+    Args:
+        network: to load into.
+        path: see `read_weights`.
+        built: description of the network for messages.
 
     Raises:
-        ValueError: the file cannot be read (see `read_weights`) or does not fit; the message
-            names the first keys that are missing, unexpected or of another shape.
+        ValueError: the file cannot be read (see `read_weights`) or does not match. The message
+            lists the first keys that are missing, unexpected or of another shape.
     """
     state, own = read_weights(path), network.state_dict()
     missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
@@ -48,22 +53,22 @@ def load_weights(network: nn.Module, path: Path, built: str = "the network") -> 
     if lines:
         raise ValueError(
             "\n".join([f"weights {shown_name(path)} do not fit {built}:", *lines])
-            + "\n  name the model, classes and channels that the weights were saved from"
+            + "\n  set model, data and arguments to those that the weights were trained with"
         )
     load_state(network, state, strict=False)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, on the CPU, from a `.safetensors` file or a `torch.save`d state dict.
+    """Tensors by name, on the CPU, from a `.safetensors` file or a state dict of `torch.save`.
 
-    A state dict under `state_dict`, `model_state_dict`, `model` or `net` is taken out, and the
-    prefixes that DataParallel and torch.compile add are removed.
+    The state dict may be inside a dictionary under `state_dict`, `model_state_dict`, `model` or
+    `net`. The name prefixes of DataParallel and torch.compile are removed.
 
     Raises:
-        ValueError: no such file, an unknown ending, a damaged file, or one that holds pickled
-            objects (which are never loaded: unpickling runs code).
+        ValueError: the file does not exist, has an unknown ending, is damaged, or contains pickled
+            objects. Those are never loaded, because unpickling can run code.
     """
-    if not os.path.isfile(path):  # unlike Path.is_file, quiet about impossible names
+    if not os.path.isfile(path):  # Path.is_file raises for names that cannot exist
         folder = shown_name(path.parent.absolute())
         raise ValueError(f"weights {shown_name(path)}: no such file (looked in {folder})")
     if path.suffix == ".safetensors":
@@ -74,7 +79,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix in PICKLED:
         try:
             return _without_prefix(_tensors(_unpickle(path), path))
-        except RecursionError as error:  # a dict that holds itself
+        except RecursionError as error:  # a dictionary that contains itself
             raise ValueError(_damaged(path, error)) from error
     endings = ", ".join((".safetensors", *PICKLED))
     raise ValueError(
@@ -83,7 +88,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def save_weights(path: Path | str, model_or_state: nn.Module | Mapping[str, Tensor]) -> None:
-    """Write parameters and buffers as safetensors: a reader finds the whole file or the old one."""
+    """Write parameters and buffers as safetensors; a reader sees the old or the new file."""
     state = model_or_state
     if isinstance(state, nn.Module):
         state = state.state_dict()
@@ -94,9 +99,9 @@ def save_weights(path: Path | str, model_or_state: nn.Module | Mapping[str, Tens
 
 
 def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
-    """SHA-256 (hex) over names, types, shapes and bytes, in the order of the names.
+    """SHA-256 (hex) of the names, types, shapes and bytes of all tensors, sorted by name.
 
-    Device and memory layout do not matter; every bit of every value does.
+    It does not depend on device or memory layout.
     """
     digest = hashlib.sha256()
     for name in sorted(state_dict):
@@ -113,33 +118,33 @@ def _plain(value: Tensor) -> Tensor:
 def _unpickle(path: Path) -> Any:
     try:
         _check_archive(path)
-        with warnings.catch_warnings(action="ignore"):  # the pickle protocol of a refused file
+        with warnings.catch_warnings(action="ignore"):  # about the pickle protocol
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # The text advises to open the file unsafely: it is read here, never shown.
+        # torch's text advises to open the file unsafely, so it is not shown.
         text = str(error).lower()
         if not any(word in text for word in ("global", "operand", "instruction", "class")):
             raise ValueError(_damaged(path, ValueError("no archive of tensors"))) from None
         raise ValueError(
-            f"weights {shown_name(path)}: holds pickled Python objects, a whole module perhaps, "
-            "and is not opened, because that could run code; where you trust it, save its state "
-            "dict: torch.save(model.state_dict(), path)"
+            f"weights {shown_name(path)}: contains pickled Python objects, perhaps a whole module. "
+            "It is not opened, because that could run code. If you trust it, open it yourself and "
+            "save its state dict: torch.save(model.state_dict(), path)"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(_damaged(path, error)) from error
 
 
 def _check_archive(path: Path) -> None:
-    """What an archive unpacks to is no larger than its file: torch.save compresses nothing.
+    """Refuse compressed archives: torch.save does not compress, and a small file could fill memory.
 
     Raises:
-        ValueError: a small file would fill the memory.
+        ValueError: the archive unpacks to more bytes than the file has.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > path.stat().st_size:
-            raise ValueError(f"its archive unpacks to {unpacked:,} bytes, torch.save makes no such")
+            raise ValueError(f"it unpacks to {unpacked:,} bytes, but torch.save does not compress")
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
@@ -153,17 +158,17 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
             f"weights {shown_name(path)}: expected a state dict, got {came}; save "
             "model.state_dict()"
         )
-    strangers = [str(key) for key, value in content.items() if not _is_plain(value)]
-    if strangers:
+    others = [str(key) for key, value in content.items() if not _is_plain(value)]
+    if others:
         raise ValueError(
-            f"weights {shown_name(path)}: expected only dense tensors, but {_first(strangers)} are "
-            "none; save model.state_dict() alone"
+            f"weights {shown_name(path)}: expected only dense tensors, but {_first(others)} are "
+            "something else; save only model.state_dict()"
         )
     return {str(key): value for key, value in content.items()}
 
 
 def _is_plain(value: Any) -> bool:
-    """A tensor whose every value is there: not sparse, not on torch's device without memory."""
+    """Whether a value is a tensor with all values in memory: not sparse, not on the meta device."""
     return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
 
 

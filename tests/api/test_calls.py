@@ -156,7 +156,7 @@ class TestEvaluate:
         Path("out/teacher.json").write_text(json.dumps({**facts, "digest": "0" * 64}))
         found = fastdfkd.evaluate("out")
         assert (found.agreement, found.teacher_accuracy) == (None, None)
-        assert "nothing with its digest" in found.note
+        assert "no weights with the teacher's digest" in found.note
 
     @pytest.mark.parametrize("name", ["student.safetensors", "recipe.yaml"])
     def test_a_folder_without_a_run_is_told(self, run: RunResult, name: str) -> None:

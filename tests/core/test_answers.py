@@ -1,4 +1,4 @@
-"""The logits in what networks answer, and answers that are none."""
+"""Logits are found in outputs of every form; outputs without logits are refused."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_one_number_is_the_second_of_two_classes(shape: tuple[int, ...]) -> None
 
 
 MAPS = torch.randn(2, 3, 4, 1, generator=torch.Generator().manual_seed(0))
-"""(B, K, H, W) with a width of 1, which is no axis to drop."""
+"""(B, K, H, W) with W = 1, an axis that must stay."""
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_values_computed_by_hand(golden: dict[str, Any], logits: tuple[Tensor, T
 
 
 def test_the_direction_of_the_divergence(logits: tuple[Tensor, Tensor]) -> None:
-    """KL(T || S) weighs by the teacher: a class that T excludes costs nothing, one of S's much."""
+    """KL(T || S) weighs by T: a class that T excludes costs 0, one that S excludes costs much."""
     teacher = torch.tensor([[0.0, -40.0]])
     student = torch.tensor([[0.0, 0.0]])
     assert losses.kl_divergence(teacher, student).item() == pytest.approx(math.log(2))

@@ -1,4 +1,4 @@
-"""What every implementation of `Synthesizer` promises."""
+"""The contract of `Synthesizer`, tested for every implementation."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_synthesize_is_make_then_learn(build: Callable[..., Synthesizer]) -> Non
 
 
 def test_making_twice_gives_the_same_batch(build: Callable[..., Synthesizer]) -> None:
-    """A first batch teaches nothing until `learn`: only the BatchNorm estimate has moved."""
+    """`make` changes only the BatchNorm estimate; `learn` changes the generator."""
     synthesizer = build(bn=0.0)
     first, again = synthesizer.make(2)[0], synthesizer.make(2)[0]
     assert torch.equal(first.images, again.images)
@@ -129,7 +129,7 @@ def test_a_step_without_a_finite_loss_is_an_error(loss: float, step: int) -> Non
 
 
 class ColdStudent(torch.nn.Module):
-    """Its answers in eval mode are infinite until it has been trained."""
+    """Its logits in eval mode are infinite until it is trained."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -193,7 +193,7 @@ def test_a_checkpoint_of_another_format_is_a_clear_error(tmp_path: Path) -> None
     values = json.loads(manifest.read_text())
     del values["format"]  # as the first version wrote it
     manifest.write_text(json.dumps(values))
-    with pytest.raises(ValueError, match="is of format 1, this version reads 3"):
+    with pytest.raises(ValueError, match="has format 1, but this version reads format 3"):
         folder.newest()
 
 

@@ -121,3 +121,20 @@ def test_a_grid_over_a_range_needs_a_number(small: Recipe, space_file: SpaceFile
     space = load_space(space_file("synthesis.oh: {uniform: [0, 1]}"), small)
     with pytest.raises(SpaceError, match=r"synthesis\.oh: a grid needs"):
         space.grid(small.flat())
+
+
+def test_methods_are_swept_with_their_own_keys(
+    tiny_recipe: Callable[..., Recipe], space_file: SpaceFile
+) -> None:
+    recipe = tiny_recipe(synthesis={"rounds": 3, "warmup_rounds": 1, "batch_size": 4})
+    file = space_file(
+        "synthesis.method: {choice: [fast, deep_inversion]}\n"
+        "synthesis.lr_g: {choice: [0.01, 0.02], when: {synthesis.method: fast}}\n"
+        "synthesis.lr: {choice: [0.1], when: {synthesis.method: deep_inversion}}"
+    )
+    points = load_space(file, recipe).grid(recipe.flat())
+    assert [load_recipe(recipe, point).synthesis.summary for point in points] == [
+        "fast, 5 steps",
+        "fast, 5 steps",
+        "deep_inversion, 2000 steps",
+    ]

@@ -9,44 +9,51 @@ from fastdfkd.recipe.sections import Positive, Rate, Share
 
 
 class FastSynthesis(InversionSection):
-    """FastDFKD: a few Adam steps on a copy of a meta-learned generator and on z."""
+    """FastDFKD: a few Adam steps on a copy of a meta-learned generator and on the latent codes z.
+
+    "The paper" is arXiv 2112.06253.
+    """
 
     implementation: ClassVar[str] = "fastdfkd.core.methods.fast:FastSynthesizer"
 
     method: Literal["fast"] = "fast"
+    """Selects this method."""
     steps: Positive = 5
-    """k, inner Adam steps a batch (2, 5, 10 in the paper)."""
+    """k, inner Adam steps of a batch (2, 5 or 10 in the paper)."""
     lr_g: Rate = 3e-3
-    """Inner learning rate of the generator copy."""
+    """Inner learning rate of the generator's copy."""
     lr_z: Rate = 0.01
     """Inner learning rate of the latent codes."""
     bn_momentum: Share = 0.9
-    """Share of the running estimate in the BatchNorm statistics; 0 uses the batch alone."""
+    """Share of the running estimate from earlier batches in the BatchNorm statistics of L_bn; 0
+    uses the batch alone."""
     meta: Literal["fomaml", "reptile", "sequential", "none"] = "fomaml"
-    """How the generator is shared between batches; the last two are the paper's ablations."""
+    """How the generator learns from a batch; the last two are the paper's ablations: go on from the
+    copy as it is, or draw a new generator for each batch."""
     meta_lr: Rate | None = None
-    """Meta learning rate; unset: `lr_g * steps`."""
+    """Learning rate of the meta-update. Unset: `lr_g * steps`."""
     reptile_scale: Rate = 67.0
-    """c in Reptile's gradient c * (theta - theta'_k)."""
+    """c in Reptile's meta-gradient c * (theta - theta'_k)."""
     reset_after: Positive | None = 120
-    """Batches past warm-up after which the generator's first layers are re-initialised once."""
+    """Rounds past warm-up after which the generator's first layers are re-initialised, once.
+    `null`: never."""
     latent_dim: Positive = 256
-    """nz, length of a latent code."""
+    """nz, length of a latent code z."""
     generator_width: Positive = 64
-    """ngf, channels of the generator's last hidden layer (twice that before it)."""
+    """ngf, channels of the generator's last hidden layer; the layers before have twice as many."""
     invert: bool = False
-    """Random inversion, white for black, in each synthesis step (not in the paper): for what means
-    the same in dark on light and light on dark, as letters do."""
+    """Replace random images x in [0, 1] by 1 - x in each synthesis step (not in the paper). For
+    images whose class does not depend on which of two colours is the darker, such as letters."""
     output_norm: bool = False
-    """A BatchNorm before the generator's sigmoid (not in the paper): images stay off the ends of
-    their range, where a whole bank may end up in two or three colours."""
+    """Add a BatchNorm before the generator's sigmoid (not in the paper). Without it the pixels may
+    saturate at 0 and 1, so that the whole bank has two or three colours."""
 
     @property
     def summary(self) -> str:
-        """Method and number of inner steps."""
+        """The method and its number of inner steps."""
         return f"{self.method}, {self.steps} steps"
 
     @property
     def shares_generator(self) -> bool:
-        """Whether there is anything to share: not where each batch has a generator of its own."""
+        """True unless every batch has a new generator (`meta: none`)."""
         return self.meta != "none"

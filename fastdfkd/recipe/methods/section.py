@@ -1,4 +1,12 @@
-"""What the recipe sections of all methods have in common."""
+"""Base classes of the methods' recipe sections.
+
+A method's section is a subclass of one of them, with `implementation`, a key
+`method: Literal["its name"]` and the method's own keys. Only the default method's section gives
+`method` a default value: otherwise a recipe that is written without its defaults would lose the
+method's name.
+
+Symbols (`bn`, `oh`, `adv`) are those of arXiv 2112.06253, Sec. 3 and 4, "the paper".
+"""
 
 from __future__ import annotations
 
@@ -10,23 +18,18 @@ from fastdfkd.recipe.sections import Count, Positive, Section, Weight
 
 
 class SynthesisSection(Section):
-    """Keys and properties of every method.
-
-    A method's section is a subclass with `implementation`, a key `method: Literal["its name"]`
-    and the method's own keys. Only the default method's `method` has a default value: the name of
-    any other method must be kept where a recipe is written without its defaults.
-    """
+    """Keys of every method: how many images are made, and in which batches."""
 
     implementation: ClassVar[str]
     """`package.module:Class` of the `Synthesizer` (`core/interfaces.py`) that the section
-    configures. It is imported when the synthesizer is built: reading a recipe imports no torch."""
+    configures. It is imported when the synthesizer is built; reading a recipe imports no torch."""
 
     rounds: Positive = 220
-    """Batches synthesised in all (the paper: one an epoch)."""
+    """Batches of images synthesised in the whole run, one a round (an epoch of the paper)."""
     warmup_rounds: Count = 20
-    """First rounds that only fill the bank: no student update, no adversarial term."""
+    """First rounds, which only fill the bank: no student update and no adversarial loss."""
     batch_size: Positive = 256
-    """Images a round."""
+    """Images synthesised in a round."""
 
     @classmethod
     def method_name(cls) -> str:
@@ -36,7 +39,7 @@ class SynthesisSection(Section):
 
     @property
     def summary(self) -> str:
-        """The method in a few words, for status screens."""
+        """The method in a few words, for the status screen."""
         return self.method_name()
 
     @property
@@ -46,7 +49,7 @@ class SynthesisSection(Section):
 
     @property
     def shares_generator(self) -> bool:
-        """Whether several synthesizers train one generator, which the weight board then holds."""
+        """Whether several synthesizers train one generator together, on the weight board."""
         return False
 
     @model_validator(mode="after")
@@ -60,16 +63,17 @@ class SynthesisSection(Section):
 
 
 class InversionSection(SynthesisSection):
-    """Keys of methods that optimise each batch towards drawn labels (`InversionObjective`)."""
+    """Keys of the methods that minimise bn * L_bn + oh * L_oh + adv * L_adv on each batch."""
 
     bn: Weight = 10.0
-    """Weight of the BatchNorm-statistics loss."""
+    """Weight of L_bn, the distance between the teacher's BatchNorm statistics on the batch and the
+    running ones. Above 0 the teacher needs BatchNorm layers."""
     oh: Weight = 0.5
-    """Weight of the one-hot cross-entropy towards the drawn labels."""
+    """Weight of L_oh, the cross-entropy of the teacher with the drawn labels."""
     adv: Weight = 1.33
-    """Weight of the adversarial loss (off during warm-up)."""
+    """Weight of L_adv, the adversarial loss between teacher and student; 0 during warm-up."""
     balanced_labels: bool = False
-    """Draw labels exactly balanced over the classes instead of uniformly (not in the paper)."""
+    """Draw each class equally often instead of uniformly at random (not in the paper)."""
     crop_padding: Count = 4
     """Pixels of zero padding before the random crop of each synthesis step."""
     flip: bool = True
