@@ -1,4 +1,4 @@
-"""Writes the measured tables into README.md and docs/results.md, between two marks.
+"""Writes the measured tables into README.md and docs/results.md, between two marker comments.
 
     python -m benchmarks.readme_table
 
@@ -41,7 +41,7 @@ WITHOUT_DEVIATION = ("images", "synthesis_seconds_per_image")
 
 
 def main() -> None:
-    """Rewrite the part between the marks of each page."""
+    """Replace the part between the markers of each page."""
     for page in PAGES:
         path = ROOT / page
         before, rest = path.read_text(encoding="utf-8").split(BEGIN)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def block(page: str, results: Path = RESULTS) -> str:
-    """The generated part of a page, marks included. Data sets without results are left out.
+    """The generated part of a page, markers included. Data sets without results are left out.
 
     Args:
         page: a key of `PAGES`; links are relative to its folder.
@@ -71,7 +71,7 @@ def _section(page: str, folder: Path) -> str:
     link = _link(page, f"benchmarks/results/{folder.name}/table.md")
     images = f"{table['images'].iloc[0]:,.0f}"
     note = NOTE.format(images=images, measuring=_link(page, "docs/measuring.md"))
-    return f"{_conditions(data, table, runs)} ([every figure]({link})):\n\n{rows}\n\n{note}"
+    return f"{_heading(data, table, runs)} ([every figure]({link})):\n\n{rows}\n\n{note}"
 
 
 def _link(page: str, target: str) -> str:
@@ -79,11 +79,11 @@ def _link(page: str, target: str) -> str:
     return Path(os.path.relpath(target, Path(page).parent)).as_posix()
 
 
-def _conditions(data: str, table: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """Data set, teacher, hardware, commit and seeds of a table."""
+def _heading(data: str, table: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Data set, teacher, hardware, commit and number of seeds."""
     hardware = "; ".join(
-        f"{place['processor']}, {place['cores']:g} cores, GPUs: {place['gpus']}"
-        for place in runs[["processor", "cores", "gpus"]].drop_duplicates().to_dict("records")
+        f"{machine['processor']}, {machine['cores']:g} cores, GPUs: {machine['gpus']}"
+        for machine in runs[["processor", "cores", "gpus"]].drop_duplicates().to_dict("records")
     )
     commits = ", ".join(str(commit)[:12] for commit in runs["commit"].unique())
     seeds = table["seeds"].min()

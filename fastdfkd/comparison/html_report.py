@@ -1,4 +1,4 @@
-"""`report.html`: one file with everything in it, readable offline, on a phone, light and dark."""
+"""`report.html`: one self-contained file for offline reading, with a light and a dark theme."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 
 
 def render(comparison: Comparison, table: pd.DataFrame, notes: list[str], folder: Path) -> str:
-    """The page, with the pictures of the folder in it. It asks the network for nothing.
+    """Render the page as HTML. It embeds the pictures and loads nothing from the network.
 
     Args:
-        comparison: what is shown.
-        table: `comparison_table` of it.
+        comparison: the comparison to show.
+        table: its `comparison_table`.
         notes: paragraphs below the table.
-        folder: holds the pictures; those that are missing are left out.
+        folder: folder of the pictures; missing pictures are left out.
     """
     from jinja2 import Environment
 

@@ -1,4 +1,4 @@
-"""What a comparison holds: the finished runs of several settings, and the reference among them."""
+"""The data of a comparison: finished runs by setting, one setting being the reference."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ class RunRecord:
     """One finished run."""
 
     label: str
-    """Of its setting; runs of one setting differ in the seed alone."""
+    """Label of its setting. The runs of a setting differ in the seed only."""
     result: RunResult
     images: ImageSpec
     """What its images are; runs of one data set have equal ones."""
     folder: Path
-    """Holds `metrics.csv`, and `samples.png` where it was kept."""
+    """Contains `metrics.csv` and, if the run kept it, `samples.png`."""
     reused: bool
-    """Whether it was found instead of run."""
+    """Whether it is an earlier run, not one that this comparison made."""
 
     def seconds_to(self, accuracy: float | None) -> float | None:
-        """End-to-end seconds at the first evaluation with that accuracy; None if there is none."""
+        """End-to-end seconds at the first evaluation with at least this accuracy.
+
+        None if there is none, or `accuracy` is None.
+        """
         if accuracy is None:
             return None
         for row in read_rows(self.folder / "metrics.csv"):
@@ -36,12 +39,15 @@ class RunRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Runs of several settings; every setting has the reference's seeds, or fewer."""
+    """Finished runs of several settings."""
 
     reference: str
-    """Label of the 1x."""
+    """Label of the setting that counts as 1x."""
     runs: dict[str, list[RunRecord]]
-    """By label, in the order of the table; runs in the order of their seeds."""
-    goal: float | None
-    """The named accuracy, 0 to 1; None: none is named, and not every run has an accuracy."""
+    """Runs by label, in the order of the table. The runs of a setting are in order of seed."""
+    target_accuracy: float | None
+    """The table shows the time to this accuracy, 0 to 1.
+
+    None: none was given, and not every run has an accuracy.
+    """
     title: str

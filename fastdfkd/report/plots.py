@@ -1,4 +1,4 @@
-"""Accuracy against seconds, a line a run."""
+"""Plots accuracy against seconds, one line per run."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def accuracy_against_seconds(
     teacher_accuracy: float | None,
     title: str = "",
 ) -> None:
-    """Draw accuracy against seconds (log scale), a line a run and a style a setting, as PNG.
+    """Draw accuracy against seconds (log scale) as PNG: one line per run, one style per setting.
 
     Args:
-        runs: setting to the folders of its runs, whose `metrics.csv` hold the evaluations.
-        path: the file to write.
-        column: of `metrics.csv`, whose name ends in `_seconds`.
-        teacher_accuracy: 0 to 1, drawn as a line of its own; None: no line.
-        title: above the picture.
+        runs: folders of the runs, by setting. Their `metrics.csv` hold the evaluations.
+        path: file to write.
+        column: column of `metrics.csv` for the x-axis; its name ends in `_seconds`.
+        teacher_accuracy: 0 to 1, drawn as a horizontal line; None draws no line.
+        title: title of the picture.
 
     Raises:
         FileNotFoundError: a folder has no `metrics.csv`.
@@ -42,10 +42,10 @@ def accuracy_against_seconds(
         accuracy_axis(axes, teacher_accuracy)
         for index, (name, folders) in enumerate(zip(names, runs.values(), strict=True)):
             for number, folder in enumerate(folders):
-                found = points(folder, column)
+                curve = points(folder, column)
                 axes.plot(
-                    [x for x, _ in found],
-                    [y * 100 for _, y in found],
+                    [x for x, _ in curve],
+                    [y * 100 for _, y in curve],
                     label=name if number == 0 else None,
                     markersize=5,
                     linewidth=1.4,
@@ -57,13 +57,13 @@ def accuracy_against_seconds(
 
 
 def points(folder: Path, column: str) -> list[tuple[float, float]]:
-    """(seconds, accuracy) of a run's evaluation rows, in time's order.
+    """(seconds, accuracy) of the evaluations of a run, in order of time.
 
-    Seconds are carried forward where an evaluation row does not repeat them.
+    An evaluation row without seconds takes those of the row before it.
     """
-    found, seconds = [], 0.0
+    evaluations, seconds = [], 0.0
     for row in read_rows(folder / "metrics.csv"):
         seconds = row.get(column, seconds)
         if "accuracy" in row and seconds > 0:
-            found.append((seconds, row["accuracy"]))
-    return found
+            evaluations.append((seconds, row["accuracy"]))
+    return evaluations
