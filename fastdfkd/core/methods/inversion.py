@@ -156,7 +156,7 @@ class InversionMethod(ABC):
         assert not state, f"{type(self).__name__} has no state, got {sorted(state)}"
 
     def _draws(self, round: int, attempt: int) -> tuple[Tensor, Tensor, torch.Generator]:
-        """Draw noise (B, *noise_shape) and labels (B, *space) of a batch; return the stream with them."""
+        """Noise (B, *noise_shape) and labels (B, *space) of a batch, and their random stream."""
         section = self.section
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
         noise = torch.randn(
