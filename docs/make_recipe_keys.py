@@ -49,7 +49,7 @@ def block() -> str:
 
 def sections(name: str) -> list[Section]:
     """The sections that a key of the recipe may hold; none where it is a plain value."""
-    return messages._models(Recipe, name)
+    return messages.section_models(Recipe, name)
 
 
 def _tables(name: str, kinds: list[Section]) -> Iterator[str]:

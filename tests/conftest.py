@@ -184,6 +184,15 @@ def teacher_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A Ray cluster on this machine, shared by all tests that ask for one."""
+    from fastdfkd.platform.cluster import connect
+
+    with connect(None):
+        yield
+
+
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[headless.Browser]:
     program = headless.find()

@@ -176,6 +176,13 @@ def test_recipes_are_listed_sample_first(capsys: pytest.CaptureFixture[str]) -> 
     assert all(len(line.split(maxsplit=1)) == 2 for line in lines), "each has a description"
 
 
+def test_recipes_are_listed_as_on_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """`golden/recipes.txt` was written by commit 083f766. No line depends on the terminal."""
+    assert cli.run(["recipes"]) == 0
+    expected = Path(__file__).parents[1] / "golden" / "recipes.txt"
+    assert capsys.readouterr().out == expected.read_text(encoding="utf-8")
+
+
 def test_recipes_into_a_closed_pipe(tmp_path: Path) -> None:
     line = f"{sys.executable} -c 'from fastdfkd.cli import main; main()' recipes | head -1"
     done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)

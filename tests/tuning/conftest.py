@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,3 @@ def options() -> Callable[..., Any]:
         return Options(**{**values, **changes})
 
     return make
-
-
-@pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    from fastdfkd.platform.cluster import connect
-
-    with connect(None):
-        yield
