@@ -84,7 +84,7 @@ def recipe(schedule: str, workers: int, rounds: int) -> Recipe:
 def sleeping_roles(costs: Costs) -> Iterator[None]:
     """Make `pipeline.run` use a `CalibratedExperiment` in the `with` block."""
 
-    def of(recipe: Recipe, teacher: Any) -> Experiment:
+    def of(recipe: Recipe, teacher: Any, device: str) -> Experiment:
         return CalibratedExperiment.make(recipe, costs)
 
     with mock.patch.object(Experiment, "of", of):
