@@ -1,7 +1,7 @@
 """The sections of a recipe, each a frozen group of settings with its checks.
 
 The section `synthesis` depends on the method: `fastdfkd/recipe/methods/`. The docstring of a key is
-its text in `docs/recipe-keys.md`. "The paper" is arXiv 2112.06253.
+its text in `docs/recipes.md`. "The paper" is arXiv 2112.06253.
 """
 
 from __future__ import annotations
