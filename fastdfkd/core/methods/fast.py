@@ -19,7 +19,7 @@ from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import captured
 from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.methods.inner_copies import InnerCopies
-from fastdfkd.core.methods.inversion import InversionMethod, Optimised
+from fastdfkd.core.methods.inversion import Draws, InversionMethod, Optimised
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.task import Task
 
@@ -75,16 +75,10 @@ class FastSynthesizer(InversionMethod):
         """(latent_dim,)."""
         return (self.section.latent_dim,)
 
-    def optimise(
-        self,
-        noise: Tensor,
-        labels: Tensor,
-        adversarial: bool,
-        randomness: torch.Generator,
-        round: int,
-    ) -> Optimised:
-        """Run the inner loop with z = `noise` and compute its meta-update."""
-        inner = self.inner_loop(noise, labels, adversarial, randomness, round)
+    def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
+        """Run the inner loop with the noise as z and compute its meta-update."""
+        round, labels = draws.round, draws.labels
+        inner = self.inner_loop(draws.noise, labels, adversarial, draws.randomness, round)
         update = self.meta.update_of(round, inner.summed_gradients, inner.fast)
         return Optimised(inner.images, labels, inner.losses, update)
 

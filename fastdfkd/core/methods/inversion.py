@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Draws:
+    """The random inputs of a batch."""
+
+    round: int
+    """Number of the batch."""
+    noise: Tensor
+    """(B, *noise_shape), standard normal."""
+    labels: Tensor
+    """(B, *space) int64, the target classes."""
+    randomness: torch.Generator
+    """The batch's random stream after noise and labels were drawn from it."""
+
+
+@dataclass(frozen=True)
 class Optimised:
     """An optimised batch."""
 
@@ -74,22 +88,12 @@ class InversionMethod(ABC):
         """Shape of the noise for one image."""
 
     @abstractmethod
-    def optimise(
-        self,
-        noise: Tensor,
-        labels: Tensor,
-        adversarial: bool,
-        randomness: torch.Generator,
-        round: int,
-    ) -> Optimised:
+    def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
         """Optimise a batch.
 
         Args:
-            noise: (B, *noise_shape), standard normal.
-            labels: (B, *space) int64.
+            draws: its random inputs.
             adversarial: whether the loss has its adversarial term.
-            randomness: the batch's random stream, from which noise and labels were drawn.
-            round: number of the batch.
 
         Raises:
             DivergedError: a loss became NaN or infinite.
@@ -111,15 +115,10 @@ class InversionMethod(ABC):
     def make(self, round: int, attempt: int = 0) -> tuple[SyntheticBatch, MetaUpdate]:
         """Synthesise batch `round`. All random numbers follow from (seed, round, attempt)."""
         start = self.clock.now()
-
-        def batch(adversarial: bool) -> Optimised:
-            noise, labels, randomness = self._draws(round, attempt)
-            return self.optimise(noise, labels, adversarial, randomness, round)
-
         made, note = self.objective.make(
-            batch,
+            lambda adversarial: self.optimise(self._draws(round, attempt), adversarial),
             round >= self.section.warmup_rounds,
-            lambda: self.first_images(self._draws(round, attempt)[0]),
+            lambda: self.first_images(self._draws(round, attempt).noise),
         )
         images = to_uint8(made.images).contiguous()
         provenance = Provenance(
@@ -155,8 +154,8 @@ class InversionMethod(ABC):
         """Restore `state_dict()`."""
         assert not state, f"{type(self).__name__} has no state, got {sorted(state)}"
 
-    def _draws(self, round: int, attempt: int) -> tuple[Tensor, Tensor, torch.Generator]:
-        """Noise (B, *noise_shape) and labels (B, *space) of a batch, and their random stream."""
+    def _draws(self, round: int, attempt: int) -> Draws:
+        """Draw noise and labels; a new attempt gets other ones."""
         section = self.section
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
         noise = torch.randn(
@@ -165,4 +164,4 @@ class InversionMethod(ABC):
         labels = self.kind.draw_labels(
             len(noise), self.image_shape, section.balanced_labels, randomness
         )
-        return noise, labels, randomness
+        return Draws(round, noise, labels, randomness)
