@@ -1,64 +1,65 @@
-# Everything starts here: `make quickstart` or `make test` on a machine with python3 (3.11 or
-# newer), pip and make sets up what it needs first. The environment is .venv/, made by uv.
+# Requires python3 (3.11 or newer), pip and make. Every target first installs what it needs into
+# .venv/, with uv.
 
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
-# Every process imports torch, Ray and MLflow: without bytecode that is read again, 6 s more of each.
+# Every process imports torch, Ray and MLflow. Without cached bytecode that takes 6 s more per process.
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 LOWEST := .venv-lowest
-# The uv of this machine where it runs, else one of our own in .uv/ (no virtualenv needed for it).
+# The uv on the PATH if it works, else one installed into .uv/ (which needs no virtualenv).
 UV := $(or $(shell uv --version >/dev/null 2>&1 && command -v uv),.uv/bin/uv)
-# Written last, and named after the folder: a moved or copied checkout sets up again.
+# Written at the end of a set-up. Its name depends on the folder, so a moved checkout is set up again.
 STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
-# There while a set-up is under way: found by the next one, it means start from nothing.
+# Exists during a set-up. If the next set-up finds it, the last one was interrupted: start over.
 UNFINISHED := $(VENV)/.installing
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-slow test-lowest lint bench constraints clean
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-quickstart: $(STAMP) ## compress a teacher without its data, and show what 10x and 100x mean
+quickstart: $(STAMP) ## compress a teacher without its data by the 1x reference and three fast settings
 	$(VENV)/bin/fastdfkd quickstart
 
 test: $(STAMP) ## the tests that take seconds
 	$(PY) -m pytest -m 'not slow and not gpu'
 
-test-slow: $(STAMP) ## the tests that take minutes (none collected is no failure)
+test-slow: $(STAMP) ## the tests that take minutes (no such test is not an error)
 	$(PY) -m pytest -m 'slow and not gpu' || [ $$? -eq 5 ]
 
-# Made anew each time, so that it is what pyproject.toml says now. What old libraries warn of is no error.
-test-lowest: | $(UV) ## the tests of `make test` on the lowest versions that pyproject.toml promises
+# The environment is recreated on each run, from the current pyproject.toml. Warnings of old
+# libraries are not errors here (-W default).
+test-lowest: | $(UV) ## the tests of `make test` with the lowest versions that pyproject.toml allows
 	$(UV) venv -q --clear --no-python-downloads --python $(PYTHON) $(LOWEST)
 	$(UV) pip install --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[dev]'
 	$(LOWEST)/bin/python -m pytest -W default -m 'not slow and not gpu'
 
-lint: $(STAMP) ## ruff, mypy, and the direction of imports
+lint: $(STAMP) ## ruff, mypy and import-linter
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
-bench: $(STAMP) ## where the time of a step goes
+bench: $(STAMP) ## time one synthesis step and one student update
 	$(PY) -m benchmarks.step_cost --quick
 
-setup: $(STAMP) ## only the environment, .venv/
+setup: $(STAMP) ## install into .venv/
 
-constraints: | $(UV) ## resolve the pinned versions again
+constraints: | $(UV) ## write constraints.txt anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate -q -o constraints.txt
 	@! grep -n '://' constraints.txt || { echo 'constraints.txt names a host' >&2; exit 1; }
 
-clean: ## remove what make built; runs/, mlflow.db and downloaded data stay
+clean: ## remove what make created; runs/ and data are kept
 	rm -rf $(VENV) $(LOWEST) .uv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An environment whose Python is gone is made again, whatever the stamp says.
+# If the environment's Python does not run, set up again, even if the stamp exists.
 ifneq ($(shell test -x $(PY) && echo usable),usable)
 .PHONY: $(STAMP)
 endif
@@ -74,7 +75,7 @@ $(STAMP): pyproject.toml constraints.txt | $(UV)
 	$(UV) pip install --python $(PY) -c constraints.txt -e '.[dev]'
 	@rm $(UNFINISHED) && touch $@
 
-# By the Python behind an activated environment, which may have no pip of its own.
+# Use the base Python: an activated environment may have no pip.
 .uv/bin/uv:
 	rm -rf .uv
 	$$($(PYTHON) -c 'import sys; print(sys._base_executable)') -m pip install --quiet --disable-pip-version-check --target .uv/part uv

@@ -1,1 +1,1 @@
-"""Measurements: run as `python -m benchmarks.<name>` from the repository root."""
+"""Benchmarks. Run each as `python -m benchmarks.<name>` from the repository root."""

@@ -1,16 +1,16 @@
-"""Images through the bank against Ray's bare object store: batches/s, GB/s, and what is added.
+"""Throughput of images through the bank, compared with Ray's object store alone.
 
     python -m benchmarks.bank_throughput [--blocks 5] [--no-synthesis]
 
-Three ways for the same batches, block by block in turn in one run:
+Three methods carry the same batches. They alternate block by block in one run:
 
-*put/get*   one process: `ray.put`, `ray.get`, into the ring; nobody else involved
-*plain*     producer actors return batches, the driver passes references on, a trainer actor gets
-            them into its ring: the object store between processes, without a bank
-*bank*      the same actors with the real dispatcher, bank, limiter and `BankLoader` between
+*put/get*   one process: `ray.put`, `ray.get`, copy into the ring buffer
+*plain*     producer actors return batches, the driver passes the references to a trainer actor,
+            which copies the batches into its ring buffer: the object store without a bank
+*bank*      the same actors, with the real dispatcher, bank, rate limiter and `BankLoader`
 
-Copies of a batch are looked at too: where two reads of one reference lie in memory, and what is
-copied into the ring.
+The copies of a batch are counted too: the benchmark compares the addresses of two reads of one
+reference, and counts the bytes that are copied into the ring buffer.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ CASES = {
     "ImageNet, 50 images": ((50, 3, 224, 224), 100),
     "ImageNet, 256 images": ((256, 3, 224, 224), 24),
 }
-"""Shape of a batch, and batches of a block."""
+"""Shape of a batch, and number of batches per block."""
 CPU = torch.device("cpu")
 PRODUCERS = 2
 AHEAD = 8
-"""Batches on the way to the trainer at most, in every way."""
+"""Most batches on their way to the trainer at the same time, for all methods."""
 
 COLUMNS = {
     "case": ("batch", "s"),
@@ -67,35 +67,35 @@ COLUMNS = {
 
 @ray.remote(num_cpus=0)
 class PlainTrainer:
-    """Gets batches by reference into a ring."""
+    """Copies batches from references into a ring buffer."""
 
     def __init__(self, shape: tuple[int, ...]):
         self.ring = SampleBuffer(2 * shape[0], shape[1:])
 
     def ready(self) -> bool:
-        """Answers once the actor is there."""
+        """Return once the actor has started."""
         return True
 
     def take(self, reference: list[Any]) -> None:
-        """Read and keep the images of a list of one reference, which Ray leaves unread."""
+        """Copy the images of a reference. It is in a list, so that Ray does not resolve it."""
         self.ring.extend(_as_tensor(ray.get(reference[0])))
 
 
 @contextmanager
 def roles(shape: tuple[int, ...]) -> Iterator[tuple[list[Any], Any, Any]]:
-    """Producers, the plain trainer and the one with a bank, started once for all blocks."""
+    """Start producers, plain trainer and bank trainer once for all blocks."""
     producers = [SleepingActor.remote(None, 0.0, shape) for _ in range(PRODUCERS)]  # type: ignore[attr-defined]
-    takers = PlainTrainer.remote(shape), Trainer.remote(shape)  # type: ignore[attr-defined]
+    trainers = PlainTrainer.remote(shape), Trainer.remote(shape)  # type: ignore[attr-defined]
     try:
-        ray.get([one.ready.remote() for one in (*producers, *takers)])
-        yield (producers, *takers)
+        ray.get([actor.ready.remote() for actor in (*producers, *trainers)])
+        yield (producers, *trainers)
     finally:
-        for one in (*producers, *takers):
-            ray.kill(one)
+        for actor in (*producers, *trainers):
+            ray.kill(actor)
 
 
 def put_get(shape: tuple[int, ...], batches: int) -> float:
-    """Batches/s of one process that puts, gets and keeps, one batch after the other."""
+    """Batches/s of one process that puts, gets and copies one batch after the other."""
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     ring = SampleBuffer(2 * shape[0], shape[1:])
     began = time.perf_counter()
@@ -105,20 +105,20 @@ def put_get(shape: tuple[int, ...], batches: int) -> float:
 
 
 def plain(producers: Sequence[Any], trainer: Any, batches: int) -> float:
-    """Batches/s with nothing but Ray between producers and trainer.
+    """Batches/s with only Ray between producers and trainer.
 
-    As with the bank, a call is in the air for each producer, and `AHEAD` batches are on the way at
-    most.
+    As with the bank, each producer has one call in flight, and at most `AHEAD` batches are on
+    their way.
     """
     began = time.perf_counter()
-    made = {actor.make.remote(): actor for actor in producers}
-    asked, taking = len(made), deque[Any]()
+    in_flight = {actor.make.remote(): actor for actor in producers}
+    requested, taking = len(in_flight), deque[Any]()
     for _ in range(batches):
-        ready = ray.wait(list(made), num_returns=1, fetch_local=False)[0][0]
-        actor = made.pop(ready)
-        if asked < batches:
-            made[actor.make.remote()] = actor
-            asked += 1
+        ready = ray.wait(list(in_flight), num_returns=1, fetch_local=False)[0][0]
+        actor = in_flight.pop(ready)
+        if requested < batches:
+            in_flight[actor.make.remote()] = actor
+            requested += 1
         taking.append(trainer.take.remote([ready]))
         if len(taking) >= AHEAD:
             ray.get(taking.popleft())
@@ -129,29 +129,29 @@ def plain(producers: Sequence[Any], trainer: Any, batches: int) -> float:
 def through_bank(
     producers: Sequence[Any], trainer: Any, batches: int, ahead: int = AHEAD
 ) -> dict[str, float]:
-    """Batches/s through dispatcher, bank and loader, and what the trainer counted."""
+    """Batches/s (`rate`) through dispatcher, bank and loader, and the trainer's counts."""
     with bank_and_board(batches, ahead, 2 * ahead) as (bank, board, _):
         ray.get(bank.state.remote())
         dispatcher = Dispatcher(bank, board, producers, History(2 * ahead))
         began = time.time()
-        found = drive(dispatcher, trainer.follow.remote(bank, batches))
-    stored = statistics.median(one.storage_seconds for one in dispatcher.totals.records)
+        counts = drive(dispatcher, trainer.follow.remote(bank, batches))
+    stored = statistics.median(record.storage_seconds for record in dispatcher.totals.records)
     return {
-        **found,
-        "rate": batches / (found["ended"] - began),
-        "storage_seconds": stored + found["storage"] / batches,
+        **counts,
+        "rate": batches / (counts["ended"] - began),
+        "storage_seconds": stored + counts["storage"] / batches,
     }
 
 
 def reads_without_copy(shape: tuple[int, ...]) -> bool:
-    """Whether two reads of one reference are the same memory."""
+    """Whether two reads of one reference return the same memory."""
     reference = ray.put(np.zeros(shape, np.uint8))
     first, second = ray.get(reference), ray.get(reference)
     return bool(first.ctypes.data == second.ctypes.data)
 
 
 def synthesis_seconds() -> float:
-    """Wall seconds of a real Fast-5 batch of 256 CIFAR-sized images, WRN-40-2 teacher."""
+    """Wall seconds of a real Fast-5 batch: 256 CIFAR-sized images, WRN-40-2 teacher."""
     case = pair_case("wrn-40-2/wrn-16-1", CPU, 256, 5, 256)
     synthesizer = case.synthesizer("auto")
     began = time.perf_counter()
@@ -160,25 +160,25 @@ def synthesis_seconds() -> float:
 
 
 def measure(case: str, blocks: int) -> dict[str, Any]:
-    """All three ways of a case in turn; medians over the blocks, of ratios those of each block."""
+    """Measure the three methods in turn; medians over blocks, ratios within each block."""
     shape, batches = CASES[case]
     size = int(np.prod(shape))
     rates: dict[str, list[float]] = {"put_get": [], "plain": [], "bank": []}
     with roles(shape) as (producers, taker, trainer):
-        plain(producers, taker, 2 * PRODUCERS)  # so that nobody imports anything in the first block
+        plain(producers, taker, 2 * PRODUCERS)  # warm-up: imports are not part of the first block
         through_bank(producers, trainer, 2 * PRODUCERS)
         for _ in range(blocks):
             rates["put_get"].append(put_get(shape, batches))
             rates["plain"].append(plain(producers, taker, batches))
-            found = through_bank(producers, trainer, batches)
-            rates["bank"].append(found["rate"])
+            through = through_bank(producers, trainer, batches)
+            rates["bank"].append(through["rate"])
         alone = through_bank(producers[:1], trainer, max(batches // 4, 10), ahead=1)
-    median = {way: statistics.median(values) for way, values in rates.items()}
+    median = {method: statistics.median(values) for method, values in rates.items()}
     of_plain, of_put_get = (
-        statistics.median(map(operator.truediv, rates["bank"], rates[way]))
-        for way in ("plain", "put_get")
+        statistics.median(map(operator.truediv, rates["bank"], rates[method]))
+        for method in ("plain", "put_get")
     )
-    into_store = 1 if reads_without_copy(shape) else 2
+    store_copies = 1 if reads_without_copy(shape) else 2
     return {
         "case": case,
         "megabytes": size / 1e6,
@@ -186,32 +186,32 @@ def measure(case: str, blocks: int) -> dict[str, Any]:
         "gigabytes": median["bank"] * size / 1e9,
         "of_plain": of_plain,
         "of_put_get": of_put_get,
-        "copies": into_store + found["copied"] / batches / size,
+        "copies": store_copies + through["copied"] / batches / size,
         "storage": 1e3 * alone["storage_seconds"],
         "all": rates,
     }
 
 
 def notes(rows: Sequence[dict[str, Any]], synthesis: float | None) -> list[str]:
-    """What the columns mean."""
+    """Notes that explain the columns."""
     worst = min(row["of_plain"] for row in rows)
-    said = [
-        f"{PRODUCERS} producers without compute, one trainer, {AHEAD} batches on the way at most, "
-        "medians over blocks in turn. put/get is one process that talks to nobody; plain is the "
-        "same producer, driver and trainer processes as the bank's way, with the driver handing "
-        "references on. The bank's way adds dispatcher, bank and limiter (the board carries "
-        f"weights, not images): at worst {worst:.0%} of plain.",
-        "Copies: one into the object store where the batch is made, none on reading (two reads of "
-        "a reference are the same memory), one into the trainer's ring on its device. Alone: "
-        "finished batch to reference in the bank, and reading it into the ring, with one producer "
-        "in lock-step with the trainer, so that nothing overlaps.",
+    paragraphs = [
+        f"{PRODUCERS} producers without compute, one trainer, at most {AHEAD} batches on their "
+        "way, medians over alternating blocks. put/get is a single process. plain uses the same "
+        "producer, driver and trainer processes as bank; the driver passes the references on. bank "
+        "adds dispatcher, bank and rate limiter (the board carries weights, not images): at worst "
+        f"{worst:.0%} of plain.",
+        "Copies: one into the object store on the node of the producer, none on reading (two reads "
+        "of a reference return the same memory), one into the trainer's ring buffer on its device. "
+        "Alone: from the finished batch to its reference in the bank, plus reading it into the "
+        "ring buffer, with one producer in lock-step with the trainer, so that nothing overlaps.",
     ]
     if synthesis is not None:
-        said.append(
-            "Of synthesis: against a real Fast-5 batch of 256 images of 3x32x32 with a WRN-40-2 "
-            f"teacher and a WRN-16-1 student in {precisions(CPU)[-1]} in the same run, "
+        paragraphs.append(
+            "Of synthesis: storage as a share of a real Fast-5 batch of 256 images of 3x32x32 with "
+            f"a WRN-40-2 teacher and a WRN-16-1 student in {precisions(CPU)[-1]} in the same run, "
             f"{synthesis:.2f} s. No "
-            "recipe synthesises ImageNet yet; its storage stays below 5 % where a batch takes "
+            "recipe synthesises ImageNet yet; its storage stays below 5 % if a batch takes "
             + " and ".join(
                 f"{row['storage'] / 50:.2f} s or more ({row['case']})"
                 for row in rows
@@ -219,14 +219,14 @@ def notes(rows: Sequence[dict[str, Any]], synthesis: float | None) -> list[str]:
             )
             + "."
         )
-    return said
+    return paragraphs
 
 
 def main() -> None:
     """Measure all cases and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--blocks", type=int, default=5)
-    parser.add_argument("--no-synthesis", action="store_true", help="leave the real batch out")
+    parser.add_argument("--no-synthesis", action="store_true", help="skip the real Fast-5 batch")
     options = parser.parse_args()
     torch.set_num_threads(1)
     synthesis = None if options.no_synthesis else synthesis_seconds()

@@ -1,9 +1,8 @@
-"""Roles whose compute is a calibrated sleep: what is left is the platform's own cost.
+"""A synthesizer and a distiller that sleep instead of computing, to measure the platform's cost.
 
-They implement the protocols of `core/interfaces.py` and take the places of the real ones at
-`Experiment.synthesizer` and `Experiment.distiller`; actors, bank, limiter, board and the Ray Train
-loop around them are the real ones. A sleep needs no processor, so each role has resources of its
-own on any machine.
+They implement the protocols of `core/interfaces.py` and replace the real ones in
+`Experiment.synthesizer` and `Experiment.distiller`. Actors, bank, rate limiter, board and the Ray
+Train loop are the real ones. Sleeping uses no CPU, so the roles do not compete for cores.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ SPEC = ImageSpec(name="none", shape=SHAPE, num_classes=10, mean=(0.5,) * 3, std=
 
 @dataclass(frozen=True)
 class Costs:
-    """What the roles would need for their compute."""
+    """How long the roles sleep."""
 
     synthesis: float
-    """Seconds of a batch."""
+    """Seconds per batch."""
     update: float
-    """Seconds of a student update."""
+    """Seconds per student update."""
 
 
 def sleep_until(end: float) -> None:
-    """Return at Unix time `end`, or at once where that has passed."""
+    """Return at Unix time `end`, or at once if it has passed."""
     time.sleep(max(end - time.time(), 0.0))
 
 
@@ -54,7 +53,7 @@ class SleepingSynthesizer:
         self.version = 0
 
     def load_student(self, state: Mapping[str, Tensor], version: int) -> None:
-        """Remember which it was."""
+        """Keep the version only."""
         self.version = version
 
     def make(self, round: int, attempt: int = 0) -> tuple[SyntheticBatch, MetaUpdate]:
@@ -71,23 +70,23 @@ class SleepingSynthesizer:
         return batch, MetaUpdate(round, [])
 
     def learn(self, updates: Sequence[MetaUpdate]) -> None:
-        """Nothing is shared."""
+        """Do nothing: there is no shared generator."""
 
     def synthesize(self, round: int, attempt: int = 0) -> SyntheticBatch:
-        """`make` alone."""
+        """The batch of `make`."""
         return self.make(round, attempt)[0]
 
     def state_dict(self) -> dict[str, Any]:
-        """Batches made."""
+        """The number of batches made."""
         return {"made": self.made}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore `state_dict`."""
         self.made = state["made"]
 
 
 class SleepingDistiller:
-    """Implements `Distiller`: draws from the bank, then sleeps out the update's `seconds`."""
+    """Implements `Distiller`: draws from the bank, then sleeps until `seconds` have passed."""
 
     lr = 0.1
 
@@ -96,7 +95,7 @@ class SleepingDistiller:
         self.updates = 0
 
     def update(self, bank: SampleBank) -> Tensor:
-        """One update of a student that does not change."""
+        """One update. The student does not change."""
         start = time.time()
         drawn = bank.draw(self.batch_size, stream(0, "distillation", self.updates, 0))
         assert len(drawn) == self.batch_size
@@ -105,7 +104,7 @@ class SleepingDistiller:
         return torch.zeros(())
 
     def student_state(self) -> dict[str, Tensor]:
-        """Real weights, so that publishing costs what it does."""
+        """Real weights, so that publishing them has its real cost."""
         return self.module.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
@@ -113,19 +112,19 @@ class SleepingDistiller:
         return {"student": self.module.state_dict(), "updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore the number of updates."""
         self.updates = state["updates"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibratedExperiment(Experiment):
-    """An experiment whose roles sleep."""
+    """An experiment with a sleeping synthesizer and a sleeping distiller."""
 
     costs: Costs
 
     @classmethod
     def make(cls, recipe: Recipe, costs: Costs) -> CalibratedExperiment:
-        """Real networks of the recipe's models, ten random images to evaluate on."""
+        """Build the recipe's real networks, and ten random images for evaluation."""
         return cls(
             recipe=recipe,
             teacher=build_network(recipe.teacher.model, SPEC.num_classes, SHAPE[0]),
@@ -135,7 +134,8 @@ class CalibratedExperiment(Experiment):
                 LabelledImages(
                     torch.randint(0, 256, (10, *SHAPE), dtype=torch.uint8),
                     torch.zeros(10, dtype=torch.int64),
-                )
+                ),
+                SPEC.kind,
             ),
             teacher_use=NetworkUse(),
             student_use=NetworkUse(),
@@ -143,10 +143,10 @@ class CalibratedExperiment(Experiment):
         )
 
     def synthesizer(self, device: Any = "cpu", index: int = 0) -> SleepingSynthesizer:
-        """One that sleeps."""
+        """A synthesizer that sleeps."""
         return SleepingSynthesizer(self.costs.synthesis, self.recipe.synthesis.batch_size)
 
     def distiller(self, device: Any = "cpu", **worker: Any) -> Any:
-        """One that sleeps."""
+        """A distiller that sleeps."""
         share = self.recipe.distillation.batch_size // worker["world_size"]
         return SleepingDistiller(self.costs.update, self.student, share)

@@ -1,4 +1,4 @@
-"""What is measured: pairs of networks with a recipe's settings, built from random weights."""
+"""The cases of the benchmarks: pairs of networks with random weights, and a recipe's settings."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
+from fastdfkd.core.task_kind import Classification
 from fastdfkd.experiment import image_spec
 from fastdfkd.models import build_network
 from fastdfkd.recipe import DistillationSection, FastSynthesis, load_recipe
@@ -26,7 +27,7 @@ SAMPLES = Path(__file__).parents[1] / "recipes" / "sample"
 
 @dataclass(frozen=True)
 class Case:
-    """A teacher, a student and the settings of a step."""
+    """A teacher, a student, and the settings of a synthesis step and a student update."""
 
     name: str
     teacher: nn.Module
@@ -39,17 +40,17 @@ class Case:
 
     @property
     def normalisation(self) -> Normalisation:
-        """Centred on grey."""
+        """Mean 0.5 and deviation 0.25 in all channels."""
         channels = self.image_shape[0]
         return Normalisation([0.5] * channels, [0.25] * channels, self.device)
 
     def task(self, precision: Any, capture: bool = False) -> Task:
-        """Copies of the networks, and what belongs to them."""
+        """A task with copies of the networks."""
         return Task(
             teacher=copy.deepcopy(self.teacher),
             student=copy.deepcopy(self.student),
             image_shape=self.image_shape,
-            num_classes=self.num_classes,
+            kind=Classification(self.num_classes),
             normalisation=self.normalisation,
             seed=0,
             device=self.device,
@@ -58,11 +59,11 @@ class Case:
         )
 
     def synthesizer(self, precision: Any, capture: bool = False) -> FastSynthesizer:
-        """Ours, from copies of the networks."""
+        """The package's synthesizer, with copies of the networks."""
         return FastSynthesizer(self.synthesis, self.task(precision, capture))
 
     def distiller(self, precision: Any, capture: bool = False) -> StudentDistiller:
-        """Ours, from copies of the networks."""
+        """The package's distiller, with copies of the networks."""
         task = self.task(precision, capture)
         return StudentDistiller(self.distillation, task, total_updates=10_000)
 
@@ -73,20 +74,20 @@ class Case:
         return z, torch.randint(self.num_classes, (count,), device=self.device)
 
     def bank(self, count: int) -> SampleBuffer:
-        """A buffer that holds `count` random images."""
+        """A buffer with `count` random images."""
         bank = SampleBuffer(count, self.image_shape, self.device)
         bank.extend(torch.randint(0, 256, (count, *self.image_shape), dtype=torch.uint8))
         return bank
 
     def store(self, images: Tensor, bank: SampleBuffer) -> None:
-        """From finished float images to the bank."""
+        """Convert finished float images to uint8 and insert them into the bank."""
         pixels = to_uint8(images).contiguous()
         labels = torch.zeros(len(pixels), dtype=torch.int64)
         bank.insert(SyntheticBatch(images=pixels, labels=labels, provenance=Provenance(round=0)))
 
 
 def pair_case(pair: str, device: torch.device, images: int, steps: int, batch: int) -> Case:
-    """A CIFAR pair `teacher/student` with the paper's settings at another batch size."""
+    """A CIFAR pair `teacher/student` with the paper's settings and the given batch sizes."""
     teacher, student = pair.split("/")
     return _case(
         pair,
@@ -100,7 +101,7 @@ def pair_case(pair: str, device: torch.device, images: int, steps: int, batch: i
 
 
 def recipe_case(name: str, device: torch.device, images: int, steps: int, batch: int) -> Case:
-    """A sample recipe at another batch size, the teacher asked about every view."""
+    """A sample recipe with the given batch sizes and without the cache of teacher logits."""
     recipe = load_recipe(SAMPLES / f"{name}.yaml")
     spec = image_spec(recipe)
     assert isinstance(recipe.synthesis, FastSynthesis)
@@ -124,7 +125,7 @@ def _case(
     num_classes: int,
     device: torch.device,
 ) -> Case:
-    """Networks drawn from seed 0, BatchNorm statistics from noise so that activations are sane."""
+    """Build networks from seed 0. BatchNorm statistics are those of noise, to scale activations."""
     with seeded(0, "benchmark"):
         teacher, student = (build_network(n, num_classes, image_shape[0]) for n in networks)
         for network in (teacher, student):

@@ -1,11 +1,12 @@
-"""How much faster a student is had, all told: DeepInversion done naively against our Fast-5.
+"""Total speed-up of Fast-5 in this package over a naive DeepInversion.
 
     python -m benchmarks.headline [CASE ...] [--teacher-cache 4]
 
 A case is a sample recipe or a CIFAR pair `teacher/student` with the paper's schedule. Both sides
-make the same number of images and of student updates with the same networks (random weights: they
-cost the same). A side's costs an image and an update are measured in this process, in turn, and
-multiplied by those numbers: every total is extrapolated, and marked so.
+make the same number of images and student updates with the same networks. The networks have random
+weights, which cost the same time. The cost per image and per update of both sides is measure in
+this process, in turn, and multiplied by these numbers. So all totals are extrapolated, and the
+table says so.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ CASES = ("wrn-40-2/wrn-16-1", "glyphs-fast5", "digits-fast5")
 PAPER = {"images": 56_320, "updates": 80_000}
 """220 rounds of 256 images; 200 rounds of 400 updates of 256."""
 STEPS = 2000
-"""Of DeepInversion, each as costly as the next."""
+"""Steps of DeepInversion. All steps cost the same."""
 
 
 def case_and_counts(name: str, device: torch.device) -> tuple[Case, dict[str, int]]:
-    """A case at the batch sizes of its schedule, with the run's numbers of images and updates."""
+    """A case with the batch sizes of its schedule, and the numbers of images and updates."""
     if "/" in name:
         return pair_case(name, device, 256, 5, 256), PAPER
     recipe = load_recipe(SAMPLES / f"{name}.yaml")
@@ -46,12 +47,12 @@ def case_and_counts(name: str, device: torch.device) -> tuple[Case, dict[str, in
     return case, {"images": synthesis.rounds * synthesis.batch_size, "updates": recipe.updates}
 
 
-def measured(
+def measure(
     case: Case, counts: dict[str, int], caches: Sequence[int | None], repeats: int
 ) -> list[dict[str, Any]]:
-    """A case's costs an image and an update on both sides, and what they come to.
+    """Cost per image and per update of both sides, totals and speed-ups.
 
-    A row for each of `caches`, values of `distillation.teacher_cache`.
+    Returns one row for each of `caches`, which are values of `distillation.teacher_cache`.
     """
     works = {**_naive_works(case), **_our_works(case, caches)}
     seconds = alternated(works, case.device, repeats)
@@ -94,12 +95,12 @@ def measured(
 
 
 def _inverted(case: Case) -> int:
-    """Images of a DeepInversion batch: an image costs the same in a batch of 64 as in 256."""
+    """Images per DeepInversion batch: an image costs the same in a batch of 64 as in one of 256."""
     return min(64, case.synthesis.batch_size)
 
 
 def _naive_works(case: Case) -> dict[str, Work]:
-    """One step of a new batch of DeepInversion, and one update on images in memory."""
+    """One DeepInversion step on a new batch, and one student update on images in memory."""
     inversion = naive.NaiveDeepInversion(
         DeepInversionSynthesis(method="deep_inversion"),
         case.teacher,
@@ -126,21 +127,21 @@ def _naive_works(case: Case) -> dict[str, Work]:
 
 
 def _our_works(case: Case, caches: Sequence[int | None]) -> dict[str, Work]:
-    """One round's batch with its meta-update, its storage, and an update with each cache."""
-    maker = case.synthesizer("auto")
+    """One batch with its meta-update, its storage, and a student update with each cache."""
+    synthesizer = case.synthesizer("auto")
     bank = case.bank(2 * case.distillation.batch_size)
     images = torch.rand(case.synthesis.batch_size, *case.image_shape, device=case.device)
     store = case.bank(4 * len(images))
     works: dict[str, Work] = {
-        "batch": lambda: maker.synthesize(case.synthesis.warmup_rounds),
+        "batch": lambda: synthesizer.synthesize(case.synthesis.warmup_rounds),
         "store": lambda: case.store(images, store),
     }
     for cache in caches:
         section = case.distillation.model_copy(update={"teacher_cache": cache})
-        pupil = replace(case, distillation=section).distiller("auto")
-        for _ in range(BATCHES if cache else 0):  # until the ring is full nothing is reused
-            pupil.update(bank)
-        works[f"update, {cache}"] = partial(pupil.update, bank)
+        distiller = replace(case, distillation=section).distiller("auto")
+        for _ in range(BATCHES if cache else 0):  # nothing is reused before the cache is full
+            distiller.update(bank)
+        works[f"update, {cache}"] = partial(distiller.update, bank)
     return works
 
 
@@ -148,12 +149,12 @@ def table(record: dict[str, Any]) -> str:
     """The record as Markdown."""
     lines = [
         *heading("DeepInversion done naively against Fast-5, end to end", record),
-        "One process; the naive side: eager float32, NCHW, PNG folder, a DataLoader rebuilt a "
-        f"round. DeepInversion: {STEPS} steps, its cost measured step by step on new batches. "
-        "**All totals are extrapolated** from costs an image and an update to the case's images "
-        "and updates, one role after the other on both sides; the naive side's reading of a "
-        "folder that grows is left out. `cache`: updates that share a view and the teacher's "
-        "logits (`distillation.teacher_cache`).",
+        "One process. The naive side: eager float32, NCHW, PNG folder, a DataLoader rebuilt in "
+        f"each round. DeepInversion: {STEPS} steps; the cost of a step is measure on new batches. "
+        "**All totals are extrapolated** from the cost per image and per update to the case's "
+        "images and updates, one role after the other on both sides; that the folder of the naive "
+        "side grows is left out. `cache`: updates that share a view and the teacher's logits "
+        "(`distillation.teacher_cache`).",
         "",
         "| case | images | updates | cache | | synthesis, s an image | storage, ms an image "
         "| distillation, s an update | total, h (extrapolated) | synthesis | end to end |",
@@ -177,7 +178,7 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("cases", nargs="*", default=CASES)
-    parser.add_argument("--teacher-cache", type=int, default=4, help="measured beside none")
+    parser.add_argument("--teacher-cache", type=int, default=4, help="measure besides no cache")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (process CPU time)")
     options = parser.parse_args()
@@ -187,10 +188,10 @@ def main() -> None:
     rows = []
     for name in options.cases:
         caches = (None, options.teacher_cache)
-        found = measured(*case_and_counts(name, device), caches, options.repeats)
-        for row in found:
+        case_rows = measure(*case_and_counts(name, device), caches, options.repeats)
+        for row in case_rows:
             print(name, row["teacher_cache"], f"{row['end_to_end_speedup']:.3g}x", flush=True)
-        rows += found
+        rows += case_rows
     record = {**machine(device, options.threads, "headline"), "rows": rows}
     base = FOLDER / f"headline-{machine_name()}"
     Path(f"{base}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

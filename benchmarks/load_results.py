@@ -1,4 +1,4 @@
-"""Tables of the load benchmarks: hardware, versions, commit, command and seed above the rows."""
+"""Writes the result tables of the load benchmarks, with hardware, versions, commit and command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from benchmarks.results import FOLDER, machine, results_file
 
 Columns = Mapping[str, tuple[str, str]]
-"""Key of a row's figure to its heading and format, such as `("batches/s", ".1f")`."""
+"""Heading and format by the key of a figure, such as `("batches/s", ".1f")`."""
 
 
 def write(
@@ -24,7 +24,7 @@ def write(
     notes: Sequence[str],
     seed: str,
 ) -> list[Path]:
-    """Write `results/<name>-<machine>.json` and `.md`; returns the files."""
+    """Write `results/<name>-<machine>.json` and `.md`; return the two files."""
     record = {
         **machine(torch.device("cpu"), torch.get_num_threads()),
         "command": " ".join([f"python -m benchmarks.{name}", *sys.argv[1:]]),
@@ -59,7 +59,7 @@ def page(title: str, record: Mapping[str, Any], columns: Columns) -> str:
 
 
 def grid(columns: Columns, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Markdown lines of a table; a figure that a row lacks is left empty."""
+    """Markdown lines of a table; the cell of a missing figure is empty."""
     lines = [
         f"| {' | '.join(heading for heading, _ in columns.values())} |",
         f"|{'---|' * len(columns)}",

@@ -1,10 +1,11 @@
-"""The naive structure: what a step costs when nothing is done for speed. The yardstick.
+"""The naive implementation without any optimisation: the baseline of the benchmarks.
 
-Written from a description (shared METHOD.md): eager float32, row-major (NCHW); forward hooks that
-permute and call `var`; the generator copied as a module for every batch; `.item()` in every step;
-one optimiser loop per tensor; weight gradients of frozen networks computed and thrown away; images
-as PNG files in one folder, which a rebuilt DataLoader reads. It computes the same function as
-`fastdfkd.core` (`tests/benchmarks/test_naive.py`). Never import it from the package.
+It is written from a description of the method and runs in eager float32 in row-major layout (NCHW).
+Forward hooks permute the activations and call `var`. The generator module is copied for every
+batch. Every step calls `.item()`. The optimiser loops over tensors. Weight gradients of frozen
+networks are computed and discarded. Images are PNG files in one folder, read by a DataLoader that
+is rebuilt in each round. It computes the same function as `fastdfkd.core`
+(`tests/benchmarks/test_naive.py`). The package must not import it.
 """
 
 from __future__ import annotations
@@ -27,15 +28,18 @@ from fastdfkd.recipe import DeepInversionSynthesis, DistillationSection, FastSyn
 
 
 class MomentsHook:
-    """Statistics loss of one BatchNorm layer, from a forward hook."""
+    """BatchNorm statistics loss of one layer, computed in a forward hook."""
 
     def __init__(self, layer: nn.Module, momentum: float) -> None:
         self.layer, self.momentum = layer, momentum
         self.running: tuple[Tensor, Tensor] | None = None
-        layer.register_forward_hook(self.look)
+        layer.register_forward_hook(self.hook)
 
-    def look(self, _layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
-        """Mean and biased variance of the layer's input, mixed with the running estimate."""
+    def hook(self, _layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        """Compute the loss from mean and biased variance of the input.
+
+        They are averaged with the running estimate of the batches before.
+        """
         x = inputs[0]
         mean = x.mean([0, 2, 3])
         var = x.permute(1, 0, 2, 3).contiguous().view(x.shape[1], -1).var(1, unbiased=False)
@@ -54,7 +58,7 @@ class MomentsHook:
 
 
 class NaiveGenerator(nn.Module):
-    """The paper's generator, layer by layer, with the weights of ours."""
+    """The paper's generator layer by layer, with the weights of the package's generator."""
 
     def __init__(self, ours: Generator) -> None:
         super().__init__()
@@ -71,13 +75,13 @@ class NaiveGenerator(nn.Module):
         self.blocks = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] of latent codes."""
+        """Images (B, C, H, W) in [0, 1] from latent codes (B, latent_dim)."""
         images: Tensor = self.blocks(self.norm(self.project(z).reshape(-1, *self.start)))
         return images
 
 
 class NaiveSynthesizer:
-    """One synthesised batch after another; `theta` is the meta-generator."""
+    """Synthesises batches with a meta-generator `theta`."""
 
     def __init__(
         self,
@@ -97,7 +101,7 @@ class NaiveSynthesizer:
     def inner_loop(
         self, z: Tensor, labels: Tensor, adversarial: bool, randomness: torch.Generator
     ) -> tuple[Tensor, float, list[Tensor]]:
-        """K steps. Returns the images of the lowest loss, the first loss and summed gradients."""
+        """Run k steps; return the images of the lowest loss, the first loss, summed gradients."""
         section = self.section
         fast, z = copy.deepcopy(self.theta), z.clone().requires_grad_()
         groups = [{"params": fast.parameters()}, {"params": [z], "lr": section.lr_z}]
@@ -106,9 +110,8 @@ class NaiveSynthesizer:
         summed = [torch.zeros_like(p) for p in fast.parameters()]
         for _ in range(section.steps):
             images = fast(z)
-            how = section.crop_padding, section.flip, section.invert
-            moved = augment(images, *how, randomness)
-            inputs = self.normalisation(moved)
+            options = section.crop_padding, section.flip, section.invert
+            inputs = self.normalisation(augment(images, *options, randomness))
             logits = self.teacher(inputs)
             loss = section.bn * sum(hook.loss for hook in self.hooks)
             loss = loss + section.oh * F.cross_entropy(logits, labels)
@@ -127,7 +130,7 @@ class NaiveSynthesizer:
         return kept, losses[0], summed
 
     def synthesize(self, z: Tensor, labels: Tensor, randomness: torch.Generator) -> Tensor:
-        """A batch (B, C, H, W) in [0, 1] and the meta-update."""
+        """Make a batch (B, C, H, W) in [0, 1], and update the meta-generator."""
         images, _, summed = self.inner_loop(z, labels, True, randomness)
         for parameter, gradient in zip(self.theta.parameters(), summed, strict=True):
             parameter.grad = gradient
@@ -164,7 +167,7 @@ class NaiveDeepInversion:
     def optimise(
         self, x: Tensor, labels: Tensor, moves: list[list[int]]
     ) -> tuple[Tensor, list[float]]:
-        """A step for each move (roll in y, roll in x, flip). Returns pixels and losses."""
+        """One step for each move (roll in y, roll in x, flip); return pixels and losses."""
         section, x, losses = self.section, x.clone().requires_grad_(), []
         optimizer = torch.optim.Adam([x], section.lr, betas=(0.5, 0.99), foreach=False, fused=False)
         best, kept = float("inf"), x
@@ -193,7 +196,7 @@ class NaiveDeepInversion:
 
 
 class NaiveDistiller:
-    """Student updates: eager float32, a loss read every step."""
+    """Student updates in eager float32; every step reads the loss."""
 
     def __init__(
         self,
@@ -215,9 +218,8 @@ class NaiveDistiller:
     def update(self, images: Tensor, randomness: torch.Generator) -> float:
         """One update on images (B, C, H, W) in [0, 1]."""
         section = self.section
-        how = section.crop_padding, section.flip, section.invert
-        moved = augment(images, *how, randomness)
-        return self.update_on(self.normalisation(moved))
+        options = section.crop_padding, section.flip, section.invert
+        return self.update_on(self.normalisation(augment(images, *options, randomness)))
 
     def update_on(self, inputs: Tensor) -> float:
         """One update on normalised images."""
@@ -237,11 +239,11 @@ class NaiveDistiller:
 
 
 class PngFolder(Dataset[Tensor]):
-    """Images as PNG files; the folder is walked at every construction."""
+    """Images from the PNG files of a folder, which is listed at every construction."""
 
     def __init__(self, folder: Path, padding: int, flip: bool, invert: bool) -> None:
         self.files = sorted(str(path) for path in folder.rglob("*.png"))
-        self.how = padding, flip, invert
+        self.options = padding, flip, invert
 
     def __len__(self) -> int:
         return len(self.files)
@@ -250,18 +252,18 @@ class PngFolder(Dataset[Tensor]):
         with Image.open(self.files[index]) as image:
             pixels = np.asarray(image)
         x = torch.from_numpy(pixels.copy()).reshape(*pixels.shape[:2], -1).permute(2, 0, 1) / 255
-        return augment(x[None], *self.how, None)[0]
+        return augment(x[None], *self.options, None)[0]
 
 
 def save_pngs(images: Tensor, folder: Path, start: int) -> None:
-    """Images (B, C, H, W) in [0, 1] as one PNG file each."""
+    """Write images (B, C, H, W) in [0, 1] as one PNG file each."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate((images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()):
         Image.fromarray(image.squeeze()).save(folder / f"{start + i}.png")
 
 
 def loader(folder: Path, batch: int, padding: int, flip: bool, invert: bool) -> Iterator[Tensor]:
-    """A DataLoader built anew, as every round does. No worker processes: a core is shared here."""
+    """A new DataLoader, as in every round. It has no worker processes: one core is measured."""
     data = PngFolder(folder, padding, flip, invert)
     return iter(DataLoader(data, batch, shuffle=True))
 
@@ -269,17 +271,17 @@ def loader(folder: Path, batch: int, padding: int, flip: bool, invert: bool) -> 
 def augment(
     images: Tensor, padding: int, flip: bool, invert: bool, randomness: torch.Generator | None
 ) -> Tensor:
-    """Pad, crop, flip and invert image by image. Draws as `Augmentation` does with a generator."""
+    """Pad, crop, flip and invert image by image, with the random draws of `Augmentation`."""
     generator = torch.default_generator if randomness is None else randomness
     move = Augmentation.draw(len(images), padding, flip, invert, generator)
     height, width = images.shape[2:]
-    padded, moved = F.pad(images, [padding] * 4), []
+    padded, augmented = F.pad(images, [padding] * 4), []
     for i, image in enumerate(padded):
         top, left = padding + int(move.dy[i]), padding + int(move.dx[i])
         window = image[:, top : top + height, left : left + width]
         window = window.flip(2) if move.flip[i] else window
-        moved.append(1 - window if move.invert is not None and move.invert[i] else window)
-    return torch.stack(moved)
+        augmented.append(1 - window if move.invert is not None and move.invert[i] else window)
+    return torch.stack(augmented)
 
 
 def adam(groups: list[dict[str, Any]], lr: float) -> torch.optim.Adam:
@@ -288,7 +290,7 @@ def adam(groups: list[dict[str, Any]], lr: float) -> torch.optim.Adam:
 
 
 def row_major(model: Any) -> Any:
-    """A copy with every weight in NCHW order that requires its gradient."""
+    """A copy with all weights in row-major order; all of them require gradients."""
     model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     for parameter in model.parameters():
         parameter.data = parameter.data.contiguous()

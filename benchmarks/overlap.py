@@ -1,10 +1,10 @@
-"""Does working at once pay? End-to-end time against the longer role and against the sum.
+"""Overlap of synthesis and distillation: end-to-end time compared with an ideal platform.
 
     python -m benchmarks.overlap [--rounds 30] [--workers 0 1]
 
-Both roles sleep for calibrated times (`calibrated.py`) inside the real pipeline, so each has
-resources of its own and what is above the ideal is the platform's cost. The ideal has its first
-batch, during which nobody can train, in it.
+Both roles sleep for fixed times (`calibrated.py`) in the real pipeline, so they do not compete for
+cores. The time above the ideal is the cost of the platform. The ideal does not count that nothing
+can be trained before the first batch.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.teacher import Teacher
 
 UPDATES = 10
-"""Student updates a round."""
+"""Student updates per round."""
 RATIOS = {"1:2": (0.3, 0.6), "1:1": (0.6, 0.6), "2:1": (0.6, 0.3)}
-"""Seconds of a round's synthesis and distillation."""
+"""Seconds of synthesis and of distillation per round."""
 
 COLUMNS = {
     "ratio": ("synthesis : distillation", "s"),
@@ -48,21 +48,21 @@ COLUMNS = {
 }
 
 
-class Rows:
-    """Takes progress rows and keeps what time it was after how many updates."""
+class UpdateTimes:
+    """Stands in for the recorder; keeps the time of each number of updates."""
 
     def __init__(self) -> None:
         self.seconds: dict[int, float] = {}
-        """From the first draw to each number of updates."""
+        """End-to-end seconds by number of updates."""
 
     def log(self, row: dict[str, float]) -> None:
-        """Keep a row of the trainer's."""
+        """Keep the time of a row that has updates."""
         if row.get("updates"):
             self.seconds[int(row["updates"])] = row["end_to_end_seconds"]
 
 
 def recipe(schedule: str, workers: int, rounds: int) -> Recipe:
-    """CIFAR-sized batches, a small real student to publish, no warm-up."""
+    """Recipe with batches of 256, a small real student to publish, and no warm-up."""
     return load_recipe(
         "digits-fast5",
         {
@@ -81,28 +81,31 @@ def recipe(schedule: str, workers: int, rounds: int) -> Recipe:
 
 
 @contextmanager
-def roles_that_sleep(costs: Costs) -> Iterator[None]:
-    """`pipeline.run` builds an experiment of sleeping roles in this block."""
+def sleeping_roles(costs: Costs) -> Iterator[None]:
+    """Make `pipeline.run` use a `CalibratedExperiment` in the `with` block."""
 
-    def of(recipe: Recipe, teacher: Any) -> Experiment:
+    def of(recipe: Recipe, teacher: Any, device: str) -> Experiment:
         return CalibratedExperiment.make(recipe, costs)
 
     with mock.patch.object(Experiment, "of", of):
         yield
 
 
-def run(schedule: str, workers: int, rounds: int, costs: Costs) -> tuple[RunResult, Rows]:
-    """One run of the real pipeline, and its progress."""
-    wanted = recipe(schedule, workers, rounds)
-    nobody: Any = None
-    teacher = Teacher(model=nobody, accuracy=0.0, digest="", description={})
-    with tempfile.TemporaryDirectory() as folder, roles_that_sleep(costs):
-        recorder: Any = Rows()
-        return pipeline.run(wanted, teacher, Path(folder), recorder), recorder
+def run(schedule: str, workers: int, rounds: int, costs: Costs) -> tuple[RunResult, UpdateTimes]:
+    """One run of the real pipeline: its result and the times of its updates."""
+    no_model: Any = None
+    teacher = Teacher(model=no_model, accuracy=0.0, digest="", description={})
+    with tempfile.TemporaryDirectory() as folder, sleeping_roles(costs):
+        times: Any = UpdateTimes()
+        result = pipeline.run(recipe(schedule, workers, rounds), teacher, Path(folder), times)
+    return result, times
 
 
 def ideal(schedule: str, rounds: int, synthesis: float, distillation: float) -> float:
-    """Seconds of a run on a platform that costs nothing: max in async, the sum in lock-step."""
+    """Seconds of a run on a platform without cost.
+
+    Rounds times the longer role in async, rounds times the sum of both in lock-step.
+    """
     if schedule == "lockstep":
         return rounds * (synthesis + distillation)
     return rounds * max(synthesis, distillation)
@@ -111,44 +114,44 @@ def ideal(schedule: str, rounds: int, synthesis: float, distillation: float) -> 
 def row(ratio: str, workers: int, schedule: str, rounds: int) -> dict[str, Any]:
     """Measure one combination."""
     synthesis, distillation = RATIOS[ratio]
-    found, rows = run(schedule, workers, rounds, Costs(synthesis, distillation / UPDATES))
-    half, end = rounds // 2, rows.seconds[rounds * UPDATES]
-    later = ideal(schedule, rounds - half, synthesis, distillation)
+    result, times = run(schedule, workers, rounds, Costs(synthesis, distillation / UPDATES))
+    half, end = rounds // 2, times.seconds[rounds * UPDATES]
+    second_half = ideal(schedule, rounds - half, synthesis, distillation)
     best = ideal(schedule, rounds, synthesis, distillation)
     return {
         "ratio": ratio,
         "workers": workers,
         "schedule": schedule,
         "rounds": rounds,
-        "synthesis": found.synthesis_seconds,
-        "distillation": found.distillation_seconds,
-        "end_to_end": found.end_to_end_seconds,
+        "synthesis": result.synthesis_seconds,
+        "distillation": result.distillation_seconds,
+        "end_to_end": result.end_to_end_seconds,
         "ideal": best,
-        "over": found.end_to_end_seconds / best - 1,
-        "pace": (end - rows.seconds[half * UPDATES]) / later - 1,
-        "start": rows.seconds[UPDATES] - distillation,
-        "synthesizer_idle": found.synthesizer_idle_seconds,
-        "trainer_idle": found.trainer_idle_seconds,
+        "over": result.end_to_end_seconds / best - 1,
+        "pace": (end - times.seconds[half * UPDATES]) / second_half - 1,
+        "start": times.seconds[UPDATES] - distillation,
+        "synthesizer_idle": result.synthesizer_idle_seconds,
+        "trainer_idle": result.trainer_idle_seconds,
     }
 
 
 def notes(rows: list[dict[str, Any]]) -> list[str]:
-    """What the table shows."""
-    at_once = [row for row in rows if row["schedule"] == "async"]
-    worst = max(row["over"] for row in at_once if row["workers"] == 0)
-    pace = max(row["pace"] for row in at_once)
-    rounds = max(row["rounds"] for row in at_once)
+    """Notes that explain the table."""
+    async_rows = [row for row in rows if row["schedule"] == "async"]
+    worst = max(row["over"] for row in async_rows if row["workers"] == 0)
+    pace = max(row["pace"] for row in async_rows)
+    rounds = max(row["rounds"] for row in async_rows)
     return [
-        f"{UPDATES} updates a round, batches of 256 images of 3x32x32; both roles "
+        f"{UPDATES} updates per round, batches of 256 images of 3x32x32; both roles "
         "sleep in the real pipeline (actors, bank, limiter, board, Ray Train loop, checkpoints). "
-        "The ideal is calibrated seconds alone: rounds x max of both roles (async), rounds x their "
-        "sum (lockstep).",
+        "The ideal counts only the seconds of sleep: rounds x the longer role (async), rounds x "
+        "the sum of both (lockstep).",
         f"async with the student in the driver is at most {worst:.1%} above max(synthesis, "
         f"distillation), and in the second half of any run at most {pace:.1%}. One round of the "
-        f"shorter role cannot overlap (nobody trains before the first batch, nobody synthesises "
-        f"after the last): of {rounds} rounds that alone is {1 / rounds:.1%} at 1:1. With a "
-        "worker process Ray Train takes its time to start it, while the synthesizer makes what the "
-        "tolerance allows and waits: end to end counts from the first draw, so that is in it.",
+        "shorter role cannot overlap: no training before the first batch, no synthesis after the "
+        f"last one. Of {rounds} rounds this is {1 / rounds:.1%} at 1:1. End to end counts from the "
+        "first draw. With a worker process it includes the start of Ray Train, during which the "
+        "synthesizer makes as many rounds as the tolerance allows and then waits.",
     ]
 
 
@@ -158,7 +161,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1])
     options = parser.parse_args()
-    rows, half = [], -(-options.rounds // 2)  # lock-step's cost a round shows in half of them
+    rows, half = [], -(-options.rounds // 2)  # half the rounds show the cost of lock-step
     with connect():
         for workers in options.workers:
             for ratio in RATIOS:

@@ -1,16 +1,16 @@
-"""What separate processes cost: the platform in lock-step against `reference_loop`.
+"""The cost of the platform: lock-step with separate processes compared with `reference_loop`.
 
     python -m benchmarks.platform_cost [--recipes digits-fast5 glyphs-fast5] [--rounds 24]
 
-The same recipe, one thread a role, in pairs: each pair is a process of its own, so that none has
-what another left behind, and every other pair begins with the plain loop. Two figures:
+Both sides run the same recipe with one thread per role, in pairs. Each pair has its own process, so
+pairs do not affect each other. Every second pair runs the plain loop first. Two figures:
 
-    start      from the call to the first draw of z, less the same span of the plain loop (both
+    start      from the call to the first draw of z, minus the same time of the plain loop (both
                build the networks and load the test images)
-    rounds     from the first draw to the last update, evaluation left out, against the plain loop
+    rounds     from the first draw to the last update without evaluation, relative to the plain loop
 
-What a round costs more does not depend on its length, so the share does. It is the median over
-pairs, which are shown: two plain loops differ by 3 % already.
+The additional cost of a round does not depend on the length of the round, so the relative cost
+does. The figures are medians over pairs. All pairs are shown: even two plain loops differ by 3 %.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from fastdfkd.platform import cluster, pipeline
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.trainers.teacher import Teacher
 
-MOST_START_SECONDS = 15.0
-MOST_ROUND_SHARE = 0.03
+MAX_START_SECONDS = 15.0
+MAX_ROUND_SHARE = 0.03
 
 
 class FirstDraw:
-    """Takes progress rows as a run's recorder does, and sees when the first draw of z was."""
+    """Stands in for the recorder; finds the time of the first draw of z."""
 
     def __init__(self) -> None:
         self.at: float | None = None
-        """Unix seconds, late by the second at most that a row is under way."""
+        """Unix time in seconds. Too late by at most one second, the delay of a row."""
 
     def log(self, row: dict[str, float]) -> None:
-        """The first row of the trainer says how long ago it was."""
+        """Compute the time of the first draw from the trainer's first row."""
         if self.at is None and row.get("updates"):
             self.at = time.time() - row["end_to_end_seconds"]
 
 
 def on_platform(recipe: Recipe, teacher: Teacher) -> tuple[float, float]:
-    """Seconds to the first draw of z, and from there to the last update."""
+    """Seconds to the first draw of z, and from it to the last update, on the platform."""
     draw: Any = FirstDraw()
     began = time.time()
     with tempfile.TemporaryDirectory() as folder, cluster.connect(None):
@@ -62,7 +62,7 @@ def on_platform(recipe: Recipe, teacher: Teacher) -> tuple[float, float]:
 
 
 def in_one_process(recipe: Recipe, teacher: Teacher) -> tuple[float, float]:
-    """The same of the plain loop."""
+    """The same for the plain loop."""
     began = time.time()
     experiment = Experiment.of(recipe, teacher.model)
     parts = experiment.synthesizer(), experiment.buffer(), experiment.distiller()
@@ -75,26 +75,26 @@ SIDES = {"platform": on_platform, "plain loop": in_one_process}
 
 
 def pair(recipe: Recipe, number: int) -> dict[str, tuple[float, float]]:
-    """Both sides, one after the other, with one thread each."""
+    """Run both sides one after the other, each with one thread."""
     torch.set_num_threads(1)
     teacher = obtain_teacher(recipe)
     order = list(SIDES) if number % 2 == 0 else list(reversed(SIDES))
     return {side: SIDES[side](recipe, teacher) for side in order}
 
 
-def measured(recipe: Recipe, pairs: int) -> dict[str, Any]:
+def measure(recipe: Recipe, pairs: int) -> dict[str, Any]:
     """Medians of both sides for one recipe."""
-    obtain_teacher(recipe)  # trained here once, not in the first pair
+    obtain_teacher(recipe)  # train it before the first pair
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
-        made = [pool.submit(pair, recipe, number).result() for number in range(pairs)]
-    taken = {side: [each[side] for each in made] for side in SIDES}
+        results = [pool.submit(pair, recipe, number).result() for number in range(pairs)]
+    seconds = {side: [result[side] for result in results] for side in SIDES}
     medians = {
         side: [statistics.median(part) for part in zip(*times, strict=True)]
-        for side, times in taken.items()
+        for side, times in seconds.items()
     }
     start, (plain_start, plain_rounds) = medians["platform"][0], medians["plain loop"]
-    more = [each["platform"][1] - each["plain loop"][1] for each in made]
+    more = [result["platform"][1] - result["plain loop"][1] for result in results]
     return {
         "recipe": recipe.name,
         "rounds": recipe.synthesis.rounds,
@@ -102,7 +102,7 @@ def measured(recipe: Recipe, pairs: int) -> dict[str, Any]:
         "start_seconds": start - plain_start,
         "round_share": statistics.median(more) / plain_rounds,
         "more_a_round": statistics.median(more) / recipe.synthesis.rounds,
-        "more_a_round_of_pairs": [seconds / recipe.synthesis.rounds for seconds in more],
+        "more_a_round_of_pairs": [extra / recipe.synthesis.rounds for extra in more],
     }
 
 
@@ -110,8 +110,8 @@ def report(record: dict[str, Any]) -> str:
     """The record as Markdown."""
     lines = [
         *heading("What the platform costs", record),
-        f"Lock-step, {record['rows'][0]['rounds']} rounds, one thread a role, wall seconds, "
-        "evaluation and checkpoints left out.",
+        f"Lock-step, {record['rows'][0]['rounds']} rounds, one thread per role, wall seconds, "
+        "without evaluation and checkpoints.",
         "",
         "| recipe | | to the first draw, s | from there to the last update, s |",
         "|---|---|---:|---:|",
@@ -127,10 +127,10 @@ def report(record: dict[str, Any]) -> str:
         shown = ", ".join(f"{1e3 * each:.0f}" for each in row["more_a_round_of_pairs"])
         lines.append(
             f"{row['recipe']}: start {row['start_seconds']:.1f} s (goal: under "
-            f"{MOST_START_SECONDS:.0f} s), rounds {row['round_share']:+.1%} (goal: under "
-            f"{MOST_ROUND_SHARE:.0%}): {1e3 * more:.0f} ms a round (pairs: {shown}), "
-            "whatever its length, so the goal is met where a round takes "
-            f"{more / MOST_ROUND_SHARE:.1f} s or more.  "
+            f"{MAX_START_SECONDS:.0f} s), rounds {row['round_share']:+.1%} (goal: under "
+            f"{MAX_ROUND_SHARE:.0%}): {1e3 * more:.0f} ms per round (pairs: {shown}) for any "
+            "length of a round, so the goal is met if a round takes "
+            f"{more / MAX_ROUND_SHARE:.1f} s or more.  "
         )
     return "\n".join(lines) + "\n"
 
@@ -150,7 +150,7 @@ def main() -> None:
         "platform.evaluations": 1,
         "platform.checkpoint_every": None,
     }
-    rows = [measured(load_recipe(name, changes), options.pairs) for name in options.recipes]
+    rows = [measure(load_recipe(name, changes), options.pairs) for name in options.recipes]
     record = {**machine(torch.device("cpu"), 1, "platform_cost"), "rows": rows}
     base = FOLDER / f"platform_cost-{machine_name()}"
     Path(f"{base}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

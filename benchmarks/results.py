@@ -1,4 +1,4 @@
-"""Result files: hardware, versions, commit and command with every table, and the guard."""
+"""Result files of the benchmarks, and the comparison with the last committed ones."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fastdfkd.runs.environment import commit, hardware, versions
 
 FOLDER = Path(__file__).parent / "results"
 ALLOWED_FALL = 0.9
-"""A ratio below this share of the last committed one is called out."""
+"""A ratio below this share of the last committed one is marked."""
 
 
 def machine(device: torch.device, threads: int, benchmark: str = "step_cost") -> dict[str, Any]:
-    """What a number is worth only together with."""
+    """The conditions of a measurement: date, hardware, versions, commit and command."""
     return {
         "date": date.today().isoformat(),
         "hardware": hardware(),
@@ -34,18 +34,18 @@ def machine(device: torch.device, threads: int, benchmark: str = "step_cost") ->
 
 
 def results_file(quick: bool) -> Path:
-    """Where this machine's table is, without its ending."""
+    """Path of this machine's table, without file extension."""
     return FOLDER / f"step_cost-{machine_name()}{'-quick' if quick else ''}"
 
 
 def machine_name() -> str:
-    """This machine's in file names."""
+    """Name of this machine for file names."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
 
 
 def heading(title: str, record: dict[str, Any]) -> list[str]:
-    """The lines above a table: what was measured on what, and how."""
+    """The lines above a table: title, date, device, commit, command and versions."""
     return [
         f"# {title}",
         "",
@@ -58,10 +58,10 @@ def heading(title: str, record: dict[str, Any]) -> list[str]:
 
 
 def compare(rows: list[dict[str, Any]], quick: bool) -> list[str]:
-    """A line for each ratio beside the last committed one; FELL where it lost a tenth.
+    """One line per ratio, with the last committed one; marked FELL if it lost more than a tenth.
 
-    Both are held together only where the naive structure had the same work: a recipe that names
-    other networks than it did is another case. What ours does may change, which is the point.
+    Ratios are compared only if the naive implementation has the same number of operations. A recipe
+    that now names other networks is another case. The operations of the package may change.
     """
     committed = _committed(quick)
     now, then = _naive_work(rows), _naive_work(committed)
@@ -81,7 +81,10 @@ def compare(rows: list[dict[str, Any]], quick: bool) -> list[str]:
 
 
 def write(record: dict[str, Any], quick: bool, partial: bool) -> list[Path]:
-    """JSON and a table to read. Some pairs only: not over the whole table."""
+    """Write the record as JSON and Markdown; return the files.
+
+    With `partial`, when only some pairs were measured, the file names differ from the full table's.
+    """
     base = results_file(quick)
     if partial:
         base = base.with_name(base.name + "-pairs")
@@ -99,8 +102,8 @@ def table(record: dict[str, Any]) -> str:
         *heading("Cost of a step", record),
         f"matmul peak in the same run: {peaks}",
         "",
-        "Naive (benchmarks/naive.py) and ours alternated in one process, medians; random weights. "
-        "Its share of the peak counts the multiplications it does, not those it needs.",
+        "Naive (benchmarks/naive.py) and the package alternate in one process; medians; random "
+        "weights. The share of the peak counts the multiplications that each side executes.",
         "",
         "| case | what | | GFLOP | s | share of peak | against naive | with PNG loading "
         "| storage share |",
@@ -122,7 +125,7 @@ def table(record: dict[str, Any]) -> str:
 
 
 def _parts(what: str, rows: list[dict[str, Any]]) -> list[str]:
-    """Where the time of a step goes, as a table."""
+    """The table of the parts of a step."""
     if not rows:
         return []
     names = list(rows[0]["parts"])
@@ -143,17 +146,17 @@ def _committed(quick: bool) -> list[dict[str, Any]]:
 
 
 def _key(row: dict[str, Any]) -> tuple[str, ...]:
-    """Only rows of the same size are comparable."""
+    """Identifies a row: case, step, size and precision."""
     return row["case"], row["what"], row.get("size", ""), row["precision"]
 
 
 def _naive_work(rows: list[dict[str, Any]]) -> dict[tuple[str, ...], float]:
-    """GFLOP of the naive structure for each case, what and size."""
+    """GFLOP of the naive implementation by case, step and size."""
     return {_key(row)[:-1]: row["gflop"] for row in rows if row["precision"] == "naive"}
 
 
 def device_name(device: torch.device) -> str:
-    """The processor with its instruction set, or the GPU."""
+    """Name of the GPU, or of the processor with its instruction set."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{hardware()['processor']} {torch.backends.cpu.get_cpu_capability()}"

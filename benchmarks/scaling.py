@@ -1,11 +1,11 @@
-"""What the control plane carries: batches/s through dispatcher, bank and board by synthesizers.
+"""Throughput of the control plane: batches/s through dispatcher, bank and board.
 
     python -m benchmarks.scaling [--seconds 0.25] [--most 64]
 
-Synthesizers sleep (`sleeping_actor.py`) and return CIFAR-sized batches; the dispatcher, the bank,
-the board and a trainer's `BankLoader` are the real ones. Up to 64 synthesizers are processes of
-their own; beyond that a few processes play them, which shows driver and bank what they would see of
-1,000. The seconds of processor that each part needs for a batch say where its own ceiling is.
+Synthesizers sleep (`sleeping_actor.py`) and return CIFAR-sized batches. The dispatcher, the bank,
+the board and the trainer's `BankLoader` are the real ones. Up to 64 synthesizers have their own
+processes. More of them are simulated by a few processes, which gives driver and bank the load of
+1,000 synthesizers. The CPU seconds per batch of each part give the limit of its throughput.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from fastdfkd.trainers.bank_loader import BankLoader
 
 SHAPE = (256, 3, 32, 32)
 CAPACITY = 1000
-"""Rounds that the bank holds: more than a run makes before its trainer has seen them."""
+"""Rounds in the bank; large enough that no round is removed before the trainer has read it."""
 PROCESSES = 8
-"""That play the synthesizers beyond those with a process of their own."""
+"""Number of processes that simulate synthesizers in the last rows."""
 
 COLUMNS = {
     "synthesizers": ("synthesizers", "d"),
@@ -61,31 +61,31 @@ COLUMNS = {
 
 
 class CountingBuffer(SampleBuffer):
-    """A ring that counts what is copied into it."""
+    """A ring buffer that counts the bytes that are copied into it."""
 
     copied = 0
-    """Bytes."""
+    """Bytes copied so far."""
 
     def extend(self, images: Tensor) -> None:
-        """Add images, and their bytes to `copied`."""
+        """Add images and count their bytes."""
         super().extend(images)
         self.copied += images.nbytes
 
 
 @ray.remote(num_cpus=0)
 class Trainer:
-    """Takes in all batches through the real loader; its updates cost nothing."""
+    """Reads all batches with the real loader, and trains nothing."""
 
     def __init__(self, shape: tuple[int, ...]):
         self.ring = CountingBuffer(2 * shape[0], shape[1:])
         self.batch_size = shape[0]
 
     def ready(self) -> bool:
-        """Answers once the actor is there."""
+        """Return once the actor has started."""
         return True
 
     def follow(self, bank: Any, batches: int) -> dict[str, float]:
-        """Ask until every batch is in the ring."""
+        """Read from the bank until all batches are in the ring buffer; return the counts."""
         loader = BankLoader(bank, self.ring, Clock(), batch_size=self.batch_size, leader=True)
         before = self.ring.copied
         until = grants = 0
@@ -100,25 +100,31 @@ class Trainer:
         }
 
 
-def drive(dispatcher: Dispatcher, following: Any) -> dict[str, float]:
-    """Dispatch until the trainer has all; evicted images are let go as the run's monitor does."""
+def drive(dispatcher: Dispatcher, counts_ref: Any) -> dict[str, float]:
+    """Dispatch until the trainer has all batches; return the trainer's counts.
+
+    References of images that the bank has removed are dropped, as the monitor of a run does.
+    """
     with dispatcher:
-        while not ray.wait([following], timeout=0.1)[0]:
+        while not ray.wait([counts_ref], timeout=0.1)[0]:
             dispatcher.history.evict(len(dispatcher.history))
-        found = dict(ray.get(following))
+        counts = dict(ray.get(counts_ref))
     if dispatcher.error is not None:
         raise dispatcher.error
-    return found
+    return counts
 
 
 @contextmanager
 def bank_and_board(batches: int, tolerance: int, capacity: int) -> Iterator[tuple[Any, Any, str]]:
-    """Both actors as `cast.start` makes them, and the board's name.
+    """Start bank and board with the options that `platform.actors` uses; stop them at the end.
 
     Args:
-        batches: rounds of the run; an update each.
+        batches: rounds of the run, one update each.
         tolerance: rounds that synthesizers may be ahead.
-        capacity: rounds that the bank holds.
+        capacity: rounds that the bank can hold.
+
+    Yields:
+        The bank, the board, and the board's name.
     """
     limiter = RateLimiter(
         rounds=batches,
@@ -140,12 +146,12 @@ def bank_and_board(batches: int, tolerance: int, capacity: int) -> Iterator[tupl
 
 
 def processor_seconds(pids: dict[str, list[int]]) -> dict[str, float]:
-    """User and system seconds of groups of processes so far."""
-    times = {}
+    """CPU seconds, user and system, that each group of processes has used so far."""
+    seconds = {}
     for name, group in pids.items():
         used = [psutil.Process(pid).cpu_times() for pid in group]
-        times[name] = sum(one.user + one.system for one in used)
-    return times
+        seconds[name] = sum(times.user + times.system for times in used)
+    return seconds
 
 
 def pid_of(actor: Any) -> int:
@@ -154,7 +160,7 @@ def pid_of(actor: Any) -> int:
 
 
 def ray_processes() -> dict[str, list[int]]:
-    """Process ids of this machine's raylet and GCS, which the driver started."""
+    """Process ids of the raylet and the GCS that this driver started."""
     children = psutil.Process().children(recursive=True)
     named = {"raylet": "raylet", "gcs": "gcs_server"}
     return {
@@ -164,13 +170,13 @@ def ray_processes() -> dict[str, list[int]]:
 
 
 def measure(synthesizers: int, processes: int, seconds: float, batches: int) -> dict[str, Any]:
-    """Drive `batches` through the bank; rate, references a grant, and who used the processor.
+    """Send `batches` through the bank; measure rate, references per grant and CPU seconds.
 
     Args:
-        synthesizers: as dispatcher, bank and board see them.
-        processes: that play them.
-        seconds: sleep of a batch.
-        batches: in all.
+        synthesizers: number of synthesizers for dispatcher, bank and board.
+        processes: number of processes that run or simulate them.
+        seconds: sleep per batch.
+        batches: total number of batches.
     """
     with bank_and_board(batches, batches, CAPACITY) as (bank, board, name):
         starting = time.time()
@@ -185,14 +191,14 @@ def measure(synthesizers: int, processes: int, seconds: float, batches: int) -> 
             **ray_processes(),
         }
         started = time.time()
-        players = [actors[index % processes] for index in range(synthesizers)]
-        dispatcher = Dispatcher(bank, board, players, History(CAPACITY))
+        simulated = [actors[index % processes] for index in range(synthesizers)]
+        dispatcher = Dispatcher(bank, board, simulated, History(CAPACITY))
         before, began = processor_seconds(pids), time.time()
-        found = drive(dispatcher, trainer.follow.remote(bank, batches))
+        counts = drive(dispatcher, trainer.follow.remote(bank, batches))
         after = processor_seconds(pids)
         for actor in [*actors, trainer]:
             ray.kill(actor)
-    rate = batches / (found["ended"] - began)
+    rate = batches / (counts["ended"] - began)
     return {
         "synthesizers": synthesizers,
         "processes": processes,
@@ -200,38 +206,38 @@ def measure(synthesizers: int, processes: int, seconds: float, batches: int) -> 
         "batches": batches,
         "rate": rate,
         "share": rate * seconds / synthesizers,
-        "references": batches / found["grants"],
-        "image_bytes": np.prod(SHAPE).item() + found["copied"] / batches,
+        "references": batches / counts["grants"],
+        "image_bytes": np.prod(SHAPE).item() + counts["copied"] / batches,
         "start": started - starting,
         **{part: 1e3 * (after[part] - before[part]) / batches for part in after},
     }
 
 
 def notes(rows: list[dict[str, Any]]) -> list[str]:
-    """The extrapolation to 1,000 synthesizers, from the largest row of real processes."""
+    """Notes that explain the table and extrapolate its largest row of real processes."""
     row = max((row for row in rows if row["processes"] == row["synthesizers"]), key=_size)
     parts = ("driver", "bank", "board", "trainer")
-    ceilings = {part: 1e3 / row[part] for part in parts}
-    first = min(parts, key=lambda part: ceilings[part])
+    limits = {part: 1e3 / row[part] for part in parts}
+    bottleneck = min(parts, key=lambda part: limits[part])
     total = sum(row[part] for part in (*parts, "synthesizer", "raylet", "gcs"))
-    said = ", ".join(f"{part} {ceilings[part]:,.0f}" for part in parts)
+    limit_text = ", ".join(f"{part} {limits[part]:,.0f}" for part in parts)
     return [
         "CIFAR-sized batches (256 x 3 x 32 x 32 uint8). Image bytes: one copy into the object "
-        "store by the synthesizer, one into the trainer's ring; reading the store is a view. A "
-        "synthesizer's call returns 1 batch and 1 record (more only where rounds are shorter than "
-        "50 ms); an insertion names all that came together, a grant all that is new. Synthesizers "
-        "beyond the processes are played by coroutines of theirs; only the calls of a batch are "
-        "theirs then, not 1,000 Ray workers.",
-        f"**To 1,000 synthesizers.** One processor's worth of each part, at {row['synthesizers']} "
-        f"synthesizers' cost a batch, carries (batches/s): {said}. The {first} is the first to be "
-        f"full, at {ceilings[first]:,.0f} batches/s: 1,000 synthesizers fit if a batch takes them "
-        f"{1e3 / ceilings[first]:.1f} s or more. All parts share this machine's processors "
-        f"({total:.1f} ms a batch together): the rows above stop growing at that, before any "
-        "single part is full. On a cluster the synthesizers', raylets' and trainers' share is on "
-        "other nodes, while the driver, the bank and the board share the head. Ray itself is not "
-        f"on a batch's way: the GCS needs {row['gcs']:.2f} ms of processor a batch, a raylet "
-        f"serves its own node alone; starting {row['processes']} actors took this machine "
-        f"{row['start']:.0f} s.",
+        "store by the synthesizer, one into the trainer's ring buffer; reading from the store "
+        "copies nothing. A call of a synthesizer returns 1 batch and 1 record (more if rounds are "
+        "shorter than 50 ms). An insertion names all batches that have arrived, a grant all that "
+        "are new. Synthesizers beyond the number of processes are coroutines: they make the calls "
+        "of a batch, but are not 1,000 Ray workers.",
+        f"**Extrapolation to 1,000 synthesizers.** At the cost per batch of {row['synthesizers']} "
+        f"synthesizers, one core of each part can handle (batches/s): {limit_text}. The bottleneck "
+        f"is the {bottleneck}, at {limits[bottleneck]:,.0f} batches/s: 1,000 synthesizers are "
+        f"possible if a batch takes {1e3 / limits[bottleneck]:.1f} s or more. All parts share the "
+        f"cores of this machine ({total:.1f} ms per batch in total), which limits the rows above "
+        "before any single part does. On a cluster, synthesizers, raylets and trainers run on "
+        "other nodes, while driver, bank and board share the head. Batches do not pass through "
+        f"Ray's control plane: the GCS needs {row['gcs']:.2f} ms CPU per batch, and a raylet "
+        f"serves only its own node. The start of {row['processes']} actors took "
+        f"{row['start']:.0f} s on this machine.",
     ]
 
 
@@ -240,20 +246,22 @@ def _size(row: dict[str, Any]) -> int:
 
 
 def plan(most: int, seconds: float) -> Iterator[tuple[int, int, int]]:
-    """(synthesizers, processes, batches) of each row: four to eight seconds of sleep each."""
+    """(synthesizers, processes, batches) of each row, with four to eight seconds of sleep."""
     count = 1
     while count <= most:
         yield count, count, max(round((8 if count < 16 else 4) / seconds), 1) * count
         count *= 2
-    for played in (64, 256, 1000):
-        yield played, PROCESSES, 2000
+    for simulated in (64, 256, 1000):
+        yield simulated, PROCESSES, 2000
 
 
 def main() -> None:
     """Measure all rows and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=0.25, help="sleep of a batch")
-    parser.add_argument("--most", type=int, default=64, help="processes of their own")
+    parser.add_argument("--seconds", type=float, default=0.25, help="sleep per batch")
+    parser.add_argument(
+        "--most", type=int, default=64, help="largest number of synthesizers with own processes"
+    )
     options = parser.parse_args()
     rows = []
     with connect():

@@ -1,8 +1,8 @@
-"""A synthesizer actor that sleeps, light enough for 64 processes: it does not import torch.
+"""A synthesizer actor that sleeps. It does not import torch, so 64 processes fit on one machine.
 
-Towards dispatcher, board and object store it does what `SynthesizerActor` does for each batch: asks
-the board for news, makes a batch, tells the board, returns images and a record. Its calls are
-coroutines, so one process can also play many synthesizers. Without a board it makes batches alone.
+For each batch it makes the same calls as `SynthesizerActor`: it asks the board for a newer student,
+makes a batch, reports the end to the board, and returns images and a record. Its methods are
+coroutines, so one process can simulate many synthesizers. Without a board it only makes batches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import ray
 
 @ray.remote(num_cpus=0, max_concurrency=1000)
 class SleepingActor:
-    """Answers `synthesize` after `seconds` with images of one shape."""
+    """Returns images of one shape after `seconds`."""
 
     def __init__(self, board: str | None, seconds: float, shape: tuple[int, ...]):
         self.board: Any = None if board is None else ray.get_actor(board)
@@ -27,25 +27,25 @@ class SleepingActor:
         self.images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
     async def ready(self) -> bool:
-        """Answers once the actor is there."""
+        """Return once the actor has started."""
         return True
 
     async def make(self) -> Any:
-        """A batch and nothing else, for a comparison without a bank."""
+        """Return a batch without a record, for the measurement without a bank."""
         return self.images
 
     @ray.method(num_returns=2)
     async def synthesize(self, rounds: Sequence[tuple[int, int]]) -> tuple[Any, ...]:
-        """What `SynthesizerActor.synthesize` returns."""
+        """Return the same values as `SynthesizerActor.synthesize`."""
         records = [await self._record(round) for round, _ in rounds]
         return (*[self.images for _ in records], records)
 
     async def _record(self, round: int) -> dict[str, Any]:
-        """Take the time of a round.
+        """Sleep for one round and return its record.
 
-        A round is in flight once, so it is the key under which the board knows who is at work.
+        The board gets the round as the id of the synthesizer: each round is in flight only once.
         """
-        news = None if self.board is None else await self.board.begin.remote(round, round)
+        inputs = None if self.board is None else await self.board.begin.remote(round, round)
         started = time.time()
         await asyncio.sleep(self.seconds)
         finished = time.time()
@@ -58,7 +58,7 @@ class SleepingActor:
             losses={"loss": 1.0, "bn": 1.0, "oh": 1.0, "adv": 1.0},
         )
         staleness = 0
-        if news is not None and news.hear_of_end:
+        if inputs is not None and inputs.report_finish:
             staleness = await self.board.finish.remote(round, None, None)
         record = {
             "provenance": provenance,

@@ -1,10 +1,10 @@
-"""Whether memory stays flat over thousands of rounds: `reference_loop` on tiny rounds.
+"""Memory growth over thousands of rounds: `reference_loop` with tiny rounds.
 
     python -m benchmarks.soak [--rounds 2000]
 
-The bank's capacity is a few rounds, so its ring turns over all along. Resident memory is read
-after every hundredth of the rounds; growth counts from the second tenth on, when libraries are
-loaded and allocators have settled.
+The bank has room for a few rounds only, so its ring buffer is overwritten all the time. Resident
+memory is read 100 times. The first tenth of the readings does not count, because libraries are
+loaded and allocators fill their pools in it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from fastdfkd.core.memory import peak_memory_bytes
 from fastdfkd.core.reference_loop import reference_loop
 
 MEBI = 2**20
-MOST_GROWTH = 16 * MEBI
-"""More bytes than this between the second tenth and the end, and memory is not called flat."""
+MAX_GROWTH = 16 * MEBI
+"""Memory counts as flat if it grows by at most this many bytes after the first tenth."""
 
 
 def soak(rounds: int, images: int = 4, cache: int | None = 2) -> dict[str, Any]:
-    """Run the loop; readings are (rounds done, resident bytes)."""
+    """Run the loop; `readings` are (rounds done, resident bytes)."""
     case = recipe_case("digits-fast5", torch.device("cpu"), images, steps=1, batch=images)
     synthesis = case.synthesis.model_copy(
         update={"rounds": rounds, "warmup_rounds": 1, "latent_dim": 16, "generator_width": 8}
@@ -68,7 +68,7 @@ def soak(rounds: int, images: int = 4, cache: int | None = 2) -> dict[str, Any]:
 
 def report(record: dict[str, Any]) -> str:
     """The record as Markdown."""
-    growth, flat = record["growth_bytes"], record["growth_bytes"] <= MOST_GROWTH
+    growth, flat = record["growth_bytes"], record["growth_bytes"] <= MAX_GROWTH
     rows = record["readings"]
     shown = rows[:: max(len(rows) // 10, 1)]
     lines = [
@@ -86,7 +86,7 @@ def report(record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Soak, print and write; exits with 1 where memory grows."""
+    """Run, print and write; exit with code 1 if memory grows too much."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=2000)
     options = parser.parse_args()
@@ -97,7 +97,7 @@ def main() -> None:
     Path(f"{base}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     Path(f"{base}.md").write_text(report(record), encoding="utf-8")
     print(report(record))
-    raise SystemExit(record["growth_bytes"] > MOST_GROWTH)
+    raise SystemExit(record["growth_bytes"] > MAX_GROWTH)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""How much faster, and at what accuracy: `fastdfkd compare` on the sample recipes.
+"""Speed-ups and accuracies of the sample recipes, measured with `fastdfkd compare`.
 
     python -m benchmarks.speedup [--only digits] [--seeds 3]
 
-The 1x is DeepInversion with 2000 steps on a few images, whose cost an image is measured. Beside it
-stands a second reference, a generator made anew for every batch (500 steps), as in CMI.
+The 1x is DeepInversion with 2000 steps on a few images; its cost per image is measured. A second
+reference makes a new generator for every batch (500 steps), as CMI does.
 
-Writes `benchmarks/results/speedup-<data set>/`: table.md, table.csv and runs.csv, with hardware and
-commit in the table's notes. Runs, pictures and report.html go to `runs/`. What was broken off is
-gone on with by the same command: finished runs of the same commit are re-used. `python -m
-benchmarks.readme_table` then puts the tables into README.md.
+Writes table.md, table.csv and runs.csv to `benchmarks/results/speedup-<data set>/`. The notes of
+the table contain hardware and commit. Runs, pictures and report.html go to `runs/`. After an
+interruption run the same command again: finished runs of the same commit are reused. `python -m
+benchmarks.readme_table` then writes the tables into README.md.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ SETTINGS = {
     "digits": ["digits-no-reuse", "digits-10x", "digits-100x"],
     "glyphs": ["glyphs-no-reuse", "glyphs-10x", "glyphs-100x"],
 }
-"""Data set to what is compared with its `<data set>-deep-inversion`."""
+"""Recipes by data set. They are compared with `<data set>-deep-inversion`."""
 FILES = ("table.md", "table.csv", "runs.csv")
 
 
 def main() -> None:
-    """Compare what ships, data set by data set, and keep the tables."""
+    """Compare the shipped recipes of each data set, and keep the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", choices=list(SETTINGS), help="unset: both data sets")
+    parser.add_argument("--only", choices=list(SETTINGS), help="default: both data sets")
     parser.add_argument("--seeds", type=int, default=3)
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     folders: dict[str, Path] = {}
-    for data in [chosen.only] if chosen.only else SETTINGS:
+    for data in [options.only] if options.only else SETTINGS:
         reference = f"{data}-deep-inversion"
         comparison, folders[data] = compare(
-            SETTINGS[data], reference, seeds=chosen.seeds, say=print
+            SETTINGS[data], reference, seeds=options.seeds, say=print
         )
         print_comparison(comparison, print)
-    for data, folder in folders.items():  # last: a changed checkout has no commit to its name
+    for data, folder in folders.items():  # at the end: new files make the commit `-dirty`
         kept = RESULTS / f"speedup-{data}"
         kept.mkdir(parents=True, exist_ok=True)
         for name in FILES:

@@ -1,10 +1,10 @@
-"""What one synthesis step and one student update cost, and what share of the machine they reach.
+"""Cost of a synthesis step and of a student update, and their share of the peak performance.
 
     python -m benchmarks.step_cost [--quick] [--pair wrn-40-2/wrn-16-1 ...] [--threads 1]
 
-Everything is timed in this process, in turn, against the naive structure (benchmarks/naive.py),
-with random weights. The table goes to benchmarks/results/, the ratios are shown beside those of
-the last committed table.
+The package and the naive implementation (benchmarks/naive.py) are timed in turn in this process,
+with random weights. The table goes to benchmarks/results/. The ratios are printed together with
+those of the last committed table.
 """
 
 from __future__ import annotations
@@ -38,28 +38,31 @@ PAIRS = (
 )
 RECIPES = ("glyphs-fast5", "digits-fast5")
 REUSES = (4, 16)
-"""Updates that share a view, in the rows with a cache of the teacher's logits."""
+"""Values of `distillation.teacher_cache`: updates that share a view and the teacher's logits."""
 GRAPHS = ", cuda_graphs"
-"""Ends the name of a row whose steps are captured; there are such rows on CUDA alone."""
+"""Suffix of the rows whose steps are captured as CUDA graphs; only on CUDA."""
 
 
 def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
-    """One synthesised batch, divided by its k steps: naive, float32 and bf16 where it is there."""
+    """Cost of a synthesised batch divided by its k steps: naive, float32, and bf16 if available."""
     z, labels = case.latents()
     types = precisions(case.device)
     ours: dict[str, FastSynthesizer] = {p: case.synthesizer(p) for p in types}
     if case.device.type in RECORDERS:
         ours |= {p + GRAPHS: case.synthesizer(p, capture=True) for p in types}
     theta = ours["float32"].meta.generator
-    yardstick = naive.NaiveSynthesizer(
+    baseline = naive.NaiveSynthesizer(
         case.synthesis, theta, case.teacher, case.student, case.normalisation
     )
 
-    def work(maker: Any) -> Any:
+    def work(synthesizer: Any) -> Any:
         randomness = stream(0, "benchmark", device=case.device)
-        return lambda: maker.inner_loop(z, labels, True, randomness)
+        return lambda: synthesizer.inner_loop(z, labels, True, randomness)
 
-    works = {"naive": work(yardstick), **{name: work(maker) for name, maker in ours.items()}}
+    works = {
+        "naive": work(baseline),
+        **{name: work(synthesizer) for name, synthesizer in ours.items()},
+    }
     steps = case.synthesis.steps
     times = _times(works, case, repeats)
     bank = case.bank(4 * len(z))
@@ -74,18 +77,18 @@ def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[di
 
 
 def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
-    """One student update, data in memory on both sides; loading is measured beside it."""
+    """Cost of a student update with the data in memory; loading is measured separately."""
     batch = case.distillation.batch_size
     bank = case.bank(2 * batch)
     held = bank.images.float() / 255
-    yardstick = naive.NaiveDistiller(
+    baseline = naive.NaiveDistiller(
         case.distillation, case.teacher, case.student, case.normalisation
     )
     randomness = stream(0, "benchmark", device=case.device)
 
     def naive_update() -> None:
         index = torch.randint(len(held), (batch,), generator=randomness, device=case.device)
-        yardstick.update(held[index], randomness)
+        baseline.update(held[index], randomness)
 
     types = precisions(case.device)
     ours: dict[str, StudentDistiller] = {p: case.distiller(p) for p in types}
@@ -95,7 +98,7 @@ def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list
         section = case.distillation.model_copy(update={"teacher_cache": reuse})
         cached = replace(case, distillation=section).distiller(precision)
         ours[f"{precision}, teacher_cache={reuse}"] = cached
-        for _ in range(BATCHES):  # until the ring is full nothing is reused
+        for _ in range(BATCHES):  # nothing is reused before the cache is full
             cached.update(bank)
     works: dict[str, Any] = {"naive": naive_update}
     for name, distiller in ours.items():
@@ -112,7 +115,7 @@ def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list
 
 
 def _times(works: dict[str, Any], case: Case, repeats: int) -> dict[str, float]:
-    """Median seconds of each, once what is captured has been recorded."""
+    """Median seconds of each work. CUDA graphs are recorded before."""
     for name in works:
         for _ in range(WARM_UP + 2 if name.endswith(GRAPHS) else 0):
             works[name]()
@@ -120,9 +123,10 @@ def _times(works: dict[str, Any], case: Case, repeats: int) -> dict[str, float]:
 
 
 def naive_loading(case: Case, images: torch.Tensor) -> dict[str, float]:
-    """Seconds to save images as PNG, and to read that batch through a loader built anew.
+    """Seconds to save a batch as PNG files, and to read it with a new DataLoader.
 
-    The folder holds one batch only, so walking a grown folder is not in it: a lower bound.
+    This is a lower bound: the folder contains one batch only, so listing a large folder does not
+    count.
     """
     section, cpu = case.distillation, torch.device("cpu")
     with tempfile.TemporaryDirectory() as name:
@@ -148,7 +152,7 @@ def _rows(
     synthesis, distillation = case.synthesis, case.distillation
     size = f"{synthesis.batch_size} images, k={synthesis.steps}"
     for name in works:
-        # A replay is no operation that the counter sees: those of the same step, uncaptured.
+        # The counter does not see the operations of a replay, so count the step without capture.
         operations = flops(works[name.removesuffix(GRAPHS)])
         peak = peaks["bfloat16" if name.startswith("bfloat16") else "float32"]
         rows.append(
@@ -167,15 +171,15 @@ def _rows(
 
 
 def cases(options: argparse.Namespace, device: torch.device) -> list[Case]:
-    """Small batches on a CPU: cost is linear in images, and machines are shared."""
+    """The cases to measure. Batches are small on a CPU: the cost is linear in the images."""
     default = (128, 5, 256) if device.type == "cuda" else (64, 2, 128)
     default = (32, 2, 64) if options.quick else default
-    asked = (options.images, options.steps, options.batch)
-    images, steps, batch = (a or d for a, d in zip(asked, default, strict=True))
+    given = (options.images, options.steps, options.batch)
+    images, steps, batch = (g or d for g, d in zip(given, default, strict=True))
     pairs = options.pair or (PAIRS[:1] if options.quick else PAIRS)
     recipes = [] if options.pair else (RECIPES[:1] if options.quick else RECIPES)
-    found = [pair_case(pair, device, images, steps, batch) for pair in pairs]
-    return found + [recipe_case(name, device, images, steps, batch) for name in recipes]
+    pair_cases = [pair_case(pair, device, images, steps, batch) for pair in pairs]
+    return pair_cases + [recipe_case(name, device, images, steps, batch) for name in recipes]
 
 
 def main() -> None:
@@ -184,9 +188,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one pair and one recipe, 2 minutes")
     parser.add_argument("--pair", nargs="*", help="teacher/student, names of the model table")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (process CPU time)")
-    parser.add_argument("--images", type=int, help="images of a synthesised batch")
+    parser.add_argument("--images", type=int, help="images per synthesised batch")
     parser.add_argument("--steps", type=int, help="inner steps k")
-    parser.add_argument("--batch", type=int, help="images of a student update")
+    parser.add_argument("--batch", type=int, help="images per student update")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -195,11 +199,11 @@ def main() -> None:
     peaks: dict[str, float] = {}
     rows: list[dict[str, Any]] = []
     for case in cases(options, device):
-        peaks = matmul_peaks(device)  # anew: a shared machine's speed changes within minutes
+        peaks = matmul_peaks(device)  # for each case: the speed of a shared machine changes
         for measure in (synthesis_rows, distillation_rows):
-            found = measure(case, peaks, options.repeats)
-            print(*compare(found, options.quick), sep="\n", flush=True)
-            rows += found
+            case_rows = measure(case, peaks, options.repeats)
+            print(*compare(case_rows, options.quick), sep="\n", flush=True)
+            rows += case_rows
     record = {**machine(device, options.threads), "peak_gflops": peaks, "rows": rows}
     print("written:", *write(record, options.quick, partial=bool(options.pair)))
 

@@ -1,4 +1,4 @@
-"""Where the time of a step goes: each part called on its own with the step's inputs."""
+"""The time of each part of a step, called on its own with the inputs of the step."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from fastdfkd.core.random_streams import stream
 
 
 def synthesis_parts(
-    case: Case, maker: FastSynthesizer, z: Tensor, labels: Tensor, repeats: int
+    case: Case, synthesizer: FastSynthesizer, z: Tensor, labels: Tensor, repeats: int
 ) -> dict[str, float]:
-    """Median seconds of each part of one step, forward and (where it has one) backward.
+    """Median seconds of each part of a synthesis step, with its backward pass if it has one.
 
-    Parts run alone with warm caches, so their sum is near the step's time, not equal to it.
+    Parts run alone with warm caches, so their sum is not exactly the time of the step.
     """
-    objective, device = maker.objective, case.device
+    objective, device = synthesizer.objective, case.device
     layout: Any = {"memory_format": torch.channels_last}
     inputs = torch.randn(len(z), *case.image_shape, device=device).contiguous(**layout)
     inputs.requires_grad_()
     pixels = torch.rand_like(inputs).requires_grad_()
-    weights = [p.detach().clone().requires_grad_() for p in maker.meta.generator.parameters()]
+    weights = [p.detach().clone().requires_grad_() for p in synthesizer.meta.generator.parameters()]
     for weight in weights:
         weight.grad = torch.randn_like(weight)
     adam = Adam(weights, 1e-3, BETAS)
@@ -49,8 +49,8 @@ def synthesis_parts(
 
     def augmented() -> Tensor:
         section = case.synthesis
-        how = section.crop_padding, section.flip, section.invert
-        return case.normalisation(Augmentation.draw(len(z), *how, randomness)(pixels))
+        options = section.crop_padding, section.flip, section.invert
+        return case.normalisation(Augmentation.draw(len(z), *options, randomness)(pixels))
 
     def both(work: Any) -> Work:
         return lambda: work().float().sum().backward()
@@ -64,15 +64,15 @@ def synthesis_parts(
         "teacher forward": recorded,
         "teacher forward + input gradient": both(teacher_step),
         "student": both(lambda: forward(objective.fused_student, inputs)),
-        "generator": both(lambda: forward(maker.meta.generator, z)),
+        "generator": both(lambda: forward(synthesizer.meta.generator, z)),
         "optimiser": adam.step,
         "augmentation": both(augmented),
     }
     return alternated(works, device, repeats)
 
 
-def update_parts(case: Case, pupil: StudentDistiller, repeats: int) -> dict[str, float]:
-    """Median seconds of each part of one student update, likewise."""
+def update_parts(case: Case, distiller: StudentDistiller, repeats: int) -> dict[str, float]:
+    """Median seconds of each part of a student update."""
     batch, device = case.distillation.batch_size, case.device
     bank = case.bank(2 * batch)
     randomness = stream(0, "parts", device=device)
@@ -80,26 +80,26 @@ def update_parts(case: Case, pupil: StudentDistiller, repeats: int) -> dict[str,
     inputs = torch.randn(batch, *case.image_shape, device=device).contiguous(**layout)
 
     def teacher() -> None:
-        with autocast(device, pupil.precision), torch.inference_mode():
-            pupil.teacher(inputs)
+        with autocast(device, distiller.precision), torch.inference_mode():
+            distiller.teacher(inputs)
 
     def student() -> None:
-        pupil.optimizer.zero_grad()
-        with autocast(device, pupil.precision):
-            logits: Tensor = pupil.student(inputs)
+        distiller.optimizer.zero_grad()
+        with autocast(device, distiller.precision):
+            logits: Tensor = distiller.student(inputs)
         logits.float().square().mean().backward()  # type: ignore[no-untyped-call]
 
     def augmentation() -> None:
         images = bank.draw(batch, randomness)
         section = case.distillation
-        how = section.crop_padding, section.flip, section.invert
-        move = Augmentation.draw(batch, *how, randomness)
+        options = section.crop_padding, section.flip, section.invert
+        move = Augmentation.draw(batch, *options, randomness)
         case.normalisation.from_uint8(move.apply(images)).contiguous(**layout)
 
     works: dict[str, Work] = {
         "teacher forward": teacher,
         "student forward + backward": student,
-        "optimiser": pupil.optimizer.step,
+        "optimiser": distiller.optimizer.step,
         "draw + augmentation": augmentation,
     }
     return alternated(works, device, repeats)

@@ -1,4 +1,4 @@
-"""Timing things side by side on a machine that is shared with others."""
+"""Timing of functions in turn, for machines that are shared with others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Work = Callable[[], object]
 
 
 def seconds(work: Work, device: torch.device) -> float:
-    """One call: CPU seconds of this process on a CPU, synchronised wall seconds on a GPU."""
+    """Seconds of one call: CPU time of this process on a CPU, synchronised wall time on a GPU."""
     if device.type == "cpu":
         start = time.process_time()
         work()
@@ -29,23 +29,23 @@ def seconds(work: Work, device: torch.device) -> float:
 
 
 def alternated(works: Mapping[str, Work], device: torch.device, repeats: int) -> dict[str, float]:
-    """Median seconds of each, called in turn `repeats` times after one call to warm up."""
+    """Median seconds of each function, called in turn `repeats` times after a warm-up call."""
     for work in works.values():
         work()
-    taken: dict[str, list[float]] = {name: [] for name in works}
+    times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
         for name, work in works.items():
-            taken[name].append(seconds(work, device))
-    return {name: statistics.median(times) for name, times in taken.items()}
+            times[name].append(seconds(work, device))
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def precisions(device: torch.device) -> tuple[Literal["float32", "bfloat16"], ...]:
-    """The types that the hardware multiplies in; emulated bfloat16 is a hundred times slower."""
+    """The types that the hardware multiplies natively. Emulated bfloat16 is 100 times slower."""
     return ("float32", "bfloat16") if resolved(device, "auto") == "bfloat16" else ("float32",)
 
 
 def matmul_peaks(device: torch.device) -> dict[str, float]:
-    """Best FLOP/s of a square matrix product in each of `precisions`, by its name."""
+    """Best FLOP/s of a square matrix product, by precision."""
     side = 1024 if device.type == "cpu" else 8192
     peaks = {}
     for precision in precisions(device):
@@ -59,17 +59,17 @@ def matmul_peaks(device: torch.device) -> dict[str, float]:
 
 
 def flops(work: Work) -> int:
-    """Floating-point operations of matrix products and convolutions, by torch's own counter.
+    """Floating-point operations of matrix products and convolutions, from torch's counter.
 
-    It is told of oneDNN's convolution with what follows it, which it does not know.
+    The counter gets a formula for oneDNN's fused convolution, which it does not know.
     """
-    joined: dict[Any, Any] = {torch.ops.mkldnn._convolution_pointwise: _joined_convolution}
-    with FlopCounterMode(display=False, custom_mapping=joined) as counter:
+    fused: dict[Any, Any] = {torch.ops.mkldnn._convolution_pointwise: _fused_convolution_flops}
+    with FlopCounterMode(display=False, custom_mapping=fused) as counter:
         work()
     return int(counter.get_total_flops())
 
 
-def _joined_convolution(*shapes: Any, out_shape: Any, **_: Any) -> int:
-    """Arguments are input, weight, bias, ... or input, what is added, weight, bias, ..."""
+def _fused_convolution_flops(*shapes: Any, out_shape: Any, **_: Any) -> int:
+    """Arguments are (input, weight, bias, ...) or (input, added tensor, weight, bias, ...)."""
     added = shapes[2] is not None and len(shapes[2]) == 4
     return int(conv_flop_count(shapes[0], shapes[2 if added else 1], out_shape))

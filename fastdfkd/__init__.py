@@ -4,7 +4,7 @@
     result = fastdfkd.distill("digits-fast5", {"synthesis.steps": 2})
     print(result.accuracy, result.directory)
 
-Importing the package is cheap: torch, Ray and MLflow come with the first call that needs them.
+Importing the package is fast: torch, Ray and MLflow are imported by the first call that needs them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import importlib
 import os
 
-TYPE_CHECKING = False  # `typing` itself takes long to import, and signals wait for it
+# `typing` is not imported for this: it is slow, and the signal handlers are set up after it.
+TYPE_CHECKING = False
 
-# Nothing leaves the machine unasked. Ray and MLflow read these when they are imported.
+# No usage statistics are sent by default. Ray and MLflow read these when they are imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -38,7 +39,7 @@ __all__ = [
     "train_teacher",
 ]
 
-_HOMES = {
+_MODULES = {
     "Evaluation": "fastdfkd.api.evaluation",
     "Recipe": "fastdfkd.recipe",
     "RecipeError": "fastdfkd.recipe",
@@ -52,13 +53,13 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name not in _HOMES:
+    """Import a public name when it is first used."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_MODULES})

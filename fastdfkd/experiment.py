@@ -1,9 +1,14 @@
-"""One experiment's parts, built once in the driver and handed to every role."""
+"""The parts of an experiment, built once in the driver and sent to every role.
+
+What the images are (`image_spec`), where real ones come from (`real_images`) and what networks are
+judged on (`judge_of`) follow from the recipe here and nowhere else.
+"""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +16,53 @@ import torch
 from torch import nn
 
 from fastdfkd.core.augment import Normalisation
+from fastdfkd.core.bn_statistics import batch_norm_layers
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.image_spec import ImageSpec
-from fastdfkd.core.interfaces import Synthesizer
-from fastdfkd.core.methods import build_synthesizer
+from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
+from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_trial import tried
-from fastdfkd.core.network_use import NetworkUse
+from fastdfkd.core.network_use import NetworkUse, copied
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
-from fastdfkd.data import DataSource, Judge, NothingHeldOut, RealImages, data_source
+from fastdfkd.core.task_kind import TaskKind
+from fastdfkd.data import (
+    DEFAULT_IMAGES,
+    DataSource,
+    Judge,
+    NothingHeldOut,
+    RealAndSynthetic,
+    RealImages,
+    SyntheticImages,
+    completed,
+    data_source,
+    synthetic_images,
+)
 from fastdfkd.models import (
     SourceFile,
     baked,
     open_network,
     parametrised_layers,
     source_files,
+    weights_digest,
 )
 from fastdfkd.recipe import Recipe
+from fastdfkd.runs.figures import REAL, SYNTHETIC, main_figure
 
 log = logging.getLogger(__name__)
+_BN_WEIGHT = 10.0
+"""Weight of the BatchNorm statistics in the synthesis of held-out images."""
 
 
 def real_images(recipe: Recipe, root: str | Path | None = None) -> DataSource:
-    """The recipe's real images; `root` replaces its `data.root`.
+    """Where a recipe's real images come from.
+
+    Args:
+        recipe: of the experiment.
+        root: replaces `data.root` if set.
 
     Raises:
         RecipeError: there is no such data set.
@@ -48,29 +74,89 @@ def real_images(recipe: Recipe, root: str | Path | None = None) -> DataSource:
 
 
 def image_spec(recipe: Recipe) -> ImageSpec:
-    """What the images of a run are. Everybody takes it from here.
+    """Description of a recipe's images: shape, classes, mean and standard deviation.
 
     Raises:
-        RecipeError: the recipe does not say what they are.
+        RecipeError: there is no such data set, or neither it nor `input` says what they are.
     """
-    return real_images(recipe).spec
+    return completed(real_images(recipe).stated, recipe.input)
 
 
-def judge_of(recipe: Recipe, root: str | Path | None = None) -> Judge:
-    """What teacher and student are judged on; `root` replaces the recipe's `data.root`.
+def judge_of(
+    recipe: Recipe,
+    teacher: nn.Module | None = None,
+    root: str | Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Judge:
+    """The judge of a recipe: its test split, synthetic images, both, or nothing.
+
+    Args:
+        recipe: of the experiment.
+        teacher: synthetic images are made from it. Without it there are none.
+        root: replaces `data.root` if set.
+        device: where synthetic images are made, unless the cache has them.
 
     Raises:
-        ValueError: the images are not there.
+        ValueError: image files are missing or damaged, or do not fit `input`.
     """
-    test = real_images(recipe, root).load("test")
-    return NothingHeldOut() if test is None else RealImages(test)
+    spec, test = image_spec(recipe), real_images(recipe, root).load("test")
+    real = None
+    if test is not None:
+        test.check_fits(spec)
+        real = RealImages(test, spec.kind)
+    count = _synthetic_count(recipe, has_test=real is not None)
+    if teacher is None or not count:
+        return real or NothingHeldOut()
+    synthetic = _synthetic_judge(recipe, teacher, spec, count, torch.device(device))
+    return RealAndSynthetic(real, synthetic) if real else synthetic
+
+
+def compared_by(recipe: Recipe) -> str:
+    """The figure by which a recipe's students are compared, by its column in `metrics.csv`.
+
+    Raises:
+        ValueError: image files are missing or damaged.
+    """
+    if real_images(recipe).load("test") is not None:
+        return main_figure(REAL)
+    return main_figure(SYNTHETIC if _synthetic_count(recipe, has_test=False) else ())
+
+
+def _synthetic_count(recipe: Recipe, *, has_test: bool) -> int:
+    count = recipe.evaluation.synthetic_images
+    return count if count is not None else 0 if has_test else DEFAULT_IMAGES
+
+
+def _synthetic_judge(
+    recipe: Recipe, teacher: nn.Module, spec: ImageSpec, count: int, device: torch.device
+) -> SyntheticImages:
+    output = recipe.teacher.output
+
+    def task() -> Task:
+        network = baked(copied(teacher))
+        use = tried(network, spec.shape, output=output, spatial_axes=spec.kind.spatial_axes)
+        return Task(
+            teacher=network,
+            student=network,  # there is no student: the adversarial term is off
+            teacher_use=use,
+            student_use=use,
+            image_shape=spec.shape,
+            kind=spec.kind,
+            normalisation=spec.normalisation(device),
+            seed=0,
+            device=device,
+        )
+
+    bn = _BN_WEIGHT if batch_norm_layers(teacher) else 0.0
+    key = f"{type(teacher).__qualname__} {output} {weights_digest(teacher.state_dict())}"
+    return SyntheticImages(synthetic_images(task, spec, count, bn=bn, key=key), spec.kind)
 
 
 def initial_student(recipe: Recipe) -> nn.Module:
-    """The recipe's student before its first update.
+    """The student before its first update. Its weights follow from the recipe's seed.
 
     Raises:
-        ValueError: it does not fit the data set.
+        ValueError: the student cannot be built, or does not fit the images.
     """
     spec, section = image_spec(recipe), recipe.student
     with seeded(recipe.seed, "student"):
@@ -79,70 +165,76 @@ def initial_student(recipe: Recipe) -> nn.Module:
     if layers:
         raise ValueError(
             f"student.model: its layers {', '.join(layers[:3])} are parametrised "
-            "(torch.nn.utils.parametrize), and such layers cannot be sent to another process: call "
+            "(torch.nn.utils.parametrize). Such layers cannot be sent to another process: call "
             "torch.nn.utils.parametrize.remove_parametrizations on them in the builder"
         )
     share = recipe.distillation.batch_size // max(recipe.platform.workers, 1)
-    check_student(student, spec.shape, spec.num_classes, output=section.output, batch_size=share)
+    check_student(student, spec.shape, spec.kind, output=section.output, batch_size=share)
     return student
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """What a synthesizer and a trainer are made from. Networks are in their initial state."""
+    """What synthesizers and trainers are built from. The networks are in their initial state."""
 
     files: tuple[SourceFile, ...] = ()
-    """Python files that the networks' classes are from: sent first, for a receiver needs them to
-    make the networks."""
+    """Python files that define classes of the networks. They are pickled first, because unpickling
+    the networks needs them."""
     recipe: Recipe
     teacher: nn.Module
     student: nn.Module
     spec: ImageSpec
     judge: Judge
-    """What teacher and student are judged on; nothing is trained on it."""
+    """Evaluates teacher and student; nothing is trained on its images."""
     teacher_use: NetworkUse
-    """How the teacher is run, as a trial found out."""
+    """How the teacher is run, as `core/network_trial.py` found."""
     student_use: NetworkUse
-    """Likewise."""
+    """How the student is run."""
 
     @classmethod
     def of(cls, recipe: Recipe, teacher: nn.Module, device: str = "cpu") -> Experiment:
-        """Build the parts of a recipe around an opened teacher.
+        """Build the parts of a recipe for a given teacher.
 
         Args:
-            recipe: what to run.
-            teacher: the network to compress. Its parametrisations are baked in.
-            device: kind of device of the roles.
+            recipe: of the experiment.
+            teacher: the network to compress. Its parametrisations are replaced by their values.
+            device: kind of device that the roles use, `cpu` or `cuda`.
 
         Raises:
-            ValueError: the teacher or the student does not fit the data set or the recipe.
+            ValueError: the teacher or the student does not fit the images or the recipe.
         """
         spec, output = image_spec(recipe), recipe.teacher.output
-        shape, classes, bn = spec.shape, spec.num_classes, recipe.synthesis.bn
-        check_teacher(teacher, shape, classes, bn, output=output)
+        shape, kind, bn = spec.shape, spec.kind, recipe.synthesis.bn_weight
+        check_teacher(teacher, shape, kind, bn, output=output)
+        here = device if device != "cuda" or torch.cuda.is_available() else "cpu"
+        judge = judge_of(recipe, teacher, device=here)
         teacher, student = baked(teacher), initial_student(recipe)
         precision = recipe.platform.precision
-        if device == "cpu":  # bfloat16 that nobody will use is not worth emulating
+        if device == "cpu":  # do not try bfloat16 if this processor will run in float32
             precision = resolved(torch.device(device), precision)
+        try_network = partial(tried, spatial_axes=kind.spatial_axes, precision=precision)
         parts = cls(
             files=source_files(recipe),
             recipe=recipe,
             teacher=teacher,
             student=student,
             spec=spec,
-            judge=judge_of(recipe),
-            teacher_use=tried(teacher, shape, output=output, precision=precision),
-            student_use=tried(
-                student, shape, output=recipe.student.output, precision=precision, student=True
-            ),
+            judge=judge,
+            teacher_use=try_network(teacher, shape, output=output),
+            student_use=try_network(student, shape, output=recipe.student.output, student=True),
         )
         for note in parts.notes:
             log.warning("%s", note)
         return parts
 
     @property
+    def kind(self) -> TaskKind:
+        """What both networks answer."""
+        return self.spec.kind
+
+    @property
     def notes(self) -> list[str]:
-        """What is left out for these networks, and why; a line each."""
+        """One line per network that says what it runs without, and why; none if nothing."""
         lines = [
             use.line(f"{role} {type(network).__name__}")
             for role, network, use in (
@@ -153,13 +245,18 @@ class Experiment:
         return [line for line in lines if line]
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
-        """From images in 0..1 to what both networks expect, on `device`."""
+        """Maps images in 0..1 to the input of both networks, on `device`."""
         return self.spec.normalisation(device)
 
-    def task(self, device: torch.device | str) -> Task:
-        """What both roles are made from, on `device`."""
-        platform = self.recipe.platform
-        if platform.cuda_graphs and torch.device(device).type == "cpu":
+    def task(self, device: torch.device | str, *, steps: bool = True) -> Task:
+        """The networks, the images' description and the settings that both roles need.
+
+        Args:
+            device: of the role.
+            steps: whether synthesis steps or student updates are made with it.
+        """
+        capture = steps and self.recipe.platform.cuda_graphs
+        if capture and torch.device(device).type == "cpu":
             log.warning("platform.cuda_graphs has no effect here: this role runs on the CPU")
         return Task(
             teacher=self.teacher,
@@ -167,20 +264,24 @@ class Experiment:
             teacher_use=self.teacher_use,
             student_use=self.student_use,
             image_shape=self.spec.shape,
-            num_classes=self.spec.num_classes,
+            kind=self.kind,
             normalisation=self.normalisation(device),
             seed=self.recipe.seed,
             device=device,
-            precision=platform.precision,
-            capture=platform.cuda_graphs,
+            precision=self.recipe.platform.precision,
+            capture=capture,
         )
 
     def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:
         """A synthesizer in its initial state."""
         return build_synthesizer(self.recipe.synthesis, self.task(device), index)
 
+    def shared_generator(self) -> SharedGenerator | None:
+        """What several synthesizers train together, in its initial state, on the CPU; or None."""
+        return build_shared_generator(self.recipe.synthesis, self.task("cpu", steps=False))
+
     def distiller(self, device: torch.device | str = "cpu", **worker: Any) -> StudentDistiller:
-        """A distiller in its initial state; `worker` is rank, world_size and wrap."""
+        """A distiller in its initial state; `worker` may set rank, world_size and wrap."""
         return StudentDistiller(
             self.recipe.distillation,
             self.task(device),
@@ -189,5 +290,5 @@ class Experiment:
         )
 
     def buffer(self, device: torch.device | str = "cpu") -> SampleBuffer:
-        """An empty buffer of the bank's capacity."""
+        """An empty sample buffer with the bank's capacity."""
         return SampleBuffer(self.recipe.capacity, self.spec.shape, device)

@@ -1,13 +1,12 @@
-"""How a command ends on Ctrl-C, SIGTERM or SIGHUP: one line, its own exit code, nothing left.
+"""End a command on Ctrl-C, SIGTERM or SIGHUP: one line, its exit code, no processes left.
 
-    first signal                    -> stderr is closed to everybody else, the main thread unwinds
-    the same or another one, later  -> what is below is killed, the process ends
-    some seconds after the first    -> likewise: `START_S`, `BOUND_S` once there is a run to close
+    first signal               -> stderr is silenced for all other code, the main thread unwinds
+    a later signal             -> child processes are killed, the process exits
+    a time after the first     -> likewise: after `START_S`, or `BOUND_S` while a run is open
 
-The first signal is seen by a thread of its own, through Python's wake-up descriptor: it counts even
-where the main thread is inside a library, or where a library has put a handler of its own in
-place. Exit codes are those of shells: 130, 143 and 129. This module imports nothing heavy: its
-handlers are to be there before anything takes time.
+A thread reads the signals from Python's wake-up descriptor. So they count even if the main thread
+is inside a library or a library replaced the handlers. Exit codes are those of shells: 130, 143 and
+129. This module imports nothing slow, so that the handlers are installed first.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import sys
 import threading
 import time
 
-TYPE_CHECKING = False  # `typing` itself takes longer to import than all of this
+TYPE_CHECKING = False  # importing `typing` takes longer than this whole module
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
@@ -30,113 +29,116 @@ WORDS = {
     signal.SIGTERM: "terminated",
     signal.SIGHUP: "hung up",
 }
-"""The line of each signal, after `fastdfkd: `."""
+"""The message printed for each signal, after `fastdfkd: `."""
 
 START_S, BOUND_S = 2.0, 11.0
-"""Seconds that a command may take to end before and after `to_close`; then it is ended as it is."""
+"""Seconds that a command has to end, before and after `to_close`; then the process exits."""
 
-_ONE_AND_THE_SAME_S = 1.0
-"""Signals within it count once: some parents pass on what a terminal sent to the whole group."""
+_REPEAT_S = 1.0
+"""Seconds within which repeated signals count once: some parent processes pass on a signal that the
+terminal already sent to the whole group."""
 
-_GONE_S = 2.0
+_KILL_WAIT_S = 2.0
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
 _SHOW_CURSOR = b"\x1b[?25h\n"
 
 
 def exit_code(signum: int) -> int:
-    """Of a command that ended on a signal."""
+    """Exit code of a command that a signal ended, as of shells."""
     return 128 + signum
 
 
 class Signals:
-    """The handlers of a command's process; made once, in its main thread."""
+    """Signal handling of a command's process. Create one, in the main thread."""
 
     def __init__(self) -> None:
         self.first: int | None = None
-        """The signal on which the command ends."""
-        self._over = self._asked = False
-        self._leaving = threading.Lock()
-        self._stderr = _copy(2)
+        """The signal that ends the command; None before it."""
+        self._finished = self._unwinding = False
+        self._exiting = threading.Lock()
+        self._stderr = _duplicate(2)
 
-    def take(self) -> None:
-        """Put the handlers in place."""
-        seen, wake_up = os.pipe()
-        os.set_blocking(wake_up, False)
-        signal.set_wakeup_fd(wake_up, warn_on_full_buffer=False)
-        os.register_at_fork(after_in_child=_forget)
+    def install(self) -> None:
+        """Install the handlers and start the watching thread."""
+        read_end, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=_reset_in_child)
         for signum in WORDS:
-            if signal.getsignal(signum) is not signal.SIG_IGN:  # as under nohup
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # ignored, as under nohup
                 signal.signal(signum, self.handle)
-        if sys.platform == "linux":  # whoever loses its parent below us is still found
+        if sys.platform == "linux":
             _adopt_orphans()
-        threading.Thread(target=self._watch, args=(seen,), name="signals", daemon=True).start()
+        threading.Thread(target=self._watch, args=(read_end,), name="signals", daemon=True).start()
 
     def handle(self, signum: int, _frame: FrameType | None) -> None:
-        """Unwind the main thread by the first signal; later ones are the watching thread's."""
-        if self._over and not self._leaving.locked():
-            self._note(signum)
-            self.leave()
-        if self.first not in (None, signum) or self._asked:
+        """Unwind the main thread on the first signal; the watching thread handles later ones."""
+        if self._finished and not self._exiting.locked():
+            self._record(signum)
+            self.exit()
+        if self.first not in (None, signum) or self._unwinding:
             return
-        self._asked = True
-        self._note(signum)
+        self._unwinding = True
+        self._record(signum)
         if signum == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(exit_code(signum))
 
     def finish(self) -> None:
-        """The command's work is done: leave if a signal ended it, and at once by one that comes."""
-        self._over = True
+        """Mark the work as done: exit now if a signal came, and at once on any later signal."""
+        self._finished = True
         if self.first is not None:
             _flush()
-            self.leave()
+            self.exit()
 
-    def leave(self) -> NoReturn:
-        """End the process and all below it, with the line and the exit code of the first signal."""
-        with self._leaving:
+    def exit(self) -> NoReturn:
+        """Kill all descendants and exit, with the message and exit code of the first signal."""
+        with self._exiting:
             assert self.first is not None
-            _kill_all_below()
-            self._say(f"fastdfkd: {WORDS[signal.Signals(self.first)]}\n")
+            _kill_descendants()
+            self._print(f"fastdfkd: {WORDS[signal.Signals(self.first)]}\n")
             os._exit(exit_code(self.first))
 
-    def _note(self, signum: int) -> None:
+    def _record(self, signum: int) -> None:
         if self.first is None:
             self.first = signum
-            self._hush()
+            self._silence()
 
-    def _watch(self, seen: int) -> None:
+    def _watch(self, read_end: int) -> None:
+        """Wait for the first signal; exit on a later one or when the time is over."""
         while True:
-            signum = os.read(seen, 1)[0]
+            signum = os.read(read_end, 1)[0]
             if signum in WORDS and not (signum == signal.SIGINT and interactive.is_set()):
                 break
-        self._note(signum)
-        began = time.monotonic()
-        bound = BOUND_S if _to_close.is_set() else START_S
-        while (left := began + bound - time.monotonic()) > 0:
-            if select.select([seen], [], [], left)[0]:
-                os.read(seen, 1)
-                if time.monotonic() - began > _ONE_AND_THE_SAME_S:
+        self._record(signum)
+        start = time.monotonic()
+        limit = BOUND_S if _to_close.is_set() else START_S
+        while (remaining := start + limit - time.monotonic()) > 0:
+            if select.select([read_end], [], [], remaining)[0]:
+                os.read(read_end, 1)
+                if time.monotonic() - start > _REPEAT_S:
                     break
-        self.leave()
+        self.exit()
 
-    def _hush(self) -> None:
-        """Let nobody else write to stderr: what libraries say of being stopped helps nobody."""
+    def _silence(self) -> None:
+        """Discard all further stderr and logging: errors of interrupted libraries only distract."""
         if self._stderr is None or os.environ.get("FASTDFKD_DEBUG"):
             return
         import logging
 
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
         logging.disable(logging.CRITICAL)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
+        """Write to the original stderr."""
         if self._stderr is None:
             return
-        begin = _SHOW_CURSOR if os.isatty(self._stderr) else b""
+        prefix = _SHOW_CURSOR if os.isatty(self._stderr) else b""
         try:
-            os.write(self._stderr, begin + text.encode())
-        except OSError:  # nobody reads any more
+            os.write(self._stderr, prefix + text.encode())
+        except OSError:  # the reading end is closed
             return
 
 
@@ -144,16 +146,16 @@ _to_close = threading.Event()
 
 
 def to_close() -> None:
-    """Say that from now on a run is open, which takes longer to end in order than to break off."""
+    """Declare that a run is open: from now on a command has `BOUND_S` seconds to end."""
     _to_close.set()
 
 
 interactive = threading.Event()
-"""Set while Ctrl-C is a question to the user and no order to end."""
+"""Set while Ctrl-C does not end the command but asks the user what to do."""
 
 
 class Asking:
-    """Ctrl-C raises KeyboardInterrupt inside the block each time, and ends nothing by itself."""
+    """Inside the block each Ctrl-C raises KeyboardInterrupt and does not end the command."""
 
     def __enter__(self) -> None:
         self._before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -170,32 +172,32 @@ class Asking:
 
 
 def run(work: Callable[[], int]) -> NoReturn:
-    """Do the work of this process, and exit with the code that it returns or with a signal's."""
-    ours, code = Signals(), 0
+    """Run `work`, and exit with the code that it returns or that of a signal."""
+    handlers, code = Signals(), 0
     try:
-        ours.take()
+        handlers.install()
         code = work()
     except BaseException:
-        if ours.first is None:
+        if handlers.first is None:
             raise
-    ours.finish()
+    handlers.finish()
     sys.exit(code)
 
 
-def _copy(descriptor: int) -> int | None:
+def _duplicate(descriptor: int) -> int | None:
     try:
         return os.dup(descriptor)
-    except OSError:  # closed by whoever started us
+    except OSError:  # the parent process closed it
         return None
 
 
-def _forget() -> None:
-    """In a forked process: its signals are its own affair."""
+def _reset_in_child() -> None:
+    """In a forked process: detach it from this process's wake-up descriptor."""
     signal.set_wakeup_fd(-1)
 
 
 def _adopt_orphans() -> None:
-    """Have whoever loses its parent below us become our child, on Linux: `leave` finds it there."""
+    """Make orphaned descendants children of this process (Linux), so that `exit` finds them."""
     import ctypes
 
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
@@ -204,18 +206,18 @@ def _adopt_orphans() -> None:
 def _flush() -> None:
     try:
         sys.stdout.flush()
-    except (OSError, ValueError):  # the reader has gone
+    except (OSError, ValueError):  # the reading end is closed
         return
 
 
-def _kill_all_below() -> None:
-    """Kill all descendants of this process and wait until they are gone."""
+def _kill_descendants() -> None:
+    """Kill all descendants of this process and wait until they have ended."""
     import psutil
 
-    below = psutil.Process().children(recursive=True)
-    for process in below:
+    descendants = psutil.Process().children(recursive=True)
+    for process in descendants:
         try:
             process.kill()
-        except psutil.Error:  # it has just ended
+        except psutil.Error:  # it has ended
             continue
-    psutil.wait_procs(below, timeout=_GONE_S)
+    psutil.wait_procs(descendants, timeout=_KILL_WAIT_S)

@@ -1,7 +1,7 @@
-"""A headless Chromium, driven over its DevTools protocol through a pair of pipes.
+"""A headless Chromium, controlled with its DevTools protocol through a pair of pipes.
 
-Chromium reads commands from file descriptor 3 and answers on 4, as JSON ended by a zero byte; so
-nothing listens on a port, and no driver package is needed.
+Chromium reads commands from file descriptor 3 and answers on 4. Each message is JSON followed by a
+zero byte. No port is opened and no driver package is needed.
 https://chromedevtools.github.io/devtools-protocol/
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
     "--headless",
-    "--no-sandbox",  # a container's root may not have one
+    "--no-sandbox",  # root in a container cannot create one
     "--disable-gpu",
     "--disable-quic",
     "--disable-dev-shm-usage",
@@ -31,46 +31,46 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 ANSWER_S = 120.0
-"""Seconds an answer may take on a busy machine; 0.1 on a calm one."""
+"""Longest wait for an answer on a busy machine; it takes 0.1 s on an idle one."""
 
 
 def find() -> str | None:
-    """The machine's Chromium or Chrome."""
+    """Path of the installed Chromium or Chrome, or None."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
-    """A browser with one page, in a profile folder of its own."""
+    """A browser with one page and its own profile folder."""
 
     def __init__(self, program: str, profile: Path):
         self.program, self.profile = program, profile
         self.requests: list[str] = []
-        """What the page has asked for, in order."""
+        """URLs that the page has requested, in order."""
         self._number, self._rest, self._session = 0, b"", None
 
     def __enter__(self) -> Browser:
         to_read, to_write = os.pipe()
         from_read, from_write = os.pipe()
-        theirs = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (to_read, from_write)]
-        redirected = 'exec "$0" "$@" 3<&{} 4>&{}'.format(*theirs)
+        inherited = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (to_read, from_write)]
+        redirected = 'exec "$0" "$@" 3<&{} 4>&{}'.format(*inherited)
         flags = [*FLAGS, f"--user-data-dir={self.profile}"]
         with (self.profile.parent / "browser.log").open("wb") as log:
             self.process = subprocess.Popen(
                 ["bash", "-c", redirected, self.program, *flags, "about:blank"],
-                pass_fds=theirs,
+                pass_fds=inherited,
                 stdout=log,
                 stderr=log,
             )
-        for fd in (to_read, from_write, *theirs):
+        for fd in (to_read, from_write, *inherited):
             os.close(fd)
         self._out, self._in = to_write, from_read
         os.set_blocking(self._in, False)
-        targets = self.ask("Target.getTargets")["targetInfos"]
+        targets = self.send("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
-        opened = self.ask("Target.attachToTarget", targetId=page, flatten=True)
+        opened = self.send("Target.attachToTarget", targetId=page, flatten=True)
         self._session = opened["sessionId"]
         for domain in ("Page", "Network", "Runtime"):
-            self.ask(f"{domain}.enable")
+            self.send(f"{domain}.enable")
         return self
 
     def __exit__(
@@ -79,7 +79,7 @@ class Browser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self._out)  # the browser ends when its pipe does
+        os.close(self._out)  # the browser ends when the pipe is closed
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
@@ -87,8 +87,8 @@ class Browser:
             self.process.wait()
         os.close(self._in)
 
-    def ask(self, method: str, **parameters: Any) -> Any:
-        """The answer to a command."""
+    def send(self, method: str, **parameters: Any) -> Any:
+        """Send a command and return its answer."""
         self._number += 1
         command = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -103,8 +103,8 @@ class Browser:
                 return message["result"]
 
     def show(self, width: int, height: int, *, dark: bool = False, offline: bool = False) -> None:
-        """Be a screen of that size, as a phone would be, in light or dark, with or without net."""
-        self.ask(
+        """Emulate a mobile screen of that size, with a light or dark theme, online or offline."""
+        self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
@@ -112,8 +112,8 @@ class Browser:
             mobile=True,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.ask("Emulation.setEmulatedMedia", features=[scheme])
-        self.ask(
+        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send(
             "Network.emulateNetworkConditions",
             offline=offline,
             latency=0,
@@ -122,20 +122,20 @@ class Browser:
         )
 
     def open(self, address: str) -> None:
-        """Go to an address and wait until the page and its pictures are loaded."""
+        """Open an address and wait until the page and its pictures are loaded."""
         self.requests.clear()
-        answer = self.ask("Page.navigate", url=address)
+        answer = self.send("Page.navigate", url=address)
         assert "errorText" not in answer, answer
         self.wait_for("document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
-        """The value of a JavaScript expression in the page."""
-        answer = self.ask("Runtime.evaluate", expression=script, returnByValue=True)
+        """Evaluate a JavaScript expression in the page and return its value."""
+        answer = self.send("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def wait_for(self, condition: str, seconds: float = ANSWER_S) -> None:
-        """Until a JavaScript expression is true in the page."""
+        """Wait until a JavaScript expression is true in the page."""
         deadline = time.monotonic() + seconds
         while not self.run(condition):
             shown = self.run("document.body.innerText")

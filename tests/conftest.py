@@ -1,11 +1,11 @@
-"""What tests of more than one room need: a tiny recipe, a made-up result, a quick pipeline."""
+"""Fixtures for tests of several packages: a tiny recipe, a made-up result, a fake pipeline."""
 
 from __future__ import annotations
 
 import os
 
-# Before torch is imported: threads that wait for each other in tests' tiny tensors cost more than
-# they bring, many times as much on a busy machine.
+# Set before torch is imported: with the tiny tensors of the tests, several threads are slower than
+# one, many times slower on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import sys
@@ -24,7 +24,7 @@ from tests import browser as headless
 
 
 def _tiny_recipe(**changes: Any) -> Recipe:
-    """Two rounds of four images; the teacher trains for an epoch."""
+    """Two rounds of four images; the teacher trains for one epoch."""
     values: dict[str, Any] = {
         "name": "tiny",
         "data": {"name": "digits"},
@@ -37,7 +37,7 @@ def _tiny_recipe(**changes: Any) -> Recipe:
 
 
 def _result(**changes: Any) -> RunResult:
-    """Figures of a run that never was."""
+    """Made-up figures of a run."""
     values: dict[str, Any] = {
         "recipe": "tiny",
         "recipe_digest": "0" * 64,
@@ -65,7 +65,7 @@ def _result(**changes: Any) -> RunResult:
 
 
 class FakePlatform:
-    """Stands in for `platform.cluster` and `platform.pipeline`, and checks what it is given."""
+    """Replaces `platform.cluster` and `platform.pipeline`, and checks the arguments."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.addresses: list[str | None] = []
@@ -96,8 +96,8 @@ class FakePlatform:
             self.connected -= 1
 
     def fitted(self, recipe: Recipe) -> Recipe:
-        """As for a machine with three cores; what is fitted stays as it is."""
-        assert self.connected, "only a cluster knows what it has"
+        """The recipe with the resources of a machine with three cores."""
+        assert self.connected, "the resources are known only when connected to a cluster"
         return load_recipe(recipe, {"platform.cpus_per_synthesizer": 2.0})
 
     def run(
@@ -143,7 +143,7 @@ class FakePlatform:
 
 @pytest.fixture(scope="session")
 def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A real MLflow store in SQLite; making it takes seconds, so the session shares one."""
+    """A real MLflow store in SQLite. Its creation takes seconds, so the session shares one."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
@@ -151,7 +151,7 @@ def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 def workplace(
     tmp_path: Path, tracking_uri: str, teacher_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """An empty current folder, with the teacher cache and MLflow of the session."""
+    """An empty current folder, with the session's teacher cache and MLflow store."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     monkeypatch.setenv("FASTDFKD_HOME", str(teacher_cache))
@@ -162,26 +162,35 @@ def workplace(
 
 @pytest.fixture(scope="session")
 def tiny_recipe() -> Callable[..., Recipe]:
-    """Makes a tiny recipe; keywords replace whole sections."""
+    """A function that makes a tiny recipe; keywords replace whole sections."""
     return _tiny_recipe
 
 
 @pytest.fixture(scope="session")
 def make_result() -> Callable[..., RunResult]:
-    """Makes a result; keywords replace figures."""
+    """A function that makes a result; keywords replace figures."""
     return _result
 
 
 @pytest.fixture
 def platform(monkeypatch: pytest.MonkeyPatch) -> FakePlatform:
-    """A pipeline without Ray that takes no time."""
+    """A fake pipeline without Ray."""
     return FakePlatform(monkeypatch)
 
 
 @pytest.fixture(scope="session")
 def teacher_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder of the session's own, so that a teacher is trained once."""
+    """The session's own cache folder, so that each teacher is trained once."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A Ray cluster on this machine, shared by all tests that ask for one."""
+    from fastdfkd.platform.cluster import connect
+
+    with connect(None):
+        yield
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""An MLflow server that wants a user and a password, and keeps what it is sent."""
+"""An MLflow server that requires a user and a password, and stores the requests."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ IN_URI = "me%40work:hunter2-hunter2"
 
 
 class GuardedServer:
-    """Answers `HTTP` 401 without the right Basic header; else like MLflow, or as one behind it."""
+    """Answers HTTP 401 to requests without the right Basic header.
+
+    Other requests get the answer of MLflow: a fixed one, or that of a real server.
+    """
 
     def __init__(self, artifacts: Path, behind: str = "") -> None:
         """Listen on a free port of the loopback address.
 
         Args:
-            artifacts: where runs keep theirs, with no server `behind`.
-            behind: address of a real server, to which requests are passed on.
+            artifacts: folder for the artifacts of runs; not used with `behind`.
+            behind: address of a real server to which requests are forwarded.
         """
         self.bodies: list[bytes] = []
-        """Of everything that was sent, headers left out."""
+        """Path and body of each request, without headers."""
         self.refused = 0
+        """Number of requests that got a 401."""
         self.artifacts, self.behind = artifacts, behind
         handler = type("Handler", (_Handler,), {"server_of": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -49,7 +53,7 @@ class GuardedServer:
         self._http.server_close()
 
     def answer(self, path: str, body: bytes) -> dict[str, Any] | None:
-        """As MLflow's REST interface does for one experiment and one run; None: no such thing."""
+        """The answer of MLflow's REST interface for one experiment and run; None means 404."""
         run = {
             "info": {
                 "run_id": "r1",
@@ -87,14 +91,15 @@ class _Handler(BaseHTTPRequestHandler):
             guarded.refused += 1
             self.reply(401, b"You are not authenticated.")
         elif guarded.behind:
-            self.reply(*self.passed_on(body))
+            self.reply(*self.forward(body))
         else:
             answer = guarded.answer(self.path, body)
             self.reply(404 if answer is None else 200, json.dumps(answer or {}).encode())
 
     do_POST = do_PUT = do_PATCH = do_GET
 
-    def passed_on(self, body: bytes) -> tuple[int, bytes]:
+    def forward(self, body: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer of the real server."""
         kept = {name: self.headers[name] for name in ("Content-Type",) if name in self.headers}
         request = urllib.request.Request(
             self.server_of.behind + self.path, body or None, kept, method=self.command
@@ -113,4 +118,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""

@@ -1,4 +1,4 @@
-"""Text that is markup, code, a formula or an escape sequence to what does not show it as text."""
+"""Texts that a program which does not escape them takes for markup, code or control characters."""
 
 from __future__ import annotations
 

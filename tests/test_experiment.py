@@ -38,7 +38,7 @@ def test_a_data_set_says_what_the_images_are(tiny_recipe: Callable[..., Recipe])
     experiment = Experiment.of(recipe, build_network(recipe.teacher.model, 10, 1))
     assert experiment.spec is spec
     task = experiment.task("cpu")
-    assert (task.image_shape, task.num_classes) == (spec.shape, spec.num_classes)
+    assert (task.image_shape, task.kind.num_classes) == (spec.shape, spec.num_classes)
     assert experiment.buffer().images.shape[1:] == spec.shape
 
 
@@ -72,7 +72,7 @@ def test_without_held_out_images_the_reference_loop_gives_the_same_student(
         for experiment in (judged, unjudged)
     ]
     figures = [e.judge.figures(a, a) for e, a in zip((judged, unjudged), answers, strict=True)]
-    assert figures[0].keys() == {"accuracy", "agreement"}
+    assert figures[0].keys() == {"accuracy", "top5_accuracy", "agreement"}
     assert figures[1] == {}
 
 

@@ -1,4 +1,4 @@
-"""A password in `tracking.uri` reaches MLflow's server and nothing that is kept or shown."""
+"""A password in `tracking.uri` is sent to the MLflow server; it is not stored or printed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ SECRETS = (PASSWORD, IN_URI)
 def server(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GuardedServer]:
-    """A guarded server of which this process knows nothing."""
-    monkeypatch.setattr(credentials, "_given", {})
+    """A server whose password this process does not know yet."""
+    monkeypatch.setattr(credentials, "_full_uris", {})
     with GuardedServer(tmp_path_factory.mktemp("artifacts")) as started:
         yield started
     credentials.log_in("http://of-nobody")
@@ -41,7 +41,7 @@ def server(
 
 @pytest.fixture
 def tiny(workplace: Path, tiny_recipe: Callable[..., Recipe], server: GuardedServer) -> Path:
-    """A recipe file that holds the password, as a user may write it."""
+    """A recipe file with the password, as a user may write it."""
     values = tiny_recipe().model_dump(exclude={"tracking"})
     values["tracking"] = {"uri": f"http://{IN_URI}@{server.place}"}
     file = server.artifacts.parent / "tiny.yaml"
@@ -49,21 +49,21 @@ def tiny(workplace: Path, tiny_recipe: Callable[..., Recipe], server: GuardedSer
     return file
 
 
-def kept(*folders: Path) -> bytes:
-    """Every file in some folders."""
+def stored(*folders: Path) -> bytes:
+    """Names and contents of all files in the folders."""
     files = (file for folder in folders for file in folder.rglob("*") if file.is_file())
     return b"\n".join(str(file).encode() + b"\n" + file.read_bytes() for file in files)
 
 
 def check_no_secret(what: bytes | str, about: str) -> None:
     content = what.encode() if isinstance(what, str) else what
-    assert len(content) > 100, f"nothing was looked at: {about}"
+    assert len(content) > 100, f"nothing was checked: {about}"
     for secret in SECRETS:
         at = content.find(secret.encode())
         assert at < 0, f"{about}: {content[max(at - 200, 0) : at + 50]!r}"
 
 
-def test_a_whole_run_and_its_resumption_leave_no_password_anywhere(
+def test_a_run_that_is_resumed_leaves_no_password_anywhere(
     workplace: Path,
     tiny: Path,
     server: GuardedServer,
@@ -80,29 +80,29 @@ def test_a_whole_run_and_its_resumption_leave_no_password_anywhere(
     assert load_recipe("out/recipe.yaml").tracking.uri == f"http://{server.place}"
 
     platform.error = None
-    credentials._given.clear()
+    credentials._full_uris.clear()
     credentials.log_in("http://of-nobody")
     assert cli.run(["distill", "--resume", "out"]) == 2
-    said = capfd.readouterr()
-    assert "it wants a user that it knows" in said.err
-    assert credentials.HINT in said.err
-    check_no_secret(said.out + said.err, "what was printed")
+    output = capfd.readouterr()
+    assert "it needs a valid user and password" in output.err
+    assert credentials.HINT in output.err
+    check_no_secret(output.out + output.err, "what was printed")
 
     before = server.refused
     with monkeypatch.context() as later:
         later.setenv(credentials.URI, f"http://{IN_URI}@{server.place}")
         assert cli.run(["distill", "--resume", "out"]) == 0
     assert server.refused == before
-    said = capfd.readouterr()
-    assert f"View run run at: http://{server.place}/#/" in said.out
-    check_no_secret(said.out + said.err, "what was printed")
-    check_no_secret(kept(workplace, server.artifacts), "the run's files and artifacts")
+    output = capfd.readouterr()
+    assert f"View run run at: http://{server.place}/#/" in output.out
+    check_no_secret(output.out + output.err, "what was printed")
+    check_no_secret(stored(workplace, server.artifacts), "the run's files and artifacts")
     check_no_secret(b"\n".join(server.bodies), "parameters, tags and metrics")
     check_no_secret(caplog.text, "the log")
     assert (server.artifacts / "recipe.yaml").is_file()
 
 
-def test_a_recipe_holds_none_whatever_is_done_with_it(tiny: Path) -> None:
+def test_no_representation_of_a_recipe_contains_the_password(tiny: Path) -> None:
     recipe = load_recipe(tiny)
     everything = f"{recipe!r} {recipe} {recipe.flat()} {recipe.to_yaml()} {recipe.model_dump()}"
     check_no_secret(everything, "the recipe")
@@ -115,28 +115,28 @@ def test_a_recipe_holds_none_whatever_is_done_with_it(tiny: Path) -> None:
 def test_a_bad_uri_is_refused_without_repeating_it(capsys: pytest.CaptureFixture[str]) -> None:
     for uri in (f"http://host?token={PASSWORD}", f"http://me:{PASSWORD}/x@host"):
         assert cli.run(["distill", "digits-fast5", f"tracking.uri={uri}"]) == 2
-    said = capsys.readouterr().err
-    assert said.count("tracking.uri: expected") == 2
-    assert PASSWORD not in said
+    output = capsys.readouterr().err
+    assert output.count("tracking.uri: expected") == 2
+    assert PASSWORD not in output
 
 
-def test_a_job_is_told_of_and_not_given_the_credentials(
+def test_a_job_does_not_get_the_credentials_but_the_user_gets_a_message(
     tiny: Path, server: GuardedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = load_recipe(tiny)
     check_no_secret(str(submit.environment(recipe)), "the job's environment")
-    told = submit.kept_back(recipe)
-    assert told is not None
-    assert f"the credentials of http://{server.place} stay here" in told
-    assert "`ray start` on the head" in told
-    credentials._given.clear()
-    assert submit.kept_back(recipe) is None
+    message = submit.credentials_warning(recipe)
+    assert message is not None
+    assert f"the credentials of http://{server.place} are not sent" in message
+    assert "`ray start` on the head" in message
+    credentials._full_uris.clear()
+    assert submit.credentials_warning(recipe) is None
     monkeypatch.setenv(credentials.TOKEN, "t")
-    assert submit.kept_back(recipe) is not None
+    assert submit.credentials_warning(recipe) is not None
 
 
-def test_a_command_line_is_begun_again_without_them() -> None:
-    """`ps` shows it to everyone, Ray keeps it as the driver's entry point."""
+def test_the_process_starts_itself_again_without_credentials_on_the_command_line() -> None:
+    """All users can read it with `ps`, and Ray stores it as the driver's entry point."""
     code = (
         "import sys, psutil, os\n"
         "from fastdfkd.cli import commands, main\n"
@@ -170,7 +170,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server without users."""
+    """A real MLflow server without users and passwords."""
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1"]
@@ -202,7 +202,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_real_runs_and_a_real_sweep_on_a_real_server(
     workplace: Path, mlflow_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Ray's own logs and its view of the driver are looked through too."""
+    """The files of Ray, such as its logs, are checked too."""
     temporary = tmp_path_factory.mktemp("r")
     environment = {
         **os.environ,
@@ -242,7 +242,7 @@ def test_real_runs_and_a_real_sweep_on_a_real_server(
         assert server.refused == 0
         sent = b"\n".join(server.bodies)
     assert sent.count(b"runs/create") == 4, "a run, a sweep and its two trials"
-    check_no_secret(sent, "what the server was sent")
-    check_no_secret(kept(workplace), "the runs' files")
-    check_no_secret(kept(temporary), "Ray's files")
+    check_no_secret(sent, "requests to the server")
+    check_no_secret(stored(workplace), "the runs' files")
+    check_no_secret(stored(temporary), "Ray's files")
     assert USER not in (workplace / "run/recipe.yaml").read_text()

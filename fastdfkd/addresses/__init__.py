@@ -1,1 +1,1 @@
-"""Addresses that users give: which service answers there, and the credentials it needs."""
+"""Addresses given by users: which service answers there, and the credentials it needs."""

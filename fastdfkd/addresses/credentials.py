@@ -1,8 +1,8 @@
-"""Users and passwords of MLflow stores: in this process's memory and environment, nowhere else.
+"""Credentials of MLflow stores, kept only in this process's memory and environment.
 
-A URI that holds some is taken apart where it comes in (a recipe's `tracking.uri`,
-`MLFLOW_TRACKING_URI`). Recipes, files, messages, MLflow and Ray see what is left of it; what was
-taken out is kept here by it. A resumed run finds it in the environment.
+Credentials in a URI (a recipe's `tracking.uri`, `MLFLOW_TRACKING_URI`) are removed where the URI is
+read. Recipes, files, messages, MLflow and Ray get the bare URI; this module maps it to the full
+one. A resumed run needs the credentials in the environment.
 """
 
 from __future__ import annotations
@@ -25,27 +25,29 @@ HINT = f"{USER} and {PASSWORD}, or {TOKEN}, in the environment"
 _USER = re.compile(r"^([\w+.-]+://)([^/@:]*(?::[^@]*)?)@")
 _ADDRESS = re.compile(r"[\w+.-]+://[^\s'\"}]+")
 _PARAMETER = re.compile(r"[?&]([^=&#]*)=[^&#]*")
-_given: dict[str, str] = {}
+_full_uris: dict[str, str] = {}
+"""Full URI by bare URI, of those that hold credentials."""
 _replaced: dict[str, str | None] = {}
+"""Values of the environment variables that `log_in` replaced; None: unset."""
 
 
 def taken_out(uri: str) -> str:
-    """A URI without user, password and secret parameters, which are remembered for `login`.
+    """The bare URI: without user, password and secret parameters, which are kept for `login`.
 
     Raises:
-        ValueError: MLflow could not use it, and parts of a password may be where none is looked
-            for. The message does not repeat it.
+        ValueError: MLflow could not use the URI. The message does not repeat it, because it may
+            contain parts of a password.
     """
     bare = _bare(uri)
     if _is_http(uri):
         _check_server(uri, bare)
     if bare != uri:
-        _given[bare] = uri
+        _full_uris[bare] = uri
     return bare
 
 
 def configured_uri(uri: str | None = None) -> str:
-    """`uri`, else `MLFLOW_TRACKING_URI`, without credentials; empty where neither is set.
+    """`uri`, else `MLFLOW_TRACKING_URI`, without credentials; empty if neither is set.
 
     Raises:
         ValueError: MLflow could not use it.
@@ -57,84 +59,85 @@ def configured_uri(uri: str | None = None) -> str:
 
 
 def login(bare: str) -> dict[str, str]:
-    """Environment variables with which MLflow reaches the store of a URI that was taken apart.
+    """Environment variables that MLflow needs to reach the store of a bare URI.
 
-    From a URI of this process, else from `MLFLOW_TRACKING_URI` where it names the same server.
-    Empty: it needs none, or `MLFLOW_TRACKING_USERNAME` and the like are set as they are.
+    Credentials come from a URI that this process read, else from `MLFLOW_TRACKING_URI` if it names
+    the same server. Empty if neither holds any; `MLFLOW_TRACKING_USERNAME` and the like then apply
+    as they are.
     """
-    said = _given.get(bare) or os.environ.get(URI, "")
-    if said == bare or _place(said) != _place(bare):
+    full = _full_uris.get(bare) or os.environ.get(URI, "")
+    if full == bare or _store_of(full) != _store_of(bare):
         return {}
     if not _is_http(bare):
-        return {URI: said}
-    user, colon, password = _user(said).partition(":")
+        return {URI: full}
+    user, colon, password = _user(full).partition(":")
     return {USER: unquote(user), PASSWORD: unquote(password)} if colon else {}
 
 
 def log_in(bare: str) -> None:
-    """Set the environment for the server of a URI, as MLflow reads it; another server's goes."""
-    wanted = login(bare) if _is_http(bare) else {}
-    if wanted and wanted.items() <= os.environ.items():
-        return  # no moment without them: another thread may be writing
+    """Set MLflow's environment variables for a server; restore those set for another one."""
+    variables = login(bare) if _is_http(bare) else {}
+    if variables and variables.items() <= os.environ.items():
+        return  # never unset them in between: another thread may be using them
     for name, before in _replaced.items():
         _set(name, before)
     _replaced.clear()
-    for name, value in wanted.items():
+    for name, value in variables.items():
         _replaced[name] = os.environ.get(name)
         _set(name, value)
 
 
 def for_another_process(bare: str) -> dict[str, str]:
-    """Environment variables that a process elsewhere needs for the same store.
+    """Environment variables that another process needs for the same store.
 
-    They are for an argument of a call alone: environments of jobs and actors are shown by Ray.
+    Pass them as the argument of a call only: Ray shows the environments of jobs and actors.
     """
     here = {name: os.environ[name] for name in (USER, PASSWORD, TOKEN) if name in os.environ}
     return here | login(bare) if _is_http(bare) else login(bare)
 
 
 def whole(bare: str) -> str:
-    """The URI that opens a store: a database takes its password from nowhere else."""
+    """The URI that opens a store; a database's includes its password, a server's does not."""
     return login(bare).get(URI, bare)
 
 
 def clear_command_line() -> None:
-    """Begin this process again where its `tracking.uri=` holds credentials, without them.
+    """Restart this process if its `tracking.uri=` argument holds credentials, without them.
 
-    They go into the environment. Everyone on the machine sees a command line, and Ray keeps a
-    driver's and shows it.
+    They move to the environment. All users of the machine can read a command line, and Ray stores
+    and shows a driver's.
     """
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
 
-    def moved(uri: re.Match[str]) -> str:
+    def without_login(uri: re.Match[str]) -> str:
         bare = taken_out(uri[0])
-        found.update(login(bare))
+        variables.update(login(bare))
         return bare
 
     try:
         words = [
-            _ADDRESS.sub(moved, word) if word.startswith("tracking") else word
+            _ADDRESS.sub(without_login, word) if word.startswith("tracking") else word
             for word in sys.orig_argv
         ]
-    except ValueError:  # said where the recipe is read
+    except ValueError:  # reported when the recipe is read
         return
     if words != sys.orig_argv:
-        os.execve(sys.executable, words, {**os.environ, **found})
+        os.execve(sys.executable, words, {**os.environ, **variables})
 
 
 def _bare(uri: str) -> str:
-    def without(parameter: re.Match[str]) -> str:
+    def without_secret(parameter: re.Match[str]) -> str:
         return "" if names_a_secret(parameter[1]) else parameter[0]
 
     start, mark, query = _USER.sub(r"\1", uri).partition("?")
-    kept = _PARAMETER.sub(without, mark + query)
+    kept = _PARAMETER.sub(without_secret, mark + query)
     return f"{start}?{kept[1:]}" if kept[1:] else start
 
 
 def _user(uri: str) -> str:
-    """`user:password` of a URI, as it stands there."""
-    found = _USER.match(uri)
-    return found[2] if found else ""
+    """`user:password` of a URI, still percent-encoded; empty if it has none."""
+    match = _USER.match(uri)
+    return match[2] if match else ""
 
 
 def _check_server(uri: str, bare: str) -> None:
@@ -154,8 +157,8 @@ def _check_server(uri: str, bare: str) -> None:
         raise ValueError("expected http://HOST:PORT, with a number as the port") from None
 
 
-def _place(uri: str) -> str:
-    """What two URIs of one store share: of a server, scheme, host and port."""
+def _store_of(uri: str) -> str:
+    """A key that URIs of the same store share: scheme, host and port, or a database's bare URI."""
     bare = _bare(uri)
     return "//".join(urlsplit(bare)[:2]).lower() if _is_http(bare) else bare
 

@@ -1,4 +1,4 @@
-"""The token that a Ray cluster may want of whoever joins it.
+"""The token that a Ray cluster may require from its clients.
 
 Ray reads it from `RAY_AUTH_TOKEN`, from the file named by `RAY_AUTH_TOKEN_PATH`, or from
 `~/.ray/auth_token`, and sends it only with `RAY_AUTH_MODE=token`.
@@ -18,48 +18,48 @@ HINT = (
 
 
 def _raylet() -> Any:
-    """Ray's compiled module: the reading of tokens is nowhere else, and it has no types."""
+    """Ray's compiled module, which has no type hints; only it can read tokens."""
     return importlib.import_module("ray._raylet")
 
 
-def place() -> str:
-    """Where Ray looks for a token first."""
+def source() -> str:
+    """The variable or file that Ray reads its token from first."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "RAY_AUTH_TOKEN"
     return os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
 
 
-def at_hand() -> bool:
-    """Whether a token is there, whatever the mode says."""
+def available() -> bool:
+    """Whether Ray finds a token, whatever `RAY_AUTH_MODE` is."""
     try:
         return bool(_raylet().AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
-    except Exception:  # a named file that is missing or empty
+    except Exception:  # `RAY_AUTH_TOKEN_PATH` is missing or empty
         return False
 
 
-def use_if_unasked() -> bool:
-    """Have Ray send the token at hand, unless `RAY_AUTH_MODE` says what to do; whether it will."""
-    if os.environ.get(MODE) or not at_hand():
+def enable_if_unset() -> bool:
+    """Have Ray send its token, if it finds one and `RAY_AUTH_MODE` is unset; return whether so."""
+    if os.environ.get(MODE) or not available():
         return False
     os.environ[MODE] = "token"
-    _raylet().Config.initialize("")  # Ray has read the environment when it was imported
+    _raylet().Config.initialize("")  # read again: Ray read the environment when it was imported
     _raylet().AuthenticationTokenLoader.instance().reset_cache()
     return True
 
 
 def headers() -> dict[str, str]:
-    """What Ray sends with every request; empty where it sends no token."""
+    """HTTP headers with Ray's token; empty if Ray sends none."""
     ray = _raylet()
-    if ray.get_authentication_mode() != ray.AuthenticationMode.TOKEN or not at_hand():
+    if ray.get_authentication_mode() != ray.AuthenticationMode.TOKEN or not available():
         return {}
     return dict(ray.AuthenticationTokenLoader.instance().get_token_for_http_header())
 
 
-def why_refused() -> str:
-    """What is wrong with what we sent, and what to set."""
+def denial_reason() -> str:
+    """Why a cluster denied access, and what to set."""
     mode = os.environ.get(MODE, "")
     if mode.lower() not in ("", "token"):
-        return f"it wants a token, and RAY_AUTH_MODE={mode} sends none: {HINT}"
-    if at_hand():
-        return f"the token in {place()} is not the cluster's: {HINT}"
-    return f"it wants a token, and none is in {place()}: {HINT}"
+        return f"it requires a token, but RAY_AUTH_MODE={mode} sends none: {HINT}"
+    if available():
+        return f"the token in {source()} is not the cluster's: {HINT}"
+    return f"it requires a token, but none is in {source()}: {HINT}"

@@ -1,4 +1,4 @@
-"""What a user calls from Python; the commands call the same functions."""
+"""The Python functions for users. The commands call the same functions."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ def distill(
     progress: bool = False,
     run_name: str | None = None,
 ) -> RunResult:
-    """Compress a teacher without its data, and measure what it cost.
+    """Train a student from a teacher without the teacher's data, and measure the cost.
 
     Args:
-        source: a recipe file, the name of one that ships, or a recipe.
+        source: a recipe file, the name of a recipe of this package, or a recipe.
         overrides: `{"synthesis.steps": 2}` or `["synthesis.steps=2"]`.
         out: folder of the run; unset: `runs/<recipe>-<time>/`.
-        address: a Ray cluster to join; unset: Ray is started here and stopped afterwards.
-        teacher: your own network instead of the one that `recipe.teacher` describes.
-        overwrite: replace the run that is in `out`.
-        parent_run_id: MLflow run that this one is shown under.
-        progress: show a progress bar on stderr where that is a terminal.
-        run_name: in MLflow; unset: the recipe's name.
+        address: Ray cluster to connect to; unset: start Ray here and stop it afterwards.
+        teacher: your network; it replaces the one that the recipe describes.
+        overwrite: replace an earlier run in `out`.
+        parent_run_id: parent run in MLflow.
+        progress: show a progress bar if stderr is a terminal.
+        run_name: name in MLflow; unset: the recipe's name.
 
     Returns:
-        The figures of the run. Its `directory` holds `recipe.yaml`, `teacher.json`,
+        The figures of the run. Its `directory` contains `recipe.yaml`, `teacher.json`,
         `metrics.csv`, `student.safetensors`, `samples.png` and `result.json`.
 
     Raises:
-        RecipeError: the recipe cannot be used.
-        FolderInUseError: another driver works in `out`.
-        ValueError: `out` is not empty, or the teacher does not fit the recipe.
-        OSError: the folder cannot be written to.
+        RecipeError: the recipe is invalid.
+        FolderInUseError: another process is using `out`.
+        ValueError: `out` is not empty, or a network does not fit the recipe.
+        OSError: the folder is not writable.
         TrackingError: the MLflow store cannot be opened.
     """
     from fastdfkd.api.execution import execute
@@ -77,21 +77,21 @@ def resume(
     teacher: nn.Module | None = None,
     progress: bool = False,
 ) -> RunResult:
-    """Go on with a run that was broken off, from its newest whole checkpoint.
+    """Continue an interrupted run from its newest complete checkpoint.
 
-    In lock-step with one synthesizer and one worker the student is exactly that of a run that was
-    never broken off. Python files that its recipe names are taken from the folder, as they were.
+    In lock-step with one synthesizer and one worker, the student equals that of an uninterrupted
+    run bit for bit. Python files that the recipe names are read from the run's folder.
 
     Args:
         directory: folder of the run.
-        address: a Ray cluster to join; unset: Ray is started here and stopped afterwards.
-        teacher: the network that the run was begun with, where it was given as an object.
-        progress: show a progress bar on stderr where that is a terminal.
+        address: Ray cluster to connect to; unset: start Ray here and stop it afterwards.
+        teacher: the network that was passed to `distill`, if one was.
+        progress: show a progress bar if stderr is a terminal.
 
     Raises:
-        FileNotFoundError: the folder holds no run.
-        FolderInUseError: the run goes on in another process.
-        ValueError: the run is finished, a file of it is damaged, or its teacher cannot be had.
+        FileNotFoundError: the folder contains no run.
+        FolderInUseError: another process is using the folder.
+        ValueError: the run is finished, one of its files is damaged, or the teacher differs.
     """
     from fastdfkd.api.execution import execute
 
@@ -115,7 +115,7 @@ def _check_result(folder: Path) -> None:
         RunResult.load(folder)
     except (ValueError, OSError) as error:
         raise ValueError(
-            f"{error}. Move the file away to go on with the run from its last checkpoint"
+            f"{error}. Move the file away to resume the run from its last checkpoint"
         ) from error
 
 
@@ -127,16 +127,23 @@ def train_teacher(
     overwrite: bool = False,
     progress: bool = False,
 ) -> Teacher:
-    """Train (or open, where it is cached or the recipe names weights) the teacher of a recipe.
+    """Train the teacher of a recipe, or open it if it is cached or the recipe names its weights.
 
     Writes `teacher.safetensors` and `teacher.json` to `out`, by default
     `runs/teacher-<recipe>-<time>/`.
 
+    Args:
+        source: see `distill`.
+        overrides: see `distill`.
+        out: folder to write to.
+        overwrite: replace an earlier teacher in `out`.
+        progress: show a progress bar if stderr is a terminal.
+
     Raises:
-        RecipeError: the recipe cannot be used.
-        FolderInUseError: another driver works in `out`.
-        ValueError: `out` is not empty, or the weights do not fit.
-        OSError: the folder cannot be written to.
+        RecipeError: the recipe is invalid.
+        FolderInUseError: another process is using `out`.
+        ValueError: `out` is not empty, or the weights do not fit the model.
+        OSError: the folder is not writable.
     """
     return train_teacher_into(source, overrides, out=out, overwrite=overwrite, progress=progress)[0]
 
@@ -149,7 +156,7 @@ def train_teacher_into(
     overwrite: bool,
     progress: bool,
 ) -> tuple[Teacher, Path]:
-    """`train_teacher`, and the folder that it wrote to."""
+    """Same as `train_teacher`; also returns the folder that it wrote to."""
     from fastdfkd.api.execution import obtain_teacher, write_teacher
     from fastdfkd.data import cache_somewhere
 
@@ -163,15 +170,15 @@ def train_teacher_into(
 
 
 def evaluate(directory: str | Path, *, data_root: str | Path | None = None) -> Evaluation:
-    """Judge the student of a run again, on the real held-out images.
+    """Evaluate the student of a finished run on the held-out images.
 
     Args:
         directory: folder of the run.
-        data_root: where the images are, if not where the recipe says.
+        data_root: folder of the images; unset: `data.root` of the recipe.
 
     Raises:
-        FileNotFoundError: the folder holds no student, or no recipe.
-        ValueError: a file in it is damaged, or the images are not to be had.
+        FileNotFoundError: the folder contains no student or no recipe.
+        ValueError: a file in it is damaged, or the images are missing.
     """
     from fastdfkd.api.evaluation import evaluate_folder
 

@@ -1,17 +1,19 @@
-"""Opening a run's folder again, to judge its student. Nothing in it is unpickled.
+"""Evaluates the student in a run's folder. No file of the folder is unpickled.
 
-Its recipe names the networks, and with them code that is run: a builder that is installed, or a
-Python file whose text the folder holds.
+The folder's recipe names code that is run: an installed builder, or a Python file whose text is in
+the folder.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.runs.figures import SYNTHETIC
 from fastdfkd.runs.folder import read_json
 
 if TYPE_CHECKING:
@@ -22,25 +24,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How a student does on held-out images."""
+    """Figures of a student on held-out images."""
 
     directory: Path
+    """Folder of the run."""
     judged_on: str
-    """What the images are: `held-out real images`."""
+    """What the images are, for example `held-out real images`."""
     images: int
-    """Number of images; 0: there are none, and no figure is known."""
+    """Number of images; 0: there are none, and all figures are None."""
     accuracy: float | None
-    """Share that the student classifies rightly, 0 to 1; None: there are no real images."""
+    """Share that the student classifies correctly, 0 to 1; None: there are no real images."""
+    figures: Mapping[str, float]
+    """All of the student's figures, 0 to 1, by their names in tables: accuracy, top-5 accuracy."""
     teacher_accuracy: float | None
-    """The same for the teacher; None when it cannot be had either."""
+    """The same for the teacher; None also if the teacher was not found."""
     agreement: float | None
-    """Share where student and teacher say the same; None when either is unknown."""
+    """Share that student and teacher assign to the same class, 0 to 1; None as for the teacher."""
+    synthetic: Mapping[str, float]
+    """The student's figures on held-out synthetic images, by column (`runs.figures.SYNTHETIC`)."""
     note: str
-    """Which teacher was compared with, or why none was."""
+    """Which teacher the student was compared with, or why there was none."""
 
 
 def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> Evaluation:
-    """Judge the student in a run's folder; see `fastdfkd.evaluate`."""
+    """Evaluate the student in a run's folder; see `fastdfkd.evaluate`."""
     recipe_file, student_file = directory / "recipe.yaml", directory / "student.safetensors"
     for file in (recipe_file, student_file):
         if not file.is_file():
@@ -49,11 +56,12 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
     from fastdfkd.experiment import image_spec, judge_of
     from fastdfkd.models import open_network
 
-    spec, judge = image_spec(recipe), judge_of(recipe, data_root)
+    spec = image_spec(recipe)
     normalise = spec.normalisation("cpu")
     student = open_network(recipe.student, spec, student_file)
-    answers = judge.answers(student, normalise, "cpu", output=recipe.student.output)
     teacher, note = _find_teacher(recipe, spec, directory)
+    judge = judge_of(recipe, teacher, data_root)
+    answers = judge.answers(student, normalise, "cpu", output=recipe.student.output)
     taught: dict[str, float] = {}
     teacher_answers = None
     if teacher is not None:
@@ -66,23 +74,29 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
         judged_on=judge.judged_on,
         images=len(judge),
         accuracy=found.get("accuracy"),
+        figures={name: found[key] for key, name in spec.kind.figures.items() if key in found},
         teacher_accuracy=taught.get("accuracy"),
         agreement=found.get("agreement"),
+        synthetic={name: found[name] for name in SYNTHETIC if name in found},
         note=note,
     )
 
 
 def _find_teacher(recipe: Recipe, spec: ImageSpec, directory: Path) -> tuple[nn.Module | None, str]:
-    """The teacher that `teacher.json` names by digest, and how it was found; it is not trained."""
+    """Open the teacher whose digest is in `teacher.json`; it is never trained here.
+
+    Returns:
+        The teacher, or None if it was not found, and a note that says which it is or why not.
+    """
     from fastdfkd.models import open_network, weights_digest
 
     file = directory / "teacher.json"
     facts = read_json(file) if file.is_file() else {}
     digest = facts.get("digest")
     if not digest:
-        return None, "teacher.json does not say which teacher it was"
+        return None, "teacher.json has no digest of the teacher"
     if facts.get("source") == "module":
-        return None, "the teacher was a network given from Python"
+        return None, "the teacher was a network given from Python, which is not stored"
     if facts.get("source") == "network":
         network = open_network(recipe.teacher, spec)
         if weights_digest(network.state_dict()) == digest:
@@ -90,10 +104,10 @@ def _find_teacher(recipe: Recipe, spec: ImageSpec, directory: Path) -> tuple[nn.
         return None, f"{recipe.teacher.model} has other weights now"
     named = [directory / "teacher.safetensors", facts.get("weights"), recipe.teacher.weights]
     for path in (Path(str(name)).expanduser() for name in named if name):
-        if not os.path.exists(path):  # unlike Path.exists, quiet about impossible names
+        if not os.path.exists(path):  # Path.exists raises for names that cannot exist
             continue
         entry = recipe.teacher.entry if path != directory / "teacher.safetensors" else None
         network = open_network(recipe.teacher, spec, path, entry=entry)
         if weights_digest(network.state_dict()) == digest:
             return network, f"with the teacher in {path}"
-    return None, "the teacher's weights are gone: nothing with its digest was found"
+    return None, "no weights with the teacher's digest were found"

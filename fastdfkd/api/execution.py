@@ -1,4 +1,4 @@
-"""One run from recipe to result: teacher, cluster, recorder, pipeline, files."""
+"""Runs a recipe from start to result: teacher, cluster, recorder, pipeline, files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MAY_CHANGE = (
     "platform.start_timeout_s",
     "platform.autoscale_timeout_s",
 )
-"""Keys, or their beginnings, that a resumed run may have other values for than when it began."""
+"""Keys, or prefixes of keys, that may have another value when a run is resumed."""
 
 
 def execute(
@@ -53,18 +53,18 @@ def execute(
     complete: Callable[[RunResult], RunResult] | None = None,
     resume: bool = False,
 ) -> RunResult:
-    """Run a recipe in a claimed folder; what is raised is said at `api.distill`.
+    """Run a recipe in a claimed folder. Raises what `api.distill` and `api.resume` document.
 
     Args:
-        recipe: what to run.
-        directory: where its files go.
-        address: Ray cluster to join.
+        recipe: to run.
+        directory: folder for the run's files.
+        address: Ray cluster to connect to; unset: start Ray here.
         model: the user's own teacher.
-        parent_run_id: MLflow run above this one.
-        progress: show a bar.
-        run_name: in MLflow and on the bar.
-        complete: adds to the result (speed-ups) before it is written and recorded.
-        resume: go on from the newest whole checkpoint in the folder, or from the beginning.
+        parent_run_id: parent run in MLflow.
+        progress: show a progress bar.
+        run_name: name in MLflow and of the progress bar; unset: the recipe's name.
+        complete: is applied to the result (to add speed-ups) before it is written and recorded.
+        resume: continue from the newest complete checkpoint in the folder; start if there is none.
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
     from fastdfkd.data import cache_somewhere
@@ -72,9 +72,9 @@ def execute(
     from fastdfkd.platform import cluster
 
     cache_somewhere(directory / "cache")
-    initial_student(recipe)  # which may not fit: told before a teacher is trained for it
-    began_with = as_it_began(recipe, directory) if resume else recipe
-    teacher = obtain_teacher(began_with, model=model, progress=progress)
+    initial_student(recipe)  # a student that does not fit is refused before a teacher is trained
+    teacher_recipe = with_trained_precision(recipe, directory) if resume else recipe
+    teacher = obtain_teacher(teacher_recipe, model=model, progress=progress)
     checkpoint = checkpoint_to_resume(recipe, teacher, directory) if resume else None
     with cluster.connect(address, meanwhile=partial(warm_up, recipe)):
         from fastdfkd.platform import pipeline, placement
@@ -83,7 +83,8 @@ def execute(
         recipe = placement.fitted_here(recipe)
         write_teacher(teacher, directory)
         write_sources(recipe, directory)
-        write_text(directory / "recipe.yaml", recipe.to_yaml())  # last: now it can be resumed
+        # The recipe is written last: from here on the run can be resumed.
+        write_text(directory / "recipe.yaml", recipe.to_yaml())
         with (
             RunProgress(recipe, label, shown=progress) as bar,
             tracking.Recorder(
@@ -105,9 +106,9 @@ def execute(
 
 
 def warm_up(recipe: Recipe) -> None:
-    """Import what takes seconds, torch, Ray Train and MLflow, and make MLflow's store.
+    """Import torch, Ray Train and MLflow, which takes seconds, and create the MLflow store.
 
-    What fails here fails again where it is needed, and is said there.
+    Errors are ignored: they occur again where the parts are used, and are reported there.
     """
     with contextlib.suppress(Exception):
         import fastdfkd.platform.pipeline  # noqa: F401
@@ -119,7 +120,7 @@ def warm_up(recipe: Recipe) -> None:
 def obtain_teacher(
     recipe: Recipe, *, model: nn.Module | None = None, progress: bool = False
 ) -> Teacher:
-    """The recipe's teacher: given, opened, cached or trained, with a bar over its epochs."""
+    """The teacher: `model`, or opened from weights, or cached, or trained with a progress bar."""
     from fastdfkd.experiment import image_spec
     from fastdfkd.trainers.teacher import prepare_teacher
 
@@ -132,12 +133,15 @@ def obtain_teacher(
         return prepare_teacher(recipe, model=model, device=_device(recipe), on_epoch=on_epoch)
 
 
-def as_it_began(recipe: Recipe, directory: Path) -> Recipe:
-    """The recipe with the precision in which its teacher was trained: `auto` may mean another here.
+def with_trained_precision(recipe: Recipe, directory: Path) -> Recipe:
+    """The recipe with the precision that its teacher was trained in.
+
+    `teacher.precision: auto` may mean another precision on the machine that resumes the run.
 
     Args:
         recipe: of the run.
-        directory: of the run; a folder that does not say is told of by `check_same_teacher`.
+        directory: of the run. If its `teacher.json` cannot be read, the recipe is returned as it
+            is, and `check_same_teacher` reports the file.
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         precision = read_json(directory / "teacher.json")["training"]["precision"]
@@ -146,10 +150,10 @@ def as_it_began(recipe: Recipe, directory: Path) -> Recipe:
 
 
 def checkpoint_to_resume(recipe: Recipe, teacher: Teacher, directory: Path) -> Checkpoint | None:
-    """The newest whole checkpoint of the run in a folder; None where it begins anew.
+    """The newest complete checkpoint in a run's folder; None: the run starts from the beginning.
 
     Raises:
-        ValueError: the run began with another teacher or another recipe.
+        ValueError: the run was started with another teacher or another recipe.
     """
     from fastdfkd.trainers.checkpoint import CheckpointFolder
 
@@ -161,33 +165,35 @@ def checkpoint_to_resume(recipe: Recipe, teacher: Teacher, directory: Path) -> C
 
 
 def check_same_teacher(teacher: Teacher, directory: Path) -> None:
-    """A run goes on with the teacher it began with.
+    """Check that a resumed run has the teacher that it was started with.
 
     Raises:
-        ValueError: it is another one, or the folder does not say.
+        ValueError: it is another teacher, or `teacher.json` cannot be read.
     """
     path = directory / "teacher.json"
     try:
         digest = str(read_json(path)["digest"])
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
-            f"{path} does not say which teacher the run began with: {error}"
+            f"{path}: expected the digest of the teacher that the run was started with: {error}"
         ) from error
     if digest != teacher.digest:
         raise ValueError(
-            f"{path} says that the run began with the teacher {digest:.12}, this one is "
+            f"{path}: the run was started with the teacher {digest:.12}, and this teacher is "
             f"{teacher.digest:.12}: give the same weights, or start a new run"
         )
 
 
 def check_same_recipe(recipe: Recipe, earlier: Mapping[str, Any], directory: Path) -> None:
-    """A run goes on with the recipe it began with; where it runs may have changed.
+    """Check that a resumed run has the recipe of its last checkpoint, except for `_MAY_CHANGE`.
 
     Raises:
-        ValueError: `recipe.yaml` was edited since, in what the images or the student follow from.
+        ValueError: another key was changed in `recipe.yaml`; images or student depend on it.
     """
     now = recipe.flat()
-    earlier = {key: _default(recipe, key) for key in now} | dict(earlier)  # of a version before
+    earlier = {key: _default(recipe, key) for key in now} | dict(
+        earlier
+    )  # an older version had fewer keys
     changed = [
         f"{shown_name(key)} was {shown(earlier[key])} and is {shown(now.get(key))}"
         for key in sorted(earlier)
@@ -196,20 +202,20 @@ def check_same_recipe(recipe: Recipe, earlier: Mapping[str, Any], directory: Pat
     if changed:
         raise ValueError(
             f"{directory / 'recipe.yaml'} was changed since the run's last checkpoint: "
-            f"{'; '.join(changed)}. Put that back to go on, or start a new run in another folder"
+            f"{'; '.join(changed)}. Undo the change to resume, or start a new run in another folder"
         )
 
 
 def _default(recipe: Recipe, key: str) -> Any:
-    """What a key of a recipe is where nobody says it."""
+    """The default value of a recipe's key."""
     section, _, name = key.partition(".")
     fields = type(getattr(recipe, section) if name else recipe).model_fields
-    field = fields.get(name or section)  # none for an entry of a mapping
+    field = fields.get(name or section)  # None for an entry of a mapping
     return field.default if field else None
 
 
 def write_teacher(teacher: Teacher, directory: Path, *, weights: bool = False) -> None:
-    """Write `teacher.json`: what the teacher was, with its digest; and its weights if asked."""
+    """Write `teacher.json`, which has the teacher's description and digest; optionally weights."""
     if weights:
         from fastdfkd.models import save_weights
 
@@ -218,7 +224,7 @@ def write_teacher(teacher: Teacher, directory: Path, *, weights: bool = False) -
 
 
 def _device(recipe: Recipe) -> str:
-    """Where this process trains or judges the teacher."""
+    """Device on which this process trains or evaluates the teacher."""
     import torch
 
     if recipe.platform.device == "auto":

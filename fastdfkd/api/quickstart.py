@@ -1,4 +1,4 @@
-"""Four runs on handwritten digits that show what 10x and 100x mean, in a table and a picture."""
+"""The quickstart: four runs on handwritten digits that show what 10x and 100x mean."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ SETTINGS = {
     "fast-5": "digits-fast5",
     "fast-2": "digits-fast2",
 }
-"""Setting to recipe, from the slowest synthesis to the fastest; the reference is the 1x."""
+"""Recipe by setting, from the slowest synthesis to the fastest. The reference counts as 1x."""
 
 _TITLE = "Handwritten digits: a teacher compressed without its data"
 
 
 def run_quickstart(*, progress: bool = False) -> dict[str, RunResult]:
-    """Run every setting into `runs/quickstart/<setting>/`, then print and write what was found.
+    """Run every setting in `runs/quickstart/<setting>/`, then write and print the report.
 
-    Writes `table.md`, `table.csv` and `accuracy_vs_synthesis.png` to `runs/quickstart/`. What an
-    earlier quickstart left is replaced.
+    The report is `table.md`, `table.csv` and `accuracy_vs_synthesis.png` in `runs/quickstart/`.
+    Files of an earlier quickstart are replaced.
 
     Args:
-        progress: show progress bars on stderr where that is a terminal.
+        progress: show progress bars if stderr is a terminal.
 
     Returns:
         The result of each setting, with speed-ups over the reference.
@@ -73,7 +73,7 @@ def run_quickstart(*, progress: bool = False) -> dict[str, RunResult]:
 def _run_setting(
     setting: str, folder: Path, reference: RunResult | None, parent: str, progress: bool
 ) -> RunResult:
-    """One setting; without a reference it is the reference itself."""
+    """Run one setting. `reference` is None for the reference itself."""
     from fastdfkd.api.execution import execute
 
     recipe = load_recipe(SETTINGS[setting])
@@ -89,39 +89,39 @@ def _run_setting(
 
 
 def explain(results: Mapping[str, RunResult], bullet: str = "  ") -> str:
-    """What the speed-ups mean here, in plain words, as three paragraphs."""
+    """Explain the speed-ups in three paragraphs."""
     cost = seconds(results[REFERENCE].synthesis_seconds_per_image)
     fast = {setting: run for setting, run in results.items() if setting != REFERENCE}
     return "\n\n".join(
         [
-            f"One image costs {REFERENCE}, the 1x, {cost} of synthesis. RunRecord against that:",
+            f"{REFERENCE}, the 1x, needs {cost} of synthesis per image. Measured against that:",
             "\n".join(f"{bullet}{_first_to_reach(goal, fast)}" for goal in (10, 100)),
-            "Synthesis speed-up counts the making of images alone, as the paper does. End to end "
-            "counts storing them and training the student too, which faster synthesis leaves as "
-            "they are.",
+            "Synthesis speed-up compares the time to make images, as the paper does. End to end "
+            "also includes storing them and training the student, whose cost faster synthesis does "
+            "not change.",
         ]
     )
 
 
 def caption(results: Mapping[str, RunResult]) -> str:
-    """What a reader of the table must know."""
+    """The note below the table: how the figures were measured and what they do not show."""
     images = results[REFERENCE].images
     return (
-        f"{REFERENCE} made {images} images only: its cost an image (and an update) was measured "
+        f"{REFERENCE} made only {images} images: its cost per image (and per update) was measured "
         "and extrapolated to each row's images and updates, in the paper's sequential order. "
-        "Digits is an easy set, on which an untrained generator's images already teach a student "
-        "much: it shows the machinery and the cost, not which method is better. glyphs-fast5 is a "
-        "harder recipe."
+        "Digits is an easy data set: even images of an untrained generator teach a student much. "
+        "It shows how the system works and what it costs, not which method is better. glyphs-fast5 "
+        "is a harder recipe."
     )
 
 
 def _first_to_reach(goal: int, fast: Mapping[str, RunResult]) -> str:
-    """Which setting, in the order from slow to fast, is the first with that synthesis speed-up."""
+    """Name the slowest setting whose synthesis speed-up is at least `goal`."""
     for setting, run in fast.items():
         if (run.synthesis_speedup or 0.0) >= goal:
             cost = seconds(run.synthesis_seconds_per_image)
             return (
-                f"{goal}x: {setting} is the first to reach it, at {cost} an image "
+                f"{goal}x: {setting} is the first to reach it, at {cost} per image "
                 f"({times(run.synthesis_speedup or 0.0)} in synthesis, "
                 f"{times(run.end_to_end_speedup or 0.0)} end to end)."
             )
@@ -131,8 +131,8 @@ def _first_to_reach(goal: int, fast: Mapping[str, RunResult]) -> str:
 def _write_report(results: Mapping[str, RunResult], folder: Path) -> list[Path]:
     table = build_table(results)
     files = [folder / name for name in ("table.md", "table.csv", "accuracy_vs_synthesis.png")]
-    words = f"{caption(results)}\n\n{explain(results, bullet='* ')}"
-    write_text(files[0], f"# {_TITLE}\n\n{render_markdown(table, words)}")
+    notes = f"{caption(results)}\n\n{explain(results, bullet='* ')}"
+    write_text(files[0], f"# {_TITLE}\n\n{render_markdown(table, notes)}")
     write_text(files[1], csv_text(table))
     accuracy_against_seconds(
         {setting: [folder / setting] for setting in results},
@@ -151,10 +151,10 @@ def _print_report(results: Mapping[str, RunResult], folder: Path, uri: str) -> N
     print_table(*cells(build_table(results)), title=_TITLE, caption=caption(results))
     console = Console()
     mlflow = Path(sys.executable).parent / "mlflow"
-    look = uri if uri.startswith("http") else f"{mlflow} ui --backend-store-uri {uri}"
+    view = uri if uri.startswith("http") else f"{mlflow} ui --backend-store-uri {uri}"
     for text in (
         explain(results),
         f"Table, picture and runs: {folder}",
-        f"Every metric, in MLflow: {look}",
+        f"All metrics in MLflow: {view}",
     ):
         console.print(f"\n{lines(text)}", soft_wrap=True, highlight=False, markup=False)

@@ -1,6 +1,6 @@
 """The `fastdfkd` command line.
 
-Signal handlers are in place before any import that takes time.
+The signal handlers are installed before any slow import.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ __all__ = ["main"]
 
 
 def main() -> NoReturn:
-    """Run the command line of this process and exit with its code."""
-    if sys.getfilesystemencoding() != "utf-8":  # names of files would not be text
+    """Run the command line of this process and exit with its code.
+
+    Python is started again in UTF-8 mode if the locale has another encoding, as the C locale has:
+    file names with other characters could not be printed.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     signals.run(_run_command)

@@ -1,4 +1,7 @@
-"""The commands. Everything heavy is imported inside them, so that `--help` answers at once."""
+"""The commands, except for those of `cli.tuning`.
+
+They import torch, Ray and MLflow themselves, so that `--help` is fast.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,11 @@ app = typer.Typer(
     name="fastdfkd", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 
-_USER_ERRORS = (ValueError, OSError, FloatingPointError)  # the last: a run that diverged
+_USER_ERRORS = (ValueError, OSError, FloatingPointError)
+"""Errors that are printed without a traceback. A run that diverged is a FloatingPointError."""
 _BAD_INPUT, _INTERRUPTED = 2, 130
-_GLOBAL = ("-v", "--verbose")
+"""Exit codes."""
+_GLOBAL_OPTIONS = ("-v", "--verbose")
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.")
@@ -37,7 +42,7 @@ OverridesArgument = Annotated[
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what an earlier run left in the folder.")
+    bool, typer.Option("--overwrite", help="Replace the files of an earlier run in the folder.")
 ]
 
 
@@ -45,7 +50,7 @@ OverwriteOption = Annotated[
 def root(
     context: typer.Context,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log what is going on, to stderr.")
+        bool, typer.Option("--verbose", "-v", help="Log progress to stderr.")
     ] = False,
 ) -> None:
     """Compress a neural network when its training data is gone."""
@@ -58,9 +63,9 @@ def root(
 def quickstart() -> None:
     """Show in minutes what 10x and 100x mean.
 
-    Trains a small teacher on handwritten digits, compresses it without its data by the 1x
-    reference, Fast-10, Fast-5 and Fast-2, and prints a table. Everything goes to
-    runs/quickstart/, replacing what was there.
+    Trains a small teacher on handwritten digits. Compresses it without its data with the 1x
+    reference, Fast-10, Fast-5 and Fast-2, and prints a table. Writes to runs/quickstart/ and
+    replaces the files of an earlier quickstart.
     """
     from fastdfkd.api.quickstart import run_quickstart
 
@@ -80,11 +85,12 @@ def teacher(
     from fastdfkd.api import train_teacher_into
     from fastdfkd.report.table import share
 
-    found, folder = train_teacher_into(
+    trained, folder = train_teacher_into(
         recipe, overrides or [], out=out, overwrite=overwrite, progress=True
     )
-    typer.echo(f"accuracy   {share(found.accuracy)} on held-out real images")
-    typer.echo(f"digest     {found.digest}")
+    if trained.accuracy is not None:
+        typer.echo(f"accuracy   {share(trained.accuracy)} on held-out real images")
+    typer.echo(f"digest     {trained.digest}")
     typer.echo(lines(f"weights    {folder / 'teacher.safetensors'}"))
 
 
@@ -107,10 +113,10 @@ def distill(
     overwrite: OverwriteOption = False,
     resume: Annotated[
         Path | None,
-        typer.Option("--resume", metavar="DIR", help="Go on with the run in DIR; no RECIPE."),
+        typer.Option("--resume", metavar="DIR", help="Resume the run in DIR; without RECIPE."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON on stdout, nothing else.")
+        bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")
     ] = False,
 ) -> None:
     """Compress a teacher without its data."""
@@ -118,9 +124,12 @@ def distill(
     from fastdfkd.addresses.ray_cluster import check_named
 
     if (recipe is None) == (resume is None):
-        raise ValueError("give a RECIPE, or --resume DIR to go on with a run that was broken off")
+        raise ValueError("give a RECIPE, or --resume DIR to resume an interrupted run")
     if resume is not None and (overrides or out or overwrite):
-        raise ValueError("--resume goes on with the run as it was begun: no KEY=VALUE, no --out")
+        raise ValueError(
+            "--resume continues the run with its own recipe and folder: remove KEY=VALUE, --out "
+            "and --overwrite"
+        )
     check_named(address)
     if resume is not None:
         result = api.resume(resume, address=address, progress=True)
@@ -145,13 +154,13 @@ def submit(
         typer.Option(
             "--address",
             metavar="URL",
-            help="Dashboard of the cluster; unset: RAY_API_SERVER_ADDRESS, else "
+            help="Dashboard of the cluster. Default: RAY_API_SERVER_ADDRESS, else "
             "http://127.0.0.1:8265.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder to write to, on the cluster."),
+        typer.Option("--out", metavar="DIR", help="Folder on the cluster to write to."),
     ] = None,
     no_follow: Annotated[
         bool, typer.Option("--no-follow", help="Print the job's id and do not wait for it.")
@@ -160,17 +169,17 @@ def submit(
 ) -> None:
     """Run a recipe as a job of a Ray cluster, and follow its log.
 
-    The recipe is checked here and sent along; the package must be installed on the nodes. Ctrl-C
-    asks whether to stop the job. The exit code is the job's.
+    The recipe is checked here and sent with the job. The package must be installed on the nodes.
+    Ctrl-C asks whether to stop the job. The exit code is that of the job.
     """
     from fastdfkd.jobs.follow import Follower
-    from fastdfkd.jobs.submit import submit as hand_in
+    from fastdfkd.jobs.submit import submit as submit_job
 
-    client, job = hand_in(recipe, overrides or [], address=address, out=out, overwrite=overwrite)
+    client, job = submit_job(recipe, overrides or [], address=address, out=out, overwrite=overwrite)
     if no_follow:
         typer.echo(job)
         return
-    _say(f"{job} is handed in to {client.get_address()}")
+    _say(f"{job} is submitted to {client.get_address()}")
     follower = Follower(client, job, write=lambda text: typer.echo(text, nl=False), note=_say)
     with signals.Asking():
         raise typer.Exit(follower.run())
@@ -180,10 +189,13 @@ def submit(
 def status(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show it again every two seconds until the run ends.")
+        bool, typer.Option("--watch", help="Update every two seconds until the run ends.")
     ] = False,
 ) -> None:
-    """Show one screen about a run, while it goes on or afterwards."""
+    """Show the status of a run on one screen.
+
+    It works during the run and afterwards, on any machine that can read the folder.
+    """
     from fastdfkd.report.status_screen import show
 
     show(directory, watch=watch)
@@ -194,21 +206,32 @@ def evaluate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
     data_root: Annotated[
         Path | None,
-        typer.Option("--data-root", metavar="DIR", help="Where CIFAR is, if it has moved."),
+        typer.Option("--data-root", metavar="DIR", help="Folder of CIFAR, if it has moved."),
     ] = None,
 ) -> None:
-    """Judge a run's student again, on real held-out images."""
-    from fastdfkd.api import evaluate as judge
+    """Evaluate the student of a run again, on held-out images."""
+    from fastdfkd.api import evaluate as evaluate_run
     from fastdfkd.report.table import share
+    from fastdfkd.runs.figures import FIGURES
 
-    found = judge(directory, data_root=data_root)
-    typer.echo(f"accuracy  {share(found.accuracy)} of {found.images:,} {found.judged_on}")
-    typer.echo(lines(f"agreement {share(found.agreement)} ({found.note})"))
+    evaluation = evaluate_run(directory, data_root=data_root)
+    rows = {
+        name: f"{share(value)} of {evaluation.images:,} {evaluation.judged_on}"
+        for name, value in evaluation.figures.items()
+    }
+    if evaluation.figures or not evaluation.synthetic:
+        rows["agreement"] = f"{share(evaluation.agreement)} ({evaluation.note})"
+    rows |= {FIGURES[key].name: FIGURES[key].show(v) for key, v in evaluation.synthetic.items()}
+    width = max(map(len, rows))
+    for name, text in rows.items():
+        typer.echo(lines(f"{name:<{width}} {text}"))
+    if not evaluation.figures and evaluation.synthetic:
+        typer.echo(lines(f"on {evaluation.images:,} {evaluation.judged_on}, {evaluation.note}"))
 
 
 @app.command(epilog="Example: fastdfkd recipes")
 def recipes() -> None:
-    """List the recipes that ship, the sample ones first."""
+    """List the shipped recipes, the sample ones first."""
     from fastdfkd.recipe import load_recipe, shipped_recipes
 
     files = shipped_recipes()
@@ -222,33 +245,45 @@ tuning.register(app)
 
 def _summary(result: RunResult) -> str:
     from fastdfkd.report.table import share
+    from fastdfkd.runs.figures import FIGURES, SYNTHETIC, measured
 
-    lines = {
-        "accuracy": f"{share(result.accuracy)} (teacher {share(result.teacher_accuracy)})",
-        "agreement": f"{share(result.agreement)} with the teacher",
+    figures = measured(result.model_dump(include=set(FIGURES)))
+    rows = {
+        figure.name: figure.show(figures[name])
+        for name, figure in SYNTHETIC.items()
+        if name in figures
+    }
+    if not rows or result.accuracy is not None:
+        rows = {
+            "accuracy": f"{share(result.accuracy)} (teacher {share(result.teacher_accuracy)})",
+            "agreement": f"{share(result.agreement)} with the teacher",
+            **rows,
+        }
+    rows |= {
         "images": f"{result.images:,} synthesised, {result.updates:,} student updates",
         "synthesis": f"{result.synthesis_seconds:.1f} s "
-        f"({result.synthesis_seconds_per_image * 1e3:.3g} ms an image)",
-        "end to end": f"{result.end_to_end_seconds:.1f} s, evaluation left out",
+        f"({result.synthesis_seconds_per_image * 1e3:.3g} ms per image)",
+        "end to end": f"{result.end_to_end_seconds:.1f} s without evaluation",
         "run": f"{result.directory}",
     }
-    return "\n".join(f"{key:<11}{value}" for key, value in lines.items())
+    width = max(map(len, rows)) + 1
+    return "\n".join(f"{key:<{width}}{value}" for key, value in rows.items())
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line; its exit code. Errors of the user become one message on stderr."""
+    """Run a command line and return its exit code. A user error is one message on stderr."""
     command = typer.main.get_command(app)
     try:
         code = command.main(
-            args=_global_first(arguments), prog_name="fastdfkd", standalone_mode=False
+            args=_global_options_first(arguments), prog_name="fastdfkd", standalone_mode=False
         )
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+    except BrokenPipeError:  # the reader of stdout has closed it, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if os.environ.get("FASTDFKD_DEBUG") or not _is_users(error):
+        if os.environ.get("FASTDFKD_DEBUG") or not _is_user_error(error):
             raise
         _say(_message(error))
         return _BAD_INPUT
@@ -258,7 +293,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def command_line() -> int:
-    """Run the command line of this process; its exit code."""
+    """Run the command line of this process and return its exit code."""
     credentials.clear_command_line()
     logging.basicConfig(level=logging.WARNING)
     for handler in logging.root.handlers:
@@ -266,26 +301,26 @@ def command_line() -> int:
     return run(sys.argv[1:])
 
 
-def _global_first(arguments: Sequence[str]) -> list[str]:
-    """The words with `-v` first, where it counts for every command; users write it anywhere."""
-    ours = [word for word in arguments if word in _GLOBAL]
-    return ours + [word for word in arguments if word not in _GLOBAL]
+def _global_options_first(arguments: Sequence[str]) -> list[str]:
+    """Move `-v` before the command, where typer accepts it, so that users may write it anywhere."""
+    first = [argument for argument in arguments if argument in _GLOBAL_OPTIONS]
+    return first + [argument for argument in arguments if argument not in _GLOBAL_OPTIONS]
 
 
 class _Formatter(logging.Formatter):
-    """Lines of the log, other libraries' too: shown as text, and without credentials."""
+    """Formats log records of all libraries: control characters escaped, credentials removed."""
 
     def format(self, record: logging.LogRecord) -> str:
         return lines(shown_message(super().format(record)))
 
 
-def _is_users(error: Exception) -> bool:
-    """Whether the user can mend it: a usage error of the command line, or bad input."""
+def _is_user_error(error: Exception) -> bool:
+    """Whether the user can fix it: a usage error of the command line, or bad input."""
     return hasattr(error, "format_message") or isinstance(error, _USER_ERRORS)
 
 
 def _message(error: Any) -> str:
-    """The error's own words; those of its cause, where Ray wraps it in a remote traceback."""
+    """The message of the error. Ray wraps an actor's error; then it is the message of the cause."""
     if hasattr(error, "format_message"):
         return f"{error.format_message()} (see fastdfkd --help)"
     return str(getattr(error, "cause", None) or error)

@@ -1,4 +1,4 @@
-"""A comparison and a sweep's findings on the terminal."""
+"""Prints a comparison and the report of a sweep on the terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fastdfkd.comparison.table import cells, comparison_table, words
+from fastdfkd.comparison.table import cells, comparison_table, table_notes
 from fastdfkd.report.terminal_table import print_table
 from fastdfkd.tuning import sweep_report
 from fastdfkd.tuning.objective import parse_objectives
@@ -20,15 +20,15 @@ Say = Callable[[str], None]
 
 
 def print_comparison(comparison: Comparison, say: Say) -> None:
-    """Print the table, and tell what a reader must know."""
+    """Print the table and its notes."""
     table = comparison_table(comparison)
     print_table(*cells(comparison, table), title=comparison.title)
-    for note in words(comparison, table):
+    for note in table_notes(comparison, table):
         say(f"\n{note}")
 
 
-def print_findings(sweep: Sweep, say: Say) -> None:
-    """Print a sweep's table, and tell the commands that run what it found, and its folder."""
+def print_sweep(sweep: Sweep, say: Say) -> None:
+    """Print the table of a sweep, the commands that run its best recipes, and its folder."""
     points = sweep_report.point_table(sweep, TrialLog(sweep.folder).records())
     heads, rows = sweep_report.cells(points, parse_objectives(sweep.options.objective))
     print_table(heads, rows, title=sweep_report.title(sweep), caption=sweep_report.CAVEAT)

@@ -1,4 +1,4 @@
-"""The commands of this room. Everything heavy is imported inside them."""
+"""The commands `sweep`, `compare` and `ui`. They import torch, Ray and MLflow themselves."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ AddressOption = Annotated[
     typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
 ]
 ObjectiveOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--objective",
-        help="accuracy, agreement, synthesis_seconds, end_to_end_seconds or "
-        "accuracy_at_seconds:30; or two with a comma.",
+        help="accuracy, agreement, synthetic_agreement, synthesis_seconds, end_to_end_seconds or "
+        "accuracy_at_seconds:30; or two with a comma. Default: accuracy, or without real test "
+        "images synthetic_agreement.",
     ),
 ]
 
@@ -46,47 +47,51 @@ def sweep(
     scheduler: Annotated[
         Literal["fifo", "asha"], typer.Option("--scheduler", help="asha stops bad trials early.")
     ] = "fifo",
-    objective: ObjectiveOption = "accuracy",
+    objective: ObjectiveOption = None,
     seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", help="Runs of each point, one a seed.")
+        int, typer.Option("--seeds", metavar="N", help="Seeds, and so runs, of each point.")
     ] = 1,
     out: OutOption = None,
     resume: Annotated[
         Path | None,
-        typer.Option("--resume", metavar="DIR", help="Go on with the sweep in a folder."),
+        typer.Option("--resume", metavar="DIR", help="Resume the sweep in a folder."),
     ] = None,
     address: AddressOption = None,
 ) -> None:
-    """Try a recipe's settings over a search space, and say which are best."""
+    """Find the best settings of a recipe in a search space."""
     from fastdfkd.addresses.ray_cluster import check_named
-    from fastdfkd.cli.printing import print_findings
+    from fastdfkd.cli.printing import print_sweep
     from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, run_sweep
     from fastdfkd.tuning.trial_log import Options
 
     if resume is not None:
         if recipe is not None:
-            raise ValueError("--resume goes on with what the sweep was asked: name the folder only")
-        asked = interrupted_sweep(resume)
+            raise ValueError("--resume uses the recipe of the sweep: remove RECIPE and SPACE")
+        opened = interrupted_sweep(resume)
     else:
         if recipe is None or space is None:
             raise ValueError("a sweep needs a RECIPE and a SPACE, or --resume DIR")
         options = Options(
-            search=search, scheduler=scheduler, objective=objective, trials=trials, seeds=seeds
+            search=search,
+            scheduler=scheduler,
+            objective=objective or "",
+            trials=trials,
+            seeds=seeds,
         )
-        asked = new_sweep(recipe, space, overrides or [], options, out)
+        opened = new_sweep(recipe, space, overrides or [], options, out)
     check_named(address)
-    with asked as chosen:
-        run_sweep(chosen, address=address, say=_say)
-        print_findings(chosen, _say)
+    with opened as plan:
+        run_sweep(plan, address=address, say=_say)
+        print_sweep(plan, _say)
 
 
 def compare(
-    words: Annotated[
+    settings: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="SETTING",
-            help="To compare: recipes, which are run; or finished runs, by folder or MLflow id. "
-            "KEY=VALUE among them changes all recipes.",
+            help="Recipes, which are run, or finished runs, by folder or MLflow run id. "
+            "KEY=VALUE changes all recipes.",
         ),
     ] = None,
     reference: Annotated[
@@ -94,52 +99,58 @@ def compare(
         typer.Option(
             "--reference",
             metavar="SETTING",
-            help="The 1x: a recipe's name or file, a run's folder, or an MLflow run.",
+            help="What counts as 1x: a recipe's name or file, a run's folder, or an MLflow run.",
         ),
     ] = "digits-deep-inversion",
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Runs of each recipe.")] = 3,
     accuracy: Annotated[
         float | None,
-        typer.Option("--accuracy", metavar="SHARE", help="Measure the time to it: 0.9."),
+        typer.Option(
+            "--accuracy", metavar="SHARE", help="Measure the time to this accuracy, such as 0.9."
+        ),
     ] = None,
     experiment: Annotated[
         str | None,
-        typer.Option("--experiment", metavar="NAME", help="Take runs from MLflow, run nothing."),
+        typer.Option(
+            "--experiment", metavar="NAME", help="Compare the runs of an MLflow experiment."
+        ),
     ] = None,
     out: OutOption = None,
     address: AddressOption = None,
 ) -> None:
-    """Measure settings against a reference: 10x, 100x, and at what accuracy."""
+    """Compare settings with a reference: speed-ups and accuracy."""
     from fastdfkd.addresses.ray_cluster import check_named
     from fastdfkd.cli.printing import print_comparison
-    from fastdfkd.comparison.compare import compare as measure
+    from fastdfkd.comparison.compare import compare as compare_sources
     from fastdfkd.comparison.tracked_runs import compare_experiment
 
     if experiment is not None:
-        if words:
-            raise ValueError("--experiment takes the runs that are there: name no other settings")
-        found, folder = compare_experiment(experiment, reference, goal=accuracy, out=out)
+        if settings:
+            raise ValueError("--experiment compares its own runs: remove the SETTING arguments")
+        comparison, folder = compare_experiment(
+            experiment, reference, target_accuracy=accuracy, out=out
+        )
     else:
-        changes = [word for word in words or [] if "=" in word and not Path(word).exists()]
+        overrides = [word for word in settings or [] if "=" in word and not Path(word).exists()]
         check_named(address)
-        found, folder = measure(
-            [word for word in words or [] if word not in changes],
+        comparison, folder = compare_sources(
+            [word for word in settings or [] if word not in overrides],
             reference,
-            changes,
+            overrides,
             seeds=seeds,
-            goal=accuracy,
+            target_accuracy=accuracy,
             out=out,
             address=address,
             say=_say,
         )
-    print_comparison(found, _say)
+    print_comparison(comparison, _say)
     _say(f"\nReport, tables and pictures: {folder / 'report.html'}")
 
 
 def ui(
-    port: Annotated[int, typer.Option("--port", metavar="N", help="To listen on.")] = 5000,
+    port: Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")] = 5000,
 ) -> None:
-    """Open the runs in MLflow's UI, on this machine alone."""
+    """Serve MLflow's UI on this machine, with links to the runs."""
     from fastdfkd.cli.ui import show
 
     raise typer.Exit(show(port, _say))
@@ -150,7 +161,7 @@ def _say(text: str) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the program."""
+    """Add the commands to the typer app."""
     app.command(
         epilog="Example: fastdfkd sweep digits-fast5 steps-and-meta-lr --trials 6 --scheduler asha"
     )(sweep)

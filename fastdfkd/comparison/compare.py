@@ -1,6 +1,6 @@
-"""START HERE for speed-ups: settings against a reference, over seeds, with everything shown.
+"""START HERE: compare settings with a reference over several seeds.
 
-run what is missing (or take an experiment's runs) -> table -> pictures -> report -> MLflow
+reuse finished runs, run the others -> table -> pictures -> report -> MLflow
 """
 
 from __future__ import annotations
@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdfkd.comparison.records import Comparison, RunRecord
-from fastdfkd.comparison.report import COMPARISON_FILES, check_goal, goal_of, write_report
-from fastdfkd.comparison.run_records import find_same, run_record
+from fastdfkd.comparison.report import (
+    COMPARISON_FILES,
+    check_target_accuracy,
+    resolve_target_accuracy,
+    write_report,
+)
+from fastdfkd.comparison.run_records import find_reusable_run, load_run_record
 from fastdfkd.comparison.sources import Setting, Source, read_settings
 from fastdfkd.experiment import image_spec
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
@@ -36,49 +41,53 @@ def compare(
     overrides: Overrides = (),
     *,
     seeds: int = 3,
-    goal: float | None = None,
+    target_accuracy: float | None = None,
     out: str | Path | None = None,
     address: str | None = None,
     say: Say = lambda _: None,
 ) -> tuple[Comparison, Path]:
-    """Run what is missing of every recipe with every seed, compare, and write the report.
+    """Run every recipe with every seed, compare the runs, and write the report.
+
+    A finished run of the same recipe, seed, teacher, commit and hardware is reused.
 
     Args:
-        sources: recipes, or finished runs (their folders, or MLflow's ids), to compare with the
-            reference.
-        reference: the 1x, a recipe or a finished run; a recipe is run for real, on as many images
-            as it says.
-        overrides: applied to all recipes; a finished run stays what it was.
-        seeds: runs of each recipe, with its seed and the ones after it.
-        goal: the named accuracy; unset: the lowest mean accuracy of all, in whole percents.
-        out: folder; unset: `runs/compare-<reference>-<time>/`.
-        address: Ray cluster to join.
-        say: told a line a run.
+        sources: what to compare with the reference: recipes, or finished runs by folder or MLflow
+            run id.
+        reference: recipe or finished run that counts as 1x.
+        overrides: applied to all recipes, not to finished runs.
+        seeds: number of runs of each recipe, with its seed and the numbers after it.
+        target_accuracy: measure the time to this accuracy, 0 to 1; None takes the lowest mean
+            accuracy of all settings, rounded down to a whole percent.
+        out: folder; None means `runs/compare-<reference>-<time>/`.
+        address: Ray cluster to join; None starts a local one.
+        say: called with one message per run.
+
+    Returns:
+        The comparison and its folder.
 
     Raises:
-        ValueError: recipes with the same name, of different data or teachers, or nothing of what
-            is accepted.
+        ValueError: recipes share a name, data or teachers differ, or a source is not valid.
     """
-    check_goal(goal)
+    check_target_accuracy(target_accuracy)
     if seeds < 1:
         raise ValueError(f"--seeds: expected a number at least 1, got {seeds}")
     settings = read_settings(sources, reference, overrides)
     first = settings[0]
     to_run = [setting.recipe for setting in settings if not setting.finished]
-    tracked = to_run[0].tracking if to_run else TrackingSection()
+    tracking = to_run[0].tracking if to_run else TrackingSection()
     name = f"compare {first.label}"
     with (
         claimed(f"compare-{file_name(first.label)}", out, files=COMPARISON_FILES) as folder,
         _cluster(address, to_run),
-        ParentRun(name, experiment=tracked.experiment, uri=tracked.uri) as parent,
+        ParentRun(name, experiment=tracking.experiment, uri=tracking.uri) as parent,
     ):
-        runs = {setting.label: _taken(setting, folder, say) for setting in settings}
+        runs = {setting.label: _finished_runs(setting, folder, say) for setting in settings}
         if to_run:
             _run_all(settings, seeds, runs, folder, parent, say)
         comparison = Comparison(
             reference=first.label,
             runs=runs,
-            goal=goal_of(goal, runs),
+            target_accuracy=resolve_target_accuracy(target_accuracy, runs),
             title=f"Against {first.label}",
         )
         write_report(comparison, folder, parent)
@@ -87,7 +96,7 @@ def compare(
 
 @contextmanager
 def _cluster(address: str | None, to_run: Sequence[Recipe]) -> Iterator[None]:
-    """Ray, where anything is to be run."""
+    """Connect to Ray for the `with` block if there is a recipe to run."""
     if not to_run:
         yield
         return
@@ -98,15 +107,15 @@ def _cluster(address: str | None, to_run: Sequence[Recipe]) -> Iterator[None]:
         yield
 
 
-def _taken(setting: Setting, folder: Path, say: Say) -> list[RunRecord]:
+def _finished_runs(setting: Setting, folder: Path, say: Say) -> list[RunRecord]:
     """The finished runs of a setting, in the order of their seeds."""
-    found = []
-    for number, given in enumerate(setting.finished):
+    runs = []
+    for number, source in enumerate(setting.finished):
         into = folder / "runs" / f"{file_name(setting.label)}-taken{number}"
-        run = run_record(setting.label, given.recipe, given.bring(into))
-        say(_line(run))
-        found.append(run)
-    return sorted(found, key=lambda run: run.result.seed)
+        run = load_run_record(setting.label, source.recipe, source.fetch(into))
+        say(_summary(run))
+        runs.append(run)
+    return sorted(runs, key=lambda run: run.result.seed)
 
 
 def _run_all(
@@ -117,34 +126,35 @@ def _run_all(
     parent: ParentRun,
     say: Say,
 ) -> None:
-    """Run the settings that have no finished runs, with one teacher, and add them to `runs`."""
+    """Run the settings without finished runs, all with one teacher, and add the runs to `runs`."""
     from fastdfkd.api.execution import obtain_teacher
 
     to_run = {setting.label: setting.recipe for setting in settings if not setting.finished}
     teacher = obtain_teacher(next(iter(to_run.values())), progress=True)
-    for run in (run for taken in runs.values() for run in taken):
+    for run in (run for finished in runs.values() for run in finished):
         if run.result.teacher_digest not in ("", teacher.digest):
             raise ValueError(
                 f"{run.label} ({run.folder}) was made with the teacher "
-                f"{run.result.teacher_digest[:12]}, the recipes' is {teacher.digest[:12]}: a "
+                f"{run.result.teacher_digest[:12]}, the recipes use {teacher.digest[:12]}: a "
                 "comparison needs one teacher"
             )
     for label, recipe in to_run.items():
         for number in range(seeds):
-            one = load_recipe(recipe, {"seed": recipe.seed + number})
-            runs[label].append(_measure(label, one, teacher, folder, parent, say))
+            seeded = load_recipe(recipe, {"seed": recipe.seed + number})
+            runs[label].append(_reuse_or_run(label, seeded, teacher, folder, parent, say))
 
 
-def _measure(
+def _reuse_or_run(
     label: str, recipe: Recipe, teacher: Teacher, folder: Path, parent: ParentRun, say: Say
 ) -> RunRecord:
+    """The same run from MLflow if there is one, else a new run."""
     from fastdfkd.api.execution import execute
     from fastdfkd.platform import placement
 
     directory = folder / "runs" / f"{file_name(label)}-seed{recipe.seed}"
     store = open_store(parent.uri, recipe.tracking.experiment)
-    found = find_same(store, placement.fitted_here(recipe), teacher, label, directory)
-    if found is None:
+    run = find_reusable_run(store, placement.fitted_here(recipe), teacher, label, directory)
+    if run is None:
         with claimed(recipe.name, directory, overwrite=True):
             result = execute(
                 recipe,
@@ -154,12 +164,12 @@ def _measure(
                 run_name=directory.name,
             )
         images = image_spec(recipe)
-        found = RunRecord(label=label, result=result, images=images, folder=directory, reused=False)
-    say(_line(found))
-    return found
+        run = RunRecord(label=label, result=result, images=images, folder=directory, reused=False)
+    say(_summary(run))
+    return run
 
 
-def _line(run: RunRecord) -> str:
+def _summary(run: RunRecord) -> str:
     result = run.result
     return (
         f"{run.label} seed={result.seed}: accuracy {share(result.accuracy)}, synthesis "

@@ -1,4 +1,4 @@
-"""`report.html`: one file with everything in it, readable offline, on a phone, light and dark."""
+"""`report.html`: one self-contained file for offline reading, with a light and a dark theme."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdfkd.comparison.table import cells
+from fastdfkd.runs.figures import FIGURES
 from fastdfkd.text.safe_text import visible
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from fastdfkd.comparison.records import Comparison
 
 _PICTURES = {
-    "accuracy_vs_synthesis.png": "Accuracy against seconds of synthesis",
-    "accuracy_vs_end_to_end.png": "Accuracy against seconds end to end",
+    "accuracy_vs_synthesis.png": "{figure} against seconds of synthesis",
+    "accuracy_vs_end_to_end.png": "{figure} against seconds end to end",
     "time.png": "Where the time goes",
     "samples.png": "The newest images of each setting",
 }
@@ -65,20 +66,25 @@ img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 
 
 def render(comparison: Comparison, table: pd.DataFrame, notes: list[str], folder: Path) -> str:
-    """The page, with the pictures of the folder in it. It asks the network for nothing.
+    """Render the page as HTML. It embeds the pictures and loads nothing from the network.
 
     Args:
-        comparison: what is shown.
-        table: `comparison_table` of it.
+        comparison: the comparison to show.
+        table: its `comparison_table`.
         notes: paragraphs below the table.
-        folder: holds the pictures; those that are missing are left out.
+        folder: folder of the pictures; missing pictures are left out.
     """
     from jinja2 import Environment
 
     heads, rows = cells(comparison, table)
     marks = [bool(mark) for mark in table["mark"]]
+    figure = FIGURES[comparison.figure].name
+    figure = figure[0].upper() + figure[1:]
     pictures = [
-        {"caption": caption, "data": base64.b64encode((folder / name).read_bytes()).decode()}
+        {
+            "caption": caption.format(figure=figure),
+            "data": base64.b64encode((folder / name).read_bytes()).decode(),
+        }
         for name, caption in _PICTURES.items()
         if (folder / name).is_file()
     ]

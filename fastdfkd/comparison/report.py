@@ -1,4 +1,4 @@
-"""What a comparison leaves behind: tables, pictures, `report.html`, and its run in MLflow."""
+"""Writes a comparison: tables, pictures, `report.html`, and its MLflow run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdfkd import tracking
-from fastdfkd.comparison.records import RunRecord
+from fastdfkd.comparison.records import RunRecord, figure_of
 from fastdfkd.report.table import csv_text
 from fastdfkd.runs.folder import write_text
 from fastdfkd.text.safe_text import metric_name
@@ -27,26 +27,29 @@ COMPARISON_FILES = (
 )
 
 
-def check_goal(goal: float | None) -> None:
-    """Refuse a named accuracy that is none.
+def check_target_accuracy(accuracy: float | None) -> None:
+    """Check the target accuracy that the user gave, if any.
 
     Raises:
         ValueError: it is not between 0 and 1.
     """
-    if goal is not None and not 0 < goal < 1:
-        raise ValueError(f"--accuracy: expected a share between 0 and 1, got {goal}")
+    if accuracy is not None and not 0 < accuracy < 1:
+        raise ValueError(f"--accuracy: expected a number between 0 and 1, got {accuracy}")
 
 
-def goal_of(goal: float | None, runs: dict[str, list[RunRecord]]) -> float | None:
-    """The named accuracy; unset: the lowest mean of all settings, in whole percents.
+def resolve_target_accuracy(
+    accuracy: float | None, runs: dict[str, list[RunRecord]]
+) -> float | None:
+    """`accuracy`, or the lowest mean of all settings, rounded down to a whole percent.
 
-    None where it is unset and a run has no accuracy.
+    The mean is that of the figure by which the runs are compared: the accuracy, or without real
+    images the agreement on synthetic ones. None if `accuracy` is None and a run lacks that figure.
     """
-    if goal is not None:
-        return goal
-    means = []
+    if accuracy is not None:
+        return accuracy
+    figure, means = figure_of(runs), []
     for group in runs.values():
-        known = [a for run in group if (a := run.result.accuracy) is not None]
+        known = [a for run in group if (a := getattr(run.result, figure)) is not None]
         if len(known) < len(group):
             return None
         means.append(sum(known) / len(known))
@@ -54,7 +57,7 @@ def goal_of(goal: float | None, runs: dict[str, list[RunRecord]]) -> float | Non
 
 
 def write_report(comparison: Comparison, folder: Path, parent: ParentRun) -> None:
-    """Write tables, pictures and `report.html`, and log them."""
+    """Write tables, pictures and `report.html` into the folder, and log them to MLflow."""
     from fastdfkd.comparison import table as tables
     from fastdfkd.comparison.html_report import render
     from fastdfkd.comparison.pictures import draw_all
@@ -64,13 +67,13 @@ def write_report(comparison: Comparison, folder: Path, parent: ParentRun) -> Non
     draw_all(comparison, folder)
     write_text(folder / "table.csv", csv_text(table))
     write_text(folder / "runs.csv", csv_text(tables.run_table(comparison)))
-    notes = tables.words(comparison, table)
+    notes = tables.table_notes(comparison, table)
     write_text(folder / "table.md", tables.markdown_page(comparison, table, notes))
     write_text(folder / "report.html", render(comparison, table, notes, folder))
     figures = {
         metric_name(f"{row['setting']}.{name}"): float(row[name])
         for row in table.to_dict("records")
-        for name in ("accuracy", "synthesis_speedup", "end_to_end_speedup")
+        for name in (comparison.figure, "synthesis_speedup", "end_to_end_speedup")
     }
     files = [folder / name for name in COMPARISON_FILES if (folder / name).is_file()]
     parent.log(metrics=figures, artifacts=files)

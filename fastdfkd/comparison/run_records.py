@@ -1,4 +1,4 @@
-"""Finished runs as a comparison takes them: just made, or found in MLflow."""
+"""Loads finished runs for a comparison, from a folder or from MLflow."""
 
 from __future__ import annotations
 
@@ -22,113 +22,118 @@ if TYPE_CHECKING:
     from fastdfkd.trainers.teacher import Teacher
 
 KEPT_FILES = ("result.json", "recipe.yaml", "metrics.csv")
-"""Files that a comparison needs of a finished run; `samples.png` it takes where there is one."""
-_MOST_RUNS = 1000
+"""Files that a comparison needs from a finished run. `samples.png` is optional."""
+_MAX_RUNS = 1000
 log = logging.getLogger(__name__)
 
 
-def find_same(
+def find_reusable_run(
     store: Store, recipe: Recipe, teacher: Teacher, label: str, into: Path
 ) -> RunRecord | None:
-    """The newest finished run of the same recipe, teacher, commit, hardware and versions.
+    """The newest finished run with the same recipe, teacher, commit, hardware and versions.
 
-    None if there is none. Runs of a checkout with local changes are never re-used: their commit
-    does not name the code.
+    None if there is none. If the checkout has local changes, no run is reused: the commit does not
+    identify the code then. The files of the run are copied to `into`.
     """
     tags = environment_tags()
     if environment.commit().endswith("-dirty"):
         return None
-    wanted = {name: tags[name] for name in ("commit", "hardware")}
-    wanted |= {name: value for name, value in tags.items() if name.startswith("version.")}
-    for run in _finished(store, f"tags.recipe_digest = '{recipe.digest()}'"):
-        if all(run.data.tags.get(name) == value for name, value in wanted.items()):
-            folder = fetch(store, run.info.run_id, into)
-            found = folder and run_record(label, recipe, folder)
-            if found and found.result.teacher_digest == teacher.digest:
-                return found
+    required = {name: tags[name] for name in ("commit", "hardware")}
+    required |= {name: value for name, value in tags.items() if name.startswith("version.")}
+    for run in _search_finished(store, f"tags.recipe_digest = '{recipe.digest()}'"):
+        if all(run.data.tags.get(name) == value for name, value in required.items()):
+            folder = download_run(store, run.info.run_id, into)
+            record = folder and load_run_record(label, recipe, folder)
+            if record and record.result.teacher_digest == teacher.digest:
+                return record
     return None
 
 
-def all_of(store: Store, into: Path) -> list[RunRecord]:
-    """Every finished run of an experiment, the newest of each setting and seed.
+def load_experiment(store: Store, into: Path) -> list[RunRecord]:
+    """The newest finished run of each setting and seed in an experiment.
 
-    Settings are told apart by the recipe without its seed.
+    Two runs have the same setting if their recipes differ in the seed only.
     """
     newest: dict[tuple[str, int], RunRecord] = {}
     recipes: dict[str, Recipe] = {}
-    for run in _finished(store, "attributes.status = 'FINISHED'"):
-        folder = fetch(store, run.info.run_id, into / run.info.run_id)
+    for run in _search_finished(store, "attributes.status = 'FINISHED'"):
+        folder = download_run(store, run.info.run_id, into / run.info.run_id)
         if folder is None:
             continue
         recipe = load_recipe(folder / "recipe.yaml")
-        setting = setting_of(recipe)
+        setting = setting_digest(recipe)
         recipes.setdefault(setting, recipe)
-        newest.setdefault((setting, recipe.seed), run_record(setting, recipe, folder))
-    called = labels(recipes)
-    return [replace(run, label=called[run.label]) for run in newest.values()]
+        newest.setdefault((setting, recipe.seed), load_run_record(setting, recipe, folder))
+    labels = setting_labels(recipes)
+    return [replace(run, label=labels[run.label]) for run in newest.values()]
 
 
-def setting_of(recipe: Recipe) -> str:
-    """Digest of the recipe without its seed: runs with the same one are of one setting."""
+def setting_digest(recipe: Recipe) -> str:
+    """Digest of the recipe without its seed. It identifies a setting."""
     return load_recipe(recipe, {"seed": 0}).digest()
 
 
-def labels(recipes: Mapping[str, Recipe]) -> dict[str, str]:
-    """What settings are called: by their recipes' names, and by what varies among namesakes.
+def setting_labels(recipes: Mapping[str, Recipe]) -> dict[str, str]:
+    """Labels of settings, by their digest.
+
+    A label is the name of the recipe. Settings with the same name also get the values that differ
+    between them.
 
     Args:
-        recipes: of each setting, by its digest.
+        recipes: the recipe of each setting, by the setting's digest.
     """
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for name in dict.fromkeys(recipe.name for recipe in recipes.values()):
-        alike = {setting: recipe for setting, recipe in recipes.items() if recipe.name == name}
-        called = by_what_varies([_numbers(recipe) for recipe in alike.values()])
-        for setting, varying in zip(alike, called, strict=True):
-            found[setting] = f"{name} {varying}".strip()
-    return found
+        same_name = {setting: recipe for setting, recipe in recipes.items() if recipe.name == name}
+        differences = by_what_varies([_result_keys(recipe) for recipe in same_name.values()])
+        for setting, difference in zip(same_name, differences, strict=True):
+            labels[setting] = f"{name} {difference}".strip()
+    return labels
 
 
-def _numbers(recipe: Recipe) -> dict[str, Any]:
-    """What can change a result, under its dotted keys."""
-    idle = ("name", "description", "seed", "tracking")
-    return {k: v for k, v in recipe.flat().items() if k.partition(".")[0] not in idle}
+def _result_keys(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's values that can change a result, by dotted key; the seed is left out."""
+    ignored = ("name", "description", "seed", "tracking")
+    return {k: v for k, v in recipe.flat().items() if k.partition(".")[0] not in ignored}
 
 
-def fetch(store: Store, run_id: str, into: Path) -> Path | None:
-    """Copy a run's kept files to a folder; None if it kept too few, as parent runs do.
+def download_run(store: Store, run_id: str, into: Path) -> Path | None:
+    """Copy the files of an MLflow run to a folder.
 
-    So it is where one of them is damaged, which is said: the other runs can be compared without it.
+    Returns:
+        The folder. None if a required file is missing, as in parent runs, or damaged. A damaged
+        file is logged as a warning, and the other runs can still be compared.
     """
-    kept = {file.path for file in store.client.list_artifacts(run_id)}
-    if not kept.issuperset(KEPT_FILES):
+    artifacts = {file.path for file in store.client.list_artifacts(run_id)}
+    if not artifacts.issuperset(KEPT_FILES):
         return None
     into.mkdir(parents=True, exist_ok=True)
     try:
         for name in (*KEPT_FILES, "samples.png"):
-            if name in kept:
+            if name in artifacts:
                 store.client.download_artifacts(run_id, name, str(into))
         image_spec(load_recipe(into / "recipe.yaml"))
         RunResult.load(into)
         read_rows(into / "metrics.csv")
-    except Exception as error:  # MLflow's own and the system's, where the store lost a file
+    except Exception as error:  # MLflow and the system raise many types if a file is lost
         log.warning("MLflow run %s cannot be compared and is left out: %s", run_id, error)
         return None
     return into
 
 
-def run_record(label: str, recipe: Recipe, folder: Path) -> RunRecord:
+def load_run_record(label: str, recipe: Recipe, folder: Path) -> RunRecord:
     """The finished run in a folder."""
     result = RunResult.load(folder)
     images = image_spec(recipe)
     return RunRecord(label=label, result=result, images=images, folder=folder, reused=True)
 
 
-def _finished(store: Store, condition: str) -> Iterator[Any]:
-    """Finished runs, newest first."""
+def _search_finished(store: Store, condition: str) -> Iterator[Any]:
+    """Finished MLflow runs that meet the condition, newest first."""
     runs = store.client.search_runs(
         [store.experiment_id],
         condition,
-        max_results=_MOST_RUNS,
+        max_results=_MAX_RUNS,
         order_by=["attributes.start_time DESC"],
     )
     return (run for run in runs if run.info.status == "FINISHED")

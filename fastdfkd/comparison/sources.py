@@ -1,4 +1,4 @@
-"""What may be compared: recipes, which are run, and finished runs, which are taken as they are."""
+"""Resolves the sources of a comparison: recipes to run, and finished runs to use as they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fastdfkd.comparison.run_records import KEPT_FILES, fetch, labels, setting_of
+from fastdfkd.comparison.run_records import (
+    KEPT_FILES,
+    download_run,
+    setting_digest,
+    setting_labels,
+)
 from fastdfkd.experiment import image_spec
 from fastdfkd.recipe import Overrides, Recipe, RecipeError, load_recipe
 from fastdfkd.recipe.reading import find_recipe, shipped_recipes
@@ -29,85 +34,88 @@ _RUN_ID = re.compile(r"(?:runs:/)?([0-9a-f]{32})|runs:/([^/]+)/?")
 
 
 @dataclass(frozen=True)
-class Given:
-    """A recipe to run, or a finished run of one."""
+class ResolvedSource:
+    """A recipe to run, or a finished run."""
 
     recipe: Recipe
     result: RunResult | None = None
-    """Of a finished run."""
-    bring: Callable[[Path], Path] = Path
-    """Brings a finished run's files to the folder, or gives the folder where they are."""
+    """Result of a finished run; None for a recipe to run."""
+    fetch: Callable[[Path], Path] = Path
+    """For a finished run: function that returns the folder with its files. It first downloads them
+    to its argument if the run is in MLflow."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a row of the comparison stands for."""
+    """One row of the comparison."""
 
     label: str
     recipe: Recipe
-    finished: tuple[Given, ...]
-    """Runs to take as they are; none: the recipe is run."""
+    finished: tuple[ResolvedSource, ...]
+    """Finished runs to use; if empty, the recipe is run."""
 
 
 def read_settings(
     sources: Sequence[Source], reference: Source, overrides: Overrides
 ) -> list[Setting]:
-    """Everything that is to be compared, the reference first; it may be among the others too.
+    """The settings of the comparison, the reference first. `sources` may repeat the reference.
 
     Raises:
-        ValueError: a source is nothing of what is accepted, two recipes share a name, data or
-            teachers differ, or there is nothing to compare with.
+        ValueError: a source is not valid, two recipes share a name, data or teachers differ, or
+            there is no setting besides the reference.
     """
-    given = [open_source(reference, overrides, "--reference")]
-    given += [open_source(source, overrides, "setting") for source in sources]
-    _check_names([one.recipe for one in given if one.result is None])
-    groups: dict[str, list[Given]] = {}
-    for one in given:
-        groups.setdefault(setting_of(one.recipe), []).append(one)
+    resolved = [open_source(reference, overrides, "--reference")]
+    resolved += [open_source(source, overrides, "setting") for source in sources]
+    _check_names([source.recipe for source in resolved if source.result is None])
+    groups: dict[str, list[ResolvedSource]] = {}
+    for source in resolved:
+        groups.setdefault(setting_digest(source.recipe), []).append(source)
     if len(groups) < 2:
         raise ValueError("a comparison needs at least one RECIPE besides the reference")
-    called = labels({setting: group[0].recipe for setting, group in groups.items()})
+    labels = setting_labels({setting: group[0].recipe for setting, group in groups.items()})
     settings = [
-        Setting(
-            called[setting],
-            group[0].recipe,
-            tuple({r.model_dump_json(): one for one in group if (r := one.result)}.values()),
-        )
+        Setting(labels[setting], group[0].recipe, _without_duplicates(group))
         for setting, group in groups.items()
     ]
     _check_same(settings)
     return settings
 
 
-def open_source(source: Source, overrides: Overrides, option: str) -> Given:
-    """Find out what is meant. A finished run is not changed by overrides.
+def _without_duplicates(sources: Sequence[ResolvedSource]) -> tuple[ResolvedSource, ...]:
+    """The finished runs among the sources, each once."""
+    by_result = {s.result.model_dump_json(): s for s in sources if s.result is not None}
+    return tuple(by_result.values())
+
+
+def open_source(source: Source, overrides: Overrides, option: str) -> ResolvedSource:
+    """Resolve one source. Overrides do not apply to a finished run.
 
     Args:
-        source: what the user named.
+        source: recipe, or text that names a recipe or a finished run.
         overrides: applied to a recipe.
-        option: where it was named, for the message.
+        option: the command line option of the source, for the error message.
 
     Raises:
-        RecipeError: the recipe cannot be used.
-        ValueError: it is nothing of what is accepted.
+        RecipeError: the recipe is not valid.
+        ValueError: the text names no recipe and no finished run.
         TrackingError: the MLflow store cannot be opened.
     """
     if isinstance(source, Recipe):
-        return Given(load_recipe(source, overrides))
+        return ResolvedSource(load_recipe(source, overrides))
     run = _RUN_ID.fullmatch(str(source))
     try:
         if run is not None:
-            return _tracked(run[1] or run[2])
+            return _open_mlflow_run(run[1] or run[2])
         if Path(source).is_dir():
-            return _folder(Path(source).absolute())
+            return _open_folder(Path(source).absolute())
         if str(source) != "-":
-            _check_recipe(str(source))
+            _check_recipe_exists(str(source))
     except LookupError as error:
         raise ValueError(f"{option} {source}: {error.args[0]}. Expected {ACCEPTED}") from None
-    return Given(load_recipe(source, overrides))
+    return ResolvedSource(load_recipe(source, overrides))
 
 
-def _check_recipe(source: str) -> None:
+def _check_recipe_exists(source: str) -> None:
     try:
         find_recipe(source)
     except RecipeError:
@@ -116,63 +124,69 @@ def _check_recipe(source: str) -> None:
         raise LookupError(f"no such recipe, file, folder or run{hint}") from None
 
 
-def _folder(folder: Path) -> Given:
+def _open_folder(folder: Path) -> ResolvedSource:
     missing = [name for name in KEPT_FILES if not (folder / name).is_file()]
     if missing:
         raise LookupError(f"the folder holds no finished run, {missing[0]} is missing")
-    return _finished(folder, lambda _: folder)
+    return _read_finished(folder, lambda _: folder)
 
 
-def _tracked(run_id: str) -> Given:
+def _open_mlflow_run(run_id: str) -> ResolvedSource:
     store = open_store(store_uri(None), TrackingSection().experiment)
     from mlflow.exceptions import MlflowException
 
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            folder = fetch(store, run_id, Path(scratch))
+            folder = download_run(store, run_id, Path(scratch))
         except MlflowException as error:
             reason = str(error).splitlines()[0]
             raise LookupError(f"no such run in MLflow ({reason})") from None
         if folder is None:
-            kept = ", ".join(KEPT_FILES)
-            raise LookupError(f"the MLflow run is no finished distillation: it lacks {kept}")
-        return _finished(folder, partial(_brought, store, run_id))
+            required = ", ".join(KEPT_FILES)
+            raise LookupError(
+                f"the MLflow run is not a finished distillation, which has the files {required}"
+            )
+        return _read_finished(folder, partial(_download, store, run_id))
 
 
-def _finished(folder: Path, bring: Callable[[Path], Path]) -> Given:
+def _read_finished(folder: Path, fetch: Callable[[Path], Path]) -> ResolvedSource:
     try:
-        return Given(load_recipe(folder / "recipe.yaml"), RunResult.load(folder), bring)
+        return ResolvedSource(load_recipe(folder / "recipe.yaml"), RunResult.load(folder), fetch)
     except ValidationError:
         raise LookupError("the run's result.json is damaged") from None
 
 
-def _brought(store: Store, run_id: str, into: Path) -> Path:
-    folder = fetch(store, run_id, into)
+def _download(store: Store, run_id: str, into: Path) -> Path:
+    folder = download_run(store, run_id, into)
     assert folder is not None
     return folder
 
 
 def _check_names(recipes: Sequence[Recipe]) -> None:
-    named: dict[str, Recipe] = {}
+    by_name: dict[str, Recipe] = {}
     for recipe in recipes:
-        if named.setdefault(recipe.name, recipe) != recipe:
+        if by_name.setdefault(recipe.name, recipe) != recipe:
             raise ValueError(f"two different recipes are named {recipe.name}: rename one")
 
 
 def _check_same(settings: Sequence[Setting]) -> None:
-    """One data set and one teacher: known by its weights of finished runs, else by its recipe."""
+    """Check that all settings have the same data set and the same teacher.
+
+    Teachers of finished runs are compared by the digest of their weights, teachers of recipes by
+    their recipe section.
+    """
     images = image_spec(settings[0].recipe)
     digests = {
-        one.result.teacher_digest
+        source.result.teacher_digest
         for setting in settings
-        for one in setting.finished
-        if one.result is not None
+        for source in setting.finished
+        if source.result is not None
     }
     to_run = [setting.recipe for setting in settings if not setting.finished]
     for setting in settings:
-        other = not setting.finished and setting.recipe.teacher != to_run[0].teacher
-        if image_spec(setting.recipe) != images or other or len(digests - {""}) > 1:
+        differs = not setting.finished and setting.recipe.teacher != to_run[0].teacher
+        if image_spec(setting.recipe) != images or differs or len(digests - {""}) > 1:
             raise ValueError(
                 f"{setting.label} has other data or another teacher than the reference "
-                f"{settings[0].label}: a comparison needs one of each"
+                f"{settings[0].label}: a comparison needs one data set and one teacher"
             )

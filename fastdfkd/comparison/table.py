@@ -1,4 +1,4 @@
-"""The comparison as numbers: mean and sample standard deviation over seeds."""
+"""The table of a comparison: mean and sample standard deviation over seeds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fastdfkd.comparison.records import RunRecord
 from fastdfkd.report.speedup import with_speedups
 from fastdfkd.report.table import markdown_table, seconds, share, times
+from fastdfkd.runs.figures import FIGURES as JUDGED
+from fastdfkd.runs.figures import SYNTHETIC, shown_columns
 from fastdfkd.runs.result import RunResult
 from fastdfkd.text import safe_text
 
@@ -18,20 +20,21 @@ if TYPE_CHECKING:
     from fastdfkd.comparison.records import Comparison
 
 GOALS = (10, 100)
+"""Synthesis speed-ups; the table marks the first setting that reaches each."""
 
 
 def run_table(comparison: Comparison) -> pd.DataFrame:
-    """One row a run: setting, seed, the figures, where it happened, whether it was re-used.
+    """One row per run: setting, seed, figures, hardware, commit, and whether it was reused.
 
-    A run's speed-ups are over the reference with the same seed; over the reference's first run
-    where that seed is missing.
+    Speed-ups are relative to the reference run with the same seed, or to the first reference run if
+    there is none with that seed.
     """
     import pandas as pd
 
     references = {run.result.seed: run.result for run in comparison.runs[comparison.reference]}
     first = comparison.runs[comparison.reference][0].result
     rows = [
-        _row(run, references.get(run.result.seed, first), comparison.goal)
+        _row(run, references.get(run.result.seed, first), comparison)
         for runs in comparison.runs.values()
         for run in runs
     ]
@@ -39,21 +42,20 @@ def run_table(comparison: Comparison) -> pd.DataFrame:
 
 
 def comparison_table(comparison: Comparison) -> pd.DataFrame:
-    """One row a setting: `<figure>` is the mean over seeds, `<figure> std` the deviation.
+    """One row per setting: `<figure>` is the mean over seeds, `<figure> std` the deviation.
 
-    `reached` counts the seeds that came to the named accuracy; `seconds_to_accuracy` is NaN unless
-    all did. `mark` names the goal that the setting is the first to reach, in the order from slow
-    to fast. `extrapolated` says that the reference was measured on fewer images.
+    `reached` is the number of seeds that reached the target accuracy. `seconds_to_accuracy` is NaN
+    unless all did. `mark` is set for the slowest setting that reaches a goal (`10x`, `100x`).
+    `extrapolated` is true if the reference was measured on fewer images than the setting.
     """
     runs = run_table(comparison)
     numbers = [name for name in FIGURES if name in runs.columns]
     grouped = runs.groupby("setting", sort=False)
     table = grouped[numbers].mean()
     table = table.join(grouped[numbers].std(ddof=1).add_suffix(" std"))
-    counted = grouped["seconds_to_accuracy"].count()
     table["seeds"] = grouped.size()
-    table["reached"] = counted
-    missed = counted < table["seeds"]
+    table["reached"] = grouped["seconds_to_accuracy"].count()
+    missed = table["reached"] < table["seeds"]
     table.loc[missed, ["seconds_to_accuracy", "seconds_to_accuracy std"]] = math.nan
     table["reused"] = grouped["reused"].sum()
     at_reference: Any = table["seconds_to_accuracy"].to_dict()[comparison.reference]
@@ -75,29 +77,33 @@ def first_to_reach(table: pd.DataFrame, goal: float, reference: str) -> Any:
 
 
 def markdown_page(comparison: Comparison, table: pd.DataFrame, notes: Sequence[str]) -> str:
-    """`table.md`: the title, the table, and what a reader must know."""
+    """The text of `table.md`: title, table and notes."""
     parts = [f"# {safe_text.markdown(comparison.title)}", markdown(comparison, table).rstrip()]
     return "\n\n".join([*parts, *map(safe_text.markdown, notes)]) + "\n"
 
 
 def markdown(comparison: Comparison, table: pd.DataFrame) -> str:
-    """The table in Markdown, its marks in bold."""
+    """The table in Markdown, with the marks in bold."""
     heads, rows = cells(comparison, table, marks=False)
     lines = markdown_table(heads, rows).splitlines()
-    for place, mark in enumerate(table["mark"], 2):  # below the headings and their rule
-        name, bar, rest = lines[place].partition(" | ")
-        lines[place] = f"{name} **{mark}**{bar}{rest}" if mark else lines[place]
+    for number, mark in enumerate(table["mark"], 2):  # the first two lines are the heading
+        name, bar, rest = lines[number].partition(" | ")
+        lines[number] = f"{name} **{mark}**{bar}{rest}" if mark else lines[number]
     return "\n".join(lines) + "\n"
 
 
 def cells(
     comparison: Comparison, table: pd.DataFrame, *, marks: bool = True
 ) -> tuple[list[str], list[list[str]]]:
-    """Headings and texts, `mean ± deviation`; `*` marks what was extrapolated."""
-    heads = ["setting", "seeds", *(head for head, _ in FIGURES.values())]
-    goal = "accuracy" if comparison.goal is None else f"{comparison.goal:.0%}"
-    heads = [head.replace("GOAL", goal) for head in heads]
-    heads.append("speed-up at that accuracy")
+    """Headings and cell texts, `mean ± deviation`; `*` marks an extrapolated speed-up."""
+    columns = _columns(table)
+    heads = ["setting", "seeds", *(FIGURES[name][0] for name in columns)]
+    target, goal = comparison.target_accuracy, JUDGED[comparison.figure].name
+    target_text = goal
+    if target is not None:
+        target_text = f"{target:.0%}" + ("" if goal == "accuracy" else f" {goal}")
+    heads = [head.replace("TARGET", target_text) for head in heads]
+    heads.append(f"speed-up at that {'accuracy' if goal == 'accuracy' else 'agreement'}")
     rows = []
     for record in table.to_dict("records"):
         name = str(record["setting"])
@@ -106,50 +112,64 @@ def cells(
         count = f"{record['seeds']}"
         count += f" ({record['reused']} re-used)" if record["reused"] else ""
         equal = record["equal_accuracy_speedup"]
-        shown = [_cell(str(figure), record) for figure in FIGURES]
-        rows.append([name, count, *shown, "-" if math.isnan(equal) else times(equal)])
+        figures = [_cell(figure, record) for figure in columns]
+        rows.append([name, count, *figures, "-" if math.isnan(equal) else times(equal)])
     return heads, rows
 
 
-def words(comparison: Comparison, table: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know, a paragraph each."""
+def _columns(table: pd.DataFrame) -> list[str]:
+    """The columns of the table: figures of an evaluation as far as they are measured."""
+    measured = [name for name in JUDGED if name in table and table[name].notna().any()]
+    left_out = set(JUDGED) - set(shown_columns(measured))
+    return [name for name in FIGURES if name not in left_out]
+
+
+def table_notes(comparison: Comparison, table: pd.DataFrame) -> list[str]:
+    """The notes below the table, one paragraph each."""
     by_label = table.set_index("setting")
     reference = comparison.reference
-    found = [_goal_words(by_label, goal, reference) for goal in GOALS]
+    notes = [_goal_note(by_label, goal, reference, comparison.figure) for goal in GOALS]
     images: Any = by_label["images"].to_dict()[reference]
     if table["extrapolated"].any():
-        found.append(
-            f"* {reference} was run for real on {images:,.0f} images. Its measured cost an image "
-            "and an update was extrapolated to each setting's images and updates, in the paper's "
+        notes.append(
+            f"* {reference} was measured on {images:,.0f} images. Its cost per image and per "
+            "update was extrapolated to the images and updates of each setting, in the paper's "
             "sequential order."
         )
-    found += _where(comparison)
-    found.append(
-        "Figures are means ± sample standard deviation over seeds, which differ in everything "
-        "random but the teacher. Synthesis speed-up counts the making of images alone, as the "
-        "paper does; end to end counts storing them and training the student too."
+    notes += _hardware_notes(comparison)
+    notes.append(
+        "Figures are means ± sample standard deviation over seeds. All seeds share one teacher. "
+        "Synthesis speed-up compares the time to make images, as the paper does; end to end also "
+        "includes storing them and training the student."
     )
     if table["synthesizer_peak_memory_bytes"].notna().any():
-        found.append(
-            "Memory is the most that one process of the role held: what was allocated on its GPU, "
-            "or what was resident on a CPU, where some hundred MiB are the libraries."
+        notes.append(
+            "Memory is the peak of one process of the role: memory allocated on its GPU, or "
+            "resident memory on a CPU, which includes some hundred MiB of libraries."
+        )
+    if comparison.figure in SYNTHETIC:
+        notes.append(
+            "There are no real images: students are compared by their agreement with the teacher "
+            "on held-out synthetic images. That is no accuracy; docs/without-data.md says what it "
+            "is worth."
         )
     if comparison.runs[reference][0].result.recipe.startswith("digits"):
-        found.append(
-            "Digits is an easy set: it shows the machinery and the cost, not which method makes "
-            "better images. What CIFAR gives only CIFAR can say."
+        notes.append(
+            "Digits is an easy data set: it shows how the system works and what it costs, not "
+            "which method makes better images. It says nothing about accuracy on CIFAR."
         )
-    return found
+    return notes
 
 
-def _row(run: RunRecord, reference: RunResult, goal: float | None) -> dict[str, Any]:
+def _row(run: RunRecord, reference: RunResult, comparison: Comparison) -> dict[str, Any]:
     result = with_speedups(reference, run.result)
-    reached = run.seconds_to(goal)
+    reached = run.seconds_to(comparison.target_accuracy, comparison.figure)
     return {
         "setting": run.label,
         "seed": result.seed,
         "accuracy": _number(result.accuracy),
         "agreement": _number(result.agreement),
+        **{name: _number(getattr(result, name)) for name in SYNTHETIC},
         "teacher_accuracy": _number(result.teacher_accuracy),
         "images": result.images,
         "updates": result.updates,
@@ -173,36 +193,38 @@ def _row(run: RunRecord, reference: RunResult, goal: float | None) -> dict[str, 
 
 
 def _number(value: float | None) -> float:
-    """NaN for None: a column of numbers holds no None."""
+    """The value, or NaN for None: a column of numbers holds no None."""
     return math.nan if value is None else value
 
 
-def _goal_words(table: pd.DataFrame, goal: int, reference: str) -> str:
+def _goal_note(table: pd.DataFrame, goal: int, reference: str, figure: str) -> str:
     label = first_to_reach(table, goal, reference)
     if label is None:
         best = table["synthesis_speedup"].drop(reference).max()
-        return f"{goal}x: no setting reaches it here; the fastest has {times(best)} in synthesis."
+        return f"{goal}x: no setting reaches it; the fastest has {times(best)} in synthesis."
     row = table.loc[label]
     return (
         f"{goal}x: {label} is the first to reach it, {times(row['synthesis_speedup'])} in "
         f"synthesis and {times(row['end_to_end_speedup'])} end to end, at "
-        f"{share(row['accuracy'])} accuracy."
+        f"{share(row[figure])} {JUDGED[figure].name}."
     )
 
 
-def _where(comparison: Comparison) -> list[str]:
-    """Hardware and commit; a warning where they differ."""
+def _hardware_notes(comparison: Comparison) -> list[str]:
+    """Hardware and commit of the runs, and a warning if they differ."""
     runs = run_table(comparison)
-    places = runs[["processor", "cores", "gpus"]].drop_duplicates().to_dict("records")
-    shown = "; ".join(f"{p['processor']}, {p['cores']} cores, GPUs: {p['gpus']}" for p in places)
+    machines = runs[["processor", "cores", "gpus"]].drop_duplicates().to_dict("records")
+    hardware = "; ".join(
+        f"{m['processor']}, {m['cores']} cores, GPUs: {m['gpus']}" for m in machines
+    )
     commits = ", ".join(str(commit) for commit in runs["commit"].unique())
-    found = [f"Hardware: {shown}. Commit: {commits}."]
-    if len(places) > 1 or runs["commit"].nunique() > 1:
-        found.append(
-            "Warning: these runs are of different hardware or commits. Their accuracies may be "
-            "compared; their seconds and speed-ups may not."
+    notes = [f"Hardware: {hardware}. Commit: {commits}."]
+    if len(machines) > 1 or runs["commit"].nunique() > 1:
+        notes.append(
+            "Warning: these runs are from different hardware or commits. Their accuracies can be "
+            "compared; their seconds and speed-ups cannot."
         )
-    return found
+    return notes
 
 
 def _cell(figure: str, record: Mapping[Any, Any]) -> str:
@@ -220,7 +242,7 @@ def _cell(figure: str, record: Mapping[Any, Any]) -> str:
 
 
 def percent(value: float) -> str:
-    """A share a person can read: `94.2 %`."""
+    """Format a fraction: `94.2 %`."""
     return f"{value * 100:.1f} %"
 
 
@@ -231,13 +253,17 @@ def _mebibytes(value: float) -> str:
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
     "accuracy": ("accuracy", percent),
     "agreement": ("agreement", percent),
+    **{
+        name: (figure.name, percent if figure.unit == "share" else figure.show)
+        for name, figure in SYNTHETIC.items()
+    },
     "images": ("images", lambda value: f"{value:,.0f}"),
     "synthesis_seconds_per_image": ("synthesis / image", seconds),
     "synthesis_speedup": ("synthesis speed-up", times),
     "end_to_end_seconds": ("end to end", seconds),
     "end_to_end_speedup": ("end-to-end speed-up", times),
-    "seconds_to_accuracy": ("time to GOAL", seconds),
+    "seconds_to_accuracy": ("time to TARGET", seconds),
     "synthesizer_peak_memory_bytes": ("synthesizer memory", _mebibytes),
     "trainer_peak_memory_bytes": ("trainer memory", _mebibytes),
 }
-"""Columns of the table: heading, and how a figure is shown."""
+"""Columns of the table: heading and format function. `TARGET` stands for the target accuracy."""

@@ -1,4 +1,4 @@
-"""A comparison of the finished runs that an MLflow experiment holds; nothing is run."""
+"""Compares the finished runs of an MLflow experiment, without running anything."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastdfkd.comparison.records import Comparison, RunRecord
-from fastdfkd.comparison.report import COMPARISON_FILES, check_goal, goal_of, write_report
-from fastdfkd.comparison.run_records import all_of, run_record
+from fastdfkd.comparison.report import (
+    COMPARISON_FILES,
+    check_target_accuracy,
+    resolve_target_accuracy,
+    write_report,
+)
+from fastdfkd.comparison.run_records import load_experiment, load_run_record
 from fastdfkd.comparison.sources import ACCEPTED, Source, open_source
 from fastdfkd.runs.folder import claimed
 from fastdfkd.text.safe_text import file_name
@@ -22,33 +27,40 @@ def compare_experiment(
     experiment: str,
     reference: Source,
     *,
-    goal: float | None = None,
+    target_accuracy: float | None = None,
     out: str | Path | None = None,
 ) -> tuple[Comparison, Path]:
-    """Compare the finished runs that an MLflow experiment holds; nothing is run.
+    """Compare the finished runs of an MLflow experiment; nothing is run.
 
-    Runs of other data or of another teacher than the newest run of the reference are left out.
+    A run is left out if its data or teacher differs from the newest run of the reference.
 
     Args:
-        experiment: its name.
-        reference: the 1x: a setting of the experiment, or what `compare` takes as one.
-        goal: as in `compare`.
-        out: as in `compare`.
+        experiment: name of the experiment.
+        reference: what counts as 1x: the label of a setting in the experiment, or a source as
+            `compare` takes it.
+        target_accuracy: see `compare`.
+        out: see `compare`.
+
+    Returns:
+        The comparison and its folder.
 
     Raises:
-        ValueError: the experiment holds no finished run of the reference, or of nothing else.
+        ValueError: the experiment has no finished run of the reference, or of any other setting.
     """
-    check_goal(goal)
+    check_target_accuracy(target_accuracy)
     with claimed(f"compare-{file_name(experiment)}", out, files=COMPARISON_FILES) as folder:
-        return _compared(experiment, reference, goal, folder), folder
+        return _compare_into(experiment, reference, target_accuracy, folder), folder
 
 
-def _compared(experiment: str, reference: Source, goal: float | None, folder: Path) -> Comparison:
-    """`compare_experiment` in a folder that is held."""
+def _compare_into(
+    experiment: str, reference: Source, target_accuracy: float | None, folder: Path
+) -> Comparison:
+    """Do the work of `compare_experiment` in a folder that is locked."""
     store = open_store(store_uri(None), experiment)
-    found, label = _with_reference(all_of(store, folder / "runs"), reference, folder)
+    records = load_experiment(store, folder / "runs")
+    records, label = _add_reference(records, reference, folder)
     runs: dict[str, list[RunRecord]] = {label: []}
-    for run in _comparable(found, label):
+    for run in _comparable(records, label):
         runs.setdefault(run.label, []).append(run)
     if not runs[label] or len(runs) < 2:
         raise ValueError(
@@ -61,46 +73,53 @@ def _compared(experiment: str, reference: Source, goal: float | None, folder: Pa
         comparison = Comparison(
             reference=label,
             runs=runs,
-            goal=goal_of(goal, runs),
+            target_accuracy=resolve_target_accuracy(target_accuracy, runs),
             title=f"Experiment {experiment}, against {label}",
         )
         write_report(comparison, folder, parent)
     return comparison
 
 
-def _with_reference(
-    found: list[RunRecord], reference: Source, folder: Path
+def _add_reference(
+    runs: list[RunRecord], reference: Source, folder: Path
 ) -> tuple[list[RunRecord], str]:
-    """The runs with that of the reference, which may be another one, and the reference's label."""
-    called = {run.label for run in found}
+    """The runs, with the reference run added if it is not among them; the reference's label."""
+    labels = {run.label for run in runs}
     try:
-        given = None if reference in called else open_source(reference, (), "--reference")
-    except ValueError:  # told with what there is
-        given = None
-    if given is None:
-        return found, str(reference)
-    if given.result is None:
-        return found, given.recipe.name
-    facts = given.result.model_dump()
-    for run in found:
-        if run.result.model_dump() == facts:
-            return found, run.label
-    name = given.recipe.name
-    label = f"{name} as reference" if name in called else name
+        source = None if reference in labels else open_source(reference, (), "--reference")
+    except ValueError:  # the caller reports it, with the labels that the experiment has
+        source = None
+    if source is None:
+        return runs, str(reference)
+    if source.result is None:
+        return runs, source.recipe.name
+    result = source.result.model_dump()
+    for run in runs:
+        if run.result.model_dump() == result:
+            return runs, run.label
+    name = source.recipe.name
+    label = f"{name} as reference" if name in labels else name
     into = folder / "runs" / "reference"
-    return [*found, run_record(label, given.recipe, given.bring(into))], label
+    return [*runs, load_run_record(label, source.recipe, source.fetch(into))], label
 
 
 def _comparable(newest_first: Sequence[RunRecord], reference: str) -> list[RunRecord]:
-    """Runs of the reference's data and teacher, in the order of their seeds."""
-    kinds = [(run.images, run.result.teacher_digest) for run in newest_first]
-    wanted = next(
-        (kind for kind, run in zip(kinds, newest_first, strict=True) if run.label == reference),
+    """Runs with the reference's data and teacher, in the order of their seeds.
+
+    All runs if there is no reference run.
+    """
+    groups = [(run.images, run.result.teacher_digest) for run in newest_first]
+    group_of_reference = next(
+        (group for group, run in zip(groups, newest_first, strict=True) if run.label == reference),
         None,
     )
-    found = [run for kind, run in zip(kinds, newest_first, strict=True) if kind == wanted]
-    if wanted and (left_out := len(newest_first) - len(found)):
+    if group_of_reference is None:
+        return sorted(newest_first, key=lambda run: run.result.seed)
+    kept = [
+        run for group, run in zip(groups, newest_first, strict=True) if group == group_of_reference
+    ]
+    if left_out := len(newest_first) - len(kept):
         log.warning(
             "%d runs of other data or of another teacher than %s are left out", left_out, reference
         )
-    return sorted(found or newest_first, key=lambda run: run.result.seed)
+    return sorted(kept, key=lambda run: run.result.seed)

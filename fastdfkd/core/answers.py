@@ -1,8 +1,8 @@
-"""The logits in what a network answers.
+"""Extracts logits from whatever a network returns.
 
-Networks answer in many wrappings: a tensor, a tuple whose first entry is the tensor, a mapping or
-an object with `logits`. What the tensor means is said by `Output`, because values alone cannot say
-it for certain; `looks_like` recognises what is probably no logits.
+Networks return a tensor, a tuple whose first entry is the tensor, a mapping, or an object with
+`logits`. `Output` declares what the tensor holds, because its values alone do not prove it.
+`looks_like` detects tensors that are probably not logits.
 """
 
 from __future__ import annotations
@@ -16,38 +16,40 @@ from torch import Tensor
 Output = Literal[
     "logits", "probabilities", "log_probabilities", "binary_logit", "binary_probability"
 ]
-"""What a network answers for an image.
+"""What the tensor that a network returns holds, per image or pixel.
 
 logits              (K,), before the softmax
 probabilities       (K,), after the softmax
 log_probabilities   (K,), after the log-softmax
-binary_logit        one number, before the sigmoid: the second of two classes
-binary_probability  one number, after the sigmoid
+binary_logit        one number, before the sigmoid, for the second of two classes
+binary_probability  the same number, after the sigmoid
 """
 BINARY = ("binary_logit", "binary_probability")
 _LEAST = 1e-30
-"""Probabilities below are taken for this, so that their logarithm is finite in float32."""
+"""Probabilities are clamped to at least this, so that their logarithm is finite in float32."""
 
 
-def logits_in(answer: object, output: Output = "logits") -> Tensor:
-    """The logits (B, K) of a network's answer, in the answer's floating type.
+def logits_in(answer: object, output: Output = "logits", spatial_axes: int = 0) -> Tensor:
+    """The logits (B, K, *space) in a network's output, in the floating type of the output.
 
     Args:
-        answer: a tensor (B, K), (B, K, 1, 1), (K,) for one image or, of a binary output, (B,) or
-            (B, 1); or one of these as the first entry of a tuple or list, under `logits` of a
-            mapping or an object, or as the only entry of a mapping.
-        output: what the tensor holds. Anything but `logits` is turned into logits, whose softmax
-            is the network's own distribution.
+        answer: a tensor, bare, as the first entry of a tuple or list, under `logits` of an object
+            or a mapping, under `out` of a mapping (torchvision's segmentation networks), or as the
+            only entry of a mapping. Its shape is (B, K, *space), (K, *space) for one image or, of
+            a binary output, (B, *space) or (B, 1, *space). Further axes of size 1 may follow.
+        output: what the tensor holds. Anything but `logits` is converted to logits whose softmax
+            is the network's distribution.
+        spatial_axes: number of axes in `space`, 0 for (B, K) (`TaskKind.spatial_axes`).
 
     Raises:
-        TypeError: no tensor is found. The message says what came.
+        TypeError: no tensor is found. The message names the type that was returned.
     """
     tensor = _tensor_in(answer)
     if output in BINARY:
-        tensor = tensor.reshape(-1, 1)
-    elif tensor.ndim == 1:  # a network that squeezes the batch away
+        tensor = tensor.reshape(-1, 1, *tensor.shape[tensor.ndim - spatial_axes :])
+    elif tensor.ndim == 1 + spatial_axes:  # the network squeezed a batch of one image
         tensor = tensor[None]
-    while tensor.ndim > 2 and tensor.shape[-1] == 1:
+    while tensor.ndim > 2 + spatial_axes and tensor.shape[-1] == 1:
         tensor = tensor.squeeze(-1)
     match output:
         case "probabilities":
@@ -56,7 +58,7 @@ def logits_in(answer: object, output: Output = "logits") -> Tensor:
             return torch.cat([torch.zeros_like(tensor), tensor], 1)
         case "binary_probability":
             return _log(torch.cat([1 - tensor, tensor], 1))
-        case _:  # log-probabilities are logits whose softmax needs no normalisation
+        case _:  # log-probabilities are logits already: their softmax is the distribution
             return tensor
 
 
@@ -80,9 +82,10 @@ def _tensor_in(answer: object) -> Tensor:
 
 
 def _entry(mapping: Mapping[Any, object]) -> object:
-    """What a mapping holds under `logits`, or its only entry."""
-    if "logits" in mapping:
-        return mapping["logits"]
+    """What a mapping holds under `logits` or `out`, or its only entry."""
+    for name in ("logits", "out"):
+        if name in mapping:
+            return mapping[name]
     if len(mapping) == 1:
         return next(iter(mapping.values()))
     keys = ", ".join(map(str, list(mapping)[:5])) or "none"
@@ -92,15 +95,15 @@ def _entry(mapping: Mapping[Any, object]) -> object:
 
 
 def looks_like(answers: Sequence[Tensor]) -> str | None:
-    """What tensors (B, K) are, where their values show that they are probably no logits.
+    """What tensors (B, K, *space) probably hold instead of logits, judged by their values.
 
     Args:
-        answers: of images of very different contrast, so that logits would leave any fixed range.
+        answers: outputs for images of very different contrast. Logits would leave [0, 1] for some.
 
     Returns:
-        `probabilities`, `log_probabilities`, `sigmoid` or None.
+        `probabilities`, `log_probabilities`, `sigmoid`, or None if they may be logits.
     """
-    rows = torch.cat([answer.detach().double().reshape(len(answer), -1) for answer in answers])
+    rows = torch.cat([answer.detach().double().movedim(1, -1).flatten(0, -2) for answer in answers])
     within = bool((rows >= 0).all() and (rows <= 1).all())
     if within and _all_one(rows.sum(1)):
         return "probabilities"

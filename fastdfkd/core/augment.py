@@ -1,7 +1,7 @@
-"""Random crop, flip, inversion and normalisation of a whole batch on its own device.
+"""Random crop, flip, inversion and normalisation of a batch, on the device of the batch.
 
-A crop from a zero-padded image followed by a flip moves pixels and drops some, so its gradient is
-the opposite move: both directions are one gather, and neither needs a scatter.
+A crop from a zero-padded image followed by a flip moves pixels and drops some. Its gradient is the
+reverse move. Both directions are one gather; neither needs a scatter.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor
 
 
 class Augmentation(NamedTuple):
-    """One random change of each image of a batch.
+    """One random transformation per image of a batch.
 
-    Output pixel (y, x) is input pixel (y + dy, x' + dx), with x' = x, or W - 1 - x where flipped;
-    zero outside the image. That is "pad by p, crop at random, then flip". Where inverted, white and
-    black change places after that, the padding's too.
+    Output pixel (y, x) is input pixel (y + dy, x' + dx), with x' = x, or W - 1 - x where the image
+    is flipped, and 0 outside the image. This equals "pad by p, crop at random, then flip".
+    Inversion comes last and maps v to 1 - v (255 - v for uint8), padding included.
     """
 
     dy: Tensor
@@ -28,20 +28,20 @@ class Augmentation(NamedTuple):
     flip: Tensor
     """(B,) bool."""
     invert: Tensor | None = None
-    """(B,) bool; None inverts none."""
+    """(B,) bool; None: no image is inverted."""
 
     @classmethod
     def draw(
         cls, count: int, padding: int, flip: bool, invert: bool, generator: torch.Generator
     ) -> Augmentation:
-        """Changes for `count` images.
+        """Draw transformations for `count` images.
 
         Args:
             count: B.
-            padding: p; shifts are uniform in [-p, p].
-            flip: whether images are flipped, with probability 1/2.
-            invert: whether they are inverted, likewise.
-            generator: draws, on the device of the images.
+            padding: p in pixels; shifts are uniform in [-p, p].
+            flip: flip each image with probability 1/2.
+            invert: invert each image with probability 1/2.
+            generator: source of the draws, on the device of the images.
         """
         device = generator.device
         low, high = -padding, padding + 1
@@ -54,11 +54,11 @@ class Augmentation(NamedTuple):
         return cls(shifts[0], shifts[1], flips, coin() if invert else None)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Change images (B, C, H, W), uint8 or float in [0, 1]; differentiable where float."""
+        """Transform images (B, C, H, W), uint8 or float in [0, 1]; differentiable if float."""
         return _Move.apply(images, self)  # type: ignore[no-any-return, no-untyped-call]
 
     def apply(self, images: Tensor) -> Tensor:
-        """The change itself."""
+        """Transform images (B, C, H, W) without autograd."""
         height, width = images.shape[2:]
         x = torch.arange(width, device=images.device)
         x = torch.where(self.flip[:, None], width - 1 - x, x) + self.dx[:, None]
@@ -70,9 +70,10 @@ class Augmentation(NamedTuple):
         return torch.where(self.invert[:, None, None, None], white - moved, moved)
 
     def adjoint(self, gradient: Tensor) -> Tensor:
-        """The move back, which is its transpose: every pixel goes to one place or is dropped.
+        """The transpose of the transformation, applied to a gradient (B, C, H, W).
 
-        The gradient of what was inverted changes its sign.
+        Each pixel goes back to the one place it came from, or is dropped. The gradient of an
+        inverted image changes its sign.
         """
         height, width = gradient.shape[2:]
         x = torch.arange(width, device=gradient.device) - self.dx[:, None]
@@ -97,7 +98,7 @@ class _Move(torch.autograd.Function):
 
 
 def _gather(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Pixels (y, x) of each image, zero where an index leaves it. y: (B, H), x: (B, W)."""
+    """Pixels (y, x) of each image, 0 where an index lies outside. y: (B, H), x: (B, W)."""
     count, channels, height, width = images.shape
     inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
     index = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]
@@ -107,20 +108,20 @@ def _gather(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 
 class Normalisation:
-    """(x - mean) / std per channel for images in [0, 1], and back."""
+    """(x - mean) / std per channel for images in [0, 1], and its inverse."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device | str):
         self.mean = torch.tensor(mean, device=device).reshape(1, -1, 1, 1)
         self.std = torch.tensor(std, device=device).reshape(1, -1, 1, 1)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) float in [0, 1] as a network expects them."""
+        """Normalise images (B, C, H, W) float in [0, 1]."""
         return (images - self.mean) / self.std
 
     def from_uint8(self, images: Tensor) -> Tensor:
-        """The same for uint8 images, in one fused multiply-add."""
+        """Normalise images (B, C, H, W) uint8, in one fused multiply-add."""
         return torch.addcdiv(-self.mean / self.std, images.float(), 255 * self.std)
 
     def inverse(self, images: Tensor) -> Tensor:
-        """Network input back to [0, 1] (not clamped)."""
+        """Convert normalised images (B, C, H, W) back to [0, 1]; values are not clamped."""
         return images * self.std + self.mean

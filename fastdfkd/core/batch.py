@@ -1,4 +1,4 @@
-"""What a synthesizer hands over: a batch of images with labels and where they came from."""
+"""The result of a synthesizer: a batch of images with labels and provenance."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """How a batch came to be."""
+    """How a batch was made."""
 
     round: int
-    """Number of the batch in the run, from 0."""
+    """Number of the round (one batch per round) in the run, from 0."""
     synthesizer: int = 0
-    """Which synthesizer made it."""
+    """Index of the synthesizer that made it."""
     student_version: int = 0
-    """Version of the student in the adversarial loss."""
+    """Version of the student used in the adversarial loss."""
     generator_version: int = 0
-    """Meta-updates (and resets) that the shared generator had seen."""
+    """Number of meta-updates and resets of the shared generator before this batch."""
     synthesis_seconds: float = 0.0
-    """Draw of z to finished uint8 batch, device synchronised."""
+    """Seconds from the draw of z to the finished uint8 batch, device synchronised."""
     losses: Mapping[str, float] = field(default_factory=dict)
-    """Loss terms of the step whose images were kept: `loss`, `bn`, `oh`, `adv`, unweighted."""
+    """Of the step whose images were kept: `loss`, and its terms `bn`, `oh`, `adv` unweighted."""
     note: str = ""
-    """What was done otherwise than the recipe says, and why."""
+    """Deviation from the recipe and its reason; empty if there was none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +34,13 @@ class SyntheticBatch:
     """Images ready for the bank.
 
     Raises:
-        ValueError: the tensors do not have the promised types and shapes.
+        ValueError: a tensor has another type or shape than stated below.
     """
 
     images: Tensor
     """(B, C, H, W) uint8."""
     labels: Tensor
-    """(B,) int64, the classes the images were pulled towards."""
+    """(B,) or (B, H, W) int64: the target class of each image, or of each pixel."""
     provenance: Provenance
 
     def __post_init__(self) -> None:
@@ -49,14 +49,16 @@ class SyntheticBatch:
             raise ValueError(
                 f"a batch's images are (B, C, H, W) uint8, got {tuple(images.shape)} {images.dtype}"
             )
-        if labels.dtype is not torch.int64 or labels.shape != images.shape[:1]:
+        count, _, height, width = images.shape
+        shapes = ((count,), (count, height, width))
+        if labels.dtype is not torch.int64 or labels.shape not in shapes:
             raise ValueError(
-                f"a batch of {len(images)} images needs ({len(images)},) int64 labels, "
+                f"a batch of {count} images needs {shapes[0]} or {shapes[1]} int64 labels, "
                 f"got {tuple(labels.shape)} {labels.dtype}"
             )
 
     def timed(self, seconds: float) -> SyntheticBatch:
-        """The same batch with its synthesis seconds set."""
+        """A copy of the batch with `synthesis_seconds` set."""
         return replace(self, provenance=replace(self.provenance, synthesis_seconds=seconds))
 
 

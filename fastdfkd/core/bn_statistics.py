@@ -1,13 +1,13 @@
-"""The BatchNorm-statistics loss: synthetic batches should look like the training data did.
+"""The BatchNorm-statistics loss: distance of a batch's statistics from the training data's.
 
-Every BatchNorm layer of the teacher remembers the mean and variance of its input over the training
-data. The loss is the distance of the batch's own statistics to them, summed over layers:
+Every BatchNorm layer of the teacher stores the running mean and variance of its input over the
+training data. The loss compares them with the mean m and biased variance v of the synthetic batch:
 
     L_bn = sum_l || running_var_l - v_l ||_2 + || running_mean_l - m_l ||_2       (Eq. 2)
 
-Norms are not squared and v is the biased variance. With momentum a, m and v are first mixed with
-an estimate kept from earlier batches, (1 - a) * batch + a * estimate; the estimate moves once a
-batch, from its last step, and the first batch has none.
+The norms are not squared. With momentum a > 0, m and v are first mixed with a running estimate
+from earlier batches: (1 - a) * batch + a * estimate. The estimate is updated once per batch, from
+the batch's last step. The first batch has no estimate and is not mixed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _SIDE = 16
 
 
 class BatchNormStatistics:
-    """Reads the statistics of a teacher's BatchNorm inputs while `watching()`.
+    """Records the statistics of a teacher's BatchNorm inputs inside a `watching()` block.
 
-    Hooks are on the model inside that block only, whatever happens in it.
+    The block adds hooks to the model and removes them at its end, also after an error.
     """
 
     def __init__(self, teacher: nn.Module, momentum: float = 0.0):
@@ -39,7 +39,7 @@ class BatchNormStatistics:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Record each layer's input statistics at every forward inside the block."""
+        """Record each layer's input statistics in every forward pass inside the block."""
         handles = [
             layer.register_forward_pre_hook(self._recorder(name))
             for name, layer in self.layers.items()
@@ -52,25 +52,25 @@ class BatchNormStatistics:
             self._batch.clear()
 
     def record(self, name: str, moments: Moments) -> None:
-        """Take the moments of a layer's input from a forward that has no hooks."""
+        """Store the moments of a layer's input; for networks without hooks (`FusedNorm`)."""
         self._batch[name] = moments
 
     def record_all(self, found: Mapping[str, Moments]) -> None:
-        """Take what `newest` was after a forward that told nobody: a replayed one."""
+        """Store the moments of all layers after a replayed CUDA graph, which calls no hooks."""
         self._batch.update(found)
 
     @property
     def newest(self) -> dict[str, Moments]:
-        """Moments of the newest forward, without gradient."""
+        """Moments of the newest forward pass by layer name, without gradient."""
         return {name: (mean.detach(), var.detach()) for name, (mean, var) in self._batch.items()}
 
     @property
     def estimated(self) -> bool:
-        """Whether there are running estimates."""
+        """Whether running estimates exist."""
         return bool(self._running)
 
     def loss(self) -> Tensor:
-        """L_bn of the newest forward, a float32 scalar."""
+        """L_bn of the newest forward pass, a float32 scalar."""
         mixed = self._mixed()
         layers: list[Any] = [self.layers[name] for name in mixed]
         targets = [t for layer in layers for t in (layer.running_mean, layer.running_var)]
@@ -78,12 +78,12 @@ class BatchNormStatistics:
         return _SumOfNorms.apply(targets, *found)  # type: ignore[no-any-return, no-untyped-call]
 
     def end_batch(self) -> None:
-        """Move the running estimates by the newest forward; once a synthesised batch."""
+        """Update the running estimates from the newest forward pass; once per synthesised batch."""
         if self.momentum > 0:
             self._keep(self._mixed())
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Running estimates: `<layer>.mean` and `<layer>.var`, empty before the first batch."""
+        """Running estimates `<layer>.mean` and `<layer>.var`; empty before the first batch."""
         return {
             f"{name}.{kind}": tensor
             for name, moments in self._running.items()
@@ -91,20 +91,24 @@ class BatchNormStatistics:
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from `state_dict()` of a teacher with the same layers."""
+        """Restore `state_dict()` of a teacher with the same layers.
+
+        Raises:
+            ValueError: a layer is missing, or has another number of channels.
+        """
         names = dict.fromkeys(key.rpartition(".")[0] for key in state)
         for name in names:
             layer = self.layers.get(name)
             if layer is None or state[f"{name}.mean"].shape != (layer.num_features,):
                 raise ValueError(
-                    f"running estimates belong to another teacher: layer {name} of "
-                    f"{len(state[f'{name}.mean'])} channels is not in this one"
+                    f"running estimates belong to another teacher: this one has no layer {name} "
+                    f"of {len(state[f'{name}.mean'])} channels"
                 )
         self._keep({name: (state[f"{name}.mean"], state[f"{name}.var"]) for name in names})
 
     @torch.no_grad()
     def _keep(self, estimates: Mapping[str, Moments]) -> None:
-        """Into tensors that stay where they are, because a captured step reads them there."""
+        """Copy the estimates into fixed tensors, whose addresses a captured step reads."""
         for name, moments in estimates.items():
             if name not in self._places:
                 device = self.layers[name].running_mean.device  # type: ignore[union-attr]
@@ -132,7 +136,7 @@ class BatchNormStatistics:
 
 
 def batch_norm_layers(model: nn.Module) -> dict[str, _BatchNorm]:
-    """BatchNorm layers of a model that keep running statistics, by name."""
+    """BatchNorm layers of a model that have running statistics, by name."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -143,13 +147,13 @@ def batch_norm_layers(model: nn.Module) -> dict[str, _BatchNorm]:
 def channel_moments(x: Tensor) -> Moments:
     """Mean and biased variance of each channel over batch and space, each (C,) float32.
 
-    x: (B, C) or (B, C, ...) of a floating type. One pass forward, one pass backward.
+    x is (B, C) or (B, C, ...) of a floating type. Forward and backward read it once each.
     """
     return _ChannelMoments.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _SumOfNorms(torch.autograd.Function):
-    """Sum over l of ||target_l - found_l||_2, in a few multi-tensor calls; gradient 0 at 0."""
+    """Sum over l of ||target_l - found_l||_2 in a few multi-tensor calls; gradient 0 at 0."""
 
     @staticmethod
     def forward(ctx: Any, targets: list[Tensor], *found: Tensor) -> Tensor:
@@ -182,10 +186,11 @@ class _ChannelMoments(torch.autograd.Function):
 def moments_gradient(
     x: Tensor, mean: Tensor, grad_mean: Tensor | None, grad_var: Tensor | None
 ) -> Tensor:
-    """What reaches x from its moments, in the type and layout of x.
+    """Gradient of x that comes through its moments, in the type and layout of x.
 
-    Both gradients are affine in x per channel, grad_mean / n + 2 grad_var (x - mean) / n, so one
-    multiply-add gives them. torch's batch-norm kernel does it with float32 factors for any x.
+    It is affine in x per channel, grad_mean / n + 2 grad_var (x - mean) / n with n values per
+    channel: one multiply-add. torch's batch-norm kernel computes it with float32 factors for x of
+    any floating type.
     """
     count = x.numel() // x.shape[1]
     zero, one = torch.zeros_like(mean), torch.ones_like(mean)
@@ -197,20 +202,20 @@ def moments_gradient(
 def normalised(
     x: Tensor, statistics: Moments, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
-    """BatchNorm of (B, C, ...) with given mean and variance: same shape and type.
+    """BatchNorm of x (B, C, ...) with given mean and variance; keeps shape and type.
 
-    What `F.batch_norm` calls outside training, without its checks: torch 2.11 refuses an eps of 0.
+    Calls the kernel behind `F.batch_norm` without its checks: torch 2.11 refuses an eps of 0.
     """
     cudnn = torch.backends.cudnn.enabled
     return torch.batch_norm(x, weight, bias, *statistics, False, 0.0, eps, cudnn)
 
 
 def moments(x: Tensor) -> Moments:
-    """`channel_moments` without a gradient, from a kernel that reads x where it lies.
+    """`channel_moments` without a gradient, from torch's batch-norm kernel.
 
-    On the CPU torch's batch-norm kernel adds up a channel in one float32 register, off by 1e-5
-    over 65,536 values. Sixteen rows side by side are sixteen times the channels and a sixteenth
-    of the rows in one call; joined by Chan's formula they are within 1e-6.
+    On the CPU that kernel sums a channel in one float32 register; the error is 1e-5 over 65,536
+    values. Here 16 rows are viewed as one, with 16 times the channels, so that each sum has a
+    sixteenth of the terms. The 16 partial moments are merged by Chan's formula; the error is 1e-6.
     """
     exact = torch.float64 if x.dtype is torch.float64 else torch.float32
     if x.device.type != "cpu":
@@ -230,7 +235,7 @@ def moments(x: Tensor) -> Moments:
 
 
 def _kernel_moments(x: Tensor, exact: torch.dtype) -> Moments:
-    """Mean and biased variance as `exact`, which the (unused) running estimates ask for."""
+    """Mean and biased variance of type `exact`, which the type of unused running estimates sets."""
     unused = x.new_zeros(x.shape[1], dtype=exact)
     mean, var = torch.batch_norm_update_stats(x, unused, unused, 0.0)
     return mean, var

@@ -1,4 +1,4 @@
-"""Tries whether steps with somebody's network can be recorded and replayed (`core/captured.py`)."""
+"""Tests whether steps with a given network can be captured (`core/captured.py`)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def capturable(
     device: torch.device | str,
     precision: Precision,
 ) -> bool:
-    """Whether steps with a network can be captured (`core/captured.py`); says why if they cannot.
+    """Whether steps with a network can be captured; logs the reason if they cannot.
 
     Args:
-        network: placed on `device`, frozen in eval mode or a student in train mode. In train mode
-            a copy is tried.
-        use: how it is used.
+        network: on `device`; frozen and in eval mode, or a student in train mode, of which a copy
+            is tested.
+        use: how it is run.
         image_shape: (C, H, W).
-        device: of the role.
-        precision: of the role.
+        device: device of the step.
+        precision: precision of the step.
     """
     twin = copied(network) if network.training else network
     device = torch.device(device)

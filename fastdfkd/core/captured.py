@@ -1,15 +1,15 @@
-"""Steps that are recorded once and then replayed as a whole: CUDA graphs.
+"""Records a step once as a CUDA graph and replays it.
 
-A step is hundreds of small kernels, and Python may take longer to start them than a GPU to run
-them. The graph of a step is started by one call. It repeats the kernels and nothing else, so such
-a step has to be
+A step launches hundreds of small kernels, and launching them from Python may take longer than a
+GPU needs to run them. A graph launches all of them by one call. It repeats the kernels but runs no
+Python, so a step must obey three rules:
 
-    a function of tensors    what differs from call to call is an argument, or lies in a tensor that
-                             is changed in place and never replaced; Python runs at recording only
-    without waiting          no value is asked of the device, nothing is copied from or to the host
-    without random numbers   they are drawn outside and come in as arguments
+    function of tensors   everything that changes between calls is an argument, or a tensor that is
+                          changed in place and never replaced
+    no synchronisation    it reads no value from the device and copies nothing from or to the host
+    no random numbers     they are drawn outside and passed as arguments
 
-The test-suite replays every captured step on the CPU too, by a recorder with these rules.
+The tests also replay every captured step on the CPU, with a recorder that enforces these rules.
 """
 
 from __future__ import annotations
@@ -24,21 +24,25 @@ from torch import Tensor
 
 T = TypeVar("T")
 WARM_UP = 3
-"""Calls of each kind that run as they are before one is recorded: libraries choose and set up."""
+"""Calls with the same shapes that run normally before recording, so that libraries initialise."""
 
 
 class Recorder(Protocol):
-    """What can record a step on one device."""
+    """Records steps on one device."""
 
     def warm_up(self, step: Callable[[], T]) -> T:
-        """Run a step as it is."""
+        """Run a step without recording it."""
 
     def record(self, step: Callable[[], T]) -> tuple[Callable[[], object], T]:
-        """A step's replay and its result, which every replay fills anew. Nothing is run yet."""
+        """Record a step without running it.
+
+        Returns:
+            A function that replays it, and its result, which every replay overwrites.
+        """
 
 
 class CudaGraphs:
-    """Records on a stream of its own; its graphs share their scratch memory."""
+    """Records CUDA graphs on a separate stream. The graphs share one memory pool."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -46,7 +50,7 @@ class CudaGraphs:
         self.pool = torch.cuda.graph_pool_handle()
 
     def warm_up(self, step: Callable[[], T]) -> T:
-        """Run a step on the recording's stream, in order with the caller's."""
+        """Run a step on the recording stream, ordered with the caller's stream."""
         callers = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(callers)
         with torch.cuda.stream(self.stream):
@@ -55,10 +59,10 @@ class CudaGraphs:
         return result
 
     def record(self, step: Callable[[], T]) -> tuple[Callable[[], object], T]:
-        """Record a step; other threads of the process may use the device meanwhile.
+        """Record a step. Other threads of the process may use the device during it.
 
         Raises:
-            RuntimeError: the step does what a graph cannot repeat.
+            RuntimeError: the step breaks a rule of this module.
         """
         graph = torch.cuda.CUDAGraph()
         how: Any = {"pool": self.pool, "stream": self.stream, "capture_error_mode": "thread_local"}
@@ -67,21 +71,21 @@ class CudaGraphs:
                 result = step()
         except RuntimeError as error:
             raise RuntimeError(
-                f"a step could not be recorded as a CUDA graph ({error}): a network that asks the "
-                "device for a value or copies from the host cannot; set platform.cuda_graphs to "
+                f"a step could not be recorded as a CUDA graph ({error}): its network must not "
+                "read values from the device or copy from the host; set platform.cuda_graphs to "
                 "false"
             ) from error
         return graph.replay, result
 
 
 RECORDERS: dict[str, Callable[[torch.device], Recorder]] = {"cuda": CudaGraphs}
-"""By type of device. On others steps run as they are."""
+"""By type of device. On other devices steps are not captured."""
 
 
 def captured(
     function: Callable[..., T], device: torch.device | str, wanted: bool
 ) -> Callable[..., T]:
-    """`function`, recorded and replayed if that is `wanted` and the device can; else itself."""
+    """`function` captured, if `wanted` and if the device has a recorder; else `function` itself."""
     device = torch.device(device)
     recorder = RECORDERS.get(device.type) if wanted else None
     return function if recorder is None else Captured(function, recorder(device))
@@ -90,13 +94,13 @@ def captured(
 def trouble(
     step: Callable[[Tensor], Tensor], device: torch.device | str, first: Tensor, second: Tensor
 ) -> str | None:
-    """Why a step cannot be captured; None where it can, or where nobody records.
+    """Why a step cannot be captured; None if it can, or if the device has no recorder.
 
     Args:
         step: a function of one tensor.
         device: where it runs.
-        first: what it is recorded with.
-        second: what its replay is compared for, with the step as it is.
+        first: argument for recording.
+        second: argument for which the replay is compared with the step itself.
     """
     device = torch.device(device)
     if device.type not in RECORDERS:
@@ -106,20 +110,19 @@ def trouble(
         for _ in range(WARM_UP + 1):
             recorded(first)
         replayed, plain, again = recorded(second).clone(), step(second), step(second)
-    except Exception as error:  # whatever a stranger's forward raises
+    except Exception as error:  # a user's network may raise anything
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
     close = partial(torch.allclose, rtol=1e-2, atol=1e-3 * float(plain.abs().max()))
     if close(replayed, plain) or not close(again, plain):
-        return None  # the same, or draws at random, as dropout does
-    return "a replay answers differently: its forward depends on values, not on tensors alone"
+        return None  # equal, or the step itself is random (dropout)
+    return "its replay gives other values: its forward depends on more than its input tensors"
 
 
 class Captured(Generic[T]):
-    """A step that is called with tensors, and with other values that decide what it consists of.
+    """A captured step. Its arguments are tensors and hashable values such as flags.
 
-    Each combination of those values and of the tensors' shapes has a recording of its own, made
-    after `WARM_UP` calls, which count as any other. The result belongs to the recording: **the
-    next call overwrites it**.
+    Each combination of values and tensor shapes has its own recording, made after `WARM_UP` normal
+    calls. The result is a tensor of the recording: **the next call overwrites it**.
     """
 
     def __init__(self, function: Callable[..., T], recorder: Recorder):
@@ -128,7 +131,7 @@ class Captured(Generic[T]):
         self.recordings: dict[Any, _Recording[T]] = {}
 
     def __call__(self, *arguments: Any) -> T:
-        """The function's result for tensors and hashable values."""
+        """The result of the step for these arguments."""
         kind = tuple((a.shape, a.dtype) if isinstance(a, Tensor) else a for a in arguments)
         if kind not in self.recordings:
             if self.calls[kind] < WARM_UP:
@@ -139,7 +142,7 @@ class Captured(Generic[T]):
 
 
 class _Recording(Generic[T]):
-    """A recorded step and the places from which it reads its arguments."""
+    """A recorded step with the tensors from which it reads its arguments."""
 
     def __init__(self, function: Callable[..., T], recorder: Recorder, arguments: tuple[Any, ...]):
         self.places = [a.clone() if isinstance(a, Tensor) else a for a in arguments]

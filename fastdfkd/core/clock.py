@@ -1,11 +1,11 @@
-"""One clock for every role, synchronised with the device it measures.
+"""Measures seconds, synchronised with the device. Synthesizers and trainers use the same names.
 
 *synthesis*     from the draw of z to the finished uint8 batch
 *storage*       put, insert, get, copy to the trainer's device
-*distillation*  student updates including augmentation and the teacher's forward
-*evaluation*    on held-out real images
-*idle*          a synthesizer or a worker waiting for the other
-*end-to-end*    from the first draw to the last update, evaluation left out
+*distillation*  student updates including augmentation and the teacher's forward pass
+*evaluation*    of the student on held-out real images
+*idle*          a synthesizer or a trainer waiting for the other
+*end-to-end*    from the first draw of z to the last update, without evaluation
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import torch
 
 
 class SteadyTime:
-    """Unix time that never goes back: a clock that is set back in mid-run costs no second twice.
+    """Unix time that never goes back, even if the system clock is set back.
 
-    A step back is made good by the monotonic clock; objects that were made before the step agree
-    afterwards, in whatever process of the machine they are.
+    After such a step the monotonic clock supplies the missing seconds. All objects created before
+    the step agree afterwards, in every process of the machine.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class SteadyTime:
         self._wall, self._monotonic = time.time(), time.monotonic()
 
     def __call__(self) -> float:
-        """Unix seconds."""
+        """Unix time in seconds."""
         wall, monotonic = time.time() + self._made_good, time.monotonic()
         if wall < self._wall:
             due = self._wall + monotonic - self._monotonic
@@ -41,7 +41,7 @@ class SteadyTime:
 
 
 class Clock:
-    """Adds up seconds by name. Work queued on the device belongs to the span that queued it."""
+    """Sums seconds by name. Work queued on the device counts for the block that queued it."""
 
     def __init__(self, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
@@ -50,7 +50,7 @@ class Clock:
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        """Time a block under `name`, errors included."""
+        """Add the seconds of a block to `name`, also if it raises."""
         start = self.now()
         try:
             yield
@@ -58,7 +58,7 @@ class Clock:
             self.seconds[name] += self.now() - start
 
     def now(self) -> float:
-        """Unix time after everything queued on the device is done."""
+        """Unix time in seconds, after all work queued on the device is done."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return self.unix()

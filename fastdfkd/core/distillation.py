@@ -1,4 +1,4 @@
-"""One student update: draw, augment, ask the teacher, follow it."""
+"""One student update: draw images, augment, run the teacher, train the student on its logits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import Captured, captured
 from fastdfkd.core.interfaces import SampleBank
-from fastdfkd.core.losses import distillation_loss
 from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolved
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class StudentDistiller:
-    """Implements `Distiller`: SGD on the KL loss, cosine learning rate, one step a call.
+    """Implements `Distiller`: SGD on the distillation loss with a cosine learning rate.
 
-    With several workers each draws its own share of a batch from a stream of its own; `wrap` (DDP)
-    then gives the student for the forward while `module` stays the bare network. It is called once
-    the student has its final layout: DDP would hand back gradients in an older one, and fused
-    optimisers on the CPU do not look at strides. A student that is wrapped is not captured
-    (`Task.capture`), because what DDP does is no function of tensors; the teacher still is.
+    With several workers each draws its share of a batch from its own random stream. `wrap` (DDP)
+    then returns the module for the forward pass; `self.module` stays the bare network. The student
+    gets its final memory layout before `wrap` is called: otherwise DDP would return gradients in
+    the old layout, and fused optimisers on the CPU ignore strides. A wrapped student is not
+    captured (`Task.capture`), because DDP does more than a function of tensors may; the teacher is.
     """
 
     def __init__(
@@ -46,6 +45,7 @@ class StudentDistiller:
         wrap: Callable[[nn.Module], nn.Module] | None = None,
     ):
         self.section, self.normalisation, self.seed = section, task.normalisation, task.seed
+        self.kind = task.kind
         self.device, self.precision = torch.device(task.device), task.precision
         self.rank, self.share = rank, section.batch_size // world_size
         self.total_updates, self.updates = total_updates, 0
@@ -78,7 +78,7 @@ class StudentDistiller:
 
     @property
     def lr(self) -> float:
-        """Learning rate of the next update: cosine, a step for each round's updates, warmed up."""
+        """Learning rate of the next update: linear warm-up, then cosine by rounds."""
         section = self.section
         epochs = max(self.total_updates // section.updates_per_round, 1)
         epoch = min(self.updates // section.updates_per_round, epochs)
@@ -87,7 +87,7 @@ class StudentDistiller:
         return warm * (section.min_lr + (section.lr - section.min_lr) * cosine)
 
     def update(self, bank: SampleBank) -> Tensor:
-        """One student update on this worker's share of a batch; returns its mean loss."""
+        """One student update on this worker's share of a batch; returns its loss, a scalar."""
         section, cache = self.section, self.cache
         randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
         fresh = cache.wanted if cache else self.share
@@ -103,7 +103,7 @@ class StudentDistiller:
         self.optimizer.set_lr(self.lr)
         loss = self.follow(inputs, torch.cat([logits, *said]))
         self.updates += 1
-        return loss.clone()  # of a captured step the next call overwrites what this one returned
+        return loss.clone()  # the next call of a captured step overwrites its result
 
     def _ask(
         self,
@@ -114,19 +114,20 @@ class StudentDistiller:
         invert: Tensor | None,
         *seen: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the student will see, and what the teacher says of that which is new.
+        """Augment images and run the teacher on them.
 
         Args:
-            images: (F, C, H, W) uint8.
-            dy: a field of `Augmentation`.
-            dx: likewise.
-            flip: likewise.
-            invert: likewise.
-            seen: views (B - F, C, H, W) uint8 that the teacher was asked about before, if any.
+            images: F new images (F, C, H, W) uint8.
+            dy: field of `Augmentation`.
+            dx: field of `Augmentation`.
+            flip: field of `Augmentation`.
+            invert: field of `Augmentation`.
+            seen: at most one tensor: views (B - F, C, H, W) uint8 from the cache, whose teacher
+                logits are known.
 
         Returns:
-            The new views (F, C, H, W) uint8, all views normalised (B, C, H, W), and the teacher's
-            logits (F, K) float32 for the new ones, which come first.
+            The new views (F, C, H, W) uint8; all views, new ones first, normalised (B, C, H, W);
+            the teacher's logits (F, K, *space) float32 for the new views.
         """
         views = Augmentation(dy, dx, flip, invert).apply(images)
         inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
@@ -134,15 +135,15 @@ class StudentDistiller:
         fresh = self.teacher_use.images(inputs[: len(views)])
         with self.teacher_use.autocast(self.device, self.precision), torch.inference_mode():
             logits = self.teacher_use.logits(self.teacher(fresh))
-        # No inference tensor: those cannot be saved for backward.
+        # Cloned, because autograd cannot save inference tensors for backward.
         return views, inputs, logits.float().clone()
 
     def _follow(self, inputs: Tensor, teacher_logits: Tensor) -> Tensor:
-        """One SGD step of the student towards the teacher's logits (B, K); returns its loss."""
+        """One SGD step of the student on teacher logits (B, K, *space); returns its loss."""
         with self.student_use.autocast(self.device, self.precision):
             student_logits = self.student_use.logits(self.student(inputs))
         temperature = self.section.temperature
-        loss = distillation_loss(teacher_logits, student_logits.float(), temperature)
+        loss = self.kind.distillation_loss(teacher_logits, student_logits.float(), temperature)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -153,9 +154,9 @@ class StudentDistiller:
         return self.module.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on: student, optimiser, number of updates, cache.
+        """Student, optimiser, number of updates and teacher cache.
 
-        The cache is this worker's; other workers of a restarted group go on with its views too.
+        The cache is that of this worker. All workers of a restarted group continue from it.
         """
         return {
             "student": self.module.state_dict(),
@@ -165,7 +166,7 @@ class StudentDistiller:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()`."""
+        """Restore `state_dict()`."""
         load_state(self.module, state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates = state["updates"]

@@ -1,65 +1,126 @@
-"""How good a network is on real, held-out images."""
+"""Evaluates a network on images with labels, and compares two networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.answers import Output, logits_in
+from fastdfkd.core.task_kind import TaskKind
 
 
-def predict(
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluated:
+    """Predictions of a network for a set of images, and its figures."""
+
+    classes: Tensor
+    """(N, *space) int64 on the CPU: the class with the largest logit."""
+    figures: dict[str, float]
+    """The task's figures (`TaskKind.figures`), 0 to 1; empty without labels."""
+    logits: Mapping[str, Tensor] = field(default_factory=dict)
+    """Logits (N, K, *space) float32 on the CPU for further images, by the name of the images."""
+
+
+def evaluate(
     model: nn.Module,
     images: Tensor,
+    labels: Tensor | None,
+    kind: TaskKind,
+    normalise: Callable[[Tensor], Tensor],
+    device: torch.device | str,
+    batch_size: int = 500,
+    *,
+    output: Output = "logits",
+) -> Evaluated:
+    """Classes and figures of a network in eval mode. Its modes and state stay as they are.
+
+    Args:
+        model: on `device`; maps normalised images (B, C, H, W) to outputs of type `output`.
+        images: (N, C, H, W) uint8, on any device.
+        labels: (N, *space) integers, on any device; None where there are none.
+        kind: task of the network.
+        normalise: maps float images (B, C, H, W) in 0..1 on `device` to the model's input.
+        device: where the model is.
+        batch_size: images per forward pass.
+        output: what the model's outputs hold.
+
+    Raises:
+        ValueError: there is no image, or the labels do not have the shape (N, *space).
+    """
+    if not len(images) or (labels is not None and len(labels) != len(images)):
+        raise ValueError(
+            f"expected at least one image and one label for each, got {len(images)} images "
+            f"and {'no' if labels is None else len(labels)} labels"
+        )
+    parts: Iterable[Tensor | None] = repeat(None)
+    if labels is not None:
+        parts = torch.split(labels, batch_size)
+    classes, counts = [], []
+    with _eval_mode(model), torch.inference_mode():
+        for batch, wanted in zip(torch.split(images, batch_size), parts, strict=False):
+            answer = model(normalise(batch.to(device).float() / 255))
+            logits = logits_in(answer, output, kind.spatial_axes)
+            classes.append(logits.argmax(1).cpu())
+            if wanted is not None:
+                _check_same_shape(classes[-1], wanted)
+                counts.append(kind.counts(logits, wanted.to(device)))
+    figures = kind.figures_of(torch.stack(counts).sum(0)) if counts else {}
+    return Evaluated(classes=torch.cat(classes), figures=figures)
+
+
+def logits_of(
+    model: nn.Module,
+    images: Tensor,
+    kind: TaskKind,
     normalise: Callable[[Tensor], Tensor],
     device: torch.device | str,
     batch_size: int = 500,
     *,
     output: Output = "logits",
 ) -> Tensor:
-    """The likeliest class of each image, in eval mode, without touching the model's state.
+    """Logits (N, K, *space) float32 on the CPU, in eval mode. The arguments are `evaluate`'s."""
+    with _eval_mode(model), torch.inference_mode():
+        parts = [
+            logits_in(model(normalise(batch.to(device).float() / 255)), output, kind.spatial_axes)
+            for batch in torch.split(images, batch_size)
+        ]
+    return torch.cat([part.float().cpu() for part in parts])
+
+
+def agreement(first: Tensor, second: Tensor) -> float:
+    """Share of images, or of pixels, that two networks assign to the same class, 0 to 1.
 
     Args:
-        model: on `device`; maps normalised images (B, C, H, W) to answers of `output`.
-        images: (N, C, H, W) uint8, on any device.
-        normalise: what the model expects, from float images (B, C, H, W) in 0..1 on `device`.
-        device: where the model is.
-        batch_size: images of one forward pass.
-        output: what the model's answers are.
-
-    Returns:
-        (N,) int64, on the CPU.
-    """
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            classes = [
-                logits_in(model(normalise(batch.to(device).float() / 255)), output).argmax(1)
-                for batch in torch.split(images, batch_size)
-            ]
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-    return torch.cat(classes).cpu()
-
-
-def accuracy(predictions: Tensor, labels: Tensor) -> float:
-    """Share of right predictions, 0..1. Both (N,) integers.
+        first: classes of one network, (N, *space) integers.
+        second: those of the other, of the same shape.
 
     Raises:
-        ValueError: there are none, or not one prediction for each label.
+        ValueError: the shapes differ, or there is nothing to compare.
     """
-    if predictions.shape != labels.shape or not len(labels):
+    _check_same_shape(first, second)
+    return (first.cpu() == second.cpu()).double().mean().item()
+
+
+def _check_same_shape(predictions: Tensor, labels: Tensor) -> None:
+    if predictions.shape != labels.shape or not predictions.numel():
         raise ValueError(
             "expected one prediction for each of at least one label, "
             f"got {tuple(predictions.shape)} and {tuple(labels.shape)}"
         )
-    return (predictions.cpu() == labels.cpu()).double().mean().item()
 
 
-def agreement(first: Tensor, second: Tensor) -> float:
-    """Share of images that two networks put in the same class, 0..1. Both (N,) integers."""
-    return accuracy(first, second)
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """In eval mode; each module's own mode is restored afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

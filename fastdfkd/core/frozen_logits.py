@@ -1,12 +1,12 @@
-"""A frozen network for its logits alone: no gradient passes it and nothing inside is looked at.
+"""Makes a frozen network faster if only its logits are needed: no gradients, no statistics.
 
-    folding    a BatchNorm that alone reads a convolution becomes part of its weights and bias
-    joining    a ReLU or a residual addition that alone reads a convolution is made by its kernel
-    holding    weights lie in the type and the layout that the kernel wants, once and for all
+    folding    a BatchNorm that is the only reader of a convolution goes into its weights and bias
+    joining    a ReLU or residual addition that is the only reader goes into the same kernel call
+    casting    weights are stored once in the type and layout that the kernel needs
 
-`for_logits` finds the places by tracing (torch.fx); norms that stay (those before a convolution)
-are fused with their ReLU. The network itself stays as it is, and later changes of its weights are
-not seen. A network that cannot be traced is used as it is.
+`for_logits` finds these places by tracing (torch.fx). BatchNorms that remain (those before a
+convolution) are fused with their ReLU. The given network is not modified; later changes of its
+weights have no effect on the result. A network that cannot be traced is used unchanged.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _ADDITIONS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add)
 
 
 class FrozenConv2d(nn.Module):
-    """relu(conv(x) + other), of which the addition and the ReLU may be missing.
+    """relu(conv(x) + other); the addition and the ReLU are optional.
 
-    On the CPU it is one call of oneDNN where torch has it for the type (torch.compile uses the
-    same call); elsewhere, or for another type, torch's convolution and what follows it.
+    On the CPU this is one oneDNN call, if torch offers it for the type (torch.compile uses the same
+    call). On other devices and for other types it is torch's convolution, addition and ReLU.
     """
 
     weight: Tensor
@@ -76,7 +76,7 @@ class FrozenConv2d(nn.Module):
         return result
 
     def _shape(self, x: Tensor) -> tuple[int, ...]:
-        """Of the result; only what has it is added by the kernel."""
+        """Shape of the result. The kernel adds `other` only if it has this shape."""
         padding, stride, dilation, _ = self.geometry
         sides = zip(x.shape[2:], self.kernel, padding, stride, dilation, strict=True)
         return (
@@ -87,11 +87,11 @@ class FrozenConv2d(nn.Module):
 
 
 def for_logits(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """`network` made for inference, or itself where it cannot be traced.
+    """An inference-only copy of `network`, or `network` itself if it cannot be traced.
 
     Args:
-        network: in eval mode, frozen; on the device and in the layout that it runs in.
-        dtype: autocast's type, for the convolutions that autocast would cast.
+        network: frozen, in eval mode, on its device and in its memory layout.
+        dtype: type of autocast, in which the convolutions run.
     """
     try:
         return folded(network, dtype)
@@ -100,15 +100,15 @@ def for_logits(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mod
 
 
 def foldable(network: nn.Module) -> bool:
-    """Whether there is a layer that `folded` would change."""
+    """Whether the network has a layer that `folded` would change."""
     return has_norms(network) or any(type(module) is nn.Conv2d for module in network.modules())
 
 
 def folded(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """`for_logits` of a network that can be traced.
+    """`for_logits` for a network that can be traced.
 
     Raises:
-        UntraceableError: it cannot.
+        UntraceableError: the network cannot be traced.
     """
     graph = traced(network)
     modules = dict(graph.named_modules())
@@ -130,7 +130,7 @@ def _plain(layer: nn.Conv2d) -> bool:
 def _folded(
     node: fx.Node, layer: nn.Conv2d, modules: dict[str, nn.Module], dtype: torch.dtype
 ) -> FrozenConv2d:
-    """The convolution with the BatchNorm that alone reads it, which leaves the graph."""
+    """The convolution with a BatchNorm folded in if that is its only reader."""
     weight, bias = layer.weight.detach(), layer.bias
     held = weight.dtype if weight.dtype is torch.float64 else dtype
     reader = only_reader(node)
@@ -147,9 +147,9 @@ def _folded(
 
 
 def _join(node: fx.Node, convolution: FrozenConv2d, modules: dict[str, nn.Module]) -> None:
-    """Take the addition and the ReLU that alone read the convolution into it.
+    """Move an addition and a ReLU into the convolution if they are its only readers.
 
-    Nothing may lie between it and the addition: what is added could still change there.
+    The addition must be the next node: a node in between could change the other operand in place.
     """
     reader = only_reader(node)
     if reader is not None and reader is node.next and _adds_alike(reader, node):
@@ -163,7 +163,7 @@ def _join(node: fx.Node, convolution: FrozenConv2d, modules: dict[str, nn.Module
 
 
 def _adds_alike(addition: fx.Node, node: fx.Node) -> bool:
-    """Whether it adds two nodes and, if in place, into `node`, which nobody else reads."""
+    """Whether it adds two different nodes and, if in place, adds into `node`."""
     if addition.op != "call_function" or addition.target not in _ADDITIONS or addition.kwargs:
         return False
     operands = addition.args
@@ -175,7 +175,7 @@ def _adds_alike(addition: fx.Node, node: fx.Node) -> bool:
 
 
 def _one_call(weight: Tensor) -> bool:
-    """Whether oneDNN's convolution with what follows it is there for this weight."""
+    """Whether torch has oneDNN's convolution with addition and ReLU for this weight."""
     if weight.device.type != "cpu" or not torch._C._has_mkldnn:
         return False
     if weight.dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():

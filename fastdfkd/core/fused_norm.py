@@ -1,14 +1,14 @@
-"""A frozen network with its BatchNorm and ReLU in one step, forward and backward.
+"""Fuses BatchNorm and ReLU of a frozen network into one autograd node.
 
-In eval mode BatchNorm is y = a * x + b per channel, and the gradients of the batch's mean and
-variance are affine in x per channel too, so all of it is one small autograd node:
+In eval mode BatchNorm is y = a * x + b per channel. The gradients of the batch's mean and variance
+are affine in x per channel as well. So one node computes everything:
 
-    forward   moments of x (one reading), y = relu(a * x + b) in place
-    backward  dx = a * dy * [y > 0]  +  slope * x + offset        (the last two from the moments)
+    forward   moments of x (one pass over x), y = relu(a * x + b) in place
+    backward  dx = a * dy * [y > 0]  +  slope * x + offset        (slope, offset: from the moments)
 
-`fused` finds the layers by tracing the network (torch.fx): a ReLU joins its BatchNorm only where
-the graph shows that nothing else reads what lies between. The network itself stays as it is; the
-fused one shares its tensors. A network that cannot be traced is used as it is.
+`fused` finds the layers by tracing the network (torch.fx). A ReLU is fused with its BatchNorm only
+if it is the only reader of the BatchNorm's output. The given network is not modified; the fused
+one shares its tensors. A network that cannot be traced is used unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RELUS: tuple[Any, ...] = (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "re
 
 
 class FusedNorm(nn.Module):
-    """BatchNorm in eval mode, and ReLU if `relu`; tells `recorder` the moments of its input."""
+    """BatchNorm in eval mode, then ReLU if `relu`; passes its input's moments to `recorder`."""
 
     def __init__(self, name: str, layer: nn.Module, relu: bool):
         super().__init__()
@@ -37,7 +37,7 @@ class FusedNorm(nn.Module):
         self.recorder: Recorder | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, ...) to the same shape."""
+        """Maps (B, C, ...) to the same shape."""
         recorded = self.recorder is not None
         y: Tensor
         y, mean, var = _Fused.apply(x, self.layer, self.relu, recorded)  # type: ignore[no-untyped-call]
@@ -84,12 +84,12 @@ def _scale(layer: Any) -> Tensor:
 
 
 def fused(network: nn.Module) -> nn.Module:
-    """`network` with its BatchNorms (and the ReLUs that follow them) fused, or itself.
+    """`network` with its BatchNorms fused, or itself if it has none or cannot be traced.
 
     Args:
-        network: in eval mode and without gradients for its parameters, now and whenever the
-            fused network runs. Its hooks on BatchNorm and ReLU modules would no longer be called,
-            so a network with hooks is left as it is.
+        network: in eval mode and without gradients for its parameters, now and whenever the fused
+            network runs. A network with hooks is returned unchanged, because the fused one would
+            not call those on BatchNorm and ReLU modules.
     """
     if not has_norms(network):
         return network
@@ -101,19 +101,19 @@ def fused(network: nn.Module) -> nn.Module:
 
 
 def has_norms(network: nn.Module) -> bool:
-    """Whether there is a BatchNorm that could be fused."""
+    """Whether the network has a BatchNorm that can be fused."""
     return any(is_norm(module) for module in network.modules())
 
 
 class UntraceableError(ValueError):
-    """A network is no graph of torch's own layers. The message says why."""
+    """A network cannot be traced to a graph of torch's layers. The message says why."""
 
 
 def traced(network: nn.Module) -> fx.GraphModule:
-    """`network` as a graph of torch's own layers, which it shares.
+    """`network` as a graph of torch's layers, which it shares.
 
     Raises:
-        UntraceableError: it has hooks, is a script, or its forward depends on values.
+        UntraceableError: it has hooks, is a TorchScript module, or its forward depends on values.
     """
     if isinstance(network, torch.jit.ScriptModule):
         raise UntraceableError("TorchScript cannot be traced")
@@ -121,14 +121,14 @@ def traced(network: nn.Module) -> fx.GraphModule:
         raise UntraceableError("it has hooks, which a traced network would not call")
     try:
         graph = _Tracer().trace(network)
-    except Exception as error:  # whatever a stranger's forward raises when traced
+    except Exception as error:  # a user's forward may raise anything when traced
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UntraceableError(f"it cannot be traced: {reason}") from error
     return fx.GraphModule(network, graph)
 
 
 def fuse_norms(traced: fx.GraphModule) -> fx.GraphModule:
-    """Put a `FusedNorm` in the place of every BatchNorm and the ReLU that alone reads it."""
+    """Replace every BatchNorm, with the ReLU that is its only reader, by a `FusedNorm`."""
     graph, modules = traced.graph, dict(traced.named_modules())
     for node in list(graph.nodes):
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
@@ -148,7 +148,7 @@ def fuse_norms(traced: fx.GraphModule) -> fx.GraphModule:
 
 @contextmanager
 def recording(network: nn.Module, recorder: Recorder) -> Iterator[None]:
-    """Have every fused norm of `network` report its input's moments inside the block."""
+    """Inside the block every `FusedNorm` of `network` passes its input's moments to `recorder`."""
     norms = [module for module in network.modules() if isinstance(module, FusedNorm)]
     for norm in norms:
         norm.recorder = recorder
@@ -160,30 +160,30 @@ def recording(network: nn.Module, recorder: Recorder) -> Iterator[None]:
 
 
 class _Tracer(fx.Tracer):
-    """Stops at BatchNorm and at torch's own layers."""
+    """Does not trace into BatchNorm and torch's layers."""
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return isinstance(module, _NORMS) or super().is_leaf_module(module, qualified_name)
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether it is a BatchNorm of torch's with running statistics."""
+    """Whether a module is torch's BatchNorm with running statistics."""
     return type(module) in _NORMS and module.running_mean is not None
 
 
 def is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """Whether a node is a ReLU, as a module, a function or a method."""
+    """Whether a node is a ReLU module, function or method."""
     if node.op == "call_module":
         return type(modules[str(node.target)]) is nn.ReLU
     return node.op in ("call_function", "call_method") and node.target in _RELUS
 
 
 def only_reader(node: fx.Node) -> fx.Node | None:
-    """The one node that reads `node`, or None where none or several do."""
+    """The node that reads `node`; None if there is none or more than one."""
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def replace(node: fx.Node, by: fx.Node) -> None:
-    """Have everything that reads `node` read `by`, and drop it."""
+    """Make all readers of `node` read `by`, and remove `node`."""
     node.replace_all_uses_with(by)
     node.graph.erase_node(node)

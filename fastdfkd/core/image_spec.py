@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from fastdfkd.core.augment import Normalisation
+from fastdfkd.core.task_kind import Classification, TaskKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,21 @@ class ImageSpec:
                 )
         if min(self.std) <= 0:
             raise ValueError(f"std: expected numbers above 0, got {self.std}")
+
+    @property
+    def kind(self) -> TaskKind:
+        """What a network answers for these images."""
+        return Classification(self.num_classes)
+
+    def facts(self) -> dict[str, Any]:
+        """What the images are, as plain data for files."""
+        return {
+            "data": self.name,
+            "shape": list(self.shape),
+            "classes": self.num_classes,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
 
     @property
     def channels(self) -> int:

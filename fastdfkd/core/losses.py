@@ -1,4 +1,8 @@
-"""The losses, each with its source. Logits are (B, K) float; every loss is a scalar.
+"""The losses, each with its source.
+
+Logits are (B, K, *space) float, with the classes on axis 1: (B, K) for one answer per image,
+(B, K, H, W) for one per pixel. A position is an image or a pixel. Every loss is a scalar. Those of
+logits are means over all positions.
 
 "Eq." numbers are those of arXiv 2112.06253 (FastDFKD) unless another paper is named.
 """
@@ -9,50 +13,67 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_NO_LABEL = -100
 
-def one_hot_loss(teacher_logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of the teacher towards the drawn labels (L_cls; DAFL, arXiv 1904.01186)."""
-    return F.cross_entropy(teacher_logits, labels)
+
+def one_hot_loss(logits: Tensor, labels: Tensor, void: int | None = None) -> Tensor:
+    """Cross-entropy of a network with labels (L_cls; DAFL, arXiv 1904.01186).
+
+    Args:
+        logits: (B, K, *space).
+        labels: (B, *space) int64.
+        void: label of the positions that are left out of the mean; None leaves none out.
+    """
+    return F.cross_entropy(logits, labels, ignore_index=_NO_LABEL if void is None else void)
 
 
 def kl_divergence(
     teacher_logits: Tensor, student_logits: Tensor, temperature: float = 1.0
 ) -> Tensor:
-    """KL(T || S) of the tempered softmaxes for each image, (B,)."""
+    """KL(T || S) of the softmaxes of logits / temperature at each position, (B, *space)."""
     log_student = F.log_softmax(student_logits / temperature, dim=1)
     teacher = F.softmax(teacher_logits / temperature, dim=1)
     return F.kl_div(log_student, teacher, reduction="none").sum(1)
 
 
-def adversarial_loss(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
-    """Minus the mean over images of 1(argmax S = argmax T) * KL(T || S).
+def agree(first_logits: Tensor, second_logits: Tensor) -> Tensor:
+    """Where the argmax of two networks is the same class, (B, *space) bool."""
+    return first_logits.argmax(1) == second_logits.argmax(1)
 
-    Minimising it looks for images that the student gets right but not as the teacher does
-    (L_adv of CMI, arXiv 2105.08584). Gradients flow through both networks.
+
+def adversarial_loss(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
+    """Minus the mean over all positions of 1(argmax S = argmax T) * KL(T || S).
+
+    It is low for images on which the student predicts the teacher's class, but with another
+    distribution (L_adv of CMI, arXiv 2105.08584). Gradients flow through both networks.
     """
-    agree = student_logits.argmax(1) == teacher_logits.argmax(1)
-    return -(kl_divergence(teacher_logits, student_logits) * agree).mean()
+    mask = agree(teacher_logits, student_logits)
+    return -(kl_divergence(teacher_logits, student_logits) * mask).mean()
 
 
 def jensen_shannon_adversarial_loss(
     teacher_logits: Tensor, student_logits: Tensor, temperature: float = 3.0
 ) -> Tensor:
-    """Minus the Jensen-Shannon divergence, batch mean (R_compete, Eq. 8 of arXiv 1912.08795)."""
+    """Minus the mean Jensen-Shannon divergence (R_compete, Eq. 8 of arXiv 1912.08795)."""
     teacher = F.softmax(teacher_logits / temperature, dim=1)
     student = F.softmax(student_logits / temperature, dim=1)
     log_mixture = (0.5 * (teacher + student)).clamp_min(1e-12).log()
-    to_teacher = F.kl_div(log_mixture, teacher, reduction="batchmean")
-    to_student = F.kl_div(log_mixture, student, reduction="batchmean")
+    positions = teacher.numel() // teacher.shape[1]
+    to_teacher = F.kl_div(log_mixture, teacher, reduction="sum") / positions
+    to_student = F.kl_div(log_mixture, student, reduction="sum") / positions
     return -0.5 * (to_teacher + to_student)
 
 
 def distillation_loss(teacher_logits: Tensor, student_logits: Tensor, temperature: float) -> Tensor:
-    """temperature^2 * mean KL(T || S) of the tempered softmaxes (arXiv 1503.02531)."""
+    """temperature^2 * mean KL(T || S) of softmaxes of logits / temperature (arXiv 1503.02531)."""
     return kl_divergence(teacher_logits, student_logits, temperature).mean() * temperature**2
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """L2 norms of the differences to the four neighbour directions (R_TV, arXiv 1912.08795)."""
+    """Sum of the L2 norms of four differences between neighbours (R_TV, arXiv 1912.08795).
+
+    The differences of images (B, C, H, W) are to the right, down and along both diagonals.
+    """
     right = images[..., :, 1:] - images[..., :, :-1]
     down = images[..., 1:, :] - images[..., :-1, :]
     diagonal = images[..., 1:, 1:] - images[..., :-1, :-1]

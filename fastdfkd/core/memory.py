@@ -1,4 +1,4 @@
-"""The most memory that a role has held, and keeping what it has freed for its next step."""
+"""Peak memory of a process, and reuse of freed memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import torch
 
 _STATUS = Path("/proc/self/status")
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-"""Names of glibc's mallopt."""
+"""Parameter numbers of glibc's mallopt."""
 
 
 def keep_freed_memory() -> None:
-    """Have this process use freed memory again instead of giving it back to the kernel.
+    """Make this process reuse freed memory instead of returning it to the kernel.
 
-    Every step allocates the same tensors. glibc gets those of more than 32 MB from the kernel each
-    time, page by page, cleared. For a process that a role has to itself; no-op without glibc.
+    Every step allocates the same tensors. By default glibc requests those of more than 32 MB from
+    the kernel each time, which clears them page by page. Call it only in a process that runs one
+    synthesizer or trainer and nothing else. Does nothing without glibc.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -28,17 +29,16 @@ def keep_freed_memory() -> None:
 
 
 def peak_memory_bytes(device: torch.device | str = "cpu") -> int:
-    """Most bytes that this process has held so far.
+    """Peak memory of this process so far, in bytes.
 
-    On CUDA those that its tensors took on `device`; else the process's resident memory, which
-    counts the libraries it has loaded, pages shared with other processes (Ray's object store)
-    among them.
+    On CUDA: of its tensors on `device`. Otherwise: resident memory of the process, with its loaded
+    libraries and with pages that it shares with other processes (Ray's object store).
     """
     device = torch.device(device)
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    if _STATUS.exists():  # Linux, whose getrusage counts in what the parent held before exec
+    if _STATUS.exists():  # Linux: its getrusage includes what the parent held before exec
         lines = _STATUS.read_text(encoding="utf-8").splitlines()
         return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
-    unit = 1 if sys.platform == "darwin" else 1024  # systems do not agree on it
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,9 +1,9 @@
-"""The shared generator and how it learns from the batches made with copies of it.
+"""The shared generator theta and its update from batches, each made with a copy theta' of it.
 
 fomaml      theta <- Adam(theta, sum over inner steps of dL/dtheta')       (Eq. 7)
-reptile     theta <- Adam(theta, c * (theta - theta'_k))                   (Eq. 8)
-sequential  theta <- theta'_k            (ablation: reuse without meta-learning)
-none        theta is drawn anew for every batch                (ablation: no reuse)
+reptile     theta <- Adam(theta, c * (theta - theta'_k))                   (Eq. 8; Adam cancels c)
+sequential  theta <- theta'_k                      (ablation: reuse without meta-learning)
+none        theta is initialised again before every batch            (ablation: no reuse)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BETAS = (0.5, 0.999)
 
 
 class MetaGenerator:
-    """theta, its meta-optimiser and the first-layer reset. `version` counts its changes."""
+    """theta with its meta-optimiser. `version` counts meta-updates and resets."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class MetaGenerator:
         self.reset_done = False
 
     def begin(self, round: int) -> None:
-        """Before batch `round`: draw theta anew (`none`), or reset its first layers when due."""
+        """Prepare theta for batch `round`: initialise it (`none`), or reset it if that is due."""
         if self.section.meta == "none":
             fresh = self._draw("generator", round)
             self.generator.load_state_dict(fresh.state_dict())
@@ -59,9 +59,15 @@ class MetaGenerator:
     def update_of(
         self, round: int, summed_gradients: Sequence[Tensor], fast: Sequence[Tensor]
     ) -> MetaUpdate:
-        """The meta-update of a batch from its inner gradients and its last weights theta'_k.
+        """The meta-update of a batch, from tensors for each parameter in order.
 
-        Its tensors are its own: the next batch fills those that it was made from anew.
+        Args:
+            round: number of the batch.
+            summed_gradients: sum of the inner gradients.
+            fast: last weights theta'_k.
+
+        Returns:
+            Copies, because the next batch overwrites the arguments.
         """
         match self.section.meta:
             case "fomaml":
@@ -77,10 +83,10 @@ class MetaGenerator:
                 return MetaUpdate(round, [])
 
     def learn(self, updates: Sequence[MetaUpdate]) -> None:
-        """Apply updates of one or more batches, whatever order they came in.
+        """Apply the updates of one or more batches; their order has no influence.
 
-        Gradients of several batches are averaged (a larger meta-batch); of several sequential
-        reuses the last round's stays.
+        Gradients of several batches are averaged (a larger meta-batch). With sequential reuse the
+        update of the highest round is used.
         """
         if self.section.meta == "none" or not updates:
             return
@@ -98,11 +104,11 @@ class MetaGenerator:
         self.version += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """theta, meta-optimiser, version and whether the reset has happened."""
+        """theta, meta-optimiser, version and whether the reset was done."""
         return {**self.shared_state(), "optimizer": self.optimizer.state_dict()}
 
     def shared_state(self) -> dict[str, Any]:
-        """What a copy elsewhere needs to make batches, without the optimiser."""
+        """State that another process needs to make batches: all but the optimiser."""
         return {
             "generator": self.generator.state_dict(),
             "version": self.version,
@@ -110,7 +116,7 @@ class MetaGenerator:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()`, or take a `shared_state()`."""
+        """Restore `state_dict()` or `shared_state()`."""
         self.generator.load_state_dict(state["generator"])
         if "optimizer" in state:
             self.optimizer.load_state_dict(state["optimizer"])

@@ -1,4 +1,4 @@
-"""What teacher and student must be, checked before anything is made from them."""
+"""Checks a teacher or a student before a run uses it."""
 
 from __future__ import annotations
 
@@ -12,107 +12,109 @@ from torch.nn.parameter import is_lazy
 
 from fastdfkd.core.answers import BINARY, Output, logits_in, looks_like
 from fastdfkd.core.bn_statistics import BatchNormStatistics, batch_norm_layers
+from fastdfkd.core.task_kind import TaskKind
 
 IMAGES = 2
-"""Of a batch in eval mode; in train mode as many as an update has, up to `MOST_TRAINED`."""
+"""Images of a test batch in eval mode."""
 MOST_TRAINED = 4
+"""Images of a test batch in train mode: as many as an update has, but at most this number."""
 CONTRAST = 30.0
-"""Factor on random images that drives logits out of any fixed range."""
+"""Random images are multiplied by this, so that logits leave [0, 1]."""
 _SCRIPTS = torch.jit.ScriptModule
 
 
 def check_teacher(
     teacher: nn.Module,
     image_shape: Sequence[int],
-    num_classes: int,
+    kind: TaskKind,
     bn: float = 0.0,
     *,
     output: Output = "logits",
 ) -> None:
-    """Refuse a teacher that the method cannot learn from. Leaves the model as it was.
+    """Raise if images cannot be synthesised from a teacher. Does not modify the model.
 
     Args:
-        teacher: maps (B, C, H, W) float images to answers of `output`.
+        teacher: maps (B, C, H, W) float images to outputs of type `output`.
         image_shape: (C, H, W).
-        num_classes: classes of the data set.
+        kind: the task, with the number of classes of the data set.
         bn: weight of the BatchNorm-statistics loss.
-        output: what its answers are.
+        output: what its outputs hold.
 
     Raises:
-        ValueError: no BatchNorm statistics while `bn` > 0, answers that are no logits of
-            `num_classes`, values that are not finite, or logits without a gradient for the images.
-            The message says what to do.
+        ValueError: it has no BatchNorm statistics while `bn` > 0, its outputs are no logits of
+            `kind` or not finite, or its logits have no gradient for the images. The message says
+            what to do.
     """
     if bn > 0:
         _check_statistics(teacher, bn)
     _check_tensors(teacher, "teacher")
     statistics = BatchNormStatistics(teacher)
     with _mode(teacher, training=False), statistics.watching():
-        pixels, logits = _answer(teacher, "teacher", image_shape, num_classes, output)
+        pixels, logits = _answer(teacher, "teacher", image_shape, kind, output)
         seen, reached = statistics.newest, _gradient(logits, [pixels])
     if bn > 0 and not seen:
         raise ValueError(
             f"synthesis.bn is {bn}, but no image passes through a BatchNorm layer of the teacher "
-            "in evaluation mode: set synthesis.bn to 0, or use a teacher whose BatchNorm layers "
-            "are on the way to its logits"
+            "in eval mode: set synthesis.bn to 0, or use a teacher whose forward uses its "
+            "BatchNorm layers"
         )
     _check_finite(logits, "teacher", "in eval mode")
     if reached[0] is None:
         raise ValueError(
-            "no gradient comes from the teacher's logits back to its images, so none can be "
-            "synthesised: take torch.no_grad() and detach() out of its forward"
+            "the teacher's logits have no gradient for its images, so no image can be "
+            "synthesised: remove torch.no_grad() and detach() from its forward"
         )
-    _check_kind(teacher, "teacher", image_shape, output)
+    _check_values(teacher, "teacher", image_shape, kind, output)
 
 
 def check_student(
     student: nn.Module,
     image_shape: Sequence[int],
-    num_classes: int,
+    kind: TaskKind,
     *,
     output: Output = "logits",
     batch_size: int = MOST_TRAINED,
     role: str = "student",
 ) -> None:
-    """Refuse a student that cannot be trained. Leaves the model as it was.
+    """Raise if a student cannot be trained. Does not modify the model.
 
-    It is called in train mode as an update does, with backward, and in eval mode as synthesis and
-    evaluation do. Answers in eval mode need not be finite yet: an untrained network's statistics
-    may be far from its data.
+    The student is run in train mode with a backward pass, as in an update, and in eval mode, as in
+    synthesis and evaluation. Its outputs in eval mode may be infinite or NaN: the BatchNorm
+    statistics of an untrained network may be far from its data.
 
     Args:
-        student: maps (B, C, H, W) float images to answers of `output`.
+        student: maps (B, C, H, W) float images to outputs of type `output`.
         image_shape: (C, H, W).
-        num_classes: classes of the data set.
-        output: what its answers are.
-        batch_size: images that a worker's update has.
-        role: what it is called; a teacher that is trained here has to be all that a student is.
+        kind: the task, with the number of classes of the data set.
+        output: what its outputs hold.
+        batch_size: images per update on one worker.
+        role: its name in messages: `student`, or `teacher` for a teacher that is to be trained.
 
     Raises:
-        ValueError: answers that are no logits of `num_classes`, values that are not finite, or
-            logits without a gradient for any weight. The message says what to do.
+        ValueError: its outputs are no logits of `kind` or not finite, or its logits have no
+            gradient for any weight. The message says what to do.
     """
     _check_tensors(student, role)
     weights = [parameter for parameter in student.parameters() if parameter.requires_grad]
     with _mode(student, training=False):
-        _answer(student, role, image_shape, num_classes, output)
+        _answer(student, role, image_shape, kind, output)
     images = max(min(batch_size, MOST_TRAINED), 1)
     with _mode(student, training=True):
-        _, logits = _answer(student, role, image_shape, num_classes, output, images, "train")
+        _, logits = _answer(student, role, image_shape, kind, output, images, "train")
         reached = _gradient(logits, weights)
     _check_finite(logits, role, "in train mode")
     if all(gradient is None for gradient in reached):
         raise ValueError(
-            f"no gradient comes from the {role}'s logits to any of its weights, so it cannot "
-            "learn: give it parameters that require gradients, and take torch.no_grad() and "
-            "detach() out of its forward"
+            f"the {role}'s logits have no gradient for any of its weights, so it cannot be "
+            "trained: give it parameters that require gradients, and remove torch.no_grad() and "
+            "detach() from its forward"
         )
     if not all(torch.isfinite(gradient).all() for gradient in reached if gradient is not None):
         raise ValueError(
             f"the {role}'s gradients are NaN or infinite for random images in train mode: look "
-            "for square roots and divisions of zero in its forward"
+            "for square roots of zero and divisions by zero in its forward"
         )
-    _check_kind(student, role, image_shape, output)
+    _check_values(student, role, image_shape, kind, output)
 
 
 def _check_statistics(teacher: nn.Module, bn: float) -> None:
@@ -121,9 +123,9 @@ def _check_statistics(teacher: nn.Module, bn: float) -> None:
     name = type(teacher).__name__
     if any(isinstance(module, _SCRIPTS) for module in teacher.modules()):
         raise ValueError(
-            f"synthesis.bn is {bn}, but the teacher is a TorchScript module ({name}), which does "
-            "not show what passes through its BatchNorm layers: give the Python network that it "
-            "was made from, with its weights, or set synthesis.bn to 0"
+            f"synthesis.bn is {bn}, but the teacher is a TorchScript module ({name}), whose "
+            "BatchNorm inputs cannot be read: give the Python network that it was made from, with "
+            "its weights, or set synthesis.bn to 0"
         )
     raise ValueError(
         f"synthesis.bn is {bn}, but the teacher {name} has no BatchNorm "
@@ -136,17 +138,17 @@ def _answer(
     network: nn.Module,
     role: str,
     image_shape: Sequence[int],
-    num_classes: int,
+    kind: TaskKind,
     output: Output,
     images: int = IMAGES,
     mode: str = "eval",
 ) -> tuple[Tensor, Tensor]:
-    """Random pixels that require gradients, and the network's logits for them."""
+    """Random images that require gradients, and the network's logits for them."""
     pixels = _pixels(network, image_shape, images).requires_grad_()
     try:
         with torch.enable_grad():
-            answer = network(pixels * 1)  # no leaf, for forwards that begin in place
-    except Exception as error:  # whatever a stranger's forward raises
+            answer = network(pixels * 1)  # not a leaf: a forward may begin in place
+    except Exception as error:  # a user's forward may raise anything
         count = "an image" if images == 1 else f"{images} images"
         hint = "; raise distillation.batch_size" if images == 1 and mode == "train" else ""
         raise ValueError(
@@ -154,34 +156,38 @@ def _answer(
             f"({count} in {mode} mode): {error}{hint}"
         ) from error
     try:
-        logits = logits_in(answer, output)
+        logits = logits_in(answer, output, kind.spatial_axes)
     except TypeError as error:
         raise ValueError(
             f"the {role} returns {type(answer).__name__} in {mode} mode, expected logits: {error}. "
-            "Return logits (B, K), a tuple whose first entry they are, or a mapping or an object "
+            "Return a tensor of logits, a tuple whose first entry it is, or a mapping or an object "
             "with `logits`"
         ) from error
-    if logits.shape != (images, num_classes):
-        raise ValueError(_wrong_shape(logits, role, images, num_classes, output))
+    expected = kind.logits_shape(images, image_shape)
+    if logits.shape != expected:
+        raise ValueError(_wrong_shape(logits, role, expected, output))
     return pixels, logits
 
 
-def _wrong_shape(logits: Tensor, role: str, images: int, num_classes: int, output: Output) -> str:
+def _wrong_shape(logits: Tensor, role: str, expected: tuple[int, ...], output: Output) -> str:
+    images, num_classes, *space = expected
     came = f"the {role} returns {tuple(logits.shape)} for {images} images"
     if output in BINARY:
         return (
-            f"{came} as {role}.output: {output}, which is for one number an image and data of two "
-            f"classes; the data has {num_classes}"
+            f"{came} as {role}.output: {output}, which means one number per label and two "
+            f"classes; the data has {num_classes} classes"
         )
-    wanted = f"expected ({images}, {num_classes}): the data has {num_classes} classes"
+    wanted = f"expected {expected}: the data has {num_classes} classes"
+    if space:
+        return f"{came}, {wanted} and one label per pixel"
     if logits.ndim == 2 and (logits.shape[1] == 1 or logits.shape == (1, images)):
         return (
-            f"{came}, {wanted}. One number an image is supported for two classes: set "
+            f"{came}, {wanted}. One number per image is supported for two classes: set "
             f"{role}.output to binary_logit (before the sigmoid) or binary_probability (after it). "
             "A regression is not supported: there are no classes to distil"
         )
     if logits.ndim > 2:
-        return f"{came}, {wanted} and one label an image. Maps of logits are not supported"
+        return f"{came}, {wanted} and one label per image, so maps of logits do not fit"
     return f"{came}, {wanted}; give the {role} that many outputs, or name the data that it is for"
 
 
@@ -193,15 +199,17 @@ def _check_finite(logits: Tensor, role: str, mode: str) -> None:
         )
 
 
-def _check_kind(network: nn.Module, role: str, image_shape: Sequence[int], output: Output) -> None:
-    """Answers are what `output` says, as far as values show it."""
+def _check_values(
+    network: nn.Module, role: str, image_shape: Sequence[int], kind: TaskKind, output: Output
+) -> None:
+    """Raise if the values of the outputs contradict `output`."""
     noise = _pixels(network, image_shape, 2 * IMAGES)
     noise[IMAGES:] *= CONTRAST
     with _mode(network, training=False), torch.no_grad():
         plain: Output = "binary_logit" if output in BINARY else "logits"
         try:
-            answer = logits_in(network(noise), plain)
-        except Exception:  # strong images are no promise
+            answer = logits_in(network(noise), plain, kind.spatial_axes)
+        except Exception:  # images of high contrast need not work
             return
     values = answer[:, 1:] if plain == "binary_logit" else answer
     found = looks_like([values])
@@ -212,7 +220,7 @@ def _check_kind(network: nn.Module, role: str, image_shape: Sequence[int], outpu
         output == "binary_probability" and not (low >= 0 and high <= 1)
     ):
         raise ValueError(
-            f"{role}.output is {output}, but the {role}'s answers for random images are not: they "
+            f"{role}.output is {output}, but the {role}'s outputs for random images are not: they "
             f"lie between {low:.3g} and {high:.3g}; set {role}.output to what they are"
         )
 
@@ -220,16 +228,16 @@ def _check_kind(network: nn.Module, role: str, image_shape: Sequence[int], outpu
 _NO_LOGITS = {
     "probabilities": (
         "the {role} returns probabilities (each row lies in [0, 1] and sums to 1), expected "
-        "logits: set {role}.output to probabilities, or take the softmax out of its forward"
+        "logits: set {role}.output to probabilities, or remove the softmax from its forward"
     ),
     "log_probabilities": (
         "the {role} returns log-probabilities (the exponentials of each row sum to 1), expected "
-        "logits: set {role}.output to log_probabilities, or take the log-softmax out of its forward"
+        "logits: set {role}.output to log_probabilities, or remove the log-softmax from its forward"
     ),
     "sigmoid": (
         "the {role} returns values that all lie in [0, 1] and do not sum to 1, as a sigmoid for "
-        "each class does, expected logits. Where an image has one class, take the sigmoid out of "
-        "its forward. A multi-label classifier is not supported: its answers are no distribution "
+        "each class does, expected logits. If an image has one class, remove the sigmoid from "
+        "its forward. A multi-label classifier is not supported: its outputs are no distribution "
         "over classes"
     ),
 }
@@ -242,18 +250,18 @@ def _pixels(network: nn.Module, image_shape: Sequence[int], images: int) -> Tens
 
 
 def _check_tensors(network: nn.Module, role: str) -> None:
-    """Weights and buffers are finite tensors, each of a shape that is known."""
+    """Raise unless weights and buffers are finite tensors of known shape."""
     if any(map(is_lazy, (*network.parameters(), *network.buffers()))):
         raise ValueError(
             f"the {role} has lazy layers, whose shapes are not known yet: call it once on a batch "
-            "of images before it is given here"
+            "of images first"
         )
     state = network.state_dict()
     strange = [name for name, value in state.items() if not isinstance(value, Tensor)]
     if strange:
         raise ValueError(
-            f"the {role}'s state holds more than tensors ({', '.join(strange[:3])}), which are "
-            "all that is stored and sent: take get_extra_state out of it"
+            f"the {role}'s state holds entries that are no tensors ({', '.join(strange[:3])}), "
+            "and only tensors are stored: remove get_extra_state from it"
         )
     bad = [name for name, tensor in state.items() if not _finite(tensor)]
     if bad:
@@ -265,7 +273,7 @@ def _check_tensors(network: nn.Module, role: str) -> None:
 
 @contextmanager
 def _mode(network: nn.Module, *, training: bool) -> Iterator[None]:
-    """In train or eval mode; each module's own mode, all buffers and draws are back afterwards."""
+    """Set train or eval mode; restore all modes, buffers and random states afterwards."""
     modes = {module: module.training for module in network.modules()}
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers() if not is_lazy(buffer)]
     devices = {p.device for p in network.parameters() if p.device.type == "cuda"}
@@ -282,7 +290,7 @@ def _mode(network: nn.Module, *, training: bool) -> Iterator[None]:
 
 
 def _gradient(logits: Tensor, inputs: Sequence[Tensor]) -> list[Any]:
-    """Of the logits' sum towards each input; None where there is none."""
+    """Gradient of the sum of the logits for each input; None if there is none."""
     if not logits.requires_grad or not inputs:
         return [None] * len(inputs)
     return list(torch.autograd.grad(logits.sum(), inputs, allow_unused=True))

@@ -1,8 +1,8 @@
-"""Tries on somebody's network what is done to every network, before anything is made from it.
+"""Tests which changes for speed (`network_use.Change`) a given network bears.
 
-Each change of `NetworkUse` is made on a copy. The copy's answers and gradients are compared with
-those of the plain network: for one image and for several, in eval mode and, for a student, in train
-mode too. A change that fails, or that gives other answers, is left out for this network.
+Each change is made on a copy. The copy's logits and gradients are compared with those of the
+unchanged network: for one image and for three, in eval mode and, for a student, also in train mode.
+A change that raises, or that gives other values, is not made to this network.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ from fastdfkd.core.precision import Precision
 log = logging.getLogger(__name__)
 
 COUNTS = (1, 3)
-"""Images of the batches that are tried."""
+"""Images of the test batches."""
 EXACT = 1e-3, 1e-2
-"""Largest relative differences of logits and gradients for a change that keeps the arithmetic."""
+"""Largest relative differences of logits and of gradients for a change in float32."""
 PROOF = 1e-6, 1e-6
-"""The same in float64, which decides about what is larger: there rounding shrinks."""
+"""The same in float64. It decides if a difference in float32 is larger: in float64 a difference by
+rounding almost vanishes."""
 ROUNDED = (0.3, 0.75)
-"""The same for bfloat16, which costs a deep network some digits."""
+"""The same in bfloat16, whose rounding adds up in a deep network."""
 _MOST_SHOWN = 120
 
 
 class Mode(NamedTuple):
-    """How a network is called."""
+    """Train or eval mode, and the size of the batch."""
 
     training: bool
     images: int
-    """Of the batch."""
+    """Images of the batch."""
 
     def __str__(self) -> str:
         images = "one image" if self.images == 1 else f"{self.images} images"
@@ -53,27 +54,28 @@ class Mode(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way of running a network."""
+    """One way to run a network."""
 
     use: NetworkUse
     dtype: torch.dtype = torch.float32
-    """Of weights and images."""
+    """Type of weights and images."""
     make: Callable[[nn.Module], nn.Module] | None = None
-    """Makes what runs from the frozen network, in eval mode."""
+    """Converts the frozen network before it runs in eval mode; None: no conversion."""
     half: bool = False
-    """Under bfloat16 autocast."""
+    """Run under bfloat16 autocast."""
     gradients: bool = True
+    """Compare gradients too."""
 
 
 class Answer(NamedTuple):
-    """What a network gave in one mode."""
+    """Results of a network in one mode."""
 
     logits: Tensor
-    """(B, K) float64."""
+    """(B, K, *space) float64."""
     gradients: Tensor
-    """Towards pixels and weights, in one row of float64; empty where none were asked for."""
+    """For pixels and weights, flattened into one float64 vector; empty without gradients."""
     idle: bool
-    """Whether some weights got no gradient."""
+    """Whether a weight got no gradient."""
 
 
 def tried(
@@ -81,33 +83,37 @@ def tried(
     image_shape: Sequence[int],
     *,
     output: Output = "logits",
+    spatial_axes: int = 0,
     precision: Precision = "float32",
     student: bool = False,
 ) -> NetworkUse:
-    """How a network can be used. It passed `network_contract`; it is not altered.
+    """How to run a network that passed `network_contract`. The network is not modified.
 
     Args:
-        network: on any device; the trial is made there.
+        network: on any device, which is also that of the test.
         image_shape: (C, H, W).
-        output: what its answers are.
-        precision: of the run; bfloat16 is tried unless it is float32.
-        student: whether it is used in train mode too. Only a teacher is asked for logits alone.
+        output: what its outputs hold.
+        spatial_axes: axes of the logits after the classes (`TaskKind.spatial_axes`).
+        precision: precision of the run; bfloat16 is tested unless it is float32.
+        student: whether the network is a student, which is tested in train mode too. Only for a
+            teacher `folded_logits` is tested.
     """
     with _one_thread():
-        return _tried(network, tuple(image_shape), output, precision, student)
+        plain = NetworkUse(output=output, spatial_axes=spatial_axes)
+        return _tried(network, tuple(image_shape), plain, precision, student)
 
 
 def _tried(
     network: nn.Module,
     image_shape: tuple[int, ...],
-    output: Output,
+    use: NetworkUse,
     precision: Precision,
     student: bool,
 ) -> NetworkUse:
     trainings = (False, True) if student else (False,)
     modes = [Mode(training, images) for training in trainings for images in COUNTS]
-    trial = Trial(network, image_shape, output, modes)
-    use = NetworkUse(output=output, idle_parameters=trial.idle)
+    trial = Trial(network, image_shape, use, modes)
+    use = replace(use, idle_parameters=trial.idle)
     if student and corrupts_memory(network):
         use = use.without("channels_last", CORRUPTION)
     for change, way, tolerances in _changes(network, precision, student):
@@ -121,7 +127,7 @@ _Step = tuple[Change, Callable[[NetworkUse], Way], tuple[float, float]]
 
 
 def _changes(network: nn.Module, precision: Precision, student: bool) -> Iterator[_Step]:
-    """What is tried, in order; each way builds on the changes that were borne before."""
+    """The tests in order. Each includes the changes that passed before."""
     yield "channels_last", lambda use: Way(use=use), EXACT
     if has_norms(network):
         yield "fused_norms", lambda use: Way(use=use, make=_fused), EXACT
@@ -146,36 +152,36 @@ def _fused(network: nn.Module) -> nn.Module:
 
 
 class Trial:
-    """One network, and what it answers as it is."""
+    """A network with its results when unchanged."""
 
     def __init__(
         self,
         network: nn.Module,
         image_shape: tuple[int, ...],
-        output: Output,
+        use: NetworkUse,
         modes: Sequence[Mode],
     ):
         self.network, self.image_shape, self.modes = network, image_shape, modes
-        self.plainly = NetworkUse(output=output, left_out={"channels_last": "", "autocast": ""})
+        self.plainly = replace(use, left_out={"channels_last": "", "autocast": ""})
         self.plain = self._plain(torch.float32)
         self.proof: dict[Mode, Answer] | None = None
 
     @property
     def idle(self) -> bool:
-        """Whether training gives some weights no gradient."""
+        """Whether a weight gets no gradient in train mode."""
         return any(answer.idle for mode, answer in self.plain.items() if mode.training)
 
     def against(self, way: Way, tolerances: tuple[float, float]) -> str | None:
-        """Why a way of running the network is not taken; None where it answers as it is."""
+        """Why the network cannot be run in this way; None if the results are equal."""
         if not self.plain:
-            return "the network as it is could not be tried"
+            return "the unchanged network could not be tested"
         for mode, plain in self.plain.items():
             if mode.training and way.make is not None and not way.half:
-                continue  # made from the frozen network, which is never in train mode
+                continue  # a conversion of the frozen network, which never runs in train mode
             try:
-                with redirect_stderr(io.StringIO()):  # torch.fx prints what a traced network raises
+                with redirect_stderr(io.StringIO()):  # torch.fx prints errors of traced networks
                     changed = _answer(self.network, self.image_shape, way, mode)
-            except Exception as error:  # whatever a stranger's forward raises
+            except Exception as error:  # a user's forward may raise anything
                 return _short(error)
             reason = _difference(changed, plain, mode, tolerances)
             if reason and not _finite(changed):
@@ -185,7 +191,7 @@ class Trial:
         return None
 
     def _is_chance(self, mode: Mode) -> bool:
-        """Whether train mode draws at random (dropout): another layout then draws otherwise."""
+        """Whether train mode is random (dropout): in another layout it then draws other values."""
         if not mode.training:
             return False
         way = Way(use=self.plainly)
@@ -193,8 +199,11 @@ class Trial:
         return bool(_difference(other, self.plain[mode], mode, PROOF))
 
     def _is_rounding(self, way: Way, mode: Mode) -> bool:
-        """Whether float64 shows no difference. Statistics of few images blow rounding up."""
-        if way.half:  # has no such proof; what matters in train mode is that it works
+        """Whether the difference is due to rounding: it vanishes in float64.
+
+        Statistics of few images amplify rounding.
+        """
+        if way.half:  # not possible in float64; in train mode finite results are enough
             return mode.training
         if self.proof is None:
             self.proof = self._plain(torch.float64)
@@ -203,15 +212,15 @@ class Trial:
                 self.network, self.image_shape, replace(way, dtype=torch.float64), mode
             )
             return not _difference(changed, self.proof[mode], mode, PROOF)
-        except Exception:  # a network that mixes float32 tensors of its own into what comes
+        except Exception:  # the network mixes its own float32 tensors with float64 input
             return False
 
     def _plain(self, dtype: torch.dtype) -> dict[Mode, Answer]:
-        """In the modes in which it answers: not of one image in train mode, say."""
+        """Results of the unchanged network, in the modes that do not raise."""
         found = {}
         way = Way(use=self.plainly, dtype=dtype)
         for mode in self.modes:
-            with suppress(Exception):  # so it is not used in that mode either
+            with suppress(Exception):  # BatchNorm may refuse one image in train mode
                 found[mode] = _answer(self.network, self.image_shape, way, mode)
         return found
 
@@ -219,7 +228,7 @@ class Trial:
 def _answer(
     network: nn.Module, image_shape: Sequence[int], way: Way, mode: Mode, seed: int = 0
 ) -> Answer:
-    """What a copy of the network gives; `seed` is that of its own draws."""
+    """Results of a copy of the network; `seed` is that of its dropout and the like."""
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     twin = way.use.placed(copied(network).to(way.dtype), device)
     twin = twin.train() if mode.training else freeze(twin)
@@ -243,7 +252,7 @@ def _answer(
         if not way.gradients:
             return Answer(logits.double(), logits.new_zeros(0), False)
         trained = [parameter for parameter in twin.parameters() if parameter.requires_grad]
-        # Still watched, as in a step: a checkpointed network runs its forward again.
+        # Inside the block, as in a step: a checkpointed network runs its forward again here.
         reached = torch.autograd.grad(loss, [pixels, *trained], allow_unused=True)
     rows = [gradient.double().reshape(-1) for gradient in reached if gradient is not None]
     return Answer(logits.detach().double(), torch.cat(rows), None in reached)
@@ -251,7 +260,7 @@ def _answer(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Batches of a few images are slower on several threads, on a busy machine by far."""
+    """Use one thread: several are slower for a few images, much slower on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -262,7 +271,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _draws(device: torch.device, seed: int) -> Iterator[None]:
-    """Dropout and the like draw the same in every trial, and nothing of the caller's stream."""
+    """Seed dropout and the like, without changing the caller's random state."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
@@ -275,7 +284,7 @@ def _finite(answer: Answer) -> bool:
 def _difference(
     changed: Answer, plain: Answer, mode: Mode, tolerances: tuple[float, float]
 ) -> str | None:
-    """What differs by more than is tolerated."""
+    """What differs by more than the tolerances; None if nothing does."""
     for what, most in zip(("logits", "gradients"), tolerances, strict=True):
         ours, theirs = getattr(changed, what), getattr(plain, what)
         if not len(ours) or not torch.isfinite(theirs).all():
@@ -293,5 +302,5 @@ def _difference(
 
 def _short(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    line = lines[-1 if "TorchScript" in lines[0] else 0]  # which ends with the cause
+    line = lines[-1 if "TorchScript" in lines[0] else 0]  # TorchScript ends with the cause
     return line if len(line) <= _MOST_SHOWN else line[: _MOST_SHOWN - 3] + "..."

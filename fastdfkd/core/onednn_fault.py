@@ -1,4 +1,4 @@
-"""A fault of oneDNN that cannot be tried, because it ends the process."""
+"""A fault of oneDNN. It may crash the process, so `network_trial` cannot test for it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ CORRUPTION = (
 
 
 def corrupts_memory(network: nn.Module) -> bool:
-    """Whether training in channels-last layout would end in a crash, which cannot be tried.
+    """Whether training the network in channels-last layout on the CPU would corrupt memory.
 
-    The weight gradient of oneDNN's strided 1x1 convolution overruns its scratch memory where fewer
-    channels than a vector holds come in (uxlfoundation/oneDNN issue 6035; torch 2.9 to 2.14).
+    The weight gradient of oneDNN's strided 1x1 convolution writes beyond its scratch memory if the
+    input has fewer channels than a vector register holds values (uxlfoundation/oneDNN issue 6035;
+    torch 2.9 to 2.14).
     """
     return any(
         isinstance(layer, nn.Conv2d)

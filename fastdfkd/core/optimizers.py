@@ -1,11 +1,11 @@
-"""Adam and SGD by torch's fused kernels, as torch's functional forms offer them.
+"""Adam and SGD with torch's fused kernels, called through torch's functional forms.
 
-The first step of a `torch.optim.Optimizer` imports torch's compiler, which costs every process that
-is started for a role some five seconds. The functional forms do the same arithmetic without it.
+The first step of a `torch.optim.Optimizer` imports torch's compiler, about 5 s in every new
+process. The functional forms do the same arithmetic without that import.
 
-Fused kernels on the CPU walk a parameter, its gradient and its moments as flat memory and ignore
-strides, so a channels-last parameter with a row-major gradient is silently updated in the wrong
-places. Moments have their parameter's layout here; `like` brings anything else into it.
+On the CPU, fused kernels read a parameter, its gradient and its moments as flat memory and ignore
+strides. A channels-last parameter with a row-major gradient is updated in the wrong places, without
+an error. Moments here have the layout of their parameter; `like` converts other tensors to it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.optim.sgd import sgd
 
 
 def like(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """`tensor` with the device and memory layout of `parameter`, whose shape it has."""
+    """A copy of `tensor` with the device and memory layout of `parameter` (same shape)."""
     return torch.empty_like(parameter).copy_(tensor)
 
 
@@ -28,17 +28,17 @@ class _Optimizer:
     def __init__(self, parameters: Iterable[Tensor], lr: float):
         self.parameters = list(parameters)
         self.lr: float | Tensor = lr
-        """A tensor (float32, on the parameters' device) where a captured step has to read it."""
+        """Learning rate; a float32 tensor on the parameters' device if a captured step reads it."""
 
     def set_lr(self, lr: float) -> None:
-        """The learning rate of the next step; a tensor is filled, not replaced."""
+        """Set the learning rate of the next step; a tensor is filled in place."""
         if isinstance(self.lr, Tensor):
             self.lr.fill_(lr)
         else:
             self.lr = lr
 
     def zero_grad(self) -> None:
-        """Take the gradients away."""
+        """Set all gradients to None."""
         for parameter in self.parameters:
             parameter.grad = None
 
@@ -54,7 +54,7 @@ class Adam(_Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the parameters that have a gradient."""
+        """Update the parameters that have a gradient."""
         parameters, first, second, steps = _with_gradient(
             self.parameters, self.first, self.second, self.steps
         )
@@ -76,16 +76,16 @@ class Adam(_Optimizer):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments and number of steps of each parameter, in order."""
+        """Both moments and the number of steps of each parameter, in order."""
         return {"first": self.first, "second": self.second, "steps": self.steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()`, whatever layout its tensors come in."""
+        """Restore `state_dict()`; its tensors may have any memory layout."""
         for name, ours in self.state_dict().items():
             _fill(ours, state[name])
 
     def forget(self) -> None:
-        """Back to the state before the first step."""
+        """Reset moments and step numbers to zero."""
         for tensors in self.state_dict().values():
             torch._foreach_zero_(tensors)
 
@@ -108,7 +108,7 @@ class SGD(_Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the parameters that have a gradient."""
+        """Update the parameters that have a gradient."""
         parameters, moments = _with_gradient(self.parameters, self.moments)
         sgd(
             parameters,
@@ -128,7 +128,7 @@ class SGD(_Optimizer):
         return {"moments": self.moments}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()`, whatever layout its tensors come in."""
+        """Restore `state_dict()`; its tensors may have any memory layout."""
         _fill(self.moments, state["moments"])
 
 
@@ -137,7 +137,7 @@ def _zeros(parameters: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _with_gradient(parameters: Sequence[Tensor], *states: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Those parameters, and their states."""
+    """The parameters that have a gradient, and their states."""
     rows = zip(parameters, *states, strict=True)
     columns = list(zip(*(row for row in rows if row[0].grad is not None), strict=True))
     return [list(column) for column in columns] or [[] for _ in range(1 + len(states))]
@@ -148,6 +148,6 @@ def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _fill(ours: Iterable[Tensor], tensors: Iterable[Tensor]) -> None:
-    """In place: a captured step reads a state where it lies."""
+    """Copy in place, because a captured step reads these tensors by address."""
     for mine, other in zip(ours, tensors, strict=True):
         mine.copy_(other)

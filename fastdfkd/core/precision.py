@@ -1,4 +1,4 @@
-"""Autocast for the networks; weights, statistics and losses stay float32."""
+"""Autocast of networks. Weights, statistics and losses stay float32."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ log = logging.getLogger(__name__)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """bf16 autocast on `device`, or nothing for float32."""
+    """bf16 autocast on `device`, disabled for float32."""
     enabled = resolved(device, precision) == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def resolved(device: torch.device, precision: Precision) -> Literal["float32", "bfloat16"]:
-    """What `precision` means on a device: `auto` is bf16 where the hardware multiplies in it.
+    """The precision on a device: `auto` is bfloat16 if the hardware multiplies in it.
 
-    bf16 that is asked for by name is used everywhere, with a warning where it is emulated.
+    `bfloat16` is used on every device, with a warning if it is emulated.
     """
     if precision == "auto":
         return "bfloat16" if _multiplies_bf16(device.type) else "float32"
@@ -34,10 +34,10 @@ def resolved(device: torch.device, precision: Precision) -> Literal["float32", "
 
 @cache
 def _warn_of_emulation(device_type: str) -> None:
-    """Once a process."""
+    """Warn once per process."""
     log.warning(
-        "this %s does not multiply in bfloat16: emulated it is up to a hundred times slower than "
-        "float32; `auto` takes what the hardware has",
+        "this %s does not multiply in bfloat16, and emulation is up to a hundred times slower than "
+        "float32: set the precision to auto, which uses what the hardware has",
         device_type,
     )
 
@@ -48,7 +48,7 @@ def _multiplies_bf16(device_type: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device_type == "cpu":
         return any(
-            getattr(torch.cpu, name, bool)()  # private names, which come and go between versions
+            getattr(torch.cpu, name, bool)()  # private names that some torch versions lack
             for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
         )
     return False

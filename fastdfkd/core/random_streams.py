@@ -1,7 +1,7 @@
-"""Random numbers as a pure function of (seed, what they are for, when).
+"""Random numbers as a pure function of the seed, their purpose and the number of round or update.
 
-Every batch and every update draws from a stream of its own, so a resumed run, a restarted actor
-and a second worker need no saved generator state: the round's or update's number is enough.
+Every batch and every update draws from its own stream. A resumed run, a restarted actor or a second
+worker therefore needs no saved generator state.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 
 def stream_seed(seed: int, *keys: str | int) -> int:
-    """A 63-bit seed for the stream named by `keys`, independent of every other stream's."""
+    """A 63-bit seed for the stream named by `keys`; the SHA-256 of seed and keys."""
     text = "/".join(map(str, (seed, *keys)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
@@ -25,13 +25,13 @@ def stream(seed: int, *keys: str | int, device: torch.device | str = "cpu") -> t
 
 
 def batch_stream(round: int, attempt: int = 0) -> tuple[str | int, ...]:
-    """Keys of the stream that a batch draws from; a batch made again draws from another."""
+    """Keys of the stream of a batch. A batch that is made again (`attempt` > 0) has another."""
     return ("synthesis", round, attempt) if attempt else ("synthesis", round)
 
 
 @contextmanager
 def seeded(seed: int, *keys: str | int) -> Iterator[None]:
-    """Run a block (module initialisation) with torch's global CPU generator on a stream."""
+    """Seed torch's global CPU generator for a block, such as the initialisation of a module."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, *keys))
         yield

@@ -1,7 +1,7 @@
-"""FastDFKD in one process, as the paper writes it (Algorithm 1 of arXiv 2112.06253).
+"""FastDFKD in one process, as in the paper (Algorithm 1 of arXiv 2112.06253).
 
-The platform with one synthesizer, one worker and `schedule: lockstep` equals this number for
-number. On the CPU that is bit for bit, and a test holds it there.
+The platform with one synthesizer, one worker and `schedule: lockstep` computes the same numbers; on
+the CPU bit for bit, which a test checks.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ def reference_loop(
     """Synthesise a batch, add it to the bank, update the student; repeat.
 
     Args:
-        synthesizer: makes the batches.
-        bank: keeps them, on the student's device.
-        distiller: teaches the student.
-        synthesis: gives the number of rounds and of warm-up rounds.
-        distillation: gives the student updates of a round.
-        clock: adds up *synthesis*, *storage* and *distillation* seconds; a CPU clock if unset.
-        on_round: called after each round, for logging and evaluation. Must not change anything.
+        synthesizer: synthesises the batches.
+        bank: stores them, on the device of the student.
+        distiller: trains the student.
+        synthesis: number of rounds and of warm-up rounds.
+        distillation: number of student updates per round.
+        clock: sums *synthesis*, *storage* and *distillation* seconds; a CPU clock if unset.
+        on_round: called after each round with its number and the clock. It must not change the
+            other arguments.
 
     Returns:
         The clock.

@@ -1,4 +1,4 @@
-"""A ring of uint8 images on one device: the bank of one process, the mirror of a trainer."""
+"""A ring buffer of uint8 images on one device. Each trainer copies the bank into one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fastdfkd.core.batch import SyntheticBatch
 
 
 class SampleBuffer:
-    """Holds the newest `capacity` images and draws uniformly from all of them.
+    """Implements `SampleBank`: stores the newest `capacity` images and draws uniformly from them.
 
-    Image number n of the run lies in slot n mod capacity, so two buffers that were shown the same
-    images hold the same, in the same order.
+    Image number n of the run is in slot n mod capacity. Two buffers that received the same images
+    therefore hold the same images in the same order.
     """
 
     def __init__(
@@ -22,25 +22,25 @@ class SampleBuffer:
     ):
         self.images = torch.empty((capacity, *image_shape), dtype=torch.uint8, device=device)
         self.inserted = 0
-        """Images ever inserted."""
+        """Number of images ever inserted."""
 
     def __len__(self) -> int:
-        """Images held now."""
+        """Number of images stored now."""
         return min(self.inserted, len(self.images))
 
     def insert(self, batch: SyntheticBatch) -> None:
-        """Add a batch, over the oldest images once the ring is full."""
+        """Add a batch; once the buffer is full it overwrites the oldest images."""
         self.extend(batch.images)
 
     def extend(self, images: Tensor) -> None:
         """Add images (B, C, H, W) uint8, copied to the buffer's device.
 
         Raises:
-            ValueError: another type or shape than the buffer's, or more images than it holds.
+            ValueError: the type or shape differs from the buffer's, or B exceeds its capacity.
         """
         if images.dtype is not torch.uint8 or images.shape[1:] != self.images.shape[1:]:
             raise ValueError(
-                f"the buffer holds (B, {', '.join(map(str, self.images.shape[1:]))}) uint8, "
+                f"expected images (B, {', '.join(map(str, self.images.shape[1:]))}) uint8, "
                 f"got {tuple(images.shape)} {images.dtype}"
             )
         capacity = len(self.images)
@@ -53,7 +53,7 @@ class SampleBuffer:
         self.inserted += len(images)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """`count` images, uniformly and with replacement: (count, C, H, W) uint8.
+        """Draw images uniformly and with replacement: (count, C, H, W) uint8.
 
         Raises:
             ValueError: the buffer is empty.

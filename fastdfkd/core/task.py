@@ -1,4 +1,4 @@
-"""What is compressed, and where: what every part of the algorithm is made from."""
+"""The arguments from which synthesizers and the distiller are built."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from torch import nn
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.precision import Precision
+from fastdfkd.core.task_kind import TaskKind
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """A teacher to follow on one device. Synthesizers work on copies of the student."""
+    """Both networks with their task, on one device. Synthesizers copy the student."""
 
     teacher: nn.Module
-    """Frozen and put into eval mode by whoever uses it."""
+    """Synthesizer and distiller freeze it and set it to eval mode."""
     student: nn.Module
-    """In its initial state; the distiller trains it in place."""
+    """In its initial state. The distiller trains it in place."""
     image_shape: Sequence[int]
     """(C, H, W)."""
-    num_classes: int
+    kind: TaskKind
+    """What both networks predict, with the number of classes."""
     teacher_use: NetworkUse = field(default_factory=NetworkUse)
-    """How the teacher is run (`core/network_trial.py` finds out)."""
+    """How to run the teacher (the result of `network_trial.tried`)."""
     student_use: NetworkUse = field(default_factory=NetworkUse)
-    """Likewise."""
+    """How to run the student."""
     normalisation: Normalisation
-    """From [0, 1] to what both networks expect, on `device`."""
+    """Maps images in [0, 1] to the input of both networks, on `device`."""
     seed: int
-    """Everything random follows from it."""
+    """Seed of all random numbers."""
     device: torch.device | str = "cpu"
     precision: Precision = "float32"
-    """Autocast type; weights, statistics and losses stay float32."""
+    """Type of autocast. Weights, statistics and losses stay float32."""
     capture: bool = False
-    """Record steps as CUDA graphs and replay them (`core/captured.py`); nothing on a CPU."""
+    """Capture steps as CUDA graphs (`core/captured.py`). No effect on a CPU."""

@@ -1,4 +1,4 @@
-"""Where made things are kept between runs: rendered glyphs, trained sample teachers."""
+"""The cache folder, which keeps what takes long to make between runs: images, trained teachers."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def cache_folder() -> Path:
-    """`$FASTDFKD_HOME`, or `~/.cache/fastdfkd`. It need not exist yet; deleting it is safe."""
+    """`$FASTDFKD_HOME`, or `~/.cache/fastdfkd`. It need not exist and may be deleted."""
     home = os.environ.get(_VARIABLE)
     return Path(home).expanduser() if home else Path(os.path.expanduser("~/.cache/fastdfkd"))
 
 
 def cache_somewhere(folder: Path) -> None:
-    """Have `folder` be the cache where the home cannot be written to, and say so.
+    """Use `folder` as the cache if `~/.cache/fastdfkd` is not writable, and log a warning.
 
-    Containers with another user id have no home, or another's. Whoever names `FASTDFKD_HOME` has
-    decided: what fails there is told.
+    The home folder of a container whose user id differs may be missing or belong to another user.
+    If `FASTDFKD_HOME` is set, it is used as it is, and errors in it are not avoided.
     """
     if os.environ.get(_VARIABLE) or _writable(cache_folder()):
         return
     log.warning(
-        "%s cannot be written to: what is cached goes to %s. Set %s to a folder that lasts",
+        "%s is not writable: the cache is now %s. Set %s to a folder that is kept between runs",
         cache_folder(),
         folder,
         _VARIABLE,
@@ -46,7 +46,7 @@ def cache_somewhere(folder: Path) -> None:
 
 
 def _writable(folder: Path) -> bool:
-    """Whether a folder can be made and written to; not where `~` stands for an unknown home."""
+    """Whether a folder can be created and written to. False if the home folder is unknown (`~`)."""
     if not folder.is_absolute():
         return False
     try:
@@ -60,12 +60,12 @@ def _writable(folder: Path) -> bool:
 def cached_arrays(
     name: str, shapes: Mapping[str, tuple[int, ...]], make: Callable[[], dict[str, Bytes]]
 ) -> dict[str, Bytes]:
-    """The uint8 arrays kept as `data/<name>.npz`, made (again) where they are not there whole.
+    """Read uint8 arrays from `data/<name>.npz` in the cache; make and store them if needed.
 
     Args:
-        name: has to change whenever `make` would give other arrays.
-        shapes: what each array's shape has to be; a file that differs counts as damaged.
-        make: called only if the file is missing or damaged.
+        name: must be another one whenever `make` returns other arrays.
+        shapes: expected shape of each array. A file with other shapes counts as damaged.
+        make: is called only if the file is missing or damaged.
     """
     path = cache_folder() / "data" / f"{name}.npz"
     kept = _read(path)
@@ -78,12 +78,12 @@ def cached_arrays(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content.getvalue())
     except OSError as error:
-        log.warning("%s cannot be kept for the next run: %s", path, error.strerror or error)
+        log.warning("%s cannot be stored for the next run: %s", path, error.strerror or error)
     return arrays
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Arrays of a file, none where it is missing or damaged. Never unpickles."""
+    """Arrays of a file; none if it is missing or damaged. Nothing is unpickled."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return {key: file[key] for key in file.files}

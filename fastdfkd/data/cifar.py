@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, read through torchvision from a folder that already holds them."""
+"""CIFAR-10 and CIFAR-100, read by torchvision from files on disk. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ def load_cifar(name: str, split: Split, root: str | Path | None) -> LabelledImag
     """The 50,000 training or 10,000 test images (N, 3, 32, 32) of `cifar10` or `cifar100`.
 
     Raises:
-        ValueError: `root` is not set, or does not hold the whole, unaltered data set. Nothing is
-            ever downloaded.
+        ValueError: `root` is not set, or a file in it is missing or has another checksum.
     """
     from torchvision import datasets
 
@@ -25,13 +24,14 @@ def load_cifar(name: str, split: Split, root: str | Path | None) -> LabelledImag
     fetch = f"fetch the Python version from {_PAGE} and unpack it there"
     if root is None:
         raise ValueError(
-            f"data.root: {name} needs the folder that holds {folder}/, none was given; "
+            f"data.root: expected the folder that contains {folder}/, because data.name is {name}; "
+            "it is not set; "
             f"{fetch}, then set data.root"
         )
     place = Path(root).expanduser()
     if not (place / folder).is_dir():
         raise ValueError(
-            f"data.root: expected the folder {place / folder}, it is not there; {fetch}"
+            f"data.root: expected the folder {place / folder}, which does not exist; {fetch}"
         )
     kind = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
     try:

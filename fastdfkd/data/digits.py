@@ -1,6 +1,7 @@
-"""scikit-learn's handwritten digits, enlarged to 16 x 16 (UCI, Alpaydin and Kaynak 1998).
+"""The handwritten digits of scikit-learn, enlarged to 16 x 16 (UCI, Alpaydin and Kaynak 1998).
 
-Too easy to tell methods apart: it shows that a run works, not that a method is good.
+The set is easy: nearly every method gets a good student. It shows that a run works, not which
+method is better.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from fastdfkd.data.cache import Bytes, cached_arrays
 from fastdfkd.data.images import LabelledImages, Split
 
 HELD_OUT = 500
-"""Images of the test split; the other 1,297 are the training split."""
+"""Images of the test split. The other 1,297 are the train split."""
 
 _VERSION = 1
 
 
 def load_digits(split: Split) -> LabelledImages:
-    """The 1,297 training or 500 test images (N, 1, 16, 16), the same split every time.
+    """The 1,297 training or 500 test images (N, 1, 16, 16).
 
-    8 x 8 counts of 0..16 are enlarged bilinearly and scaled to 0..255; the split is stratified.
-    Kept in the cache folder, because importing scikit-learn takes seconds.
+    The 8 x 8 images with values 0..16 are enlarged bilinearly and scaled to 0..255. The split is
+    stratified by class and always the same. The arrays are cached, because importing scikit-learn
+    takes seconds.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for part, rows in (("train", 1797 - HELD_OUT), ("test", HELD_OUT)):

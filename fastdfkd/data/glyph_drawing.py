@@ -1,4 +1,4 @@
-"""Drawing letters from font files: a stencil for each, then a random pose and two colours."""
+"""Draws letters of font files in random poses and colours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SIDE = 32
-"""Pixels of a side of an image."""
+"""Width and height of an image, in pixels."""
 
 _STENCIL = 128
 Pixels = npt.NDArray[np.uint8]
@@ -20,33 +20,33 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
-    """How far letters vary; each value is drawn uniformly within these bounds."""
+    """Bounds of the random changes to a letter. Each value is drawn uniformly within them."""
 
     rotation: float = 25.0
-    """Largest rotation either way, in degrees."""
+    """Largest rotation in either direction, in degrees."""
     scale: tuple[float, float] = (0.4, 0.9)
-    """The letter's longer side as a share of the image's."""
+    """Smallest and largest length of the letter's longer side, as a share of the image's side."""
     shear: float = 0.3
-    """Largest slant either way, as the tangent of its angle."""
+    """Largest slant in either direction, as the tangent of its angle."""
     shift: float = 3.0
-    """Largest shift either way, in pixels."""
+    """Largest shift in either direction, in pixels."""
     contrast: float = 60.0
-    """Smallest difference in luma, of 255, between letter and ground."""
+    """Smallest difference between the lumas (0..255) of letter and background."""
 
 
 def draw_letters(
     labels: npt.NDArray[np.int64], fonts: Sequence[str], pose: Pose, rng: np.random.Generator
 ) -> Pixels:
-    """A (3, 32, 32) image of each letter in a font drawn at random: (N, 3, 32, 32).
+    """Images of letters (N, 3, 32, 32), each in a randomly drawn font.
 
     Args:
         labels: (N,) positions in the alphabet, 0..25.
-        fonts: file names without ending, in the fonts folder of matplotlib.
+        fonts: file names without ending, in matplotlib's fonts folder.
         pose: bounds of pose and colours.
-        rng: everything random is drawn from it.
+        rng: source of all random draws.
 
     Raises:
-        ValueError: a font is not there.
+        ValueError: a font file is missing.
     """
     stencils = [[_stencil(font, letter) for letter in LETTERS] for font in fonts]
     chosen = rng.integers(len(fonts), size=len(labels))
@@ -55,7 +55,7 @@ def draw_letters(
 
 
 def _draw(stencil: Image.Image, pose: Pose, rng: np.random.Generator) -> Pixels:
-    """One letter in a random pose and random colours, (3, 32, 32); drawn at 64 x 64, halved."""
+    """One letter in a random pose and two random colours, (3, 32, 32): drawn at 64 x 64, halved."""
     turn = np.deg2rad(rng.uniform(-pose.rotation, pose.rotation))
     slant = np.array([[1.0, rng.uniform(-pose.shear, pose.shear)], [0.0, 1.0]])
     size = rng.uniform(*pose.scale) * 2 * SIDE / _STENCIL
@@ -76,7 +76,7 @@ def _draw(stencil: Image.Image, pose: Pose, rng: np.random.Generator) -> Pixels:
 
 
 def _colours(contrast: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Two RGB colours (2, 3) in 0..255 whose lumas (ITU-R BT.601) differ enough."""
+    """Two RGB colours (2, 3) in 0..255 whose lumas (ITU-R BT.601) differ by `contrast` or more."""
     while True:
         colours = rng.uniform(0, 255, size=(2, 3))
         luma = colours @ np.array([0.299, 0.587, 0.114])
@@ -85,12 +85,12 @@ def _colours(contrast: float, rng: np.random.Generator) -> npt.NDArray[np.float6
 
 
 def _stencil(font: str, letter: str) -> Image.Image:
-    """The letter, white on black, centred; its longer side fills a 128 x 128 image."""
+    """The letter in white on black, centred, scaled until its longer side is 128 pixels."""
     import matplotlib
 
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{font}.ttf"
     if not path.is_file():
-        raise ValueError(f"glyphs: expected the font {path}, which matplotlib ships; reinstall it")
+        raise ValueError(f"glyphs: expected the font {path} of matplotlib; reinstall matplotlib")
     face = ImageFont.truetype(str(path), 160, layout_engine=ImageFont.Layout.BASIC)
     left, top, right, bottom = face.getbbox(letter)
     width, height = int(right - left), int(bottom - top)

@@ -1,8 +1,8 @@
-"""Letters A to Z drawn from font files, in random poses and colours: 32 x 32 RGB.
+"""Images of the letters A to Z in random poses and colours: 32 x 32 RGB.
 
-The fonts are those that matplotlib ships, so the set can be made anywhere without a network. The
-fonts of the test split are never seen in training. Made once from a fixed seed, then read from
-the cache folder; a damaged cache file is made again.
+The letters are drawn from the font files of the matplotlib package, so no download is needed. The
+test split uses fonts that the train split does not have. The images are drawn once from a fixed
+seed and cached; a damaged cache file is made again.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ TEST_FONTS = (
     "cmss10",
     "cmti10",
 )
-"""Kept out of training. The other fonts of matplotlib have no plain Latin letters."""
+"""Fonts of the test split alone. The other fonts of matplotlib have no plain Latin letters."""
 
 _VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class GlyphSettings:
-    """What decides every pixel. Changing any of it makes a new cache file."""
+    """Everything that the pixels depend on. Other settings get another cache file."""
 
     train_per_letter: int = 600
     test_per_letter: int = 100
@@ -48,12 +48,12 @@ class GlyphSettings:
     test_fonts: tuple[str, ...] = TEST_FONTS
 
     def digest(self) -> str:
-        """SHA-256 (hex) over the settings and the version of the drawing code."""
+        """SHA-256 (hex) of the settings and the version of the drawing code."""
         return hashlib.sha256(json.dumps([_VERSION, asdict(self)]).encode()).hexdigest()
 
 
 def load_glyphs(split: Split, settings: GlyphSettings | None = None) -> LabelledImages:
-    """The 15,600 training or 2,600 test images (N, 3, 32, 32), balanced over 26 letters."""
+    """The 15,600 training or 2,600 test images (N, 3, 32, 32), with equally many of each letter."""
     settings = settings or GlyphSettings()
     shapes: dict[str, tuple[int, ...]] = {}
     for part in ("train", "test"):
@@ -66,7 +66,7 @@ def load_glyphs(split: Split, settings: GlyphSettings | None = None) -> Labelled
 
 
 def draw_glyphs(settings: GlyphSettings) -> dict[str, Pixels]:
-    """`{train,test}_images` (N, 3, 32, 32) and `{train,test}_labels` (N,), uint8, drawn anew."""
+    """Draw `{train,test}_images` (N, 3, 32, 32) and `{train,test}_labels` (N,), all uint8."""
     arrays = {}
     for stream, split in enumerate(("train", "test")):
         rng = np.random.default_rng([settings.seed, stream])

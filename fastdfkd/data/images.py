@@ -10,14 +10,15 @@ from typing import Literal
 from torch import Tensor
 
 from fastdfkd.core.image_spec import ImageSpec
+from fastdfkd.data.stated import Stated
 
 Split = Literal["train", "test"]
-"""`train` trains the sample teachers, `test` judges teachers and students."""
+"""`train`: a teacher is trained on it. `test`: teacher and student are judged on it."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Real images with their classes."""
+    """Real images and their classes."""
 
     images: Tensor
     """(N, C, H, W) uint8."""
@@ -26,6 +27,27 @@ class LabelledImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def check_fits(self, spec: ImageSpec) -> None:
+        """Check shape and labels.
+
+        Raises:
+            ValueError: they are not those of `spec`.
+        """
+        shape = tuple(self.images.shape[1:])
+        if shape != spec.shape:
+            raise ValueError(
+                f"{spec.name}: expected images of shape {list(spec.shape)} (channels, height, "
+                f"width), as input.shape or the data set says, got {list(shape)}"
+            )
+        if (
+            len(self)
+            and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < spec.num_classes
+        ):
+            raise ValueError(
+                f"{spec.name}: expected labels from 0 to {spec.num_classes - 1}, got "
+                f"{int(self.labels.min())} to {int(self.labels.max())}"
+            )
 
     def digest(self) -> str:
         """SHA-256 (hex) over shape, pixels and labels."""
@@ -37,12 +59,12 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class DataSource:
-    """What a recipe's data section stands for."""
+    """The real images that the data section of a recipe describes."""
 
-    spec: ImageSpec
-    """Known without opening a file."""
+    stated: ImageSpec | Stated
+    """What the source states about its images; `experiment.image_spec` completes it."""
     load: Callable[[Split], LabelledImages | None]
-    """The images of a split; None where the source has no such split.
+    """Returns the images of a split, or None if the source has no such split.
 
-    Raises ValueError where they should be there and are not.
+    Raises ValueError if files are missing or damaged.
     """

@@ -1,29 +1,31 @@
-"""What teachers and students are judged on, and the figures that this gives.
+"""Judges: the held-out images that teacher and student are evaluated on, and the resulting figures.
 
-`Experiment.judge` is the one place that decides it. Everything else asks the judge, and takes the
-figures that it gives, whichever they are.
+`judge_of` in `experiment.py` chooses the judge of a recipe. All other code calls the judge and uses
+the figures that it returns. It does not ask whether there are real images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.answers import Output
-from fastdfkd.core.evaluation import accuracy, agreement, predict
+from fastdfkd.core.evaluation import Evaluated, agreement, evaluate
+from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.data.images import LabelledImages
+from fastdfkd.data.synthetic import SyntheticImages
 
 
 class Judge(Protocol):
-    """Images that neither teacher nor student was trained on."""
+    """Evaluates networks on images that neither teacher nor student was trained on."""
 
     @property
     def judged_on(self) -> str:
-        """Names the images in messages."""
+        """What messages call the images."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -35,30 +37,33 @@ class Judge(Protocol):
         device: torch.device | str,
         *,
         output: Output = "logits",
-    ) -> Tensor:
-        """What a network says about every image, as `figures` takes it, on the CPU.
+    ) -> Evaluated:
+        """A network's answers for all images, in the form that `figures` expects.
 
         Args:
-            network: on `device`; its modes and its state stay as they are.
-            normalise: from float images (B, C, H, W) in 0..1 on `device` to the network's input.
-            device: where the network is.
+            network: on `device`. It is run in eval mode; its modes and state are restored.
+            normalise: maps float images (B, C, H, W) in 0..1 on `device` to the network's input.
+            device: device of the network.
             output: what the network returns.
         """
 
-    def figures(self, answers: Tensor, teacher_answers: Tensor | None = None) -> dict[str, float]:
-        """What is known of a network with these answers: columns of `metrics.csv`.
+    def figures(
+        self, answers: Evaluated, teacher_answers: Evaluated | None = None
+    ) -> dict[str, float]:
+        """The figures of a network, by their column names in `metrics.csv`.
 
         Args:
-            answers: of the network.
-            teacher_answers: None: no teacher is at hand, and nothing is compared with it.
+            answers: the network's, from `answers`.
+            teacher_answers: the teacher's; None: figures that need them are left out.
         """
 
 
 @dataclass(frozen=True)
 class RealImages:
-    """Held-out real images: they give `accuracy` and `agreement`, shares from 0 to 1."""
+    """Evaluates on held-out real images: the task's figures and `agreement`, from 0 to 1."""
 
     test: LabelledImages
+    kind: TaskKind
     judged_on: str = "held-out real images"
 
     def __len__(self) -> int:
@@ -71,21 +76,61 @@ class RealImages:
         device: torch.device | str,
         *,
         output: Output = "logits",
-    ) -> Tensor:
-        """The likeliest class of each image: (N,) int64."""
-        return predict(network, self.test.images, normalise, device, output=output)
+    ) -> Evaluated:
+        """Classes of the images, and figures by their labels."""
+        images, labels = self.test.images, self.test.labels
+        return evaluate(network, images, labels, self.kind, normalise, device, output=output)
 
-    def figures(self, answers: Tensor, teacher_answers: Tensor | None = None) -> dict[str, float]:
-        """`accuracy`, and with a teacher's answers `agreement`."""
-        found = {"accuracy": accuracy(answers, self.test.labels)}
-        if teacher_answers is not None:
-            found["agreement"] = agreement(answers, teacher_answers)
-        return found
+    def figures(
+        self, answers: Evaluated, teacher_answers: Evaluated | None = None
+    ) -> dict[str, float]:
+        """The task's figures, and with a teacher's answers `agreement`."""
+        if teacher_answers is None:
+            return answers.figures
+        return {**answers.figures, "agreement": agreement(answers.classes, teacher_answers.classes)}
+
+
+@dataclass(frozen=True)
+class RealAndSynthetic:
+    """Evaluates on held-out real images and on synthetic ones: the figures of both."""
+
+    real: Judge
+    synthetic: SyntheticImages
+
+    @property
+    def judged_on(self) -> str:
+        """The real images."""
+        return self.real.judged_on
+
+    def __len__(self) -> int:
+        return len(self.real)
+
+    def answers(
+        self,
+        network: nn.Module,
+        normalise: Callable[[Tensor], Tensor],
+        device: torch.device | str,
+        *,
+        output: Output = "logits",
+    ) -> Evaluated:
+        """Classes and figures of the real images, logits of the synthetic ones."""
+        seen = self.real.answers(network, normalise, device, output=output)
+        made = self.synthetic.answers(network, normalise, device, output=output)
+        return replace(seen, logits={**seen.logits, **made.logits})
+
+    def figures(
+        self, answers: Evaluated, teacher_answers: Evaluated | None = None
+    ) -> dict[str, float]:
+        """Both judges' figures."""
+        return {
+            **self.real.figures(answers, teacher_answers),
+            **self.synthetic.figures(answers, teacher_answers),
+        }
 
 
 @dataclass(frozen=True)
 class NothingHeldOut:
-    """There are no images to judge on: no figure is known."""
+    """The judge where there are no held-out images. It returns no figures."""
 
     judged_on: str = "held-out images"
 
@@ -99,10 +144,12 @@ class NothingHeldOut:
         device: torch.device | str,
         *,
         output: Output = "logits",
-    ) -> Tensor:
-        """No answer: (0,) int64."""
-        return torch.zeros(0, dtype=torch.int64)
+    ) -> Evaluated:
+        """No answers. The network is not run."""
+        return Evaluated(classes=torch.zeros(0, dtype=torch.int64), figures={})
 
-    def figures(self, answers: Tensor, teacher_answers: Tensor | None = None) -> dict[str, float]:
-        """No figure."""
+    def figures(
+        self, answers: Evaluated, teacher_answers: Evaluated | None = None
+    ) -> dict[str, float]:
+        """An empty dictionary."""
         return {}

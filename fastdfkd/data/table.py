@@ -1,4 +1,4 @@
-"""The data sets that a recipe may name."""
+"""The data sets that `data.name` of a recipe may be."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from fastdfkd.data.digits import load_digits
 from fastdfkd.data.glyph_drawing import LETTERS
 from fastdfkd.data.glyphs import load_glyphs
 from fastdfkd.data.images import DataSource, LabelledImages, Split
-from fastdfkd.recipe import DataSection
+from fastdfkd.data.stated import Stated
+from fastdfkd.recipe import NORMALISATIONS, DataSection
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.text.shown import shown
 
@@ -45,26 +46,26 @@ _SPECS = (
         std=(0.288, 0.309, 0.286),
         class_names=tuple(LETTERS),
     ),
-    ImageSpec(  # mean and std of the checkpoints in common use; the true std is (.247, .243, .262)
+    ImageSpec(
         name="cifar10",
         num_classes=10,
         shape=(3, 32, 32),
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2023, 0.1994, 0.2010),
+        mean=NORMALISATIONS["cifar10"][0],
+        std=NORMALISATIONS["cifar10"][1],
         class_names=tuple(_CIFAR10.split()),
     ),
     ImageSpec(
         name="cifar100",
         num_classes=100,
         shape=(3, 32, 32),
-        mean=(0.5071, 0.4867, 0.4408),
-        std=(0.2675, 0.2565, 0.2761),
+        mean=NORMALISATIONS["cifar100"][0],
+        std=NORMALISATIONS["cifar100"][1],
         class_names=tuple(_CIFAR100.split()),
     ),
 )
 
 Reader = Callable[[Split, str | None], LabelledImages | None]
-"""(split, `data.root`) to the images of a split."""
+"""Maps a split and `data.root` to the images; None if there is no such split."""
 
 _READERS: dict[str, Reader] = {
     "digits": lambda split, _: load_digits(split),
@@ -73,25 +74,27 @@ _READERS: dict[str, Reader] = {
     "cifar100": partial(load_cifar, "cifar100"),
 }
 
-DATASETS: dict[str, tuple[ImageSpec, Reader]] = {
-    spec.name: (spec, _READERS[spec.name]) for spec in _SPECS
+DATASETS: dict[str, tuple[ImageSpec | Stated, Reader]] = {
+    **{spec.name: (spec, _READERS[spec.name]) for spec in _SPECS},
+    "none": (Stated(name="none"), lambda split, root: None),
 }
+"""What is known of the images, and how they are read, by `data.name`."""
 
 
 def data_source(section: DataSection) -> DataSource:
-    """The images that a recipe's data section names. No file is opened yet.
+    """The data source that a recipe's data section describes. No file is opened.
 
     Raises:
-        RecipeError: no such data set; the message lists the names and the nearest one.
+        RecipeError: there is no such data set. The message lists the names.
     """
     name = section.name
     if name not in DATASETS:
         raise RecipeError(unknown(f"data.name: data set {shown(name)}", name, list(DATASETS)))
-    spec, read = DATASETS[name]
+    stated, read = DATASETS[name]
 
     def load(split: Split) -> LabelledImages | None:
         if split not in get_args(Split):
             raise ValueError(f"split: expected train or test, got {shown(split)}")
         return read(split, section.root)
 
-    return DataSource(spec, load)
+    return DataSource(stated, load)

@@ -1,1 +1,1 @@
-"""Submit a recipe to a Ray cluster as a job, and follow its log."""
+"""Submit a recipe to a Ray cluster as a Ray job, and follow the job's log."""

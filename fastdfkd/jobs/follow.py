@@ -1,4 +1,4 @@
-"""Following a job: its log as it comes, what Ctrl-C means, and the exit code it ends with."""
+"""Follow a Ray job: print its log, handle Ctrl-C, and return its exit code."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from ray.job_submission import JobStatus, JobSubmissionClient
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as of shells."""
 
 QUIET_S = 30.0
-"""Seconds without a line after which a job that has not begun is said to be waiting."""
+"""Seconds without a first line of the log after which the job's state is reported."""
 
 _RETRIES, _STOP_SLACK_S = 5, 30.0
-_QUESTION = "stop the job (s), leave it running (l), or go on following (Enter)? "
+_QUESTION = "stop the job (s), leave it running (l), or keep following (Enter)? "
 
 
 class Follower:
@@ -37,17 +37,17 @@ class Follower:
         """Follow `job` of `client`.
 
         Args:
-            client: of the cluster.
-            job: id of the job.
-            write: takes the log as it comes.
-            note: takes remarks of ours, a line each.
+            client: the cluster's job client.
+            job: the job's id.
+            write: called with each piece of the log.
+            note: called with each message about the job, one line.
         """
         self.client, self.job, self.write, self.note = client, job, write, note
-        self._shown = 0
-        """Characters of the log already written: a new connection starts from the beginning."""
+        self._written = 0
+        """Characters of the log already written; a new connection sends them again."""
 
     def run(self) -> int:
-        """Follow to the end, or to where the user leaves."""
+        """Follow the job until it ends or the user stops following; return the exit code."""
         while True:
             try:
                 self._follow()
@@ -57,43 +57,47 @@ class Follower:
                     return code
 
     def _follow(self) -> None:
-        """The log to its end; a lost connection is made again, until the head is given up."""
+        """Write the log to its end; reconnect up to `_RETRIES` times.
+
+        Raises:
+            SubmissionError: the connection was lost too often.
+        """
         for attempt in range(_RETRIES):
             try:
                 asyncio.run(self._tail())
                 if self._status().is_terminal():
                     return
-                why = "it ended before the job"
+                reason = "it ended before the job"
             except (RuntimeError, OSError) as error:
-                why = str(error)
-                self.note(f"lost the log of {self.job}: {why}; connecting again")
+                reason = str(error)
+                self.note(f"lost the log of {self.job}: {reason}; connecting again")
             time.sleep(2.0**attempt)
         raise SubmissionError(
-            f"lost the log of {self.job} {_RETRIES} times, the last time: {why}. The job may go "
-            f"on: see `{self._command('logs')}`"
+            f"lost the log of {self.job} {_RETRIES} times, the last time: {reason}. The job may "
+            f"still be running: see `{self._command('logs')}`"
         )
 
     async def _tail(self) -> None:
         lines = self.client.tail_job_logs(self.job).__aiter__()
-        skip = self._shown
+        skip = self._written
         while True:
-            coming = asyncio.ensure_future(anext(lines, None))
-            while not (await asyncio.wait({coming}, timeout=QUIET_S))[0]:
-                if not self._shown:
+            piece = asyncio.ensure_future(anext(lines, None))
+            while not (await asyncio.wait({piece}, timeout=QUIET_S))[0]:
+                if not self._written:
                     self.note(
                         f"{self.job} is waiting: {self.client.get_job_info(self.job).message}"
                     )
-            if (text := coming.result()) is None:
+            if (text := piece.result()) is None:
                 return
             self.write(text[skip:])
-            self._shown += len(text[skip:])
+            self._written += len(text[skip:])
             skip = max(skip - len(text), 0)
 
     def _status(self) -> JobStatus:
         return self.client.get_job_status(self.job)
 
     def _code(self) -> int:
-        """0 for success; else the command's own exit code, 1 where there is none."""
+        """The job's exit code: 0 if it succeeded, else its command's, or 1 if there is none."""
         info = self.client.get_job_info(self.job)
         if info.status.value == "SUCCEEDED":
             return 0
@@ -102,12 +106,16 @@ class Follower:
         return code if code is not None and 0 < code < 256 else 1
 
     def _interrupted(self) -> int | None:
-        """Ask what Ctrl-C was to mean; `None` goes on. Without a terminal the job is left alone."""
+        """Ask what to do after Ctrl-C; without a terminal leave the job running.
+
+        Returns:
+            The exit code; None: keep following.
+        """
         answer = "l"
         if sys.stdin.isatty() and sys.stderr.isatty():
             print(f"\n{self.job}: {_QUESTION}", end="", file=sys.stderr, flush=True)
             try:
-                answer = sys.stdin.readline().strip().lower()[:1] or "go on"
+                answer = sys.stdin.readline().strip().lower()[:1] or "follow"
             except KeyboardInterrupt:
                 print(file=sys.stderr)
         if answer == "s":
@@ -115,14 +123,14 @@ class Follower:
             return INTERRUPTED
         if answer == "l":
             self.note(
-                f"{self.job} goes on without us; `{self._command('logs -f')}` follows it and "
-                f"`{self._command('stop')}` ends it"
+                f"{self.job} keeps running; `{self._command('logs -f')}` follows it and "
+                f"`{self._command('stop')}` stops it"
             )
             return INTERRUPTED
         return None
 
     def _stop(self) -> None:
-        """End the job and wait until it has given back what it held."""
+        """Stop the job and wait until it has ended and released its resources."""
         self.note(f"stopping {self.job}")
         self.client.stop_job(self.job)
         deadline = time.monotonic() + STOP_S + _STOP_SLACK_S
@@ -131,7 +139,7 @@ class Follower:
         self.note(f"{self.job} is {self._status().value.lower()}")
 
     def _command(self, words: str) -> str:
-        """Ray's own command for this job; elsewhere than on the head it needs the address."""
+        """The `ray job` command line for this job, with the address needed outside the head."""
         verb, *options = words.split()
         return " ".join(
             ["ray job", verb, "--address", self.client.get_address(), *options, self.job]

@@ -1,12 +1,12 @@
-"""A recipe as a job of a Ray cluster: hand it in, follow its log, and end as it ended.
+"""Submit a recipe to a Ray cluster as a Ray job.
 
     fastdfkd submit RECIPE --address http://127.0.0.1:8265
 
-The recipe is read and checked here. What goes to the cluster is its text with all changes, in an
-environment variable of the job, which `fastdfkd distill -` reads from a pipe, and in another one
-the Python files that it names (`file.py:builder`): no checkout is shipped. What the recipe leaves
-open stays open, because the cluster's resources decide it. The package must be installed on the
-nodes, with `fastdfkd` on the PATH of the head.
+The recipe is read and checked here. Its YAML with all overrides is sent in an environment variable
+of the job, which pipes it to `fastdfkd distill -`. The Python files that it names
+(`file.py:builder`) are sent in another one. No working directory is uploaded. Values that the
+recipe leaves open are chosen on the cluster from its resources. The package must be installed on
+the nodes, with `fastdfkd` on the PATH of the head.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 
 from fastdfkd.addresses import ray_token
 from fastdfkd.addresses.credentials import HINT, configured_uri, for_another_process
-from fastdfkd.addresses.probe import Kind, who_answers
+from fastdfkd.addresses.probe import Kind, probe
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.recipe.source_texts import SOURCES_VARIABLE, packed, texts_of
 
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
-"""Where the dashboard of a head on this machine (or behind an SSH tunnel) answers."""
+"""Address of the dashboard of a head on this machine, or behind an SSH tunnel."""
 
 RECIPE_VARIABLE = "FASTDFKD_RECIPE"
 """Environment variable of the job that holds its recipe as YAML."""
 
 STOP_S = 60
-"""Seconds that a job may take to end once it is told to: Ray's own 3 are too few for a run to close
-its MLflow run and to give back its actors; what is left after them is killed."""
+"""Seconds that a stopped job has to end before Ray kills it. Ray's default of 3 is too short to
+close the MLflow run and release the actors."""
 
-_ANSWER_S = 5.0
-_DASHBOARD = f"Give the HTTP address of the head's dashboard, such as {DEFAULT_ADDRESS}"
+_TIMEOUT_S = 5.0
+_GIVE_DASHBOARD = f"Give the HTTP address of the head's dashboard, such as {DEFAULT_ADDRESS}"
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
 class SubmissionError(OSError):
-    """The cluster did not take the job. Says where, why and what to do."""
+    """The cluster did not accept the job; the message says where, why and what to do."""
 
 
 def submit(
@@ -60,31 +60,31 @@ def submit(
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> tuple[JobSubmissionClient, str]:
-    """Hand a recipe to a cluster as a job. A warning tells where MLflow's server wants credentials.
+    """Submit a recipe to a cluster as a job. Warns if the job's MLflow server needs credentials.
 
     Args:
-        source: a recipe file here, the name of one that ships, or a recipe.
-        overrides: dotted changes to it.
+        source: a recipe, the name of an included recipe, or a local recipe file.
+        overrides: dotted overrides of its values.
         address: HTTP address of the cluster's job server; unset: `RAY_API_SERVER_ADDRESS`, else
             `DEFAULT_ADDRESS`.
-        out: folder of the run on the cluster, absolute; unset: `runs/<recipe>-<time>/` under the
+        out: the run's folder on the cluster, absolute; unset: `runs/<recipe>-<time>/` under the
             folder in which the head was started.
-        overwrite: replace the run that is in `out`.
+        overwrite: replace a run that is already in `out`.
 
     Returns:
-        The client to follow the job with, and the job's id.
+        The job client and the job's id, for `Follower`.
 
     Raises:
-        RecipeError: the recipe cannot be used; nothing was sent.
-        ValueError: `address` is no HTTP address, or `out` is not absolute.
+        RecipeError: the recipe is invalid; nothing was sent.
+        ValueError: `address` is not an HTTP address, or `out` is not absolute.
         SubmissionError: the cluster does not answer, or refuses the token or the job.
     """
     recipe = load_recipe(source, overrides)
     command = entrypoint(out, overwrite=overwrite)
-    if (missing := kept_back(recipe)) is not None:
-        log.warning(missing)
+    if (warning := credentials_warning(recipe)) is not None:
+        log.warning(warning)
     client = connect(address)
-    with _refusals_explained(client.get_address()):
+    with _clear_errors(client.get_address()):
         job = client.submit_job(
             entrypoint=command,
             runtime_env={"env_vars": environment(recipe)},
@@ -94,17 +94,17 @@ def submit(
 
 
 def entrypoint(out: str | Path | None, *, overwrite: bool = False) -> str:
-    """The job's shell command, for the shell of the head.
+    """The job's shell command.
 
     Raises:
-        ValueError: `out` is relative: nobody here knows the head's folder.
+        ValueError: `out` is relative; the working folder of the head is unknown here.
     """
     words = ["fastdfkd", "distill", "-"]
     if out is not None:
         if not PurePosixPath(out).is_absolute():
             raise ValueError(
-                f"--out {out}: name an absolute folder of the cluster, best one that every node "
-                "shares"
+                f"--out {out}: expected an absolute folder of the cluster; give one that all "
+                "nodes share"
             )
         words += ["--out", str(out)]
     if overwrite:
@@ -113,17 +113,20 @@ def entrypoint(out: str | Path | None, *, overwrite: bool = False) -> str:
 
 
 def environment(recipe: Recipe) -> dict[str, str]:
-    """Environment of the job: its recipe and files, time to end, and this user's MLflow server.
+    """The job's environment variables: recipe, Python files, time to end, and the MLflow server.
 
-    The server only if it is reached by HTTP, and without credentials: a job's environment can be
-    read in the dashboard.
+    The server is passed on only if its URI is HTTP, and without credentials, because the dashboard
+    shows a job's environment.
 
     Raises:
-        RecipeError: a Python file of the recipe's cannot be read, or is too long.
-        ValueError: `MLFLOW_TRACKING_URI` is none that MLflow can use.
+        RecipeError: a Python file that the recipe names cannot be read, or is too long.
+        ValueError: MLflow cannot use `MLFLOW_TRACKING_URI`.
     """
-    named = OmegaConf.create(recipe.literal(unset=False))
-    values = {RECIPE_VARIABLE: OmegaConf.to_yaml(named), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
+    values_set = OmegaConf.create(recipe.literal(unset=False))
+    values = {
+        RECIPE_VARIABLE: OmegaConf.to_yaml(values_set),
+        "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S),
+    }
     if texts := texts_of(recipe):
         values[SOURCES_VARIABLE] = packed(texts)
     server = configured_uri()
@@ -132,23 +135,23 @@ def environment(recipe: Recipe) -> dict[str, str]:
     return values
 
 
-def kept_back(recipe: Recipe) -> str | None:
-    """What the job's MLflow server wants and the job is not given; None where that is nothing."""
+def credentials_warning(recipe: Recipe) -> str | None:
+    """A warning that the job does not get the MLflow server's credentials; None if it has none."""
     server = configured_uri(recipe.tracking.uri)
     if not for_another_process(server):
         return None
     return (
-        f"the credentials of {server} stay here, because everyone who sees the dashboard can read "
-        f"a job's environment: the job finds {HINT} of `ray start` on the head"
+        f"the credentials of {server} are not sent, because everyone who sees the dashboard can "
+        f"read a job's environment: set {HINT} of `ray start` on the head"
     )
 
 
 def connect(address: str | None = None) -> JobSubmissionClient:
-    """A client of the job server at `address`.
+    """A client of the job server at `address`, which defaults as in `submit`.
 
     Raises:
-        ValueError: it is no HTTP address.
-        SubmissionError: nobody answers there, or the token is missing or wrong.
+        ValueError: it is not an HTTP address.
+        SubmissionError: no cluster answers there, or the token is missing or wrong.
     """
     address = (address or os.environ.get(_ADDRESS_VARIABLES[0]) or DEFAULT_ADDRESS).rstrip("/")
     if not address.startswith(("http://", "https://")):
@@ -159,68 +162,72 @@ def connect(address: str | None = None) -> JobSubmissionClient:
     _check_reachable(address)
     from ray.job_submission import JobSubmissionClient
 
-    with _refusals_explained(address), _without(_ADDRESS_VARIABLES):
+    with _clear_errors(address), _without(_ADDRESS_VARIABLES):
         return JobSubmissionClient(address)
 
 
 def _check_reachable(address: str) -> None:
-    """Ray's own client waits without a limit. Its token at hand is sent where one is wanted."""
+    """Check that a dashboard answers within `_TIMEOUT_S`; Ray's client would wait without limit.
+
+    If it asks for a token, enables the one that Ray finds.
+    """
     import requests
 
     try:
-        answer = requests.get(f"{address}/api/version", timeout=_ANSWER_S)
+        answer = requests.get(f"{address}/api/version", timeout=_TIMEOUT_S)
     except requests.exceptions.RequestException as error:
         raise SubmissionError(
-            f"no Ray cluster answers at {address} ({_reason(error)}): {_who(address)}start one "
-            "with `ray start --head`, open a tunnel to its dashboard, or name another with "
+            f"no Ray cluster answers at {address} ({_reason(error)}): {_port_hint(address)}start "
+            "one with `ray start --head`, open a tunnel to its dashboard, or give another "
             "--address"
         ) from error
     if answer.status_code in (401, 403):
-        ray_token.use_if_unasked()
+        ray_token.enable_if_unset()
     elif answer.status_code < 500 and "ray_version" not in answer.text:
         raise SubmissionError(
-            f"no Ray cluster answers at {address}: a web server does (it said "
-            f"{answer.status_code}), and it is not a dashboard of Ray's. {_DASHBOARD}"
+            f"no Ray cluster answers at {address}: a web server answers (status "
+            f"{answer.status_code}), but it is not a Ray dashboard. {_GIVE_DASHBOARD}"
         )
 
 
-def _who(address: str) -> str:
-    """A hint where a part of Ray that is no dashboard answers."""
+def _port_hint(address: str) -> str:
+    """A hint if another port of a Ray cluster was given instead of its dashboard's; else ""."""
     parts = urlsplit(address)
     if not parts.hostname or not parts.port:
         return ""
-    kind = who_answers(parts.hostname, parts.port).kind
-    if kind in (Kind.HEAD, Kind.LOCKED, Kind.CLIENT_SERVER, Kind.RPC):
-        return f"a cluster's own port is there, not its dashboard. {_DASHBOARD}; or "
+    kind = probe(parts.hostname, parts.port).kind
+    if kind in (Kind.HEAD, Kind.TOKEN_REQUIRED, Kind.CLIENT_SERVER, Kind.RPC):
+        return f"it is another port of a cluster, not its dashboard. {_GIVE_DASHBOARD}; or "
     return ""
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost reason, such as `Connection refused`."""
+    """The innermost cause of an error, such as `Connection refused`."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return getattr(error, "strerror", None) or type(error).__name__
 
 
 @contextmanager
-def _refusals_explained(address: str) -> Iterator[None]:
+def _clear_errors(address: str) -> Iterator[None]:
+    """Turn errors of Ray's job client into a `SubmissionError`."""
     from ray.exceptions import AuthenticationError
     from requests.exceptions import RequestException
 
     try:
         yield
     except AuthenticationError as error:
-        said = str(error).split("\n", 1)[0]
-        raise SubmissionError(f"{address} does not let us in ({said}): {ray_token.HINT}") from error
+        reason = str(error).split("\n", 1)[0]
+        raise SubmissionError(f"{address} denies access ({reason}): {ray_token.HINT}") from error
     except (RuntimeError, RequestException, ConnectionError) as error:
-        raise SubmissionError(f"{address} did not take the request: {error}") from error
+        raise SubmissionError(f"{address} did not accept the request: {error}") from error
 
 
 @contextmanager
 def _without(names: tuple[str, ...]) -> Iterator[None]:
-    """Run a block without some environment variables, which Ray puts before its arguments."""
-    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+    """Unset environment variables during the block: Ray prefers them to its arguments."""
+    removed = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
     finally:
-        os.environ.update(kept)
+        os.environ.update(removed)

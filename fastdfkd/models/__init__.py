@@ -1,8 +1,9 @@
-"""Classifiers by name, and opening a user's own network, from wherever it comes.
+"""Networks: a table of classifiers, and networks and weights of the user's own.
 
-`build_network` makes a network of the table; `open_network` takes a recipe's section, whatever
-source it names, and loads weights; `opened` says also what was loaded; `save_weights` writes them.
-Nothing of a weights file is executed. A recipe names code (a builder, a program), which is.
+`build_network` builds a network of the table. `open_network` builds the network that a recipe
+describes, from whatever source it names, and loads weights; `opened` also reports what was loaded.
+`save_weights` writes weights. No code of a weights file is executed. A recipe names code that is: a
+builder, a Python file, a program.
 """
 
 from fastdfkd.models.huggingface import InputDefaults, input_defaults

@@ -40,8 +40,8 @@ class Request:
         names = [*self.arguments, *(["positional"] if self.positional else [])]
         if names:
             raise RecipeError(
-                f"arguments ({', '.join(names)}) are for a builder of your own "
-                f"(package.module:builder, file.py:builder); {what} takes none"
+                f"arguments ({', '.join(names)}) are only passed to your own builder "
+                f"(package.module:builder, file.py:builder); {what} takes none: remove them"
             )
 
 

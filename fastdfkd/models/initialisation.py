@@ -1,4 +1,4 @@
-"""The weight initialisation that the published CIFAR networks share."""
+"""The weight initialisation that published CIFAR networks use."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from torch import nn
 
 
 def initialise(network: nn.Module) -> None:
-    """He initialisation, in place: convolutions N(0, 2 / (k * k * out)), every bias 0.
+    """Apply He initialisation in place: convolutions from N(0, 2 / (k * k * out)), biases 0.
 
-    BatchNorm keeps torch's 1 and 0, linear weights keep torch's uniform draw. Source: He et al.,
-    arXiv 1502.01852, in the fan-out form that residual networks use.
+    BatchNorm layers keep torch's initial weight 1 and bias 0. Linear weights keep torch's uniform
+    draw. Source: He et al., arXiv 1502.01852, in the fan-out form that residual networks use.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

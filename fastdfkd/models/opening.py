@@ -76,7 +76,7 @@ def opened(
         entry: which state in the file is meant, where two fit.
 
     Raises:
-        RecipeError: the name leads to no network.
+        RecipeError: the network cannot be built.
         ValueError: the weights are missing, damaged, unsafe to open, or do not fit the network.
     """
     try:

@@ -1,8 +1,8 @@
 """Residual networks for small images (He et al., arXiv 1512.03385, Sec. 4.2).
 
-A 3x3 stem without pooling, then stages of two-convolution blocks; from the second stage on the
-first block halves the sides. Projection shortcuts (1x1 convolution and BatchNorm) where the shape
-changes. Parameter names are those of the CIFAR checkpoints in common use.
+A 3x3 stem without pooling is followed by stages of two-convolution blocks. From the second stage
+on, the first block of a stage halves the sides. A block that changes the shape has a projection
+shortcut (1x1 convolution and BatchNorm). Parameter names are those of common CIFAR checkpoints.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from torch import Tensor, nn
 from fastdfkd.models.initialisation import initialise
 
 SAFE_CHANNELS = 16
-"""A strided 1x1 convolution of fewer channels-last channels writes outside its memory when oneDNN
-makes its weight gradient (torch 2.9 to 2.14): such a shortcut picks its pixels first instead."""
+"""Fewest input channels of a strided 1x1 convolution.
+
+With fewer, oneDNN's weight gradient for channels-last tensors writes outside its memory (torch 2.9
+to 2.14, oneDNN issue 6035). Such a shortcut selects its pixels first and convolves without stride.
+"""
 
 
 class ResidualBlock(nn.Module):
-    """3x3, BN, ReLU, 3x3, BN, added to the shortcut, ReLU."""
+    """Branch of 3x3, BN, ReLU, 3x3, BN, added to the shortcut, then ReLU."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -43,14 +46,17 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """A stage of `blocks[i]` blocks with `widths[i]` channels for each i, then one linear layer."""
+    """Stages of `blocks[i]` blocks with `widths[i]` channels, followed by one linear layer."""
 
     def __init__(
         self, blocks: Sequence[int], widths: Sequence[int], num_classes: int, in_channels: int = 3
     ) -> None:
         super().__init__()
         if len(blocks) != len(widths):
-            raise ValueError(f"a width for every stage: got {len(blocks)} and {len(widths)}")
+            raise ValueError(
+                f"expected one width for every stage, got {len(blocks)} numbers of blocks and "
+                f"{len(widths)} widths"
+            )
         self.conv1 = nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.stages = [f"layer{index}" for index in range(1, len(blocks) + 1)]

@@ -1,4 +1,4 @@
-"""The classifiers that a recipe may name."""
+"""The table of classifiers that a recipe may name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.text.shown import shown
 
 Builder = Callable[[int, int], nn.Module]
-"""(num_classes, in_channels) to a freshly initialised network."""
+"""Takes num_classes and in_channels, returns a newly initialised network."""
 
 
 def _wide(depth: int, width: int) -> Builder:
@@ -40,14 +40,14 @@ CLASSIFIERS: dict[str, Builder] = {
     "resnet8": _residual((1, 1, 1), (16, 32, 64)),
     "resnet8-half": _residual((1, 1, 1), (8, 16, 32)),
 }
-"""Every network takes images of any side from 8 pixels on and returns logits (B, num_classes)."""
+"""All take images with sides of 8 pixels or more and return logits (B, num_classes)."""
 
 
 def build_network(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
-    """A freshly initialised network of the table, drawn from torch's global random state.
+    """Build a network of the table. Its weights are drawn from torch's global random state.
 
     Raises:
-        RecipeError: `name` is not in the table; the message lists the names and the nearest one.
+        RecipeError: `name` is not in the table. The message lists the names.
     """
     if name not in CLASSIFIERS:
         raise RecipeError(

@@ -1,7 +1,7 @@
-"""The plain network inside what people hand over, or why there is none.
+"""Finds the plain network inside wrappers, and refuses networks that cannot be used.
 
-DataParallel and `torch.compile` wrap a network that does all that they do; the wrapper is taken
-off. What is fixed to one mode, or passes no gradient, is refused with the reason.
+DataParallel, DistributedDataParallel and `torch.compile` wrappers are removed. Networks that are
+fixed to one mode or pass no gradient are refused with the reason.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from torch import nn
 
 
 def plain_network(network: object, what: str) -> nn.Module:
-    """The network without wrappers. It is not altered.
+    """The network without its wrappers. Nothing is modified.
 
     Args:
-        network: what was given or built.
-        what: names it in messages.
+        network: any object that a user gave or a builder returned.
+        what: its name in messages.
 
     Raises:
-        ValueError: it is no network that can be used. The message says why and what to do.
+        ValueError: the network cannot be used. The message says why and what to do.
     """
     while (inner := _inside(network)) is not None:
         network = inner
     if _is_exported(network):
         raise ValueError(
-            f"{what}: an exported program runs in the one mode that it was exported in and does "
-            "not show its layers: give the Python network that it was exported from, with its "
-            "weights, or save the program with torch.export.save and name it as pt2:FILE"
+            f"{what}: expected a torch.nn.Module, got an exported program. An exported program "
+            "runs only in the mode that it was exported in and does not show its layers: give the "
+            "Python network that it was exported from, with its weights, or save the program with "
+            "torch.export.save and set teacher.model to pt2:FILE"
         )
     if not isinstance(network, nn.Module):
         raise ValueError(
@@ -41,24 +42,24 @@ def plain_network(network: object, what: str) -> nn.Module:
     names = [name for name, module in network.named_modules() if _is_quantised(module)]
     if names:
         raise ValueError(
-            f"{what}: its layers {', '.join(names[:3])} are quantised, and integers pass no "
-            "gradient to images or weights: give the network as it was before it was quantised"
+            f"{what}: its layers {', '.join(names[:3])} are quantised. Integer layers pass no "
+            "gradient to images or weights: give the network from before the quantisation"
         )
     return network
 
 
 def uncompiled(network: nn.Module) -> nn.Module:
-    """The network itself, of which no part is compiled when it is called (`module.compile()`)."""
+    """Undo `module.compile()` in every module of the network; returns the network."""
     for module in network.modules():
         module._compiled_call_impl = None
     return network
 
 
 def _inside(network: Any) -> Any:
-    """What a wrapper wraps; None where it is none."""
+    """The network inside a wrapper; None if `network` is no wrapper."""
     if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return network.module
-    if type(network).__name__ == "OptimizedModule":  # its own module imports the whole compiler
+    if type(network).__name__ == "OptimizedModule":  # importing its class would import the compiler
         return getattr(network, "_orig_mod", None)
     return None
 
@@ -77,15 +78,15 @@ def _is_quantised(module: nn.Module) -> bool:
 
 
 def parametrised_layers(network: nn.Module) -> list[str]:
-    """Names of layers with parametrisations (`torch.nn.utils.parametrize`)."""
+    """Names of the layers that have parametrisations (`torch.nn.utils.parametrize`)."""
     parametrised = torch.nn.utils.parametrize.is_parametrized
     return [name for name, module in network.named_modules() if parametrised(module)]
 
 
 def baked(network: nn.Module) -> nn.Module:
-    """A frozen network with every parametrisation replaced by the tensor that it gives, in place.
+    """Replace every parametrisation of a frozen network by its current value, in place.
 
-    A parametrised layer cannot be sent to another process; a frozen one needs no parametrisation.
+    Parametrised layers cannot be pickled. A frozen layer does not need its parametrisation.
     """
     parametrize = torch.nn.utils.parametrize
     for module in network.modules():
@@ -98,7 +99,7 @@ def baked(network: nn.Module) -> nn.Module:
 
 def _reduce_script(module: torch.jit.ScriptModule) -> tuple[Any, tuple[bytes, bool]]:
     content = io.BytesIO()
-    with warnings.catch_warnings(action="ignore"):  # TorchScript is deprecated, and works
+    with warnings.catch_warnings(action="ignore"):  # TorchScript is deprecated
         torch.jit.save(module, content)
     return _load_script, (content.getvalue(), module.training)
 

@@ -1,8 +1,8 @@
 """VGG with BatchNorm for small images (Simonyan and Zisserman, arXiv 1409.1556, column A).
 
-The CIFAR form used in distillation papers: five groups of convolutions, max-pooling after the
-first three (and after the fourth where images are 64 pixels or more), average pooling at the end
-and one linear layer. Parameter names are those of the checkpoints that follow it.
+This is the CIFAR variant of distillation papers: five groups of convolutions, max-pooling after
+the first three groups (and after the fourth if images have 64 pixels or more per side), average
+pooling at the end, and one linear layer. Parameter names are those of common checkpoints.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class VGG(nn.Module):
         return logits
 
 
-@fx.wrap  # one step of the traced network: what it does depends on a shape
+@fx.wrap  # a single node of the traced network, because its result depends on a shape
 def _halved_if_large(x: Tensor) -> Tensor:
-    """Max-pooling where the image's side was 64 or more, which three poolings left 8 or more of."""
+    """Max-pooling if x has 8 or more columns: the image had 64 or more before three poolings."""
     return F.max_pool2d(x, 2) if x.shape[-1] >= 8 else x
 
 
 def _group(in_channels: int, widths: Sequence[int]) -> nn.Sequential:
-    """Convolution, BatchNorm and ReLU for each width; the last ReLU is left to the caller."""
+    """Convolution, BatchNorm and ReLU for each width, without the last ReLU."""
     layers: list[nn.Module] = []
     for width in widths:
         layers += [nn.Conv2d(in_channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]

@@ -1,4 +1,4 @@
-"""Weights on disk: read without unpickling objects, written whole or not at all."""
+"""Reads weights without unpickling objects, and writes them atomically."""
 
 from __future__ import annotations
 
@@ -200,13 +200,13 @@ def _chosen(
         names = ", ".join(shown(each.label) for each in different)
         raise ValueError(
             f"weights {shown_name(path)}: expected one state that fits {built}, got "
-            f"{len(different)} with other values: {names}; name one with teacher.entry"
+            f"{len(different)} with different values: {names}; set teacher.entry to one of them"
         )
     return fitting[0]
 
 
 def save_weights(path: Path | str, model_or_state: nn.Module | Mapping[str, Tensor]) -> None:
-    """Write parameters and buffers as safetensors: a reader finds the whole file or the old one."""
+    """Write parameters and buffers as safetensors; a reader sees the old or the new file."""
     state = model_or_state
     if isinstance(state, nn.Module):
         state = state.state_dict()
@@ -217,9 +217,9 @@ def save_weights(path: Path | str, model_or_state: nn.Module | Mapping[str, Tens
 
 
 def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
-    """SHA-256 (hex) over names, types, shapes and bytes, in the order of the names.
+    """SHA-256 (hex) of the names, types, shapes and bytes of all tensors, sorted by name.
 
-    Device and memory layout do not matter; every bit of every value does.
+    It does not depend on device or memory layout.
     """
     digest = hashlib.sha256()
     for name in sorted(state_dict):

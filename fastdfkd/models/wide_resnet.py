@@ -1,7 +1,7 @@
 """Wide residual networks with pre-activation blocks (Zagoruyko and Komodakis, arXiv 1605.07146).
 
-Parameter names (`block1.layer.0.convShortcut`, ...) are those of the checkpoints that data-free
-distillation papers share, so that such a state dict opens as it is.
+Parameter names (`block1.layer.0.convShortcut`, ...) are those of the checkpoints of data-free
+distillation papers, so these state dicts can be loaded unchanged.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from fastdfkd.models.initialisation import initialise
 
 
 class PreActivationBlock(nn.Module):
-    """BN, ReLU, 3x3, BN, ReLU, 3x3, added to the input.
+    """Branch of BN, ReLU, 3x3, BN, ReLU, 3x3, added to the shortcut.
 
-    Where the number of channels changes, the shortcut is a 1x1 convolution of the *activated*
-    input; elsewhere it is the input itself.
+    If the number of channels changes, the shortcut is a 1x1 convolution of the *activated* input.
+    Otherwise it is the input.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:

@@ -1,1 +1,1 @@
-"""Ray: what runs where, and what passes between. Start reading at `pipeline`."""
+"""The run on Ray: placement, actors and the bank of images. Start reading at `pipeline`."""

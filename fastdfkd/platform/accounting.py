@@ -1,4 +1,4 @@
-"""What the synthesizers have done: one small record a batch, and sums over them."""
+"""Accounting of synthesis: one record per batch, and the sums over all batches."""
 
 from __future__ import annotations
 
@@ -12,70 +12,72 @@ from fastdfkd.runs.metrics import FAULTS
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRecord:
-    """A batch that is in the bank."""
+    """Figures of one batch in the bank."""
 
     round: int
     images: int
     synthesis_seconds: float
     storage_seconds: float
-    """Finished batch (the last of its call) to reference in the bank; a call's are shared out."""
+    """From the end of the call's last batch to its reference in the bank, divided by the call's
+    batches."""
     idle_seconds: float
-    """Its synthesizer's wait before it."""
+    """Seconds that its synthesizer waited before it."""
     staleness: int
-    """Student versions between the one used and the newest when the batch was done."""
+    """Student versions between the one used and the newest at the end of the batch."""
     losses: dict[str, float]
     peak_memory_bytes: int = 0
-    """Most that its synthesizer had held by then."""
+    """Peak memory of its synthesizer up to then."""
 
     @classmethod
-    def of(cls, made: dict[str, Any], storage_seconds: float) -> BatchRecord:
-        """From what a synthesizer returned, and the batch's share of its call's way."""
-        provenance: Provenance = made["provenance"]
+    def of(cls, record: dict[str, Any], storage_seconds: float) -> BatchRecord:
+        """From a record that `SynthesizerActor.synthesize` returned."""
+        provenance: Provenance = record["provenance"]
         return cls(
             round=provenance.round,
-            images=made["images"],
+            images=record["images"],
             synthesis_seconds=provenance.synthesis_seconds,
             storage_seconds=storage_seconds,
-            idle_seconds=made["idle"],
-            staleness=made["staleness"],
+            idle_seconds=record["idle"],
+            staleness=record["staleness"],
             losses=dict(provenance.losses),
-            peak_memory_bytes=made["memory"],
+            peak_memory_bytes=record["memory"],
         )
 
 
 def idle_ratio(idle: float, working: float) -> float:
-    """Share of a role's time that it waited for the other, 0 to 1."""
+    """Share of a role's time that it waited for the other role, 0 to 1."""
     return idle / max(idle + working, 1e-9)
 
 
 @dataclass
 class SynthesisTotals:
-    """Sums over the batches so far, and the faults."""
+    """Sums over the batches so far, and counts of faults."""
 
     records: list[BatchRecord] = field(default_factory=list)
     """In the order of insertion."""
     started: float = float("inf")
-    """Unix time of the first draw; in a resumed run moved by what had already passed."""
+    """Unix time of the first synthesis; a resumed run subtracts the seconds that the run had taken
+    before."""
     trainer_began: float | None = None
-    """Unix time of the first trainer's first wait for images; likewise."""
+    """Unix time at which the first trainer began to wait for images; shifted likewise."""
     restarts: int = 0
-    """Synthesizers that died and came back."""
+    """Synthesizers that died and were restarted."""
     worker_restarts: int = 0
-    """Groups of training workers that did."""
+    """Restarts of the group of training workers."""
     bank_restarts: int = 0
     board_restarts: int = 0
     rejected: int = 0
-    """Batches refused at the bank's door."""
+    """Batches that were refused and made again."""
     lost: int = 0
     """Rounds whose images were gone when the run was resumed."""
 
     @property
     def startup_wait(self) -> float:
-        """Seconds that the first trainer waited before anybody drew, when nobody was late."""
+        """Seconds of start-up: the first trainer's wait before the first synthesis."""
         return 0.0 if self.trainer_began is None else max(self.started - self.trainer_began, 0.0)
 
     def sum(self, name: str) -> float:
-        """Sum of a figure over the batches."""
+        """Sum of a `BatchRecord` field over the batches."""
         return float(sum(getattr(record, name) for record in self.records))
 
     @property
@@ -85,22 +87,22 @@ class SynthesisTotals:
 
     @property
     def max_staleness(self) -> int:
-        """Over all batches."""
+        """Largest staleness of a batch, in student versions."""
         return max((record.staleness for record in self.records), default=0)
 
     @property
     def peak_memory_bytes(self) -> int:
-        """Most that one synthesizer has held."""
+        """Largest peak memory of one synthesizer."""
         return max((record.peak_memory_bytes for record in self.records), default=0)
 
     @property
     def idle_ratio(self) -> float:
-        """Of all synthesizers together."""
+        """Idle ratio of all synthesizers together, 0 to 1."""
         return idle_ratio(self.sum("idle_seconds"), self.sum("synthesis_seconds"))
 
     @property
     def faults(self) -> dict[str, int]:
-        """Counts by their column."""
+        """Fault counts by column of `metrics.csv`."""
         return {name: getattr(self, name) for name in FAULTS}
 
     def row(self) -> dict[str, float]:
@@ -123,10 +125,10 @@ class SynthesisTotals:
         }
 
     def state(self, rounds: Iterable[int], elapsed: float) -> dict[str, Any]:
-        """For a checkpoint that holds `rounds` and stands `elapsed` seconds after the start."""
-        held = set(rounds)
+        """State for a checkpoint of `rounds`, `elapsed` seconds after the first synthesis."""
+        saved = set(rounds)
         return {
-            "records": [asdict(record) for record in self.records if record.round in held],
+            "records": [asdict(record) for record in self.records if record.round in saved],
             "elapsed": elapsed,
             "startup_wait": self.startup_wait,
             **self.faults,
@@ -134,11 +136,11 @@ class SynthesisTotals:
 
     @classmethod
     def load(cls, state: dict[str, Any], evaluation_seconds: float) -> SynthesisTotals:
-        """Go on from `state()`, the clock starting now.
+        """Totals that continue from `state`, with the clock running again from now.
 
         Args:
-            state: of the checkpoint.
-            evaluation_seconds: that the trainer had spent, which are not in `elapsed`.
+            state: what `state()` returned for the checkpoint.
+            evaluation_seconds: evaluation time up to the checkpoint, which `elapsed` leaves out.
         """
         import time
 

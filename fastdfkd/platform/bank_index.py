@@ -1,8 +1,8 @@
-"""The bank's index without Ray: what has been reserved, inserted, granted and evicted.
+"""The bank's index in plain Python: which rounds are reserved, inserted, visible or evicted.
 
 Invariant: every round is in exactly one of waiting, reserved, inserted. Inserted rounds become
-visible to trainers in waves (see `rate_limiter`), in round order within a wave, so every trainer's
-ring fills its slots in the same order.
+visible to trainers in waves (see `rate_limiter`), in round order within a wave, so the ring buffer
+of every trainer fills its slots in the same order.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from fastdfkd.platform.rate_limiter import RateLimiter
 
 
 class BankIndex:
-    """Keeps references of the newest `capacity_rounds` visible rounds.
+    """Keeps the references of the newest `capacity_rounds` visible rounds.
 
-    And of `spare_rounds` before them, which a trainer that goes back to a checkpoint draws from.
+    Also keeps `spare_rounds` before them, for a trainer that restarts from a checkpoint.
     """
 
     def __init__(self, limiter: RateLimiter, capacity_rounds: int, spare_rounds: int = 0):
@@ -26,43 +26,40 @@ class BankIndex:
         self.waiting = list(range(limiter.rounds))
         self.reserved: set[int] = set()
         self.pending: dict[int, Any] = {}
-        """Inserted rounds of a wave that is not whole."""
+        """Inserted rounds of waves that are not complete yet."""
         self.rounds: list[int] = []
         """Numbers of the visible rounds in the order they became visible."""
         self.references: list[Any] = []
-        """Of the same rounds; None once evicted."""
+        """References to the images of `rounds`, in the same order; None once evicted."""
         self.evicted = 0
         self.updates = 0
 
     @property
     def inserted(self) -> int:
-        """Rounds inserted, visible or not."""
+        """Number of inserted rounds, visible or not."""
         return len(self.rounds) + len(self.pending)
 
     @property
     def finished(self) -> bool:
-        """Whether no round is left to make or to wait for."""
+        """Whether every round is inserted."""
         return not self.waiting and not self.reserved
 
     def reserve(self, synthesizer: int = 0, most: int = 1) -> list[int]:
-        """The next rounds for a synthesizer, `most` at the most; empty while there is none for it.
-
-        A synthesizer that learns from its rounds gets them in their order.
-        """
-        found: list[int] = []
+        """Reserve up to `most` rounds for a synthesizer, lowest first; empty if none may start."""
+        rounds: list[int] = []
         for round in self.waiting:
             may_start = self.limiter.may_start(round, self.inserted, self.updates)
-            if len(found) == most or not may_start:
+            if len(rounds) == most or not may_start:
                 break
             if self.limiter.is_for(round, synthesizer):
-                found.append(round)
-        for round in found:
+                rounds.append(round)
+        for round in rounds:
             self.waiting.remove(round)
-        self.reserved.update(found)
-        return found
+        self.reserved.update(rounds)
+        return rounds
 
     def release(self, round: int) -> None:
-        """Round `round` will not come: it is made again."""
+        """Return a reserved round to the waiting ones, to be made again."""
         self.reserved.remove(round)
         bisect.insort(self.waiting, round)
 
@@ -70,16 +67,16 @@ class BankIndex:
         """Keep the images of a reserved round.
 
         Raises:
-            ValueError: the round was not reserved, or is in the bank already.
+            ValueError: the round was not reserved, or is already inserted.
         """
         if round not in self.reserved:
             raise ValueError(f"round {round} was not reserved: it cannot be inserted")
         self.reserved.remove(round)
         self.pending[round] = reference
         while len(self.rounds) < self.limiter.visible(self.inserted):
-            first = min(self.pending)
-            self.rounds.append(first)
-            self.references.append(self.pending.pop(first))
+            lowest = min(self.pending)
+            self.rounds.append(lowest)
+            self.references.append(self.pending.pop(lowest))
         while self.evicted < len(self.rounds) - self.capacity_rounds - self.spare_rounds:
             self.references[self.evicted] = None
             self.evicted += 1
@@ -94,7 +91,7 @@ class BankIndex:
         reserved: set[int],
         spare_rounds: int = 0,
     ) -> BankIndex:
-        """What a bank was: insertions in their order, and the rounds now being made."""
+        """The index after the insertions of `history`, in order; `reserved` are being made."""
         index = cls(limiter, capacity_rounds, spare_rounds)
         index.updates = updates
         for round, reference in history:
@@ -106,10 +103,10 @@ class BankIndex:
         return index
 
     def frontier(self, updates: int) -> tuple[int, int] | None:
-        """(updates allowed in all, rounds to draw from) beyond `updates`, or None while held.
+        """(total updates allowed, number of rounds to draw from); None unless beyond `updates`.
 
-        In lock-step no later round is drawn from than in the paper's order, even by a trainer that
-        went back to a checkpoint.
+        In lock-step, update number `updates` + 1 draws from the rounds of the paper's order, even
+        if the bank holds later rounds because the trainer restarted from a checkpoint.
         """
         visible = len(self.rounds)
         if self.limiter.lockstep:
@@ -118,7 +115,7 @@ class BankIndex:
         return (until, visible) if until > updates else None
 
     def between(self, seen: int, visible: int) -> tuple[list[int], list[Any]]:
-        """Numbers and references of visible rounds from position `seen` on; None where evicted."""
+        """Numbers and references of the visible rounds [seen, visible); None where evicted."""
         return self.rounds[seen:visible], self.references[seen:visible]
 
     def state(self) -> dict[str, int]:

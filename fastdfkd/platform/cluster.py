@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one on this machine."""
+"""Connect to a Ray cluster, or start one on this machine."""
 
 from __future__ import annotations
 
@@ -11,100 +11,101 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
 
 from fastdfkd.addresses import ray_cluster as addresses
-from fastdfkd.platform.own_group import groups_of_their_own
+from fastdfkd.platform.own_group import own_process_groups
 from fastdfkd.platform.places import short_folder, token_without_home
 
 log = logging.getLogger(__name__)
 
-_QUIET = {
+_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it prints a trace and aborts on SIGTERM
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it prints a stack trace and aborts on SIGTERM
 }
 
-_ours = threading.Event()
+_own = threading.Event()
 
 
 @contextmanager
 def connect(
     address: str | None = None, meanwhile: Callable[[], None] | None = None
 ) -> Iterator[None]:
-    """Run a block on a Ray cluster; nested uses share the outer one.
+    """Run a block on a Ray cluster; nested calls reuse the outer connection.
 
-    Without an address, `RAY_ADDRESS` is joined where it is set (as in `ray job submit`), else Ray
-    is started on this machine and stopped at the end of the block. `meanwhile` is called while Ray
-    starts, in a thread: most of that time this process only waits.
+    Args:
+        address: cluster to join. None: join `RAY_ADDRESS` if set (as in a Ray job), else start Ray
+            on this machine and stop it at the end of the block.
+        meanwhile: called in a thread while Ray starts, which is mostly waiting.
 
     Raises:
         ConnectionError: no cluster answers at the address.
     """
-    for name, value in _QUIET.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
         yield
         return
-    wanted = addresses.wanted(address)
-    before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
-    with nullcontext() if wanted else short_folder() as folder:
+    target = addresses.resolved(address)
+    handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+    with nullcontext() if target else short_folder() as folder:
         try:
-            _join_or_start(wanted, folder, meanwhile)
-            if wanted is None:
-                _ours.set()
-            with _orderly_end(before):
+            _join_or_start(target, folder, meanwhile)
+            if target is None:
+                _own.set()
+            with _sigterm_unwinds(handler):
                 yield
         finally:
             ray.shutdown()
-            _ours.clear()
+            _own.clear()
 
 
 def _join_or_start(
-    wanted: str | None, folder: str | None, meanwhile: Callable[[], None] | None
+    address: str | None, folder: str | None, meanwhile: Callable[[], None] | None
 ) -> None:
-    if wanted is None:
+    if address is None:
         token_without_home()
     else:
-        addresses.check(wanted)
+        addresses.check(address)
     try:
-        with _beside(meanwhile):
-            _start(wanted, folder)
+        with _in_background(meanwhile):
+            _init_ray(address, folder)
     except (OSError, RuntimeError, ValueError) as error:
-        if wanted is None:
+        if address is None:
             raise
-        raise ConnectionError(f"the Ray cluster at {wanted} cannot be joined: {error}") from error
+        raise ConnectionError(f"the Ray cluster at {address} cannot be joined: {error}") from error
 
 
-def is_ours() -> bool:
-    """Whether `connect` has started the cluster that this process is on."""
-    return _ours.is_set()
+def is_own() -> bool:
+    """Whether `connect` started the cluster that this process is connected to."""
+    return _own.is_set()
 
 
 @contextmanager
-def _orderly_end(before: Any) -> Iterator[None]:
-    """Have SIGTERM unwind the block, as a handler from before Ray's start does or by SystemExit.
+def _sigterm_unwinds(handler: Any) -> Iterator[None]:
+    """Restore the SIGTERM handler that Ray replaced; without one SIGTERM raises SystemExit.
 
-    Ray puts handlers of its own there; the one of its core prints a trace and aborts, so that
-    neither MLflow nor the run's folder would say that the run was stopped.
+    The handler of Ray's core prints a stack trace and aborts, so neither MLflow nor the run's
+    folder would record that the run was stopped.
     """
-    if threading.current_thread() is not threading.main_thread():  # nor has Ray set one
+    if threading.current_thread() is not threading.main_thread():  # Ray sets none there either
         yield
         return
-    signal.signal(signal.SIGTERM, before if callable(before) else _leave)
+    signal.signal(signal.SIGTERM, handler if callable(handler) else _raise_system_exit)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, handler)
 
 
-def _leave(signum: int, _frame: object) -> NoReturn:
+def _raise_system_exit(signum: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + signum)
 
 
 @contextmanager
-def _beside(work: Callable[[], None] | None) -> Iterator[None]:
-    """Have `work` done in a thread beside the block; both have ended after it."""
+def _in_background(work: Callable[[], None] | None) -> Iterator[None]:
+    """Run `work` in a thread during the block, and wait for it at the end."""
     thread = threading.Thread(target=work, name="warm-up", daemon=True) if work else None
     if thread:
         thread.start()
@@ -115,13 +116,13 @@ def _beside(work: Callable[[], None] | None) -> Iterator[None]:
             thread.join()
 
 
-def _start(address: str | None, folder: str | None) -> None:
-    """Join, or start here; Ray gives a busy machine 30 s to start, so that is tried twice."""
+def _init_ray(address: str | None, folder: str | None) -> None:
+    """Join or start Ray. Starting is tried twice: a busy machine can exceed Ray's limit of 30 s."""
     import ray
 
     for attempt in (1, 2):
         try:
-            with groups_of_their_own():
+            with own_process_groups():
                 ray.init(
                     address or "local",
                     logging_level=logging.ERROR,
@@ -133,19 +134,19 @@ def _start(address: str | None, folder: str | None) -> None:
         except Exception as error:
             if address or attempt == 2 or "timed out during startup" not in str(error):
                 raise
-            log.warning("Ray did not start in time, trying once more: %s", error)
+            log.warning("Ray did not start in time; trying once more: %s", error)
             ray.shutdown()
 
 
 def cluster_resources() -> dict[str, float]:
-    """What the whole cluster has, such as `{"CPU": 2.0, "GPU": 1.0}`."""
+    """Total resources of the cluster, such as `{"CPU": 2.0, "GPU": 1.0}`."""
     import ray
 
     return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
 def node_cpus() -> float:
-    """Cores of the smallest node that has any: what a process can have wherever it is put."""
+    """Cores of the smallest node that has any: what a process can use on every node."""
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
@@ -162,7 +163,7 @@ def node_memory() -> float:
 
 
 def free_resources() -> dict[str, float]:
-    """What of it nobody has taken."""
+    """Resources of the cluster that are not in use."""
     import ray
 
     return dict(ray.available_resources())  # type: ignore[no-untyped-call]

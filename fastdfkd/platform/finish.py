@@ -1,4 +1,4 @@
-"""The end of a run: the student's file, the picture and the figures."""
+"""The end of a run: write the student and sample images, and collect the result."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from fastdfkd.platform.monitor import times
 from fastdfkd.recipe import Recipe
 from fastdfkd.report.samples import save_grid
 from fastdfkd.runs.environment import commit, hardware, versions
+from fastdfkd.runs.figures import SYNTHETIC
 from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.weights import unpacked
 
 if TYPE_CHECKING:
     from fastdfkd.trainers.teacher import Teacher
 
-_SHOWN = 64
+_GRID_IMAGES = 64
 
 
 def finish(
@@ -29,32 +30,36 @@ def finish(
     totals: SynthesisTotals,
     final: dict[str, Any],
     images: Any,
-    began: float,
+    start_time: float,
     notes: Sequence[str] = (),
 ) -> RunResult:
-    """Write `student.safetensors` and `samples.png`; put the figures together.
+    """Write `student.safetensors` and `samples.png`; return the run's figures.
 
     Args:
-        recipe: of the run.
-        teacher: that was compressed.
-        directory: of the run.
-        totals: of the synthesizers.
-        final: the trainer's last row, its student and what its precision meant, from the board.
+        recipe: the run's recipe.
+        teacher: the distilled teacher.
+        directory: the run's folder.
+        totals: sums over all batches.
+        final: what the trainer left on the board: its last `row`, the final `student` weights and
+            the `precision` that was used.
         images: newest batch, (B, C, H, W) uint8.
-        began: when the run was started, by the monotonic clock.
-        notes: what was done otherwise than usual.
+        start_time: `time.monotonic()` at the start of the run.
+        notes: deviations from the recipe, a sentence each.
     """
     save_weights(directory / "student.safetensors", unpacked(final["student"]))
-    save_grid(images[:_SHOWN], directory / "samples.png")
+    save_grid(images[:_GRID_IMAGES], directory / "samples.png")
     row = final["row"]
     return RunResult(
         recipe=recipe.name,
         recipe_digest=recipe.digest(),
         seed=recipe.seed,
         accuracy=row.get("accuracy"),
+        top5_accuracy=row.get("top5_accuracy"),
         teacher_accuracy=teacher.accuracy,
         teacher_digest=teacher.digest,
         agreement=row.get("agreement"),
+        **{name: row.get(name) for name in SYNTHETIC},
+        input=teacher.description.get("input", {}),
         images=totals.images,
         updates=int(row["updates"]),
         synthesis_seconds=totals.sum("synthesis_seconds"),
@@ -63,7 +68,7 @@ def finish(
         synthesizer_idle_seconds=totals.sum("idle_seconds"),
         synthesizer_idle_ratio=totals.idle_ratio,
         **times(row, totals),
-        wall_seconds=time.monotonic() - began,
+        wall_seconds=time.monotonic() - start_time,
         synthesizer_peak_memory_bytes=totals.peak_memory_bytes,
         trainer_peak_memory_bytes=int(row["trainer_peak_memory_bytes"]),
         max_staleness=totals.max_staleness,

@@ -1,4 +1,4 @@
-"""Carries progress from the roles to the recorder, and checkpoints to the disk, during the run."""
+"""Fetch progress from the board during the run; record the rows and write the checkpoints."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from fastdfkd.trainers.checkpoint import CheckpointFolder
 log = logging.getLogger(__name__)
 _EVERY_SECONDS = 0.5
 TRAINER_ONLY = ("began", "ended", "loading_seconds", "waiting_seconds", "lost_rounds")
-"""Parts of a trainer's row that `times` turns into figures."""
+"""Fields of a trainer's row that are not recorded; `times` computes figures from them."""
 
 
 class Log(Protocol):
-    """Takes progress rows."""
+    """Records progress rows."""
 
     def log(self, row: dict[str, float]) -> None:
-        """Keep one row."""
+        """Record one row."""
 
 
 class Monitor:
-    """A thread that fetches what the trainer left on the board. Use as a context manager.
+    """A thread that collects the trainer's output from the board. Use as a context manager.
 
-    The trainer's rows are joined with the synthesizers' totals; before the first student update
-    (warm-up) the totals are shown alone. A board that was restarted is told what it last knew.
+    It joins the trainer's rows with the synthesizers' totals. Before the first student update
+    (warm-up) it records the totals alone. It restores a restarted board from the last checkpoint.
     """
 
     def __init__(
@@ -48,42 +48,42 @@ class Monitor:
         self.board, self.dispatcher, self.recorder = board, dispatcher, recorder
         self.checkpoints, self.restore_board = checkpoints, restore_board
         self.recipe = recipe
-        self._last: dict[str, Any] | None = None
-        self._training, self._shown, self._inserted = False, 0, 0
+        self._last_checkpoint: dict[str, Any] | None = None
+        self._training, self._recorded, self._inserted = False, 0, 0
         self.outcome: dict[str, Any] | None = None
-        """The trainer's last word, once it is there."""
-        self._began: float | None = None
+        """What the trainer left with `WeightBoard.complete`; None before."""
+        self._trainer_began: float | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
     def __enter__(self) -> Monitor:
-        """Start watching."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Carry the last rows and stop."""
+        """Collect the last rows and stop."""
         self._stop.set()
         self._thread.join(timeout=60)
 
     def _run(self) -> None:
         try:
             while not self._stop.wait(_EVERY_SECONDS):
-                self._carry()
-            self._carry()
-        except Exception as error:  # a run that nobody sees is not worth its cost
+                self._collect()
+            self._collect()
+        except Exception as error:  # a run that cannot be recorded is ended
             self.dispatcher.end(error)
 
-    def _carry(self) -> None:
+    def _collect(self) -> None:
         inserted = len(self.dispatcher.history)
         try:
             progress: Progress = ray.get(self.board.collect.remote())
-            if not progress.knows:
-                log.warning("the weight board was restarted: telling it what it last knew")
+            if not progress.restored:
+                log.warning("the weight board was restarted: restoring its last checkpoint")
                 self.dispatcher.totals.board_restarts += 1
-                self.restore_board(self._last)
+                self.restore_board(self._last_checkpoint)
         except RayActorError as error:
-            log.warning("the weight board is away: %s", error)
+            log.warning("the weight board does not answer: %s", error)
             return
         self.outcome = self.outcome or progress.outcome
         if self.outcome and "diverged" in self.outcome:
@@ -93,43 +93,43 @@ class Monitor:
             self.dispatcher.history.updates = int(row["updates"])
             self.recorder.log(joined(row, self.dispatcher.totals))
         if not progress.rows and not self._training:
-            self._show_warm_up()
+            self._record_warm_up()
         self._training = self._training or bool(progress.rows)
         for state in progress.checkpoints:
-            self._last = state
+            self._last_checkpoint = state
             self._save(state)
         self.dispatcher.history.evict(self._inserted)
         self._inserted = inserted
 
     def _count_restarts(self, began: float) -> None:
-        """A trainer that began at another time is another one: its workers were restarted."""
-        if self._began not in (None, began):
+        """Count a restart of the workers: their rows then give another start time."""
+        if self._trainer_began not in (None, began):
             self.dispatcher.totals.worker_restarts += 1
-        self._began = began
+        self._trainer_began = began
         if self.dispatcher.totals.trainer_began is None:
             self.dispatcher.totals.trainer_began = began
 
-    def _show_warm_up(self) -> None:
-        made = len(self.dispatcher.totals.records)
-        if made > self._shown:
+    def _record_warm_up(self) -> None:
+        batches = len(self.dispatcher.totals.records)
+        if batches > self._recorded:
             self.recorder.log(self.dispatcher.totals.row())
-        self._shown = made
+        self._recorded = batches
 
     def _save(self, state: dict[str, Any]) -> None:
-        """Write a checkpoint; a full disk costs the checkpoint, not the run."""
+        """Write a checkpoint; a failure, such as a full disk, is logged and the run goes on."""
         trainer, totals = state["trainer"], self.dispatcher.totals
         history = self.dispatcher.history
         updates, rounds = trainer["distiller"]["updates"], trainer["rounds"]
         held = history.held(rounds[-self.recipe.capacity_rounds :])
         new = self.checkpoints.unwritten(held)
-        made = {
+        driver_state = {
             "recipe": self.recipe.flat(),
             "totals": totals.state(rounds, trainer["ended"] - totals.started),
         }
         try:
             self.checkpoints.save(
                 updates,
-                {**state, **made},
+                {**state, **driver_state},
                 dict(zip(new, history.images_of(new), strict=True)),
                 held,
             )
@@ -138,18 +138,18 @@ class Monitor:
 
 
 def joined(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
-    """A trainer's row with the synthesizers' half and the times that need both."""
-    made = totals.row()
+    """A progress row: the trainer's row, the synthesis totals and the times that need both."""
+    synthesis = totals.row()
     return {
-        **made,
+        **synthesis,
         **{name: value for name, value in row.items() if name not in TRAINER_ONLY},
         **times(row, totals),
-        "lost": made["lost"] + row["lost_rounds"],
+        "lost": synthesis["lost"] + row["lost_rounds"],
     }
 
 
 def times(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
-    """The times that need both roles. Nobody waits for the other before the first draw."""
+    """Times that need both roles, in seconds; waiting before the first synthesis is left out."""
     waited = max(row["waiting_seconds"] - totals.startup_wait, 0.0)
     return {
         "storage_seconds": totals.sum("storage_seconds") + row["loading_seconds"],

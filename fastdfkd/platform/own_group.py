@@ -1,7 +1,7 @@
-"""Keeping signals to our process group away from the Ray that we start.
+"""Start Ray in process groups of its own, out of reach of signals to this process's group.
 
-`timeout`, `ray job stop` and a terminal's Ctrl-C signal a whole group. Ray's processes die of that
-at once, and then this process waits in vain for the answers with which it would close its run.
+`timeout`, `ray job stop` and Ctrl-C in a terminal signal the whole group. Ray's processes would end
+at once, and this process could no longer close its run, because its calls would get no answer.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _starting = False
 
 
 @contextmanager
-def groups_of_their_own() -> Iterator[None]:
-    """Have processes that Ray starts inside the block lead process groups of their own.
+def own_process_groups() -> Iterator[None]:
+    """Make each process that Ray starts inside the block the leader of a new process group.
 
-    They still end with this process: Ray has the kernel kill them when it dies.
+    Ray's processes still end with this one: Ray has the kernel kill them when their parent dies.
     """
     global _starting
     _starting = True
@@ -27,10 +27,10 @@ def groups_of_their_own() -> Iterator[None]:
         _starting = False
 
 
-def _leave_group() -> None:
-    """In a process that was just forked; Python runs it where Ray hooks in too (`preexec_fn`)."""
+def _lead_new_group() -> None:
+    """Runs in forked children. `subprocess` runs it only if given a `preexec_fn`, as Ray does."""
     if _starting:
         os.setpgid(0, 0)
 
 
-os.register_at_fork(after_in_child=_leave_group)
+os.register_at_fork(after_in_child=_lead_new_group)

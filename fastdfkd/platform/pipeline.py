@@ -2,8 +2,8 @@
 
     place -> bank -> synthesizers -> fit -> finish
 
-Lock-step and asynchronous runs are the same calls: they differ in the bank's rate limiter alone.
-A resumed run is the same calls too: bank, board and roles start from a checkpoint.
+Lock-step and asynchronous runs make the same calls and differ only in the bank's rate limiter.
+A resumed run makes the same calls too: bank, board and actors start from a checkpoint.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ABORT_SECONDS = 5.0
-"""How long an interrupted run waits for Ray Train to end its workers."""
+"""Seconds that an interrupted run waits for Ray Train to end its workers."""
 
 
 def run(
@@ -56,57 +56,59 @@ def run(
     checkpoint: Checkpoint | None = None,
     stop: threading.Event | None = None,
 ) -> RunResult:
-    """Compress `teacher` as `recipe` says, on the Ray cluster this process is connected to.
+    """Distil `teacher` into a student as `recipe` says, on the connected Ray cluster.
 
-    Writes `checkpoints/`, `student.safetensors` and `samples.png` into `directory`; progress goes
-    to `recorder`. With a `checkpoint` of the same run it goes on from there. Once `stop` is set the
-    run ends within seconds.
+    Writes `checkpoints/`, `student.safetensors` and `samples.png` into `directory` and sends
+    progress rows to `recorder`. Given a `checkpoint` of the same run, continues from it. Ends
+    within seconds once `stop` is set.
 
     Raises:
-        PlacementError: the cluster cannot give what the recipe asks for.
-        ValueError: the teacher, the student or the data set do not fit.
+        PlacementError: the cluster has fewer resources than the recipe asks for.
+        ValueError: the teacher, the student and the data set do not fit together.
         FloatingPointError: synthesis or the student's training diverged.
         RunStopped: `stop` was set.
-        HeadLost: the cluster's head has gone.
+        HeadLost: the cluster's head does not answer any more.
     """
-    began, platform = time.monotonic(), recipe.platform
+    start_time, platform = time.monotonic(), recipe.platform
     plan = planned(recipe)
     experiment = Experiment.of(recipe, teacher.model, plan.device)
     check_memory(plan, recipe.capacity * math.prod(experiment.spec.shape))
     log.info("bank: %s", BankPolicies.of(recipe))
-    point = ResumeState.of(experiment, checkpoint)
+    resume = ResumeState.of(experiment, checkpoint)
     checkpoints = CheckpointFolder(directory, checkpoint)
-    placed = reserved(plan, platform.start_timeout_s)
-    with placed as group, start(experiment, plan, group, point) as cast:
-        history = point.past(recipe)
+    reservation = reserved(plan, platform.start_timeout_s)
+    with reservation as group, start(experiment, plan, group, resume) as actors:
+        history = resume.driver_history(recipe)
         dispatcher = Dispatcher(
-            cast.bank,
-            cast.board,
-            cast.synthesizers,
+            actors.bank,
+            actors.board,
+            actors.synthesizers,
             history,
-            point.totals,
-            states=point.synthesizers if platform.schedule == "lockstep" else None,
+            resume.totals,
+            states=resume.synthesizers if platform.schedule == "lockstep" else None,
         )
-        monitor = Monitor(cast.board, dispatcher, recorder, checkpoints, cast.restore_board, recipe)
-        watched = head.watched(directory, dispatcher.end, ours=cluster.is_ours())
-        with watched, dispatcher, monitor, stopping(stop, dispatcher):
-            fit(cast, plan, recipe, directory, dispatcher)
+        monitor = Monitor(
+            actors.board, dispatcher, recorder, checkpoints, actors.restore_board, recipe
+        )
+        head_watch = head.watch(directory, dispatcher.end, own=cluster.is_own())
+        with head_watch, dispatcher, monitor, stopping(stop, dispatcher):
+            fit(actors, plan, recipe, directory, dispatcher)
         if dispatcher.error is not None:
             raise dispatcher.error
         if monitor.outcome is None:
-            raise RuntimeError("training ended without a word of its result: see the log above")
+            raise RuntimeError("training ended without a result: see the log above")
         images = history.newest_images()
     notes = [*experiment.notes, *dispatcher.notes]
     totals, outcome = dispatcher.totals, monitor.outcome
-    return finish(recipe, teacher, directory, totals, outcome, images, began, notes)
+    return finish(recipe, teacher, directory, totals, outcome, images, start_time, notes)
 
 
 def fit(
-    cast: RunActors, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dispatcher
+    actors: RunActors, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dispatcher
 ) -> None:
-    """Train the student to its last update; raises what stopped either role."""
+    """Train the student to its last update; raise the first error of synthesis or training."""
     job = StudentJob(
-        bank=cast.bank, board=cast.board, device=plan.device, threads=plan.threads(plan.worker)
+        bank=actors.bank, board=actors.board, device=plan.device, threads=plan.threads(plan.worker)
     )
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.platform.start_timeout_s)
     failures = recipe.platform.most_worker_failures
@@ -123,7 +125,7 @@ def fit(
             storage_path=str(directory.absolute()),
             failure_config=FailureConfig(
                 max_failures=failures,
-                controller_failure_limit=failures,  # type: ignore[call-arg]  # of a starting worker
+                controller_failure_limit=failures,  # type: ignore[call-arg]  # workers cannot start
             ),
         ),
     )
@@ -141,17 +143,17 @@ def fit(
 
 
 class _Trainer(TorchTrainer):
-    """Ray Train's, which leaves Ctrl-C to the program: its own handler ends with SystemExit 0."""
+    """`TorchTrainer` without its Ctrl-C handler, which would end the program with exit code 0."""
 
     controller: Any = None
-    """The actor that holds the workers, once there are any."""
+    """Ray Train's controller actor, which manages the workers; None before they start."""
 
     def _register_sigint_handler(self, controller: Any) -> None:
-        """Put no handler in place; keep whom it would have told."""
+        """Install no handler; keep the controller for `abort`."""
         self.controller = controller
 
     def abort(self) -> None:
-        """End the workers, whom nobody would end in a Ray that goes on after this run."""
+        """End the workers, which would otherwise go on in a cluster that outlives this run."""
         if self.controller is not None:
             with contextlib.suppress(RayError):
                 ray.get(self.controller.abort.remote(), timeout=ABORT_SECONDS)

@@ -1,4 +1,4 @@
-"""What runs where: checked against the cluster before anything starts, then reserved."""
+"""Placement: share out the cluster's resources among the roles, check and reserve them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _POLL_SECONDS = 1.0
 
 
 class PlacementError(ValueError):
-    """The cluster cannot give what the recipe asks for. Says what was asked and what there is."""
+    """The cluster has fewer resources than the recipe asks for; the message names both."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Devices and shares of the roles."""
+    """Device, number of processes and resources of each role."""
 
     device: Literal["cpu", "cuda"]
     synthesizers: int
@@ -63,7 +63,7 @@ class Plan:
 
     @classmethod
     def wanted(cls, recipe: Recipe, cluster: Mapping[str, float]) -> Plan:
-        """The same, whether the cluster has it or not; on CUDA without a GPU a whole one each."""
+        """`of` without the check; if CUDA is named and there is no GPU, each process gets one."""
         platform = recipe.platform
         gpus = cluster.get("GPU", 0.0)
         device = platform.device
@@ -86,7 +86,7 @@ class Plan:
 
     @staticmethod
     def threads(resources: Mapping[str, float]) -> int:
-        """Processor threads of a role, from the cores it was given."""
+        """Number of torch threads for a process with these resources: its cores, at least 1."""
         return max(int(resources["CPU"]), 1)
 
     def _check(self, cluster: Mapping[str, float]) -> None:
@@ -109,102 +109,102 @@ class Plan:
 
 
 def check_memory(plan: Plan, bank_bytes: int) -> None:
-    """Refuse a bank that no node has the memory for: every trainer holds all of its images.
+    """Check that a node has memory for the bank: every trainer holds all of its images.
 
     Raises:
-        PlacementError: trainers are on the processor, and `bank_bytes` are more than a node has.
+        PlacementError: trainers run on CPU, and `bank_bytes` exceed the largest node's memory.
     """
-    there = node_memory()
-    if plan.device == "cpu" and bank_bytes > there:
+    available = node_memory()
+    if plan.device == "cpu" and bank_bytes > available:
         raise PlacementError(
             f"the bank's images take {bank_bytes / 1e9:,.1f} GB in every trainer, the largest "
-            f"node has {there / 1e9:,.1f} GB: set bank.capacity to fewer images, or lower "
+            f"node has {available / 1e9:,.1f} GB: set bank.capacity to fewer images, or lower "
             "synthesis.rounds or synthesis.batch_size"
         )
 
 
 def fitted(recipe: Recipe, cluster: Mapping[str, float], node_cpus: float) -> Recipe:
-    """The recipe with the numbers and shares of its roles that it does not name itself.
+    """Fill in the process counts and resource shares that the recipe leaves open.
 
-    GPUs are split between the roles by `platform.synthesis_share`, a process each; a single one is
-    shared in fractions. Without GPUs one synthesizer and the driver, which trains, split a node;
-    in lock-step, where they take turns, each has all of it.
+    GPUs are split between the roles by `platform.synthesis_share`, one process per GPU; a single
+    GPU is shared in fractions. Without GPUs, one synthesizer and the driver, which trains, split
+    the cores of a node; in lock-step, where they take turns, each gets all cores.
 
     Args:
-        recipe: any; what it names stays.
-        cluster: as `ray.cluster_resources()` gives it.
-        node_cpus: cores of its smallest node, which a process cannot leave.
+        recipe: any recipe; values that it sets stay.
+        cluster: resources as `ray.cluster_resources()` returns them.
+        node_cpus: cores of the smallest node; a process runs on one node.
     """
     platform, gpus = recipe.platform, int(cluster.get("GPU", 0.0))
     share = platform.synthesis_share
-    found: dict[str, float] = {}
+    chosen: dict[str, float] = {}
     if platform.device == "cpu" or gpus == 0:
         cores = max(node_cpus, 1.0)
-        found["cpus_per_synthesizer"] = max(float(round(cores * share)), 1.0)
-        found["cpus_per_worker"] = max(cores - found["cpus_per_synthesizer"], 1.0)
+        chosen["cpus_per_synthesizer"] = max(float(round(cores * share)), 1.0)
+        chosen["cpus_per_worker"] = max(cores - chosen["cpus_per_synthesizer"], 1.0)
         if platform.schedule == "lockstep":
-            found = dict.fromkeys(found, cores)
+            chosen = dict.fromkeys(chosen, cores)
         if {"synthesizers", "workers"} & platform.model_fields_set:
-            found = {}  # whoever names one of them knows the cluster
+            chosen = {}  # the user chose the layout; keep the defaults
     elif gpus == 1:
-        found = {"workers": 1}
+        chosen = {"workers": 1}
         if platform.synthesizers == 1 and platform.workers <= 1:
-            found |= {"gpus_per_synthesizer": share, "gpus_per_worker": 1 - share}
+            chosen |= {"gpus_per_synthesizer": share, "gpus_per_worker": 1 - share}
     else:
-        found["synthesizers"] = min(max(round(gpus * share), 1), gpus - 1)
+        chosen["synthesizers"] = min(max(round(gpus * share), 1), gpus - 1)
         if "workers" in platform.model_fields_set:
-            found["synthesizers"] = max(gpus - max(platform.workers, 1), 1)
+            chosen["synthesizers"] = max(gpus - max(platform.workers, 1), 1)
         elif "synthesizers" in platform.model_fields_set:
-            found["synthesizers"] = platform.synthesizers
-        left = max(gpus - int(found["synthesizers"]), 1)
+            chosen["synthesizers"] = platform.synthesizers
+        gpus_left = max(gpus - int(chosen["synthesizers"]), 1)
         batch = recipe.distillation.batch_size
-        found["workers"] = max(count for count in range(1, left + 1) if batch % count == 0)
-    unnamed = {
+        chosen["workers"] = max(count for count in range(1, gpus_left + 1) if batch % count == 0)
+    unset = {
         f"platform.{key}": value
-        for key, value in found.items()
+        for key, value in chosen.items()
         if key not in platform.model_fields_set
     }
-    return load_recipe(recipe, unnamed) if unnamed else recipe
+    return load_recipe(recipe, unset) if unset else recipe
 
 
 def fitted_here(recipe: Recipe) -> Recipe:
-    """`fitted` to the cluster this process is connected to."""
+    """`fitted` for the cluster that this process is connected to."""
     return fitted(recipe, cluster_resources(), node_cpus())
 
 
 def planned(recipe: Recipe) -> Plan:
-    """The plan of a recipe on this cluster, once an autoscaler has added what was missing.
+    """The plan of a recipe on this cluster; waits for an autoscaler to add missing resources.
 
     Raises:
-        PlacementError: the cluster is too small, still after `platform.autoscale_timeout_s`.
+        PlacementError: the cluster is still too small after `platform.autoscale_timeout_s`.
     """
-    since = said = time.monotonic()
-    asked = False
+    since = last_logged = time.monotonic()
+    requested = False
     try:
         while True:
             try:
                 return Plan.of(recipe, cluster_resources())
-            except PlacementError as lack:
+            except PlacementError as error:
                 now = time.monotonic()
                 if now - since >= (recipe.platform.autoscale_timeout_s or 0.0):
                     raise
-                if not asked or now - said > SAY_EVERY_SECONDS:
-                    said = now
-                    log.warning("waiting for the autoscaler since %.0f s: %s", now - since, lack)
-            if not asked:
-                wanted = Plan.wanted(recipe, cluster_resources())
-                bundles = [wanted.synthesizer] * wanted.synthesizers
-                request_resources(bundles=[*bundles, *[wanted.worker] * wanted.workers])
-                asked = True
+                if not requested or now - last_logged > SAY_EVERY_SECONDS:
+                    last_logged = now
+                    log.warning("waiting for the autoscaler for %.0f s: %s", now - since, error)
+            if not requested:
+                plan = Plan.wanted(recipe, cluster_resources())
+                bundles = [plan.synthesizer] * plan.synthesizers
+                request_resources(bundles=[*bundles, *[plan.worker] * plan.workers])
+                requested = True
             time.sleep(_POLL_SECONDS)
     finally:
-        if asked:
+        if requested:
             request_resources(bundles=[])
 
 
 @contextmanager
 def reserved(plan: Plan, timeout_s: float) -> Iterator[Any]:
-    """A placement group with a bundle for each synthesizer, given back at the end of the block.
+    """A placement group with one bundle per synthesizer, removed at the end of the block.
 
     Raises:
         PlacementError: the cluster did not grant it within `timeout_s` seconds.
@@ -220,19 +220,19 @@ def reserved(plan: Plan, timeout_s: float) -> Iterator[Any]:
             )
         yield group
     finally:
-        if not head.is_lost():  # without it there is nobody who could take it back
+        if not head.is_lost():  # the call would never return without a head
             remove_placement_group(group)
 
 
 def in_bundle(group: Any, index: int) -> PlacementGroupSchedulingStrategy:
-    """Scheduling of synthesizer `index`."""
+    """Scheduling strategy of synthesizer `index`: its bundle of the placement group."""
     return PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index)
 
 
-def beside_driver() -> NodeAffinitySchedulingStrategy:
-    """Scheduling of the light actors: the driver's node, without which there is no run.
+def on_driver_node() -> NodeAffinitySchedulingStrategy:
+    """Scheduling strategy of bank and board: the driver's node, whose loss ends the run anyway.
 
-    They take no CPU, so the node is never too full; a soft affinity put them on spot nodes.
+    They take no CPU, so they always fit there. A soft affinity placed them on spot nodes.
     """
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 

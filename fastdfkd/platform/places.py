@@ -1,4 +1,4 @@
-"""Where a Ray of our own puts its sockets, its logs and its token on this machine."""
+"""Where Ray, started on this machine, puts its sockets, its logs and its token."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 LONGEST = 39
-"""Bytes of a folder under which `ray/session_<time>_<pid>/sockets/plasma_store` still is a name of
-a socket: those have 107 at most."""
+"""Longest folder, in bytes, in which the path `ray/session_<time>_<pid>/sockets/plasma_store` fits
+into the 107 bytes of a Unix socket's path."""
 
-_SHORT = ("/tmp", "/var/tmp", "/dev/shm")
+_SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 @contextmanager
 def short_folder() -> Iterator[str | None]:
-    """A folder for Ray where its own choice is too long or refuses us; None where it is not.
+    """A temporary folder for Ray if its own choice is too long or not writable, else None.
 
     Raises:
-        OSError: there is no such folder on this machine. Says what to set.
+        OSError: this machine has no usable folder; the message says what to set.
     """
-    chosen = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
-    if len(os.fsencode(chosen)) <= LONGEST and _usable(Path(chosen)):
+    default = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    if len(os.fsencode(default)) <= LONGEST and _usable(Path(default)):
         yield None
         return
-    folder = _made(chosen)
-    log.info("Ray's sockets are in %s, for %s is too long or not writable", folder, chosen)
+    folder = _create_short(default)
+    log.info("Ray's sockets are in %s, because %s is too long or not writable", folder, default)
     try:
         yield str(folder)
     finally:
@@ -41,35 +41,36 @@ def short_folder() -> Iterator[str | None]:
 
 
 def token_without_home() -> None:
-    """Give the Ray to be started a token where it could not write one: `~/.ray` is its only place.
+    """Set a random `RAY_AUTH_TOKEN` if Ray, before it is started, could not write to `~/.ray`.
 
-    Whatever the user says of tokens stands.
+    Does nothing if the user set any of Ray's token variables.
     """
-    said = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-    if any(os.environ.get(name) for name in said):
+    settings = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    if any(os.environ.get(name) for name in settings):
         return
-    folder = Path(os.path.expanduser("~/.ray"))  # which takes an unknown home
+    folder = Path(os.path.expanduser("~/.ray"))  # unlike Path.home(), accepts an unknown home
     if not (folder / "auth_token").is_file() and not _usable(folder):
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
-def _made(chosen: str) -> Path:
-    for parent in _SHORT:
+def _create_short(default: str) -> Path:
+    for parent in _SHORT_FOLDERS:
         with contextlib.suppress(OSError):
             return Path(tempfile.mkdtemp(prefix="fd", dir=parent))
     raise OSError(
-        f"no folder for Ray's sockets: {chosen} is longer than {LONGEST} bytes or cannot be "
-        f"written to, and so are {', '.join(_SHORT)}. Set RAY_TMPDIR to a short folder of yours"
+        f"no folder for Ray's sockets: {default} is longer than {LONGEST} bytes or not writable, "
+        f"and {', '.join(_SHORT_FOLDERS)} are not writable. Set RAY_TMPDIR to a short folder that "
+        "you can write to"
     )
 
 
 def _usable(folder: Path) -> bool:
-    """Whether Ray can make its folder there: its own `ray/`, or another user's that is open."""
+    """Whether Ray can write below `folder`: to an existing `ray/` in it, or to a new one."""
     if not folder.is_absolute():
         return False
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return False
-    there = folder / "ray"
-    return os.access(there if there.exists() else folder, os.W_OK | os.X_OK)
+    ray_folder = folder / "ray"
+    return os.access(ray_folder if ray_folder.exists() else folder, os.W_OK | os.X_OK)

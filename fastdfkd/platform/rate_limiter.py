@@ -1,15 +1,15 @@
-"""Who may go on: pure arithmetic on two counters, so that any history can be tested.
+"""The rate limiter: which rounds and updates may start, as arithmetic on two counters.
 
     I = rounds inserted in the bank, U = student updates made, W = warm-up rounds,
     k = updates_per_round, N = synthesizers, t = tolerance
 
 The paper's order is: insert round r (I = r + 1), then k updates if r >= W. So
 
-    updates allowed:  U <= k * (I - W)            an update never sees fewer images than there
-    round r may start: k * (r - W - t) <= U       no more than t rounds ahead of the student
+    updates allowed:   U <= k * (I - W)       an update sees at least the images of that order
+    round r may start: k * (r - W - t) <= U   synthesis is at most t rounds ahead of the student
 
-`lockstep` is t = 0 with rounds taken in waves of N: a wave starts when the one before it is in the
-bank and its updates are made, and the trainer goes on when a wave is whole. With N = 1 that is the
+`lockstep` is t = 0 with rounds in waves of N: a wave starts when the wave before it is in the bank
+and its updates are made, and updates resume when the wave is complete. With N = 1 this is the
 paper's order. `async` is t = N * tolerance_rounds without waves.
 """
 
@@ -18,13 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the bank's process has no use for it
+if TYPE_CHECKING:  # keeps the import out of the bank's process
     from fastdfkd.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimiter:
-    """The policy alone; the counters belong to the bank."""
+    """The limits; the counters are in `BankIndex`."""
 
     rounds: int
     warmup_rounds: int
@@ -32,9 +32,9 @@ class RateLimiter:
     tolerance: int
     """Rounds that synthesizers may be ahead of the student."""
     wave: int
-    """Rounds that start and count together; 1 where they need not."""
+    """Rounds that start and become visible together: N in lock-step, else 1."""
     publish_every: int
-    """Student updates between two versions that synthesizers see."""
+    """Student updates between two published versions."""
 
     @classmethod
     def of(cls, recipe: Recipe) -> RateLimiter:
@@ -51,43 +51,46 @@ class RateLimiter:
 
     @property
     def lockstep(self) -> bool:
-        """Whether nobody may be ahead."""
+        """Whether synthesis and training take turns (no tolerance)."""
         return self.tolerance == 0
 
     def may_start(self, round: int, inserted: int, updates: int) -> bool:
-        """Whether round number `round` may start after `inserted` rounds and `updates` updates."""
+        """Whether round `round` may start once `inserted` rounds and `updates` updates are made."""
         first = self.wave_start(round)
         if self.lockstep and inserted < first:
             return False
         return self.updates_per_round * (first - self.warmup_rounds - self.tolerance) <= updates
 
     def student_for(self, round: int) -> int:
-        """Fewest updates that the student has had from which a round starts."""
+        """Updates of the student version that a round needs, in lock-step; 0 in async runs.
+
+        It is the last version published by the updates before the round's wave.
+        """
         if not self.lockstep:
             return 0
-        made = self.updates_per_round * max(self.wave_start(round) - self.warmup_rounds, 0)
-        return made // self.publish_every * self.publish_every
+        updates = self.updates_per_round * max(self.wave_start(round) - self.warmup_rounds, 0)
+        return updates // self.publish_every * self.publish_every
 
     def is_for(self, round: int, synthesizer: int) -> bool:
         """Whether a synthesizer may make a round.
 
-        In a wave each has its own, so that who makes what (and with which running estimates) does
-        not depend on who is faster.
+        In lock-step each round of a wave belongs to one synthesizer, so that the result does not
+        depend on their speed: each has running estimates of its own.
         """
         return self.wave == 1 or round % self.wave == synthesizer
 
     def updates_allowed(self, inserted: int) -> int:
-        """Student updates that may have been made once `inserted` rounds are in the bank."""
+        """Total student updates allowed once `inserted` rounds are in the bank."""
         return self.updates_per_round * max(self.visible(inserted) - self.warmup_rounds, 0)
 
     def rounds_for(self, updates: int) -> int:
-        """Rounds in the bank when update number `updates` (from 1) is made in the paper's order."""
-        past_warmup = -(-updates // self.updates_per_round)
-        waves = -(-(self.warmup_rounds + past_warmup) // self.wave)
+        """Rounds in the bank at update number `updates` (from 1) in the paper's order."""
+        after_warmup = -(-updates // self.updates_per_round)
+        waves = -(-(self.warmup_rounds + after_warmup) // self.wave)
         return min(waves * self.wave, self.rounds)
 
     def wave_crosses(self, round: int, every: int) -> bool:
-        """Whether the rounds that count with `round` reach or pass a multiple of `every`."""
+        """Whether the number of rounds reaches a multiple of `every` within the wave of `round`."""
         first = self.wave_start(round)
         return (first + self.wave) // every > first // every
 
@@ -96,5 +99,5 @@ class RateLimiter:
         return round // self.wave * self.wave
 
     def visible(self, inserted: int) -> int:
-        """Inserted rounds that the trainer may draw from: whole waves, or all at the end."""
+        """Inserted rounds that trainers may draw from: complete waves, or all at the end."""
         return inserted if inserted == self.rounds else inserted // self.wave * self.wave

@@ -1,4 +1,4 @@
-"""Where a run starts from: nothing, or a checkpoint."""
+"""The state from which a run starts: a new one, or a checkpoint's."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ from fastdfkd.trainers.weights import packed
 
 @dataclass
 class ResumeState:
-    """What bank, board and driver know at the start."""
+    """Initial state of bank, board and driver."""
 
     board: dict[str, Any]
     """State for `WeightBoard.restore`."""
     totals: SynthesisTotals = field(default_factory=SynthesisTotals)
     history: list[tuple[int, Any]] = field(default_factory=list)
-    """(round, reference) in the bank's order; None where the images are gone."""
+    """(round, reference) in the bank's order; the reference is None where the images are gone."""
     updates: int = 0
+    """Student updates made."""
 
-    def past(self, recipe: Recipe) -> History:
-        """The history that the driver goes on with: which keeps what the bank does."""
+    def driver_history(self, recipe: Recipe) -> History:
+        """The driver's history. It keeps the bank's images and those of rounds that run ahead."""
         kept = recipe.capacity_rounds + recipe.spare_rounds
         ahead = recipe.most_rounds_ahead + recipe.platform.synthesizers
         return History(kept + ahead + 1, self.history, self.updates)
 
     @property
     def synthesizers(self) -> dict[int, Any]:
-        """States of synthesizers by index; empty where a run begins."""
+        """States of synthesizers by index; empty in a new run."""
         return dict(self.board.get("synthesizers", {}))
 
     @classmethod
     def of(cls, experiment: Experiment, checkpoint: Checkpoint | None) -> ResumeState:
-        """From a checkpoint, whose images go back to the object store; else from nothing."""
+        """The state of a new run or of a checkpoint, whose images go into the object store."""
         if checkpoint is None:
             student = packed(experiment.student.state_dict())
             return cls(board={"student": student, "version": 0})

@@ -1,13 +1,13 @@
-r"""The sample bank: an index of references, with the policies of who may go on.
+r"""The sample bank: an index of references to images, behind a rate limiter.
 
-No image passes through it. The images lie in Ray's object store and belong to the run's driver,
-which called the synthesizers for them; the bank hands references on. Life of a round:
+No image passes through the bank. The images are in Ray's object store, owned by the driver, which
+called the synthesizers; the bank passes references on. Life of a round:
 
-    reserve -> (synthesizer works) -> insert -> grant to trainers -> evicted, oldest first
+    reserve -> (synthesis) -> insert -> grant to trainers -> evict, oldest first
         \-> release (its synthesizer died, or its batch was refused) -> reserve again
 
-A bank that was restarted knows nothing: it gives no leave and answers `UNKNOWING` to the driver
-until that has restored it.
+A restarted bank is empty. Until the driver restores it, it grants nothing and answers
+`NOT_RESTORED`.
 """
 
 from __future__ import annotations
@@ -25,56 +25,57 @@ from fastdfkd.platform.rate_limiter import RateLimiter
 POLL_SECONDS = 5.0
 """Longest time that a call waits before it answers "not yet"."""
 
-UNKNOWING = "unknowing"
-"""Answer of a bank that has to be told first what it was."""
+NOT_RESTORED = "not restored"
+"""Answer of a restarted bank that the driver has not restored yet."""
 
 
 @dataclass(frozen=True)
 class Insertion:
-    """What one call of a synthesizer brings."""
+    """The batches of one synthesizer call."""
 
     synthesizer: int
     rounds: list[int]
     references: list[Any]
-    """Their images; Ray leaves references inside an argument unread."""
+    """References to the rounds' images; Ray does not resolve references inside an argument."""
     wanted: int
-    """Rounds that its next call should make, at the most."""
+    """Most rounds to reserve for the synthesizer's next call."""
 
 
 @dataclass(frozen=True)
 class Grant:
-    """Leave for a trainer to go on."""
+    """Permission for a trainer to make more updates, and the rounds it has not seen."""
 
     until: int
-    """Student updates that may have been made in all."""
+    """Total student updates allowed."""
     rounds: list[int]
     """Numbers of the visible rounds that the trainer has not seen, in the bank's order."""
     references: list[Any]
-    """Their images; None where they were evicted before this trainer saw them."""
+    """References to their images; None where they were evicted before this trainer saw them."""
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
 class SampleBank:
-    """`BankIndex` as an actor. One event loop: every wait is on the same condition."""
+    """`BankIndex` as an actor with one event loop, where all waiting calls share a condition."""
 
     def __init__(self, limiter: RateLimiter, capacity_rounds: int, spare_rounds: int = 0):
         self.index = BankIndex(limiter, capacity_rounds, spare_rounds)
         self.changed = asyncio.Condition()
-        self.knows = False
+        self.restored = False
         self.closed: str | None = None
-        """Why no more leave is given."""
+        """Why nothing is granted any more; None while open."""
         self.frontiers: dict[int, tuple[int, int]] = {}
+        """By updates made, the frontier granted to the first worker that asked."""
 
     async def restore(
         self, history: Sequence[tuple[int, Any]], updates: int, reserved: Sequence[int]
     ) -> None:
-        """Become what the driver says the bank is: at the start, and after a restart.
+        """Set the bank's state, at the start and after a restart.
 
         Args:
-            history: (round, list of its reference) in the order of insertion; the list holds None
-                where the images are gone.
+            history: (round, [reference]) in the order of insertion; [None] where the images are
+                gone.
             updates: student updates made.
-            reserved: rounds that synthesizers are at.
+            reserved: rounds that synthesizers are making.
         """
         self.index = BankIndex.restored(
             self.index.limiter,
@@ -84,44 +85,46 @@ class SampleBank:
             set(reserved),
             self.index.spare_rounds,
         )
-        self.knows = True
+        self.restored = True
         await self._notify()
 
     async def reserve(self, synthesizer: int, most: int) -> list[int] | str:
-        """The next rounds for a synthesizer, `most` at the most.
+        """Reserve at most `most` rounds for a synthesizer.
 
-        None after `POLL_SECONDS` without one: look again, unless the run is `done`.
+        Returns:
+            The rounds. Empty after `POLL_SECONDS` without one: call again, unless `done`.
+            `NOT_RESTORED`: nothing was reserved.
         """
         return await self._wait(lambda: self._next_rounds(synthesizer, most)) or []
 
-    async def known(self) -> str | None:
-        """`UNKNOWING`, or None once it has been restored."""
-        return None if self.knows else UNKNOWING
+    async def check_restored(self) -> str | None:
+        """None if the bank has been restored, else `NOT_RESTORED`."""
+        return None if self.restored else NOT_RESTORED
 
     async def done(self) -> bool:
-        """Whether no round is left to make or to wait for."""
+        """Whether every round is inserted, or the bank is closed."""
         return self._over()
 
     async def close(self, reason: str) -> None:
-        """The run is ending: whoever asks for leave is told the reason."""
+        """Grant nothing any more: `grant` answers with `reason`, and no round is reserved."""
         self.closed = reason
         await self._notify()
 
     async def release(self, round: int) -> None:
-        """Give a reserved round back; after a restart of the bank it may be back already."""
+        """Return a reserved round; no effect if it is not reserved, as after a restart."""
         if round in self.index.reserved:
             self.index.release(round)
             await self._notify()
 
     async def insert(self, calls: Sequence[Insertion]) -> list[list[int]] | str:
-        """Keep the images of finished rounds, those of one or more calls.
+        """Keep the images of finished rounds of one or more synthesizer calls.
 
         Returns:
-            For each call its synthesizer's next rounds, none where there are none yet.
-            `UNKNOWING`: nothing was taken.
+            For each call the synthesizer's next rounds, empty if none may start yet.
+            `NOT_RESTORED`: nothing was inserted.
         """
-        if not self.knows:
-            return UNKNOWING
+        if not self.restored:
+            return NOT_RESTORED
         for call in calls:
             for round, reference in zip(call.rounds, call.references, strict=True):
                 self.index.insert(round, reference)
@@ -131,15 +134,19 @@ class SampleBank:
         return [self.index.reserve(call.synthesizer, call.wanted) for call in calls]
 
     async def grant(self, updates: int, seen: int, leader: bool) -> Grant | str | None:
-        """Leave to go on; None after `POLL_SECONDS` without it; why, if there will be none.
+        """Wait until a trainer may make more updates.
 
-        All workers of a group ask with the same `updates` and are led to the same frontier; the
-        leader's question also reports its updates to the limiter.
+        All workers of a group call with the same `updates` and get the same frontier. The leader's
+        call also reports `updates` to the rate limiter.
 
         Args:
             updates: student updates that the trainer has made.
-            seen: visible rounds that its buffer has taken in.
+            seen: visible rounds that its buffer has loaded.
             leader: whether this is rank 0.
+
+        Returns:
+            The grant; None after `POLL_SECONDS` without one: call again; the reason if the bank
+            is closed.
         """
         if leader and updates > self.index.updates:
             self.index.updates = updates
@@ -157,21 +164,22 @@ class SampleBank:
         return self.index.state()
 
     def _next_rounds(self, synthesizer: int, most: int) -> list[int] | str | None:
-        """None: wait."""
-        if not self.knows:
-            return UNKNOWING
+        """Rounds to answer `reserve` with; None: wait."""
+        if not self.restored:
+            return NOT_RESTORED
         return [] if self._over() else self.index.reserve(synthesizer, most) or None
 
     def _frontier(self, updates: int) -> tuple[int, int] | None:
-        return self.index.frontier(updates) if self.knows else None
+        return self.index.frontier(updates) if self.restored else None
 
     def _over(self) -> bool:
-        return self.closed is not None or (self.knows and self.index.finished)
+        return self.closed is not None or (self.restored and self.index.finished)
 
-    async def _wait(self, ask: Callable[[], Any]) -> Any:
+    async def _wait(self, query: Callable[[], Any]) -> Any:
+        """The first answer of `query` that is not None; None after `POLL_SECONDS`."""
         try:
             async with asyncio.timeout(POLL_SECONDS), self.changed:
-                while (answer := ask()) is None:
+                while (answer := query()) is None:
                     await self.changed.wait()
                 return answer
         except TimeoutError:

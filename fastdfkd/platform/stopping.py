@@ -1,4 +1,4 @@
-"""Ending a run early: a sweep's scheduler has seen enough of it, or somebody pressed Ctrl-C."""
+"""End a run early, when a sweep's scheduler or Ctrl-C stops its trial."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _EVERY_SECONDS = 0.1
 
 
 class RunStopped(RuntimeError):
-    """The run was asked to end before its last update, and has given back what it held."""
+    """The run was stopped before its last update; its resources are released."""
 
 
 @contextmanager
 def stopping(stop: threading.Event | None, dispatcher: Dispatcher) -> Iterator[None]:
-    """Close the run's bank once `stop` is set, so that both roles end within seconds.
+    """Close the bank and kill the synthesizers once `stop` is set, so that the run ends in seconds.
 
-    The trainer ends at its next question to the bank; a batch in the making is given up with its
-    synthesizer. `dispatcher.error` then is a `RunStopped`, which `pipeline.run` raises.
+    The trainer ends at its next call of the bank; unfinished batches are dropped.
+    `dispatcher.error` is then a `RunStopped`, which `pipeline.run` raises.
 
     Args:
-        stop: set by whoever wants the run to end; None: nobody will.
+        stop: event that ends the run; None: the run is never stopped.
         dispatcher: of the run.
     """
     if stop is None:

@@ -1,18 +1,18 @@
-"""The weight board: where the newest student and the shared generator hang for all to read.
+"""The weight board: it holds the newest student, the shared generator and the trainer's output.
 
-The trainer publishes; synthesizers look before each batch (`begin`) and say when they are done
-(`finish`), where that matters to anybody. In lock-step a batch begins with the student of the
-paper's order, which may still be on its way: the trainer asks for the next batch before it
-publishes. Publishing never makes a batch in the making staler than `max_staleness` versions: a
-version that would is turned away, and the trainer offers a newer one later.
+The trainer publishes students. Synthesizers read before each batch (`begin`) and report its end
+(`finish`) where the board needs that. In lock-step a batch begins with the student of the paper's
+order, which may not be published yet, because the trainer asks the bank for the next batch before
+it publishes. A new version is refused if it would make a running batch staler than `max_staleness`
+versions; the trainer offers a newer one later.
 
-With several synthesizers the shared generator lives here: `finish` brings a batch's meta-update,
-which is applied at once (`async`) or, with those of its wave in round order, before the next wave
-(`lockstep`): until then a round can be made again with the generator that it was made with.
+With several synthesizers the shared generator is here. `finish` brings a batch's meta-update. In
+async runs it is applied at once; in lock-step the updates of a wave are applied in round order when
+the next wave begins, so until then a round can be made again with the same generator.
 
-The board also takes in what a checkpoint is made of: synthesizers leave their state when it asks
-for it, the trainer leaves its own (`save`), and the driver fetches and writes them (`collect`).
-A board that was restarted is told by the driver what it last knew (`restore`).
+The board also gathers the parts of a checkpoint: synthesizers bring their state with `finish` when
+asked, the trainer brings its own with `save`, and the driver fetches both with `collect` and writes
+them. The driver restores a restarted board with `restore`.
 """
 
 from __future__ import annotations
@@ -27,72 +27,80 @@ from fastdfkd.trainers.weights import packed, unpacked
 
 
 @dataclass(frozen=True)
-class News:
-    """What a synthesizer needs before a batch; a reference is None where it has the newest."""
+class RoundInputs:
+    """What a synthesizer needs for a round."""
 
     student_version: int
     student: list[Any] | None
+    """[reference] to the student's weights; None if the synthesizer has this version."""
     generator: list[Any] | None
-    leave_state: bool
-    """Whether to bring the synthesizer's state with the batch."""
-    hear_of_end: bool
-    """Whether to call `finish`: not in lock-step with a generator of the synthesizer's own, where
-    the board learns nothing from a batch and no newer student comes before its end."""
+    """[reference] to the shared generator; None if there is none, or the synthesizer has it."""
+    bring_state: bool
+    """Whether to pass the synthesizer's state to `finish`, for a checkpoint."""
+    report_finish: bool
+    """Whether to call `finish`. False in lock-step with a generator per synthesizer, unless a state
+    is to be brought: no student is published during the batch, so its staleness is 0."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What the driver fetches."""
+    """What the driver collects."""
 
-    knows: bool
-    """False: the board was restarted and has to be restored."""
+    restored: bool
+    """False: the board was restarted, and the driver has to restore it."""
     rows: list[dict[str, float]]
     checkpoints: list[dict[str, Any]]
     outcome: dict[str, Any] | None
-    """What `complete` left."""
+    """What the trainer passed to `complete`; None before."""
 
 
-EARLY = "early"
-"""Answer to a synthesizer whose student is still on its way: ask again."""
+NOT_READY = "not ready"
+"""Answer to `begin` while the student that the round needs is not published yet: call again."""
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
 class WeightBoard:
-    """Versions, references to weights, and what is on its way to the driver."""
+    """Versions of and references to weights, and the trainer's output for the driver."""
 
     def __init__(self, limiter: Any, max_staleness: int | None, checkpoint_every: int | None):
         self.limiter, self.max_staleness = limiter, max_staleness
         self.checkpoint_every = checkpoint_every
-        self.knows = False
+        self.restored = False
         self.experiment: list[Any] = []
         self.meta: Any = None
         self.student_version, self.student_updates = -1, 0
         self.student: list[Any] | None = None
         self.generator: list[Any] | None = None
-        self.generator_on_show = -1
+        self.generator_version = -1
+        """Version of the shared generator that `generator` refers to."""
         self.in_use: dict[int, int] = {}
-        self.given: dict[int, tuple[int, int]] = {}
-        """Versions of student and generator that each synthesizer has from this board."""
+        """Student version of each running batch, by synthesizer."""
+        self.sent: dict[int, tuple[int, int]] = {}
+        """By synthesizer, the versions of student and generator that this board sent it."""
         self.wave_updates: dict[int, Any] = {}
+        """By round, meta-updates that are not applied yet."""
         self.learned: set[int] = set()
-        """Rounds whose meta-update the shared generator has: one that is made again brings none."""
+        """Rounds whose meta-update is applied; that of a repeated round is ignored."""
         self.synthesizers: dict[int, Any] = {}
-        self.left: set[int] = set()
-        """Synthesizers whose state is newer than what `restore` told."""
+        """Newest state of each synthesizer, by index."""
+        self.fresh: set[int] = set()
+        """Synthesizers that brought a state since `restore`."""
         self.trainer: Any = None
-        self.turned_away = 0
+        """Newest state of the trainer."""
+        self.refused_versions = 0
         self.rows: list[dict[str, float]] = []
         self.checkpoints: list[dict[str, Any]] = []
         self.outcome: dict[str, Any] | None = None
-        self.heard_out = False
+        self.outcome_collected = False
 
     def restore(self, experiment: list[Any], state: Mapping[str, Any], meta: Any) -> None:
-        """Become what the driver says: at the start, when a run is resumed, after a restart.
+        """Set the board's state, at the start of a run and after a restart.
 
         Args:
-            experiment: list of the reference to the run's parts, for whoever starts.
-            state: `student` weights as arrays, their `version`, states of `synthesizers` by
-                index, of the `trainer` and of the shared generator (`meta`) where there are any.
+            experiment: [reference] to the run's experiment.
+            state: `student` weights as arrays and their `version`; in a resumed run also the states
+                of the `synthesizers` by index, of the `trainer` and of the shared generator
+                (`meta`).
             meta: the shared `MetaGenerator` in its initial state, or None.
         """
         self.experiment, self.meta = experiment, meta
@@ -102,51 +110,55 @@ class WeightBoard:
         self.trainer = state.get("trainer")
         self.student, self.student_version = [ray.put(state["student"])], state["version"]
         self.student_updates = self.trainer["distiller"]["updates"] if self.trainer else 0
-        self.knows = True
+        self.restored = True
 
     def parts(self, synthesizer: int | None = None) -> tuple[list[Any], Any] | None:
-        """The run's parts, and the state that the synthesizer (or else the trainer) last left.
+        """[reference] to the experiment, and the newest state of a synthesizer or the trainer.
 
-        None, as from other calls: the board has to be restored first, ask again.
+        This method, `publish`, `begin`, `finish` and `save` return None while the board is not
+        restored: call again.
+
+        Args:
+            synthesizer: its index; None: the trainer.
         """
-        if not self.knows:
+        if not self.restored:
             return None
         if synthesizer is None:
             return self.experiment, self.trainer
-        self.given.pop(synthesizer, None)
+        self.sent.pop(synthesizer, None)
         return self.experiment, self.synthesizers.get(synthesizer)
 
     def publish(self, weights: Mapping[str, Any], updates: int) -> int | None:
-        """Hang up a newer student, unless a batch in the making would become too stale.
+        """Publish a newer student, unless a running batch would become too stale.
 
-        One that is on show already may be offered again.
+        The published student may be offered again, without effect.
 
         Args:
             weights: state dict as numpy arrays, passed by value so that it outlives its sender.
-            updates: that the student has had.
+            updates: updates made to the student.
 
         Returns:
             The newest version's number; 0 is the initial student.
         """
-        if not self.knows:
+        if not self.restored:
             return None
         if updates == self.student_updates:
             return self.student_version
         oldest = min(self.in_use.values(), default=self.student_version)
         limit = self.max_staleness
         if limit is not None and self.student_version + 1 - oldest > limit:
-            self.turned_away += 1
+            self.refused_versions += 1
             return self.student_version
         self.student, self.student_updates = [ray.put(weights)], updates
         self.student_version += 1
         return self.student_version
 
-    def begin(self, synthesizer: int, round: int) -> News | str | None:
-        """The newest weights, where they are not the ones the synthesizer has; or `EARLY`."""
-        if not self.knows:
+    def begin(self, synthesizer: int, round: int) -> RoundInputs | str | None:
+        """Register a batch; return the weights that its synthesizer lacks, or `NOT_READY`."""
+        if not self.restored:
             return None
         if self.student_updates < self.limiter.student_for(round):
-            return EARLY
+            return NOT_READY
         self.in_use[synthesizer] = self.student_version
         newest = -1
         if self.meta:
@@ -155,33 +167,33 @@ class WeightBoard:
                 self._learn_wave()
             self.meta.begin(first)
             newest = self.meta.version
-            if self.generator_on_show != newest:
+            if self.generator_version != newest:
                 self.generator = [ray.put(self.meta.shared_state())]
-                self.generator_on_show = newest
-        student, generator = self.given.get(synthesizer, (-1, -1))
-        self.given[synthesizer] = self.student_version, newest
+                self.generator_version = newest
+        student, generator = self.sent.get(synthesizer, (-1, -1))
+        self.sent[synthesizer] = self.student_version, newest
         every = self.checkpoint_every
-        leave_state = bool(every and self.limiter.wave_crosses(round, every))
-        return News(
+        bring_state = bool(every and self.limiter.wave_crosses(round, every))
+        return RoundInputs(
             self.student_version,
             self.student if self.student_version != student else None,
             self.generator if newest != generator else None,
-            leave_state,
-            leave_state or self.meta is not None or not self.limiter.lockstep,
+            bring_state,
+            bring_state or self.meta is not None or not self.limiter.lockstep,
         )
 
     def finish(self, synthesizer: int, update: Any, state: Any) -> int | None:
-        """A batch is done.
+        """Register the end of a batch.
 
         Args:
-            synthesizer: whose it is.
-            update: its meta-update where the generator is shared, else None.
-            state: of the synthesizer where `News.leave_state` asked for it, else None.
+            synthesizer: index of its synthesizer.
+            update: its meta-update if the generator is shared, else None.
+            state: the synthesizer's state if `RoundInputs.bring_state`, else None.
 
         Returns:
-            Student versions between the one it used and the newest.
+            The batch's staleness: student versions between the one it used and the newest.
         """
-        if not self.knows:
+        if not self.restored:
             return None
         if self.meta and update is not None and update.round not in self.learned:
             self.wave_updates[update.round] = update
@@ -189,25 +201,25 @@ class WeightBoard:
                 self._learn_wave()
         if state is not None:
             self.synthesizers[synthesizer] = state
-            self.left.add(synthesizer)
+            self.fresh.add(synthesizer)
         return self.student_version - self.in_use.pop(synthesizer, self.student_version)
 
     def abandon(self, synthesizer: int) -> None:
-        """A synthesizer died in the middle of a batch."""
+        """Unregister the running batch of a synthesizer that died."""
         self.in_use.pop(synthesizer, None)
 
     def post(self, row: dict[str, float]) -> None:
-        """The trainer's progress, for the driver."""
+        """Keep a progress row of the trainer for the driver."""
         self.rows.append(row)
 
     def save(self, trainer: dict[str, Any]) -> bool | None:
-        """The trainer's state for a checkpoint; the student on show goes with it.
+        """Add a checkpoint: the trainer's state with the published student and all other states.
 
-        In lock-step there is none while a synthesizer's state of this round died with a board.
+        In lock-step the checkpoint is skipped if a restart of the board lost a synthesizer's state.
         """
-        if not self.knows or self.student is None:
+        if not self.restored or self.student is None:
             return None
-        if self.limiter.lockstep and len(self.left) < self.limiter.wave:
+        if self.limiter.lockstep and len(self.fresh) < self.limiter.wave:
             return True
         self.trainer = trainer
         if self.wave_updates:
@@ -223,27 +235,27 @@ class WeightBoard:
         return True
 
     def complete(self, outcome: dict[str, Any]) -> bool | None:
-        """The trainer's last word: figures and the final student's weights.
+        """Keep the trainer's outcome, with its figures and the final student's weights.
 
-        None until the driver has fetched it: a board that dies with it is told again.
+        None until the driver has collected it: call again, because the board may restart before.
         """
-        if self.heard_out:
+        if self.outcome_collected:
             return True
         self.outcome = outcome
         return None
 
     def collect(self) -> Progress:
-        """What came since the last call."""
-        progress = Progress(self.knows, self.rows, self.checkpoints, self.outcome)
+        """Rows and checkpoints since the last call, and the outcome."""
+        progress = Progress(self.restored, self.rows, self.checkpoints, self.outcome)
         self.rows, self.checkpoints = [], []
-        self.heard_out = self.outcome is not None
+        self.outcome_collected = self.outcome is not None
         return progress
 
     def _learn_wave(self) -> None:
-        """Have the generator learn from the wave that is here, unless a part of it died."""
+        """Apply the meta-updates of the oldest wave, unless a restart of the board lost one."""
         first = self.limiter.wave_start(min(self.wave_updates))
-        whole = range(first, min(first + self.limiter.wave, self.limiter.rounds))
-        if all(number in self.wave_updates for number in whole):
-            self.meta.learn([self.wave_updates[number] for number in whole])
-            self.learned.update(whole)
+        wave = range(first, min(first + self.limiter.wave, self.limiter.rounds))
+        if all(round in self.wave_updates for round in wave):
+            self.meta.learn([self.wave_updates[round] for round in wave])
+            self.learned.update(wave)
         self.wave_updates.clear()

@@ -1,35 +1,46 @@
-"""The experiment as data: what a recipe may say, checked once at the edge.
+"""Recipes: an experiment as data, read from YAML and checked once.
 
-A recipe is a YAML file of sections. Every component is handed its own section and nothing else.
-An unknown key, a wrong type or a value out of range is refused with the key, the value, what is
-allowed and the nearest match (`RecipeError`).
+A recipe consists of sections. Each component receives its own section and nothing else. An unknown
+key, a wrong type or a value out of range raises `RecipeError`, whose message names the key, the
+value, what is allowed and the nearest match.
 
     recipe = load_recipe("recipes/sample/digits-fast5.yaml", {"synthesis.steps": 2})
 """
 
+from fastdfkd.recipe.image_input import InputSection
 from fastdfkd.recipe.messages import RecipeError, unknown
+from fastdfkd.recipe.methods import (
+    METHODS,
+    DeepInversionSynthesis,
+    FastSynthesis,
+    SynthesisSection,
+)
+from fastdfkd.recipe.pixel_form import NORMALISATIONS, PixelForm
 from fastdfkd.recipe.reading import Overrides, find_recipe, load_recipe, shipped_recipes
 from fastdfkd.recipe.sections import (
     BankSection,
     DataSection,
-    DeepInversionSynthesis,
     DistillationSection,
-    FastSynthesis,
+    EvaluationSection,
     PlatformSection,
     StudentSection,
-    SynthesisSection,
     TeacherSection,
     TrackingSection,
 )
 from fastdfkd.recipe.whole import Recipe
 
 __all__ = [
+    "METHODS",
+    "NORMALISATIONS",
     "BankSection",
     "DataSection",
     "DeepInversionSynthesis",
     "DistillationSection",
+    "EvaluationSection",
     "FastSynthesis",
+    "InputSection",
     "Overrides",
+    "PixelForm",
     "PlatformSection",
     "Recipe",
     "RecipeError",

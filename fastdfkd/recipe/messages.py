@@ -1,4 +1,4 @@
-"""Turns pydantic's findings into one message a user can act on."""
+"""Error messages of recipes, from pydantic's validation errors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from yaml import MarkedYAMLError
 
+from fastdfkd.recipe.methods import METHODS, SynthesisSection
 from fastdfkd.text.shown import names_a_secret, reason, shown, shown_name
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
@@ -18,20 +19,27 @@ _KINDS = {
     "finite": "a finite number",
     "bool": "true or false",
     "string_type": "text",
+    "tuple_type": "a list",
     "model": "a section of settings",
 }
-"""What to expect, by the first letters of pydantic's name for the finding."""
+"""The expected kind of value, by the first letters of pydantic's error type."""
 
 _MOST_FINDINGS = 20
-_LONGEST_WORD = 60  # of a name that is compared with others
+_LONGEST_WORD = 60  # characters of a name for which a nearest match is looked for
 
 
 class RecipeError(ValueError):
-    """A recipe cannot be used. The message says which key, what came, and what is allowed."""
+    """A recipe cannot be used. The message names the key, the value and what is allowed."""
 
 
 def explain(error: ValidationError, where: str, schema: type[BaseModel]) -> str:
-    """One line per finding: the key, the value that came, what is allowed, the nearest match."""
+    """One line for each error: the key, its value, what is allowed, the nearest match.
+
+    Args:
+        error: raised by `schema`.
+        where: name of the recipe.
+        schema: the class that was validated.
+    """
     findings = error.errors()
     lines = [_line(finding, schema) for finding in findings[:_MOST_FINDINGS]]
     if more := len(findings) - len(lines):
@@ -71,7 +79,7 @@ def _line(finding: Any, schema: type[BaseModel]) -> str:
 def _unknown_key(
     key: str, path: Sequence[str], models: Sequence[type[BaseModel]], schema: type[BaseModel]
 ) -> str:
-    """An extra key: the nearest one of its section, or the same name in another section."""
+    """Message for an unknown key: with the nearest key of its section or the same key elsewhere."""
     allowed = _fields(models)
     hint = _hint(path[-1], allowed)
     if not hint:
@@ -81,7 +89,7 @@ def _unknown_key(
 
 
 def unreadable(error: Exception) -> str:
-    """What YAML or OmegaConf found, where, on one line and without a copy of the text."""
+    """The reason why YAML or OmegaConf failed, on one line, with its position if there is one."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         words = reason(error.problem or error.context or "not YAML")
@@ -90,13 +98,19 @@ def unreadable(error: Exception) -> str:
 
 
 def unknown(key: str, name: str, allowed: Sequence[str]) -> str:
-    """`key` names nothing: say what is allowed and what was probably meant."""
+    """Message for a name that does not exist: what is allowed, and the nearest match.
+
+    Args:
+        key: what the message is about.
+        name: the name that does not exist.
+        allowed: the names that do.
+    """
     return f"{key}: unknown{_hint(name, allowed)}; allowed: {', '.join(sorted(allowed))}"
 
 
 def nearest(name: str, options: Iterable[str]) -> str | None:
-    """Which of `options` was probably meant; None where nothing is like it."""
-    if len(name) > _LONGEST_WORD:  # comparing takes the square of it
+    """The option most similar to `name`; None if none is similar."""
+    if len(name) > _LONGEST_WORD:  # the comparison takes quadratic time
         return None
     return next(iter(difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)), None)
 
@@ -111,28 +125,34 @@ def _hint(name: str, options: Iterable[str]) -> str:
 
 
 def _walk(loc: Sequence[Any], schema: type[BaseModel]) -> tuple[list[type[BaseModel]], list[str]]:
-    """Models that own the key at `loc`, and the key as the user wrote it (union tags left out)."""
+    """The classes whose key `loc` is, and the key as the user wrote it.
+
+    Args:
+        loc: pydantic's path to a value. It contains the method's name after `synthesis`, which is
+            left out of the key.
+        schema: the class that was validated.
+    """
     models, path = [schema], []
     for part in map(str, loc):
-        tagged = [model for model in models if _tag(model) == part]
+        tagged: list[type[BaseModel]] = [m for m in models if m is METHODS.get(part)]
         if tagged and len(models) > 1:
             models = tagged
             continue
         path.append(part)
-        inner = [m for model in models if part in model.model_fields for m in _models(model, part)]
+        inner = [
+            m for model in models if part in model.model_fields for m in sections_of(model, part)
+        ]
         models = inner or models
     return models, path
 
 
-def _models(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
+def sections_of(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
+    """The sections that a field can hold: one, one for each method, or none for a plain value."""
     annotation = model.model_fields[field].annotation
-    options = get_args(annotation) or (annotation,)
+    options: Iterable[Any] = get_args(annotation) or (annotation,)
+    if annotation is SynthesisSection:
+        options = METHODS.values()
     return [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-
-
-def _tag(model: type[BaseModel]) -> str | None:
-    field = model.model_fields.get("method")
-    return get_args(field.annotation)[0] if field else None
 
 
 def _fields(models: Iterable[type[BaseModel]]) -> list[str]:
@@ -140,6 +160,8 @@ def _fields(models: Iterable[type[BaseModel]]) -> list[str]:
 
 
 def _dotted(schema: type[BaseModel]) -> list[str]:
-    """Dotted keys of the settings in all sections, each once."""
-    sections = [(name, model) for name in schema.model_fields for model in _models(schema, name)]
+    """Dotted keys of all sections, each once."""
+    sections = [
+        (name, model) for name in schema.model_fields for model in sections_of(schema, name)
+    ]
     return list(dict.fromkeys(f"{name}.{key}" for name, m in sections for key in m.model_fields))

@@ -1,4 +1,4 @@
-"""Short names of recipes and trials: by the keys that vary among them, `steps=5 meta_lr=0.015`."""
+"""Short names of recipes and trials, from the keys that differ: `steps=5 meta_lr=0.015`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from fastdfkd.text.safe_text import printable
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Dotted keys to their last words, where these differ: `synthesis.steps` is called `steps`."""
+    """Shorten dotted keys to their last part where that is unique: `synthesis.steps` to `steps`."""
     last = [key.rpartition(".")[2] for key in keys]
     return {k: word if last.count(word) == 1 else k for k, word in zip(keys, last, strict=True)}
 
 
 def setting(value: Any) -> str:
-    """A value as a name has it: four digits of a fraction, YAML's words for the rest."""
+    """A value as text for a name: floats with four digits; `null`, `true`, `false` as in YAML."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if value is None or isinstance(value, bool):
@@ -25,7 +25,7 @@ def setting(value: Any) -> str:
 
 
 def by_what_varies(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A name for each of several different flat recipes: the keys that all have and that differ."""
+    """Name each of several flat recipes by the keys that all of them have and that differ."""
     shared = [key for key in settings[0] if all(key in other for other in settings)]
     keys = [key for key in shared if any(s[key] != settings[0][key] for s in settings)]
     names = short_keys(keys)
@@ -33,7 +33,7 @@ def by_what_varies(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _exact(key: str, mine: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) -> str:
-    """The value, with all its digits where four do not tell it from another's."""
+    """The value as text; with all digits if four do not distinguish it from another recipe's."""
     value, text = mine[key], setting(mine[key])
     alike = any(other[key] != value and setting(other[key]) == text for other in settings)
     return repr(value) if alike else text

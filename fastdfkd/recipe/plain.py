@@ -8,7 +8,7 @@ from typing import Any
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of a nested mapping under dotted keys."""
+    """Yield (dotted key, value) for each leaf of a nested mapping."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
@@ -17,7 +17,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def escaped(tree: Any) -> Any:
-    """`${` in a text escaped the way OmegaConf reads it back, backslashes before it included."""
+    """Escape `${` in all texts, so that OmegaConf reads them back unchanged.
+
+    Backslashes before `${` are doubled, as OmegaConf requires.
+    """
     if isinstance(tree, dict):
         return {key: escaped(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [escaped(value) for value in tree]
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", tree) if isinstance(tree, str) else tree

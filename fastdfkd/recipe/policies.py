@@ -1,4 +1,4 @@
-"""What the sample bank promises, in the terms of replay buffers."""
+"""The policies of the sample bank, in the terms of replay buffers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BankPolicies:
-    """Policies of a run's bank; `platform/rate_limiter.py` keeps them."""
+    """Policies of a run's bank, enforced by `platform/rate_limiter.py`."""
 
     capacity: int
-    """Images held at most."""
+    """Most images held at a time."""
     samples_per_insert: float
-    """Images the student draws for each image inserted past warm-up; with a `teacher_cache`, once
-    that is full."""
+    """Images that the student draws for each image inserted past warm-up. With a `teacher_cache`:
+    once the cache is full."""
     tolerance: int
-    """Images that synthesis may be ahead of that ratio; 0 in lock-step. The student never is."""
+    """Images that synthesis may be ahead of that ratio; 0 in lock-step. The student is never ahead
+    of it."""
     minimum_size: int
     """Images inserted before the first draw."""
     removal: str = "oldest round"

@@ -1,4 +1,4 @@
-"""Reading recipes: YAML files, shipped names, dotted overrides, and errors a user can act on."""
+"""Read recipes from YAML files or by the names of shipped ones, with dotted overrides."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
+from fastdfkd.recipe.class_names import read_class_names
 from fastdfkd.recipe.messages import RecipeError, explain, nearest, unreadable
 from fastdfkd.recipe.whole import Recipe
 from fastdfkd.text.shown import shown, shown_name
 
 Overrides = Mapping[str, Any] | Sequence[str]
-"""`{"synthesis.steps": 2}` or `["synthesis.steps=2"]`."""
+"""Changes to a recipe: `{"synthesis.steps": 2}` or `["synthesis.steps=2"]`."""
 
 
 def load_recipe(source: str | Path | Recipe, overrides: Overrides = ()) -> Recipe:
-    """Read a recipe file (or take a recipe), apply dotted overrides and check the whole.
+    """Read a recipe, apply overrides and check the result.
 
-    A bare name such as `digits-fast5` is looked up among the recipes that ship; `-` is the text
-    on standard input.
+    Args:
+        source: a file, the name of a shipped recipe such as `digits-fast5`, `-` for standard
+            input, or a recipe.
+        overrides: changes to it; a later one wins.
 
     Raises:
         RecipeError: the file cannot be read, or a key or a value is not allowed.
@@ -33,7 +36,7 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = ()) -> Recip
         tree = _tree(source)
     except RecipeError:
         raise
-    except Exception as error:  # YAML and OmegaConf raise what they like about a damaged file
+    except Exception as error:  # YAML and OmegaConf raise many types for a damaged file
         raise RecipeError(f"{where}: not a readable recipe: {unreadable(error)}") from error
     if not isinstance(tree, dict):
         raise RecipeError(f"{where}: a recipe is a mapping of sections, not a list or a word")
@@ -41,11 +44,12 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = ()) -> Recip
         _put(tree, key, value)
     try:
         values = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
-    except Exception as error:  # an interpolation, whose resolver may raise anything
+    except Exception as error:  # the resolver of an interpolation can raise anything
         key = getattr(error, "full_key", None) or "recipe"
         raise RecipeError(
             f"{where}: not a readable recipe: {shown_name(key)}: {unreadable(error)}"
         ) from error
+    _read_class_names(values, source)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -53,9 +57,13 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = ()) -> Recip
 
 
 def find_recipe(source: str | Path) -> Path:
-    """The file of a recipe given by path or by the bare name of one that ships."""
+    """The file of a recipe that is given by its path or by the name of a shipped one.
+
+    Raises:
+        RecipeError: there is no such file or name.
+    """
     path = Path(source)
-    if os.path.isfile(path):  # unlike Path.is_file, quiet about impossible names
+    if os.path.isfile(path):  # unlike Path.is_file, it returns False for impossible names
         return path
     shipped = {file.stem: file for file in shipped_recipes()}
     if str(source) in shipped:
@@ -69,20 +77,20 @@ def find_recipe(source: str | Path) -> Path:
 
 
 def shipped_recipes() -> list[Path]:
-    """Recipe files that come with the project, sample ones first."""
+    """The recipe files that ship with the project, the sample recipes first."""
     root = recipes_folder()
-    return [file for room in ("sample", "paper") for file in sorted((root / room).glob("*.yaml"))]
+    return [file for part in ("sample", "paper") for file in sorted((root / part).glob("*.yaml"))]
 
 
 def recipes_folder() -> Path:
-    """`recipes/` of the checkout, or the copy inside an installed package."""
+    """The folder `recipes/` of the checkout, or its copy in an installed package."""
     package = Path(__file__).parent.parent
     inside = package / "recipes"
     return inside if inside.is_dir() else package.parent / "recipes"
 
 
 def _tree(source: str | Path | Recipe) -> Any:
-    """What a recipe says as plain data, interpolations unresolved."""
+    """A recipe as plain data, with interpolations unresolved."""
     if isinstance(source, Recipe):
         return source.literal(unset=False)
     if source == "-":
@@ -92,8 +100,18 @@ def _tree(source: str | Path | Recipe) -> Any:
     return OmegaConf.to_container(found)
 
 
+def _read_class_names(values: Any, source: str | Path | Recipe) -> None:
+    """Replace the file that `input.classes` names by the names in it."""
+    section = values.get("input") if isinstance(values, dict) else None
+    if isinstance(section, dict) and isinstance(section.get("classes"), str):
+        folder = None
+        if not isinstance(source, Recipe) and source != "-":
+            folder = find_recipe(source).absolute().parent
+        section["classes"] = read_class_names(section["classes"], folder)
+
+
 def _pairs(overrides: Overrides) -> Iterator[tuple[str, Any]]:
-    """Overrides as dotted keys and plain values; in `key=value`, the value is read as YAML."""
+    """Yield overrides as dotted keys and plain values. The value of `key=value` is read as YAML."""
     if isinstance(overrides, str):
         overrides = [overrides]
     pairs = overrides.items() if isinstance(overrides, Mapping) else map(_split, overrides)
@@ -103,9 +121,9 @@ def _pairs(overrides: Overrides) -> Iterator[tuple[str, Any]]:
                 f"override {shown(key)}: expected a dotted key such as synthesis.steps"
             )
         try:
-            plain = value.item() if hasattr(value, "item") else value  # numpy, as sweeps draw it
+            plain = value.item() if hasattr(value, "item") else value  # a numpy number of a sweep
             checked = OmegaConf.to_container(OmegaConf.create({"value": plain}))
-        except Exception as error:  # a type that YAML does not have
+        except Exception as error:  # a type that YAML cannot represent
             raise RecipeError(
                 f"override {shown_name(key)}: cannot take {shown(value)}: {unreadable(error)}"
             ) from None
@@ -120,7 +138,7 @@ def _split(item: str) -> tuple[str, Any]:
     try:
         parsed: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
         return key.strip(), parsed["value"]
-    except Exception as error:  # YAML's own, and what its numbers and dates cannot hold
+    except Exception as error:  # invalid YAML, or a number or date out of range
         raise RecipeError(
             f"override {shown_name(key)}: the value {shown(text)} is no plain YAML: "
             f"{unreadable(error)}"
@@ -128,7 +146,7 @@ def _split(item: str) -> tuple[str, Any]:
 
 
 def _put(tree: dict[Any, Any], key: str, value: Any) -> None:
-    """Set one dotted key; a mapping adds to the section that is there."""
+    """Set one dotted key. A mapping is merged into the section that exists."""
     *sections, last = key.split(".")
     for number, section in enumerate(sections, 1):
         inner = tree.get(section)
@@ -144,7 +162,7 @@ def _put(tree: dict[Any, Any], key: str, value: Any) -> None:
 
 
 def _merged(before: Any, value: Any) -> Any:
-    """`value`; where both are mappings, with what else was there before."""
+    """`value`, or if both are mappings, both merged; `value` wins."""
     if not (isinstance(before, dict) and isinstance(value, dict)):
         return value
     return before | {key: _merged(before.get(key), each) for key, each in value.items()}

@@ -1,284 +1,209 @@
 """The sections of a recipe, each a frozen group of settings with its checks.
 
-Symbols (`lr_g`, `lr_z`, `bn`, `oh`, `adv`) are the paper's: arXiv 2112.06253, Sec. 3 and 4.
+The section `synthesis` depends on the method: `fastdfkd/recipe/methods/`. The docstring of a key is
+its text in `docs/recipes.md`. "The paper" is arXiv 2112.06253.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
 from fastdfkd.addresses.credentials import taken_out
-
-
-def _no_bool(value: Any) -> Any:
-    """`true` is no number, although Python counts it as 1."""
-    if isinstance(value, bool):
-        raise ValueError(f"expected a number, got {str(value).lower()}")
-    return value
-
-
-_Whole = Annotated[int, BeforeValidator(_no_bool), Field(lt=2**31)]
-_Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-Positive = Annotated[_Whole, Field(ge=1)]
-Count = Annotated[_Whole, Field(ge=0)]
-Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**32)]
-Rate = Annotated[_Real, Field(gt=0)]
-Weight = Annotated[_Real, Field(ge=0)]
-Share = Annotated[_Real, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """A frozen, keyword-only group of settings that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+from fastdfkd.recipe.numbers import Count, Positive, Rate, Share, Weight, Whole, no_bool
+from fastdfkd.recipe.pixel_form import PixelForm
+from fastdfkd.recipe.section import Section
 
 
 class DataSection(Section):
-    """Which real images judge the student (and train the sample teachers). Never distilled on."""
+    """Real images: they evaluate the student and train sample teachers, never the student."""
 
     name: str
-    """`digits`, `glyphs`, `cifar10` or `cifar100`."""
+    """Name of the data set: `digits`, `glyphs`, `cifar10` or `cifar100`; `none` where there is no
+    real image. Then `input` says what the images are, and the student is judged on synthetic
+    ones."""
     root: str | None = None
-    """Folder that already holds CIFAR; `digits` and `glyphs` need none."""
+    """Folder that holds CIFAR; nothing is downloaded. `digits` and `glyphs` need none."""
 
 
 class NetworkSection(Section):
-    """What teacher and student share."""
+    """Keys of both networks."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"arguments", "output", "positional"})
     role: ClassVar[str]
     """The section's key in a recipe."""
 
     model: str
-    """A name from the model table, or `SOURCE:NAME`: `package.module:builder`, `file.py:builder`,
-    `torchvision:NAME`, `timm:NAME`, `hf:FOLDER`, `torchscript:FILE`, `pt2:FILE`."""
-    arguments: dict[str, JsonValue] = {}
-    """Keyword arguments for the builder, beside `num_classes` and `in_channels`, which it gets
-    where it takes them."""
-    positional: list[JsonValue] = []
-    """Arguments for the builder that come before those with names."""
+    """A name from the model table (`fastdfkd/models/table.py`), or another source
+    (`docs/networks.md`): `package.module:builder`, `file.py:builder`, `torchvision:NAME`,
+    `timm:NAME`, `hf:FOLDER`, `torchscript:FILE`, `pt2:FILE`."""
+    arguments: dict[str, JsonValue] = {}  # noqa: RUF012, pydantic copies it
+    """Keyword arguments for the builder. `num_classes` and `in_channels` are passed in addition if
+    the builder has such parameters."""
+    positional: list[JsonValue] = []  # noqa: RUF012
+    """Positional arguments for the builder, before the keyword arguments."""
     output: Literal[
         "logits", "probabilities", "log_probabilities", "binary_logit", "binary_probability"
     ] = "logits"
-    """What the network returns for an image; all but `logits` is turned into logits. The binary
-    ones are one number for the second of two classes."""
-
-    def __hash__(self) -> int:
-        """Over the values; a mapping has no hash of its own."""
-        return hash(self.model_dump_json())
-
-    @property
-    def silent(self) -> set[str]:
-        """Keys at their default that digests leave out: recipes had digests before these keys."""
-        later = {"arguments", "positional", "output", "entry"} & set(type(self).model_fields)
-        return later - set(self.model_dump(exclude_defaults=True))
+    """What the network returns for an image. Anything but `logits` is converted to logits. A binary
+    output is one number, for the second of two classes."""
 
 
 class TeacherSection(NetworkSection):
-    """The network to compress. With `weights` it is opened, without it is trained (and cached)."""
+    """The network to compress: with the given weights, or else trained here and cached."""
 
+    later = frozenset({"entry"})
     role = "teacher"
     weights: str | None = None
-    """A file of tensors by name, known by its content: safetensors, its shards' index.json, what
-    `torch.save` wrote, or a pickle. Nothing in it is executed."""
+    """A file of tensors by name: safetensors, the `index.json` of its shards, a file of
+    `torch.save`, or a pickle. Its content decides, not its ending. No code in it is executed.
+    Unset: the teacher is trained here, unless its source has weights."""
     entry: str | None = None
-    """Which state in the file is meant, where two fit the network, as the message about it lists
-    them."""
+    """Which state in the file to use, if several fit the network. The error about it lists them."""
     epochs: Positive = 200
-    """Passes over the training images when the teacher is trained here."""
+    """Passes over the training images, if the teacher is trained here."""
     batch_size: Positive = 128
+    """Images of a training step."""
     lr: Rate = 0.1
     """Peak learning rate of SGD (Nesterov 0.9) on a one-cycle schedule."""
     weight_decay: Weight = 5e-4
+    """L2 penalty of SGD."""
     crop_padding: Count = 4
     """Pixels of zero padding before the random crop."""
     flip: bool = True
-    """Random horizontal flips: off for digits and letters, which are not symmetric."""
+    """Random horizontal flips. Turn them off for digits and letters, which are not symmetric."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    """Autocast type of training; the teacher itself is float32. `auto`: bfloat16 where the machine
-    multiplies in it, so that a machine which does not has another teacher."""
+    """Autocast type of training; the weights are float32. `auto`: bfloat16 on hardware that
+    multiplies in it, else float32; teachers of the two kinds of machines differ."""
 
 
-class StudentSection(NetworkSection):
-    """The smaller network that learns from the teacher."""
+def _side_by_side(size: Any) -> Any:
+    """Height and width of a size that is given as one number."""
+    return (size, size) if isinstance(no_bool(size), int) else size
 
+
+class StudentSection(PixelForm, NetworkSection):
+    """The smaller network, which learns from the teacher.
+
+    It sees the teacher's images. Where it is used may want them in another form than the teacher
+    does: with another normalisation (unset: the teacher's) or in another size.
+    """
+
+    later = frozenset({"size"})
     role = "student"
-
-
-class SynthesisSection(Section):
-    """What every way of making images shares."""
-
-    rounds: Positive = 220
-    """Batches synthesised in all (the paper: one an epoch)."""
-    warmup_rounds: Count = 20
-    """First rounds that only fill the bank: no student update, no adversarial term."""
-    batch_size: Positive = 256
-    """Images a round."""
-    bn: Weight = 10.0
-    """Weight of the BatchNorm-statistics loss."""
-    oh: Weight = 0.5
-    """Weight of the one-hot cross-entropy towards the drawn labels."""
-    adv: Weight = 1.33
-    """Weight of the adversarial loss (off during warm-up)."""
-    balanced_labels: bool = False
-    """Draw labels exactly balanced over the classes instead of uniformly (not in the paper)."""
-    crop_padding: Count = 4
-    """Pixels of zero padding before the random crop of each synthesis step."""
-    flip: bool = True
-    """Random horizontal flip in each synthesis step."""
-
-    @model_validator(mode="after")
-    def _warmup_leaves_rounds(self) -> SynthesisSection:
-        if self.warmup_rounds >= self.rounds:
-            raise ValueError(
-                f"warmup_rounds ({self.warmup_rounds}) must be below rounds ({self.rounds}), "
-                "or the student is never updated"
-            )
-        return self
-
-
-class FastSynthesis(SynthesisSection):
-    """FastDFKD: a few Adam steps on a copy of a meta-learned generator and on z."""
-
-    method: Literal["fast"] = "fast"
-    steps: Positive = 5
-    """k, inner Adam steps a batch (2, 5, 10 in the paper)."""
-    lr_g: Rate = 3e-3
-    """Inner learning rate of the generator copy."""
-    lr_z: Rate = 0.01
-    """Inner learning rate of the latent codes."""
-    bn_momentum: Share = 0.9
-    """Share of the running estimate in the BatchNorm statistics; 0 uses the batch alone."""
-    meta: Literal["fomaml", "reptile", "sequential", "none"] = "fomaml"
-    """How the generator is shared between batches; the last two are the paper's ablations."""
-    meta_lr: Rate | None = None
-    """Meta learning rate; unset: `lr_g * steps`."""
-    reptile_scale: Rate = 67.0
-    """c in Reptile's gradient c * (theta - theta'_k)."""
-    reset_after: Positive | None = 120
-    """Batches past warm-up after which the generator's first layers are re-initialised once."""
-    latent_dim: Positive = 256
-    """nz, length of a latent code."""
-    generator_width: Positive = 64
-    """ngf, channels of the generator's last hidden layer (twice that before it)."""
-    invert: bool = False
-    """Random inversion, white for black, in each synthesis step (not in the paper): for what means
-    the same in dark on light and light on dark, as letters do."""
-    output_norm: bool = False
-    """A BatchNorm before the generator's sigmoid (not in the paper): images stay off the ends of
-    their range, where a whole bank may end up in two or three colours."""
-
-
-class DeepInversionSynthesis(SynthesisSection):
-    """DeepInversion (arXiv 1912.08795): every image optimised from noise. The 1x reference."""
-
-    method: Literal["deep_inversion"]
-    steps: Positive = 2000
-    """Adam steps on the pixels of each batch."""
-    lr: Rate = 0.1
-    """Learning rate of the pixels (Adam, betas 0.5 and 0.99)."""
-    bn: Weight = 10.0
-    oh: Weight = 1.0
-    adv: Weight = 1.0
-    tv: Weight = 0.0
-    """Weight of the total-variation prior."""
-    l2: Weight = 0.0
-    """Weight of the L2 prior on the images."""
-    jitter: Share = 0.125
-    """Largest random roll of an image in each direction, as a share of its side."""
+    size: Annotated[tuple[Positive, Positive] | None, BeforeValidator(_side_by_side)] = None
+    """Height and width of the student's images, as one number if they are equal. Images are resized
+    bilinearly, with antialiasing. Unset: those of `input.shape`."""
 
 
 class DistillationSection(Section):
-    """The student's updates on batches drawn from the whole bank."""
+    """The student's updates, on batches drawn from the whole bank."""
 
     updates_per_round: Positive = 400
-    """Student updates after each batch that is past warm-up (kd_steps)."""
+    """Student updates after each round past warm-up."""
     batch_size: Positive = 256
-    """Images of one update over all workers together."""
+    """Images of one update, summed over the workers."""
     lr: Rate = 0.2
-    """SGD learning rate of the first round's updates; a cosine step each round towards `min_lr`."""
+    """SGD learning rate of the first round. It follows a cosine, one step a round, to `min_lr`."""
     min_lr: Weight = 2e-4
+    """Learning rate at the end of the cosine."""
     warmup_updates: Count = 0
-    """First updates, over which the learning rate rises to its cosine in equal steps; 0 as in the
+    """First updates, over which the learning rate rises in equal steps to its cosine; 0 in the
     paper. Without them a short run at a high rate may learn nothing for hundreds of updates."""
     momentum: Share = 0.9
+    """Momentum of SGD."""
     weight_decay: Weight = 1e-4
+    """L2 penalty of SGD."""
     temperature: Rate = 20.0
-    """Softmax temperature of the KL loss, which is scaled by its square."""
+    """Softmax temperature T of the KL loss, which is multiplied by T squared."""
     crop_padding: Count = 4
+    """Pixels of zero padding before the random crop."""
     flip: bool = True
+    """Random horizontal flips."""
     invert: bool = False
-    """Random inversion of the images that the student sees, as in `synthesis`."""
-    teacher_cache: Annotated[_Whole, Field(ge=2)] | None = None
-    """Updates that share a view (an augmented image) and the teacher's logits for it, on
-    average; unset: every update draws new views and asks the teacher about all of them."""
+    """Replace random images x in [0, 1] by 1 - x in each update (not in the paper)."""
+    teacher_cache: Annotated[Whole, Field(ge=2)] | None = None
+    """Average number of updates that use the same view (augmented image) and the teacher's logits
+    for it. Unset: every update draws new views, and the teacher's forward pass runs on each."""
 
 
 class BankSection(Section):
-    """What the sample bank keeps."""
+    """Limits of the sample bank."""
 
     capacity: Positive | None = None
-    """Most images kept, oldest out first; unset: every image of the run."""
+    """Images kept at most; the oldest are removed first. Unset: every image of the run."""
+
+
+class EvaluationSection(Section):
+    """What the student is judged on besides real images."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"synthetic_images"})
+
+    synthetic_images: Count | None = None
+    """Held-out images that are synthesised from the teacher alone, before the run, to compare the
+    student with it. They never enter the bank. Unset: 2000 if there are no real test images, else
+    none."""
 
 
 class PlatformSection(Section):
-    """What runs where, and how closely the two roles follow each other."""
+    """Which processes run where, and how far synthesis and training may drift apart."""
 
     schedule: Literal["lockstep", "async"] = "async"
-    """`lockstep`: the paper's order. `async`: both roles at once, within `tolerance_rounds`."""
+    """`lockstep`: the paper's order, a round, then its student updates. `async`: synthesizers and
+    trainer run at the same time, within `tolerance_rounds`."""
     tolerance_rounds: Positive = 4
     """async: rounds that each synthesizer may be ahead of the paper's order."""
     synthesizers: Positive = 1
-    """Synthesizer actors; where the recipe says nothing: `synthesis_share` of the GPUs."""
+    """Synthesizer actors. If the recipe does not set it and the cluster has several GPUs:
+    `synthesis_share` of them, one actor each."""
     workers: Count = 0
-    """Ray Train worker processes of the student; 0 trains in the driver's own process. Where the
-    recipe says nothing: the other GPUs, or 0 where there are none."""
+    """Ray Train worker processes of the student; 0 trains in the driver's process. If the recipe
+    does not set it: 1 with one GPU; with several, as many of those without a synthesizer as divide
+    `distillation.batch_size`."""
     synthesis_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Share of what the cluster has that synthesis gets where the recipe does not say more."""
+    """Share of the cluster's GPUs (without GPUs: of its cores) for synthesis, where other keys do
+    not decide it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: CUDA where the cluster has GPUs, else the CPU."""
+    """Device of synthesizers and workers. `auto`: CUDA if the cluster has GPUs, else the CPU."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    """Autocast type of both roles; weights, statistics and losses stay float32. `auto`: bfloat16
-    where a role's processor or GPU multiplies in it."""
+    """Autocast type of synthesis and distillation; weights, statistics and losses stay float32.
+    `auto`: bfloat16 on hardware that multiplies in it, decided for each process."""
     cuda_graphs: bool = False
-    """Record a synthesis step (of `method: fast`) and a student update as CUDA graphs and replay
-    them, which spares a GPU the wait for Python. Needs CUDA, has no effect where `device: auto`
-    finds none, and networks that never ask the device for a value. With two or more `workers` the
-    student's own forward and backward are not recorded; synthesis and the teacher still are.
-    What a step needs of a GPU's memory stays taken by its graph. Not run on a GPU yet."""
+    """Record the steps of synthesis (where the method supports it) and the student updates as CUDA
+    graphs and replay them: the GPU no longer waits for Python. Needs CUDA (no effect where `device:
+    auto` finds none) and networks whose forward pass reads no value back from the device. With two
+    or more `workers` the student's own forward and backward are not recorded; synthesis and the
+    teacher still are. A graph keeps the GPU memory of its step. Not run on a GPU yet."""
     cpus_per_synthesizer: Rate = 1.0
-    """Also its processor threads; where the recipe says nothing and there is no GPU,
-    `synthesis_share` of the machine, and the student gets the rest. In lock-step, where they take
-    turns, both get the whole machine."""
+    """Ray CPUs of a synthesizer, and its threads. If the recipe does not set it and there is no
+    GPU: `synthesis_share` of the machine, the student gets the rest. In lock-step the two take
+    turns, and each gets the whole machine."""
     gpus_per_synthesizer: Rate | None = None
-    """A whole number or a fraction; unset: the cluster's GPUs are shared out evenly."""
+    """A whole number or a fraction. Unset: `synthesis_share` of a single GPU; several are divided
+    evenly."""
     cpus_per_worker: Rate = 1.0
+    """Ray CPUs of a worker, and its threads; see `cpus_per_synthesizer`."""
     gpus_per_worker: Rate | None = None
+    """A whole number or a fraction. Unset: the rest of a single GPU; several are divided evenly."""
     publish_every: Positive | None = None
-    """Student updates between two published versions; unset: `updates_per_round`."""
+    """Student updates between two published versions. Unset: `distillation.updates_per_round`."""
     max_staleness: Positive = 2
-    """async: most student versions a batch's student may be behind the newest when inserted."""
+    """async: most versions that the student which a batch was made with may be behind the newest
+    one when the batch is inserted."""
     evaluations: Count = 10
-    """Evaluations on held-out real images during the run; the last one is always made."""
+    """Evaluations on held-out images during the run. The one at the end is always made."""
     checkpoint_every: Positive | None = 10
-    """Rounds between two checkpoints; null: none, and the run cannot be resumed."""
+    """Rounds between two checkpoints. `null`: none, and the run cannot be resumed."""
     most_worker_failures: Count = 3
-    """Times that Ray Train restarts the group of workers before the run fails, and times that it
-    starts anew a group that dies, or is not granted within `start_timeout_s`, while it starts."""
+    """How often Ray Train restarts the group of workers before the run fails; also how often it
+    starts again a group that dies while it starts or does not get its resources within
+    `start_timeout_s`."""
     start_timeout_s: Rate = 25.0
-    """Seconds to wait for the cluster to grant what the run asks for."""
+    """Seconds to wait until the cluster grants the resources of the run."""
     autoscale_timeout_s: Rate | None = None
-    """Seconds to wait for an autoscaler to add what the cluster lacks; unset: a cluster that is too
-    small is refused at once."""
+    """Seconds to wait for an autoscaler to add missing resources. Unset: a cluster that is too
+    small is an error at once."""
 
     @model_validator(mode="after")
     def _graphs_have_a_gpu(self) -> PlatformSection:
@@ -291,13 +216,14 @@ class PlatformSection(Section):
 
 
 class TrackingSection(Section):
-    """Where MLflow writes."""
+    """Where MLflow stores the run."""
 
     experiment: str = "fastdfkd"
+    """Name of the MLflow experiment."""
     uri: str | None = None
-    """Unset: `MLFLOW_TRACKING_URI`, else a SQLite file in the folder of the runs. A user and a
-    password in it never reach the recipe: this process keeps them
-    (`fastdfkd/addresses/credentials.py`)."""
+    """Address of the MLflow store. Unset: `MLFLOW_TRACKING_URI`, else a SQLite file in the folder
+    of the runs. A user and password in the address are taken out and kept in this process's memory
+    only (`fastdfkd/addresses/credentials.py`)."""
 
     @field_validator("uri")
     @classmethod

@@ -1,57 +1,51 @@
-"""A recipe: all sections of one experiment, and what has to hold between them."""
+"""A recipe: all sections of an experiment, and the checks that involve several of them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any
+from typing import Any
 
 from omegaconf import OmegaConf
 from pydantic import Field, model_validator
 
+from fastdfkd.recipe.image_input import InputSection
+from fastdfkd.recipe.methods import AnyMethod, DefaultMethod
+from fastdfkd.recipe.numbers import Seed
 from fastdfkd.recipe.plain import escaped, flatten
+from fastdfkd.recipe.section import Section
 from fastdfkd.recipe.sections import (
     BankSection,
     DataSection,
-    DeepInversionSynthesis,
     DistillationSection,
-    FastSynthesis,
+    EvaluationSection,
     PlatformSection,
-    Section,
-    Seed,
     StudentSection,
     TeacherSection,
     TrackingSection,
 )
 
-AnySynthesis = Annotated[FastSynthesis | DeepInversionSynthesis, Field(discriminator="method")]
-
 
 class Recipe(Section):
-    """One experiment, fully resolved."""
+    """One experiment: every key has a value."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
-    """Used in folder and run names."""
+    """Name of the recipe, used for folders and MLflow runs: letters, digits, `.`, `_` and `-`, 100
+    characters at most."""
     description: str = ""
-    """One line for `fastdfkd recipes`."""
+    """One line, shown by `fastdfkd recipes`."""
     seed: Seed = 0
-    """Everything random follows from it."""
+    """Seed of all random numbers of the run."""
     data: DataSection
+    input: InputSection = InputSection()
     teacher: TeacherSection
     student: StudentSection
-    synthesis: AnySynthesis = FastSynthesis()
+    synthesis: AnyMethod = DefaultMethod()
     distillation: DistillationSection = DistillationSection()
     bank: BankSection = BankSection()
+    evaluation: EvaluationSection = EvaluationSection()
     platform: PlatformSection = PlatformSection()
     tracking: TrackingSection = TrackingSection()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fast_is_the_default(cls, values: Any) -> Any:
-        synthesis = values.get("synthesis") if isinstance(values, dict) else None
-        if isinstance(synthesis, dict) and "method" not in synthesis:
-            return {**values, "synthesis": {**synthesis, "method": "fast"}}
-        return values
 
     @model_validator(mode="after")
     def _sections_fit(self) -> Recipe:
@@ -76,13 +70,13 @@ class Recipe(Section):
 
     @property
     def updates(self) -> int:
-        """Student updates in all."""
+        """Student updates of the whole run."""
         past_warmup = self.synthesis.rounds - self.synthesis.warmup_rounds
         return past_warmup * self.distillation.updates_per_round
 
     @property
     def capacity(self) -> int:
-        """Images the bank holds at most: whole batches, so that oldest-out drops whole ones."""
+        """Most images in the bank: a whole number of batches, because whole batches are removed."""
         batch = self.synthesis.batch_size
         wanted = self.bank.capacity or self.synthesis.rounds * batch
         return min(wanted, self.synthesis.rounds * batch) // batch * batch
@@ -101,14 +95,14 @@ class Recipe(Section):
 
     @property
     def capacity_rounds(self) -> int:
-        """Rounds the bank holds at most."""
+        """Most rounds in the bank."""
         return self.capacity // self.synthesis.batch_size
 
     @property
     def spare_rounds(self) -> int:
-        """Rounds beyond the bank's capacity whose images stay in the object store.
+        """Rounds that left the bank but whose images stay in the object store; 0 if async.
 
-        In lock-step a worker that goes back to a checkpoint draws from what the bank held there.
+        In lock-step a worker that restarts from a checkpoint draws from what the bank held then.
         """
         if self.platform.schedule == "async":
             return 0
@@ -116,32 +110,30 @@ class Recipe(Section):
         return min(again + self.platform.synthesizers, self.synthesis.rounds - self.capacity_rounds)
 
     def flat(self) -> dict[str, Any]:
-        """Every value under its dotted key, as logged to MLflow."""
-        return dict(flatten(self.model_dump()))
+        """Every value by its dotted key, as logged to MLflow."""
+        return dict(flatten(self.model_dump(mode="json")))
 
     def literal(self, *, unset: bool = True) -> dict[str, Any]:
-        """Every section as plain data in which OmegaConf finds nothing to interpolate.
+        """The recipe as plain data, with `${` escaped so that OmegaConf does not interpolate.
 
         Args:
-            unset: also what the recipe left to its default.
+            unset: include keys that the recipe leaves at their default.
         """
-        tree = escaped(self.model_dump(exclude_unset=not unset))
+        tree = escaped(self.model_dump(mode="json", exclude_unset=not unset))
         assert isinstance(tree, dict)
         return tree
 
     def to_yaml(self) -> str:
-        """The fully resolved recipe as YAML that `load_recipe` reads back unchanged."""
+        """The recipe with all its keys as YAML, which `load_recipe` reads back unchanged."""
         return OmegaConf.to_yaml(OmegaConf.create(self.literal()))
 
     def digest(self) -> str:
-        """SHA-256 over everything that can change the result (not name, text or tracking)."""
-        content = self.model_dump(
-            exclude={
-                "name": True,
-                "description": True,
-                "tracking": True,
-                "teacher": self.teacher.silent,
-                "student": self.student.silent,
-            }
-        )
+        """SHA-256 over all keys that can change the result: not name, description or tracking."""
+        left_out: dict[str, Any] = {"name": True, "description": True, "tracking": True}
+        for name in type(self).model_fields:
+            section = getattr(self, name)
+            if name not in left_out and isinstance(section, Section):
+                silent = section.silent
+                left_out[name] = silent if silent < set(type(section).model_fields) else True
+        content = self.model_dump(exclude=left_out)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""What a user is shown: sample grids, the table of settings, pictures, speed-ups."""
+"""User output: sample grids, tables, pictures, progress bars, speed-ups, the status screen."""

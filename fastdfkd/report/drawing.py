@@ -1,7 +1,8 @@
-"""How every picture is drawn: its canvas, and the styles that tell settings apart.
+"""The common style of all pictures: canvas, axes, legend, and a distinct style per setting.
 
-Settings differ in colour, line and marker together. Colours are Okabe and Ito's, which colour-blind
-eyes tell apart; lines and markers alone, as on grey paper, tell the first 44 apart.
+Settings differ in colour, line and marker. The colours are those of Okabe and Ito, which
+colour-blind readers can distinguish. Line and marker alone distinguish the first 44 settings, so
+greyscale prints are readable.
 """
 
 from __future__ import annotations
@@ -20,21 +21,25 @@ FILLS: tuple[dict[str, str], ...] = (
     {"facecolor": "#E69F00", "hatch": "////", "edgecolor": "black"},
     {"facecolor": "#F7F7F7", "hatch": "....", "edgecolor": "#009E73"},
 )
-"""Parts of a bar: dark, middling and light, each with a pattern of its own."""
-PLAIN: dict[str, Any] = {"color": "0.45", "marker": "x", "linestyle": ""}
-"""Points that are there for comparison only."""
-CHOSEN: dict[str, Any] = {"color": "#D55E00", "marker": "s", "linestyle": "-"}
-"""Points that a picture is about."""
-MEASURED: dict[str, Any] = {"color": "#0072B2", "marker": "o", "linestyle": ""}
-"""Points that all count alike."""
+"""Fill styles of the parts of a bar: dark, medium and light, each with its own hatch."""
+BACKGROUND: dict[str, Any] = {"color": "0.45", "marker": "x", "linestyle": ""}
+"""Style of points that are shown for context."""
+HIGHLIGHT: dict[str, Any] = {"color": "#D55E00", "marker": "s", "linestyle": "-"}
+"""Style of the points that the picture is about."""
+POINTS: dict[str, Any] = {"color": "#0072B2", "marker": "o", "linestyle": ""}
+"""Style of ordinary points."""
 _SETTINGS: dict[Any, Any] = {"text.parse_math": False, "hatch.linewidth": 0.6}
-_MISSING_LETTERS = "Glyph .* missing|Matplotlib currently does not support"  # it draws boxes
-_LEGEND_INSIDE = 8
-_LEGEND_LETTERS = 100
+_MISSING_GLYPHS = "Glyph .* missing|Matplotlib currently does not support"  # drawn as boxes
+_MAX_NAMES_INSIDE = 8
+_LEGEND_WIDTH = 100
+"""Characters per row of a legend below the picture."""
 
 
 def style(index: int) -> dict[str, Any]:
-    """Of the setting with that number: three cycles without a common factor, so 308 differ."""
+    """Line style of setting number `index`.
+
+    The numbers of colours, lines and markers have no common factor, so 308 styles are distinct.
+    """
     return {
         "color": _COLOURS[index % len(_COLOURS)],
         "linestyle": _LINES[index % len(_LINES)],
@@ -46,50 +51,59 @@ def style(index: int) -> dict[str, Any]:
 def picture(
     path: Path, width: float, height: float, *, rows: int = 0, columns: int = 1
 ) -> Iterator[Any]:
-    """A canvas in inches, written to `path` as PNG when the block is left.
+    """Create a figure; write it to `path` as PNG when the `with` block ends.
 
-    Gives the axes; with `rows`, a list of `rows * columns` of them, which share the upright axis.
-    Text is shown as it is: a dollar sign begins no formula.
+    Text is drawn as it is: a dollar sign does not start a formula.
+
+    Args:
+        path: file to write.
+        width: of the figure, in inches.
+        height: of the figure, in inches.
+        rows: 0 for a single plot; else the number of rows of plots.
+        columns: number of columns of plots.
+
+    Yields:
+        The axes; with `rows`, a list of `rows * columns` axes that share their y-axis.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with rc_context(_SETTINGS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=_MISSING_LETTERS)
+        warnings.filterwarnings("ignore", message=_MISSING_GLYPHS)
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         if rows:
             axes: Any = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
         else:
             axes = figure.add_subplot()
-        for one in axes if rows else [axes]:
-            one.spines[["top", "right"]].set_visible(False)
+        for each in axes if rows else [axes]:
+            each.spines[["top", "right"]].set_visible(False)
         yield axes
         figure.savefig(path, dpi=130, format="png")
 
 
 def legend(axes: Any, names: Sequence[str]) -> None:
-    """Few names inside the picture, many below it, with lines long enough to tell their styles."""
-    if len(names) <= _LEGEND_INSIDE:
+    """Draw the legend: up to 8 names inside the plot, more names below it."""
+    if len(names) <= _MAX_NAMES_INSIDE:
         axes.legend(frameon=False, handlelength=4)
         return
-    columns = max(1, _LEGEND_LETTERS // (max(map(len, names)) + 8))
+    columns = max(1, _LEGEND_WIDTH // (max(map(len, names)) + 8))
     axes.figure.legend(
         frameon=False, handlelength=4, fontsize=8, loc="outside lower center", ncols=columns
     )
 
 
 def legend_inches(names: Sequence[str]) -> float:
-    """How much higher a picture has to be for `legend` to stand below it."""
-    if len(names) <= _LEGEND_INSIDE:
+    """Extra height of a picture for the legend below it, in inches; 0 for a legend inside."""
+    if len(names) <= _MAX_NAMES_INSIDE:
         return 0.0
-    columns = max(1, _LEGEND_LETTERS // (max(map(len, names)) + 8))
+    columns = max(1, _LEGEND_WIDTH // (max(map(len, names)) + 8))
     return 0.17 * -(-len(names) // columns)
 
 
 def seconds_axis(axes: Any, what: str) -> None:
-    """Seconds from left to right, by their logarithm, marked at 1, 2 and 5."""
+    """Make the x-axis logarithmic in seconds, with ticks at 1, 2 and 5 times powers of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_xscale("log")
@@ -99,8 +113,11 @@ def seconds_axis(axes: Any, what: str) -> None:
     axes.set_xlabel(f"{what}, seconds (log scale)")
 
 
-def accuracy_axis(axes: Any, teacher_accuracy: float | None) -> None:
-    """Percent upwards, with a thin grey line at the teacher's (0 to 1), where that is known."""
+def accuracy_axis(axes: Any, teacher_accuracy: float | None, label: str = "") -> None:
+    """Make the y-axis an accuracy in percent, with a line at the teacher's accuracy (0 to 1).
+
+    There is no line if the teacher's accuracy is None. `label`: what the axis shows instead.
+    """
     if teacher_accuracy is not None:
         percent = teacher_accuracy * 100
         axes.axhline(percent, color="0.6", linewidth=1.0, zorder=0)
@@ -113,5 +130,5 @@ def accuracy_axis(axes: Any, teacher_accuracy: float | None) -> None:
             color="0.35",
         )
     axes.set_ylim(0, 106)
-    axes.set_ylabel("accuracy on held-out real images, %")
+    axes.set_ylabel(f"{label or 'accuracy on held-out real images'}, %")
     axes.grid(True, which="major", color="0.9")

@@ -1,4 +1,4 @@
-"""Accuracy against seconds, a line a run."""
+"""Plots accuracy against seconds, one line per run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fastdfkd.report.drawing import (
     seconds_axis,
     style,
 )
+from fastdfkd.runs.figures import FIGURES, SYNTHETIC
 from fastdfkd.runs.metrics import read_rows
 from fastdfkd.text.safe_text import printable
 
@@ -23,29 +24,31 @@ def accuracy_against_seconds(
     *,
     column: str = "synthesis_seconds",
     teacher_accuracy: float | None,
+    figure: str = "accuracy",
     title: str = "",
 ) -> None:
-    """Draw accuracy against seconds (log scale), a line a run and a style a setting, as PNG.
+    """Draw accuracy against seconds (log scale) as PNG: one line per run, one style per setting.
 
     Args:
-        runs: setting to the folders of its runs, whose `metrics.csv` hold the evaluations.
-        path: the file to write.
-        column: of `metrics.csv`, whose name ends in `_seconds`.
-        teacher_accuracy: 0 to 1, drawn as a line of its own; None: no line.
-        title: above the picture.
+        runs: folders of the runs, by setting. Their `metrics.csv` hold the evaluations.
+        path: file to write.
+        column: column of `metrics.csv` for the x-axis; its name ends in `_seconds`.
+        teacher_accuracy: 0 to 1, drawn as a horizontal line; None draws no line.
+        figure: column of `metrics.csv` for the y-axis, a share.
+        title: title of the picture.
 
     Raises:
         FileNotFoundError: a folder has no `metrics.csv`.
     """
     names = [printable(name) for name in runs]
     with picture(Path(path), 8, 5 + legend_inches(names)) as axes:
-        accuracy_axis(axes, teacher_accuracy)
+        accuracy_axis(axes, teacher_accuracy, FIGURES[figure].name if figure in SYNTHETIC else "")
         for index, (name, folders) in enumerate(zip(names, runs.values(), strict=True)):
             for number, folder in enumerate(folders):
-                found = points(folder, column)
+                curve = points(folder, column, figure)
                 axes.plot(
-                    [x for x, _ in found],
-                    [y * 100 for _, y in found],
+                    [x for x, _ in curve],
+                    [y * 100 for _, y in curve],
                     label=name if number == 0 else None,
                     markersize=5,
                     linewidth=1.4,
@@ -56,14 +59,14 @@ def accuracy_against_seconds(
         legend(axes, names)
 
 
-def points(folder: Path, column: str) -> list[tuple[float, float]]:
-    """(seconds, accuracy) of a run's evaluation rows, in time's order.
+def points(folder: Path, column: str, figure: str = "accuracy") -> list[tuple[float, float]]:
+    """(seconds, figure) of the evaluations of a run, in order of time.
 
-    Seconds are carried forward where an evaluation row does not repeat them.
+    An evaluation row without seconds takes those of the row before it.
     """
-    found, seconds = [], 0.0
+    evaluations, seconds = [], 0.0
     for row in read_rows(folder / "metrics.csv"):
         seconds = row.get(column, seconds)
-        if "accuracy" in row and seconds > 0:
-            found.append((seconds, row["accuracy"]))
-    return found
+        if figure in row and seconds > 0:
+            evaluations.append((seconds, row[figure]))
+    return evaluations

@@ -1,4 +1,4 @@
-"""A progress bar with rates and time left, on a terminal; nothing anywhere else."""
+"""Progress bars with rates and time left, shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fastdfkd.recipe import Recipe
+from fastdfkd.runs.figures import FIGURES, main_figure
 from fastdfkd.text.safe_text import printable
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class RunProgress:
-    """Two bars, images and student updates, fed by progress rows: call it with each row.
+    """Two bars, for images and student updates. Call it with each progress row.
 
-    Where stderr is no terminal it writes an INFO log line every ten seconds instead, which is
-    only seen when the program is told to be verbose.
+    If stderr is not a terminal, it logs a line every ten seconds instead, at level INFO, which is
+    shown with `--verbose` only.
     """
 
     def __init__(self, recipe: Recipe, label: str, *, shown: bool = True) -> None:
@@ -46,17 +47,17 @@ class RunProgress:
         return self
 
     def __call__(self, row: Mapping[str, float]) -> None:
-        """Take one progress row."""
+        """Show one progress row."""
         if self._bars is None:
-            self._say(row)
+            self._log_row(row)
             return
         for key, task in self._tasks.items():
             if key in row:
                 self._bars.update(task, completed=row[key])
             if f"{key}_per_second" in row:
                 self._bars.update(task, rate=f"{row[f'{key}_per_second']:,.1f} {key}/s")
-        if "accuracy" in row:
-            note = f"accuracy {row['accuracy']:.1%}"
+        if (name := main_figure(row)) in row:
+            note = f"{FIGURES[name].name} {FIGURES[name].show(row[name])}"
             self._bars.update(self._tasks["updates"], note=note)
 
     def __exit__(
@@ -68,7 +69,7 @@ class RunProgress:
         if self._bars is not None:
             self._bars.stop()
 
-    def _say(self, row: Mapping[str, float]) -> None:
+    def _log_row(self, row: Mapping[str, float]) -> None:
         now = time.monotonic()
         if now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
@@ -81,7 +82,7 @@ class RunProgress:
 
 
 class EpochProgress:
-    """One bar over the epochs of a teacher that is being trained; shown from the first epoch on."""
+    """One bar over the epochs of the teacher's training. It appears after the first epoch."""
 
     def __init__(self, label: str, epochs: int, *, shown: bool = True) -> None:
         self._label = printable(label)
@@ -90,11 +91,11 @@ class EpochProgress:
         self._task: TaskID | None = None
 
     def __enter__(self) -> EpochProgress:
-        """Nothing is shown yet: a cached teacher needs no epochs."""
+        """Show nothing yet: a cached teacher has no epochs to train."""
         return self
 
     def update(self, epoch: int, note: str = "") -> None:
-        """Epochs done so far."""
+        """Set the number of finished epochs."""
         if self._bars is None:
             _log.info("%s: epoch %d of %d %s", self._label, epoch, self._epochs, note)
             return
@@ -114,7 +115,7 @@ class EpochProgress:
 
 
 def _bars() -> Progress:
-    """Label, bar, counts, rate, time gone, time left and a note, on stderr."""
+    """Progress bars on stderr: label, bar, counts, rate, elapsed time, time left and a note."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

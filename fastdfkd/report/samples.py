@@ -12,25 +12,25 @@ from PIL import Image
 
 from fastdfkd.runs.files import write_whole
 
-_SHOWN_SIDE = 64  # pixels that an image's longer side has at least in the picture
+_MIN_SIDE = 64  # pixels of an image's longer side in the grid, at least
 _GAP = 1
 _BACKGROUND = 255
 
 
 def save_grid(images: Any, path: str | Path, columns: int = 16) -> None:
-    """Write images as a grid, each enlarged by a whole factor to at least 64 pixels, as PNG.
+    """Write images as a PNG grid. Each is enlarged by an integer factor to at least 64 pixels.
 
     Args:
         images: (N, C, H, W) uint8 tensor or array, C = 1 or 3, N at least 1.
-        path: the file to write.
-        columns: images in a row.
+        path: file to write.
+        columns: number of images per row.
 
     Raises:
-        ValueError: other shapes or types.
+        ValueError: `images` has another shape or type.
     """
     pixels = _checked(images)
     count, channels, height, width = pixels.shape
-    zoom = max(1, -(-_SHOWN_SIDE // max(height, width)))
+    zoom = max(1, -(-_MIN_SIDE // max(height, width)))
     pixels = pixels.repeat(zoom, axis=2).repeat(zoom, axis=3)
     across = min(columns, count)
     down = -(-count // across)

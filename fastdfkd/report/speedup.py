@@ -1,4 +1,4 @@
-"""How much faster a run was than the reference, by the two measures that are always shown."""
+"""The two speed-ups of a run over a reference run: synthesis and end to end."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from fastdfkd.runs.result import RunResult
 
 
 def with_speedups(reference: RunResult, run: RunResult) -> RunResult:
-    """The run's result with its speed-ups over the reference.
+    """Return the run's result with its speed-ups over the reference.
 
-    The reference is slow, so it makes fewer images; its costs an image and an update are
-    extrapolated to this run's numbers of images and updates:
+    The reference is slow and makes fewer images. Its cost per image and per update is extrapolated
+    to the images and updates of the run:
 
-        synthesis_speedup  = (reference synthesis seconds an image * images) / synthesis seconds
-        end_to_end_speedup = (reference (synthesis + storage) seconds an image * images
-                              + reference distillation seconds an update * updates)
+        synthesis_speedup  = (reference synthesis seconds per image * images) / synthesis seconds
+        end_to_end_speedup = (reference (synthesis + storage) seconds per image * images
+                              + reference distillation seconds per update * updates)
                              / end-to-end seconds
 
-    The reference is taken in the paper's sequential order, where nothing overlaps; the run's own
-    end-to-end time has overlap and waiting in it. By definition the reference's own synthesis
-    speed-up is 1; its end-to-end one is near 1, off by its waiting and its overlap.
+    The reference counts in the paper's sequential order, without overlap. The end-to-end time of
+    the run includes overlap and waiting. By definition the synthesis speed-up of the reference over
+    itself is 1. Its end-to-end speed-up is near 1 and differs by its waiting and its overlap.
 
     Raises:
-        ValueError: a run without images, updates or measured time cannot be compared.
+        ValueError: a run has no images, no updates or no measured time.
     """
     _check(reference, "the reference")
     _check(run, "the run")

@@ -1,8 +1,9 @@
-"""The screen of `fastdfkd status`: what `status.read_status` found, drawn with rich."""
+"""The screen of `fastdfkd status`: draws a `runs.status.Status` with rich."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastdfkd.recipe.policies import BankPolicies
+from fastdfkd.runs.figures import FIGURES, measured
 from fastdfkd.runs.status import Status, read_status
 from fastdfkd.text.safe_text import visible
 
@@ -36,45 +38,49 @@ _FAULTS = {
     "lost": "batches lost",
 }
 _UNKNOWN = "-"
-_CENTURY_S = 100 * 365 * 24 * 3600.0
-_ANY_WIDTH = 10_000  # of a file or a pipe; the screen is as wide as its longest line
+_MAX_DURATION_S = 100 * 365 * 24 * 3600.0  # a longer time comes from a damaged file
+_PIPE_WIDTH = 10_000  # columns for a file or a pipe, so that no line is wrapped
 
 
 def show(directory: str | Path, *, watch: bool = False, every_s: float = 2.0) -> None:
-    """Print the screen; with `watch`, on a terminal, again and again until the run is over."""
+    """Print the screen; with `watch` on a terminal, update it until the run is over.
+
+    Raises:
+        FileNotFoundError: the folder holds no file of a run.
+    """
     console = Console()
-    found = read_status(directory)
+    status = read_status(directory)
     if not console.is_terminal:
-        console.width = _ANY_WIDTH
+        console.width = _PIPE_WIDTH
     if not (watch and console.is_terminal):
-        console.print(screen(found))
+        console.print(screen(status))
         return
-    with Live(screen(found), console=console, auto_refresh=False) as live:
-        while not found.over:
+    with Live(screen(status), console=console, auto_refresh=False) as live:
+        while not status.over:
             time.sleep(every_s)
-            found = read_status(directory)
-            live.update(screen(found), refresh=True)
+            status = read_status(directory)
+            live.update(screen(status), refresh=True)
 
 
 def screen(status: Status) -> Panel:
-    """One panel: state and progress, roles and rates, times, faults."""
+    """One panel with state, progress, details and times."""
     folder = Text(visible(status.directory), style="bold", overflow="fold")
     state = Text(
-        visible(_sentence(status)), style=_COLOURS.get(status.state, "yellow"), overflow="fold"
+        visible(_state_text(status)), style=_COLOURS.get(status.state, "yellow"), overflow="fold"
     )
-    parts: list[Any] = [folder, state, *_progress(status), Text(), _figures(status), Text()]
+    parts: list[Any] = [folder, state, *_progress(status), Text(), _details(status), Text()]
     return Panel(Group(*parts, _times(status)), expand=False)
 
 
-def _sentence(status: Status) -> str:
-    sentence = status.state
+def _state_text(status: Status) -> str:
+    text = status.state
     if status.state == "silent":
-        sentence += f": no news for {duration(status.quiet_s)}; it has stopped, or waits for long"
+        text += f": no file has changed for {duration(status.quiet_s)}; stopped, or waiting"
     if status.error:
-        sentence += f": {status.error}"
+        text += f": {status.error}"
     if status.left_s is not None:
-        sentence += f", about {duration(status.left_s)} left"
-    return sentence
+        text += f", about {duration(status.left_s)} left"
+    return text
 
 
 def _progress(status: Status) -> list[Any]:
@@ -88,24 +94,24 @@ def _progress(status: Status) -> list[Any]:
     ]
 
 
-def _figures(status: Status) -> Table:
-    """Roles, rates, bank, accuracy and faults, as label and value."""
+def _details(status: Status) -> Table:
+    """Rows of label and value: roles, figures, faults and notes."""
     table = Table.grid(padding=(0, 3))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    said = [("note", note) for note in status.notes]
-    for label, value in (*_roles(status), *_measured(status), ("faults", _faults(status)), *said):
+    notes = [("note", note) for note in status.notes]
+    for label, value in (*_roles(status), *_figures(status), ("faults", _faults(status)), *notes):
         table.add_row(Text(label, style="bold"), Text(visible(value), overflow="fold"))
     return table
 
 
 def _roles(status: Status) -> list[tuple[str, str]]:
-    recipe, found = status.recipe, [("teacher", _UNKNOWN)]
+    """Recipe, roles, bank and teacher."""
+    recipe, rows = status.recipe, [("teacher", _UNKNOWN)]
     if recipe is not None:
-        platform, synthesis = recipe.platform, recipe.synthesis
+        platform, method = recipe.platform, recipe.synthesis.summary
         trainers = _count(platform.workers, "worker") if platform.workers else "the driver"
-        method = f"{synthesis.method}, {synthesis.steps} steps"
-        found = [
+        rows = [
             ("recipe", f"{recipe.name} ({method}), {platform.schedule}"),
             ("roles", f"{_count(platform.synthesizers, 'synthesizer')}, student in {trainers}"),
             ("bank", str(BankPolicies.of(recipe))),
@@ -113,31 +119,41 @@ def _roles(status: Status) -> list[tuple[str, str]]:
         ]
     accuracy = status.teacher.get("accuracy")
     if isinstance(accuracy, float):
-        found[-1] = ("teacher", f"{found[-1][1]}, teacher's accuracy {accuracy:.1%}")
-    return found
+        rows[-1] = ("teacher", f"{rows[-1][1]}, teacher's accuracy {accuracy:.1%}")
+    if isinstance(images := status.teacher.get("input"), dict):
+        rows.append(("input", ", ".join(f"{key} {value}" for key, value in images.items())))
+    return rows
 
 
-def _measured(status: Status) -> list[tuple[str, str]]:
+def _figures(status: Status) -> list[tuple[str, str]]:
+    """Student, images, rates, idle time and staleness, from the newest values."""
     latest = {**status.latest, **status.result}
 
-    def said(key: str, form: str) -> str:
+    def text(key: str, form: str) -> str:
         return form.format(latest[key]) if key in latest else _UNKNOWN
 
     images = status.recipe and status.recipe.synthesis.rounds * status.recipe.synthesis.batch_size
     total = f" of {images:,}" if images else ""
-    accuracy = f"{said('accuracy', '{:.1%}')}, agreement {said('agreement', '{:.1%}')}"
     idle = (
-        f"synthesizers {said('synthesizer_idle_ratio', '{:.0%}')} of their time, "
-        f"trainer {said('trainer_idle_ratio', '{:.0%}')}"
+        f"synthesizers {text('synthesizer_idle_ratio', '{:.0%}')} of their time, "
+        f"trainer {text('trainer_idle_ratio', '{:.0%}')}"
     )
-    rates = f"{said('images_per_second', '{:,.1f}')} images/s a synthesizer, "
+    rates = f"{text('images_per_second', '{:,.1f}')} images/s per synthesizer, "
     return [
-        ("student", f"accuracy {accuracy}, loss {said('loss', '{:.4g}')}"),
-        ("images", f"{said('images', '{:,.0f}')}{total}, {said('bank_images', '{:,.0f}')} held"),
-        ("rates", f"{rates}{said('updates_per_second', '{:,.1f}')} updates/s"),
+        ("student", f"{_judged(latest)}, loss {text('loss', '{:.4g}')}"),
+        ("images", f"{text('images', '{:,.0f}')}{total}, {text('bank_images', '{:,.0f}')} in bank"),
+        ("rates", f"{rates}{text('updates_per_second', '{:,.1f}')} updates/s"),
         ("idle", idle),
-        ("staleness", f"{said('staleness', '{:.0f}')} student versions, newest batch"),
+        ("staleness", f"{text('staleness', '{:.0f}')} student versions, newest batch"),
     ]
+
+
+def _judged(latest: Mapping[str, float]) -> str:
+    """What the newest evaluation measured; accuracy and agreement before the first one."""
+    found = measured(latest)
+    found.pop("top5_accuracy", None)
+    texts = [f"{FIGURES[name].name} {FIGURES[name].show(value)}" for name, value in found.items()]
+    return ", ".join(texts) or f"accuracy {_UNKNOWN}, agreement {_UNKNOWN}"
 
 
 def _faults(status: Status) -> str:
@@ -149,9 +165,9 @@ def _faults(status: Status) -> str:
 
 
 def _times(status: Status) -> Table:
-    """The six times, and what share of the end-to-end time each is."""
+    """The six times, each with its share of the end-to-end time."""
     latest = {**status.latest, **status.result}
-    whole = latest.get("end_to_end_seconds", 0.0)
+    end_to_end = latest.get("end_to_end_seconds", 0.0)
     synthesizers = status.recipe.platform.synthesizers if status.recipe else 1
     table = Table(box=None, padding=(0, 3, 0, 0))
     for title, side in (("time", "left"), ("", "right"), ("of end to end", "right")):
@@ -160,16 +176,16 @@ def _times(status: Status) -> Table:
         if key not in latest:
             continue
         processes = synthesizers if key.startswith("synth") else 1
-        within = whole > 0 and key != "evaluation_seconds"  # which is left out of end to end
-        share = f"{latest[key] / (whole * processes):.0%}" if within else _UNKNOWN
+        counts = end_to_end > 0 and key != "evaluation_seconds"  # end to end leaves it out
+        share = f"{latest[key] / (end_to_end * processes):.0%}" if counts else _UNKNOWN
         table.add_row(key.removesuffix("_seconds").replace("_", " "), _s(latest[key]), share)
-    table.add_row("end to end", _s(whole) if whole else _UNKNOWN, "")
+    table.add_row("end to end", _s(end_to_end) if end_to_end else _UNKNOWN, "")
     return table
 
 
 def duration(seconds: float | None) -> str:
-    """`1:02:03`, to the second; nothing of what no clock can have shown."""
-    if seconds is None or not 0 <= seconds < _CENTURY_S:
+    """`1:02:03`; `-` for None, a negative number, or more than a hundred years."""
+    if seconds is None or not 0 <= seconds < _MAX_DURATION_S:
         return _UNKNOWN
     return str(timedelta(seconds=round(seconds)))
 

@@ -1,4 +1,4 @@
-"""The table of settings: as data, as texts, as Markdown and as CSV."""
+"""The table of settings, as a data frame, as cell texts, as Markdown and as CSV."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TEACHER = "teacher"
 
 
 def build_table(runs: Mapping[str, RunResult]) -> pd.DataFrame:
-    """One row for the teacher and one for each run, in the order given.
+    """One row for the teacher and one for each run, in the order of `runs`.
 
     Columns: `setting`, `accuracy` and `agreement` (0 to 1), `images`,
     `synthesis_seconds_per_image`, `synthesis_speedup`, `end_to_end_seconds`,
-    `end_to_end_speedup`. What does not apply is NaN.
+    `end_to_end_speedup`. Figures that do not apply are NaN.
 
     Raises:
-        ValueError: no runs, or runs of teachers with different accuracies.
+        ValueError: `runs` is empty, or its teachers have different accuracies.
     """
     import pandas as pd
 
@@ -51,35 +51,38 @@ def build_table(runs: Mapping[str, RunResult]) -> pd.DataFrame:
 
 
 def render_markdown(table: pd.DataFrame, caption: str = "") -> str:
-    """A Markdown table, with the caption, which is Markdown too, below."""
+    """The table in Markdown. The caption, also Markdown, stands below it."""
     text = markdown_table(*cells(table))
     return f"{text}\n{caption}\n" if caption else text
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table of texts that may hold anything; what follows the names is on the right."""
+    """A Markdown table of arbitrary texts, which are escaped.
+
+    The first column is aligned to the left, the others to the right.
+    """
     lines = [["---", *["---:"] * (len(heads) - 1)], *(map(markdown, row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in [map(markdown, heads), *lines])
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """The table as CSV in which no spreadsheet finds a formula.
+    """The table as CSV. Cells are escaped so that spreadsheets do not run them as formulas.
 
-    Excel takes a file for UTF-8 if a byte order mark says so; plain ASCII needs none.
+    Text that is not ASCII starts with a byte order mark, without which Excel does not read UTF-8.
     """
     text = table.map(csv_cell).to_csv(index=False)
     return text if text.isascii() else f"\ufeff{text}"
 
 
 def seconds(value: float) -> str:
-    """A duration a person can read: `640 µs`, `6.4 ms`, `1.98 s`."""
+    """Format a duration: `640 µs`, `6.4 ms`, `1.98 s`."""
     if value < 1e-3:
         return f"{value * 1e6:.0f} µs"
     return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.2f} s"
 
 
 def times(value: float) -> str:
-    """A speed-up: `0.94x`, `2.7x`, `136x`."""
+    """Format a speed-up: `0.94x`, `2.7x`, `136x`."""
     return f"{value:.0f}x" if value >= 10 else f"{value:.1f}x" if value >= 1 else f"{value:.2f}x"
 
 
@@ -104,7 +107,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 
 
 def cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Headings and formatted rows."""
+    """Headings and cell texts."""
     heads = ["setting", *(head for head, _ in _COLUMNS.values())]
     rows = [
         [

@@ -1,9 +1,11 @@
-"""A table of text for the terminal, of which nothing is cut: what is too wide is broken, not lost.
+"""Prints a table of text on the terminal without cutting any cell.
 
-    as it is -> headings broken -> names without their common beginning -> cells broken before `±`
-    -> columns over several tables
+A table that is too wide is made narrower. The first of these layouts that fits is used:
 
-The first of these that fits the terminal is taken. Without a terminal a table is as wide as it is.
+    full width -> headings wrapped -> names without their common prefix -> cells wrapped before `±`
+    -> columns split over several tables
+
+If the output is not a terminal, the table has its full width.
 """
 
 from __future__ import annotations
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Rows = Sequence[Sequence[str]]
-_AROUND_A_CELL = 3
-"""Columns that a cell's frame takes."""
-_JOINTS = re.compile(r"(?<=[-/:,_ ])")
-_LEAST_NAME = 20
+_FRAME_WIDTH = 3
+"""Terminal columns that the frame and padding of a cell take."""
+_BREAKS = re.compile(r"(?<=[-/:,_ ])")
+"""Where a text may be wrapped."""
+_MIN_NAME_WIDTH = 20
 ELLIPSIS = "…"
 
 
@@ -38,26 +41,26 @@ def print_table(
     caption: str = "",
     console: Console | None = None,
 ) -> None:
-    """Print a table whose first column names its rows; the others are figures.
+    """Print a table. The first column contains the names of the rows, the others figures.
 
     Args:
         heads: headings.
-        rows: texts, as many a row as there are headings; they may hold anything.
-        title: above it.
-        caption: a paragraph below it.
-        console: to print on; unset: stdout.
+        rows: cell texts, one per heading in each row. Control characters are escaped.
+        title: line above the table.
+        caption: paragraph below the table.
+        console: console to print on; None means stdout.
     """
     from rich.console import Console
 
     console = console or Console()
     heads, rows = [visible(head) for head in heads], [[visible(cell) for cell in r] for r in rows]
     width = console.width if console.is_terminal else None
-    tables, prefix = fitted(heads, rows, width)
+    tables, prefix = fit_tables(heads, rows, width)
     if title:
         console.print(Text(visible(title), style="bold"), soft_wrap=True)
     for table in tables:
-        needed = sum((column.width or 0) + _AROUND_A_CELL for column in table.columns) + 1
-        console.width = max(console.width, needed)  # rich would cut it
+        needed = sum((column.width or 0) + _FRAME_WIDTH for column in table.columns) + 1
+        console.width = max(console.width, needed)  # rich cuts cells if the console is narrower
         console.print(table)
     if prefix:
         console.print(Text(f"{ELLIPSIS} stands for {prefix}"), soft_wrap=True)
@@ -65,132 +68,141 @@ def print_table(
         console.print(Text(visible(caption)), soft_wrap=True)
 
 
-def fitted(heads: Sequence[str], rows: Rows, width: int | None) -> tuple[list[Table], str]:
-    """Tables of at most `width` columns (None: of any), and what an ellipsis stands for."""
-    names = [row[0] for row in rows]
-    prefix = common_beginning(names)
-    if width is None:
-        return [_table(heads, rows, [w - _AROUND_A_CELL for w in _natural(heads, rows)])], ""
-    short = [[_shortened(row[0], prefix), *row[1:]] for row in rows]
-    for shown, broken in product((rows, short), (False, True)):
-        if broken and shown is rows and prefix:
-            continue  # the shared part goes before a figure is broken
-        cells = [[row[0], *(_joined(cell, broken) for cell in row[1:])] for row in shown]
-        least, most = _least(heads, cells), _natural(heads, cells)
-        if sum(least) + 1 <= width:
-            table = _table(heads, cells, _shared_out(least, most, width - 1))
-            return [table], prefix if shown is short else ""
-    return _bands(heads, short, width), prefix
+def fit_tables(heads: Sequence[str], rows: Rows, width: int | None) -> tuple[list[Table], str]:
+    """Lay the table out in at most `width` terminal columns (None: any width).
 
-
-def common_beginning(names: Sequence[str]) -> str:
-    """What most letters are saved by: a beginning that names share, up to a joint between words.
-
-    It never reaches into what differs: not into a word or a number, and of names such as
-    `steps=5 lr=0.02` not into a setting. Empty where no two names share one.
+    Returns:
+        The tables, and the prefix of names that an ellipsis replaces; empty if none.
     """
-    found: dict[str, int] = {}
-    for name in dict.fromkeys(names):
-        for beginning in _beginnings(name):
-            found[beginning] = found.get(beginning, 0) + 1
-    shared = [beginning for beginning, count in found.items() if count > 1 and len(beginning) > 2]
+    names = [row[0] for row in rows]
+    prefix = common_prefix(names)
+    if width is None:
+        return [_table(heads, rows, [w - _FRAME_WIDTH for w in _full_widths(heads, rows)])], ""
+    short = [[_without_prefix(row[0], prefix), *row[1:]] for row in rows]
+    for candidate, wrap in product((rows, short), (False, True)):
+        if wrap and candidate is rows and prefix:
+            continue  # remove the prefix before any figure is wrapped
+        cells = [[row[0], *(_figure(cell, wrap) for cell in row[1:])] for row in candidate]
+        minimum, full = _minimum_widths(heads, cells), _full_widths(heads, cells)
+        if sum(minimum) + 1 <= width:
+            table = _table(heads, cells, _distribute(minimum, full, width - 1))
+            return [table], prefix if candidate is short else ""
+    return _split_columns(heads, short, width), prefix
 
-    def remaining(beginning: str) -> tuple[int, int]:
-        lengths = [cell_len(_shortened(name, beginning)) for name in names]
+
+def common_prefix(names: Sequence[str]) -> str:
+    """The prefix whose removal makes the names shortest; at least two names share it.
+
+    A prefix ends between words, never within a word or a number. In names such as
+    `steps=5 lr=0.02` it ends between settings. Empty if no two names share a prefix.
+    """
+    counts: dict[str, int] = {}
+    for name in dict.fromkeys(names):
+        for prefix in _prefixes(name):
+            counts[prefix] = counts.get(prefix, 0) + 1
+    shared = [prefix for prefix, count in counts.items() if count > 1 and len(prefix) > 2]
+
+    def length_without(prefix: str) -> tuple[int, int]:
+        lengths = [cell_len(_without_prefix(name, prefix)) for name in names]
         return max(lengths), sum(lengths)
 
-    return min(shared, key=remaining, default="")
+    return min(shared, key=length_without, default="")
 
 
-def _beginnings(name: str) -> list[str]:
-    """`a-`, `a-b-` of `a-b-c`; of settings only whole ones, `steps=5 `."""
-    joints = [m.end() for m in re.finditer(r"\s+", name)]
+def _prefixes(name: str) -> list[str]:
+    """`a-` and `a-b-` for `a-b-c`; only complete settings for settings, as `steps=5 `."""
+    ends = [match.end() for match in re.finditer(r"\s+", name)]
     if "=" not in name.split(" ")[0]:
         word = name.split(" ")[0]
-        joints += [place.end() for place in re.finditer(r"[-/:_]", word)]
-    return [name[:joint] for joint in joints if joint < len(name)]
+        ends += [match.end() for match in re.finditer(r"[-/:_]", word)]
+    return [name[:end] for end in ends if end < len(name)]
 
 
-def _shortened(name: str, beginning: str) -> str:
-    rest = name.removeprefix(beginning)
-    return name if not beginning or rest == name else f"{ELLIPSIS}{rest}"
+def _without_prefix(name: str, prefix: str) -> str:
+    rest = name.removeprefix(prefix)
+    return name if not prefix or rest == name else f"{ELLIPSIS}{rest}"
 
 
-def _joined(cell: str, broken: bool) -> str:
-    """A figure in one line, or in two: `85.0 %` and `± 7.1 %`."""
-    return cell.replace(" ±", "\n±") if broken else cell
+def _figure(cell: str, wrap: bool) -> str:
+    """A figure on one line, or on two: `85.0 %` and `± 7.1 %`."""
+    return cell.replace(" ±", "\n±") if wrap else cell
 
 
-def _least(heads: Sequence[str], rows: Rows) -> list[int]:
-    """Columns that each column needs with its heading broken between words, frame and all."""
+def _minimum_widths(heads: Sequence[str], rows: Rows) -> list[int]:
+    """Width of each column with its heading wrapped between words, frame included."""
     words = [max(map(cell_len, head.split()), default=0) for head in heads]
-    return [max(word, w) + _AROUND_A_CELL for word, w in zip(words, _widest(rows), strict=True)]
+    return [max(word, w) + _FRAME_WIDTH for word, w in zip(words, _cell_widths(rows), strict=True)]
 
 
-def _natural(heads: Sequence[str], rows: Rows) -> list[int]:
-    """Columns that each column takes unbroken, frame and all."""
-    pairs = zip(map(cell_len, heads), _widest(rows), strict=True)
-    return [max(pair) + _AROUND_A_CELL for pair in pairs]
+def _full_widths(heads: Sequence[str], rows: Rows) -> list[int]:
+    """Width of each column without wrapping, frame included."""
+    pairs = zip(map(cell_len, heads), _cell_widths(rows), strict=True)
+    return [max(pair) + _FRAME_WIDTH for pair in pairs]
 
 
-def _widest(rows: Rows) -> list[int]:
+def _cell_widths(rows: Rows) -> list[int]:
+    """Width of the widest line in each column."""
     return [
         max(cell_len(line) for cell in cells for line in cell.split("\n"))
         for cells in zip(*rows, strict=True)
     ]
 
 
-def _shared_out(least: Sequence[int], most: Sequence[int], width: int) -> list[int]:
-    """Widths of the texts: from `least` on, what is left goes to the narrowest in want of it."""
-    widths = list(least)
+def _distribute(minimum: Sequence[int], full: Sequence[int], width: int) -> list[int]:
+    """Widths of the texts, frame excluded.
+
+    Each column gets its minimum. The rest goes to the narrowest columns below their full width.
+    """
+    widths = list(minimum)
     for _ in range(width - sum(widths)):
-        wanting = [i for i, w in enumerate(widths) if w < most[i]]
-        if not wanting:
+        growable = [i for i, w in enumerate(widths) if w < full[i]]
+        if not growable:
             break
-        widths[min(wanting, key=lambda i: widths[i])] += 1
-    return [w - _AROUND_A_CELL for w in widths]
+        widths[min(growable, key=lambda i: widths[i])] += 1
+    return [w - _FRAME_WIDTH for w in widths]
 
 
-def _bands(heads: Sequence[str], rows: Rows, width: int) -> list[Table]:
-    """Several tables, each with the names and as many of the columns as fit, at least one."""
-    least = _least(heads, rows)
-    widest = max(least[1:], default=0)
-    least[0] = min(least[0], max(width - 1 - widest, _LEAST_NAME))
+def _split_columns(heads: Sequence[str], rows: Rows, width: int) -> list[Table]:
+    """Several tables, each with the names and as many other columns as fit, at least one."""
+    minimum = _minimum_widths(heads, rows)
+    widest = max(minimum[1:], default=0)
+    minimum[0] = min(minimum[0], max(width - 1 - widest, _MIN_NAME_WIDTH))
     tables, start = [], 1
     while start < len(heads):
         end = start + 1
-        while end < len(heads) and least[0] + sum(least[start : end + 1]) + 1 <= width:
+        while end < len(heads) and minimum[0] + sum(minimum[start : end + 1]) + 1 <= width:
             end += 1
         part = [0, *range(start, end)]
-        widths = [min(least[i], max(width - 1 - least[0], 10)) if i else least[0] for i in part]
-        texts = [w - _AROUND_A_CELL for w in widths]
+        widest_figure = max(width - 1 - minimum[0], 10)
+        widths = [min(minimum[i], widest_figure) if i else minimum[0] for i in part]
+        texts = [w - _FRAME_WIDTH for w in widths]
         tables.append(_table([heads[i] for i in part], [[r[i] for i in part] for r in rows], texts))
         start = end
     return tables
 
 
 def _table(heads: Sequence[str], rows: Rows, widths: Sequence[int]) -> Table:
-    cells = [[_wrapped(c, w) for c, w in zip(row, widths, strict=True)] for row in rows]
+    cells = [[_wrap(c, w) for c, w in zip(row, widths, strict=True)] for row in rows]
     table = Table(show_lines=any("\n" in cell for row in cells for cell in row))
-    for place, (head, width) in enumerate(zip(heads, widths, strict=True)):
-        side = "left" if place == 0 else "right"
-        table.add_column(Text(_wrapped(head, width)), justify=side, width=width)  # type: ignore[arg-type]
+    for index, (head, width) in enumerate(zip(heads, widths, strict=True)):
+        side = "left" if index == 0 else "right"
+        table.add_column(Text(_wrap(head, width)), justify=side, width=width)  # type: ignore[arg-type]
     for row in cells:
         table.add_row(*map(Text, row))
     return table
 
 
-def _wrapped(text: str, width: int) -> str:
-    """The text in lines of that width, broken at joints between words; longer words anywhere."""
-    done: list[str] = []
+def _wrap(text: str, width: int) -> str:
+    """Wrap the text to lines of `width`: between words, or within a word that is longer."""
+    lines: list[str] = []
     for line in text.split("\n"):
         current = ""
-        for part in _JOINTS.split(line):
+        for part in _BREAKS.split(line):
             if cell_len((current + part).rstrip()) <= width:
                 current += part
                 continue
-            done += [current.rstrip()] if current else []
-            *whole, current = chop_cells(part, width) or [""]
-            done += whole
-        done.append(current.rstrip())
-    return "\n".join(done)
+            lines += [current.rstrip()] if current else []
+            *complete, current = chop_cells(part, width) or [""]
+            lines += complete
+        lines.append(current.rstrip())
+    return "\n".join(lines)

@@ -1,1 +1,1 @@
-"""The files of a run: its folder, lock, metrics, result and status, read and written here alone."""
+"""The files of a run: folder, lock, metrics, result and status. No other package opens them."""

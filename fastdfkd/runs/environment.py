@@ -1,4 +1,4 @@
-"""Where a run happened: package versions, hardware and commit, as results and tags carry them."""
+"""Package versions, hardware and commit, for results and MLflow tags."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 
 _PACKAGES = ("fastdfkd", "torch", "torchvision", "ray", "mlflow", "numpy")
 _GIB = 1024**3
-_GENERATION = ("cpu family", "model")
-"""Lines of /proc/cpuinfo on x86."""
+_GENERATION_KEYS = ("cpu family", "model")
+"""Keys of /proc/cpuinfo on x86 that identify the generation of a processor."""
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that can change a number; `not installed` for one that is absent."""
+    """Version of Python and of the packages that can change a result; else `not installed`."""
     return dict(_versions())
 
 
 def hardware() -> dict[str, Any]:
-    """What this machine grants the process.
+    """The hardware that this process can use.
 
-    Keys: `processor` (name), `cores` (granted, after affinity and container quota),
-    `memory_gib` (of the machine, or the container's limit), `gpus` (names, possibly empty).
+    Keys: `processor` (name), `cores` (after CPU affinity and container quota), `memory_gib` (of the
+    machine, or the container's limit), `gpus` (list of names, possibly empty).
     """
     return {
         "processor": _processor(),
@@ -38,8 +38,8 @@ def hardware() -> dict[str, Any]:
 
 @cache
 def commit() -> str:
-    """Git commit of the code that runs, `-dirty` with local changes, `unknown` outside git."""
-    root = Path(__file__).resolve().parent.parent
+    """Git commit of this code, with `-dirty` for local changes; `unknown` outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return "unknown"
     head = _output(["git", "-C", str(root), "rev-parse", "HEAD"])
@@ -51,32 +51,36 @@ def commit() -> str:
 
 @cache
 def _versions() -> tuple[tuple[str, str], ...]:
-    found = [("python", platform.python_version())]
+    pairs = [("python", platform.python_version())]
     for package in _PACKAGES:
         try:
-            found.append((package, version(package)))
+            pairs.append((package, version(package)))
         except PackageNotFoundError:
-            found.append((package, "not installed"))
-    return tuple(found)
+            pairs.append((package, "not installed"))
+    return tuple(pairs)
 
 
 @cache
 def _processor() -> str:
-    """Its name, on Linux with family and model: clouds call several generations the same."""
+    """Name of the processor.
+
+    On Linux it includes family and model, because cloud providers give several generations the same
+    name.
+    """
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         first = cpuinfo.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
         pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
-        known = {key.strip(): value.strip() for key, value in pairs}
-        if "model name" in known:
-            parts = (f"{key.split()[-1]} {known[key]}" for key in _GENERATION if key in known)
-            return " ".join([known["model name"], *parts])
+        info = {key.strip(): value.strip() for key, value in pairs}
+        if "model name" in info:
+            parts = (f"{key.split()[-1]} {info[key]}" for key in _GENERATION_KEYS if key in info)
+            return " ".join([info["model name"], *parts])
     return platform.processor() or platform.machine()
 
 
 @cache
 def _cores() -> float:
-    """Cores the process may use: its affinity, and the container's CPU quota where it is lower."""
+    """Cores that the process may use: its CPU affinity or the container's quota if it is lower."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = float(available or 1)
     quota = _first_line(Path("/sys/fs/cgroup/cpu.max")).split()
@@ -96,7 +100,7 @@ def _memory_gib() -> float:
 
 @cache
 def _gpus() -> tuple[str, ...]:
-    """Names from nvidia-smi: asking torch would start CUDA in a process that may not need it."""
+    """GPU names from nvidia-smi. torch would initialise CUDA in a process that may not need it."""
     if shutil.which("nvidia-smi") is None:
         return ()
     names = _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
@@ -106,14 +110,14 @@ def _gpus() -> tuple[str, ...]:
 def _first_line(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
-    except OSError:  # not Linux, or no such control group: there is no such limit
+    except OSError:  # not Linux, or no such control group: no limit
         return ""
 
 
 def _output(command: list[str]) -> str:
-    """Standard output of a short command, empty when it fails or is not there."""
+    """Standard output of a short command; empty if it fails or does not exist."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return process.stdout.strip() if process.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""Files, whole: a reader or a power cut finds all of what was written, or what was there before."""
+"""Atomic file writes: a reader, or a crash, finds the old content or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write under a temporary name, sync to the disk, rename.
+    """Write a file atomically: to a temporary name, synced to disk, then renamed.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written to; nothing is left behind.
+        OSError: the disk is full or the folder is not writable; the temporary file is removed.
     """
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -31,20 +31,20 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def read_whole(path: Path, most_bytes: int) -> bytes:
-    """Content of a regular file of at most so many bytes.
+    """Read a regular file of at most `most_bytes` bytes.
 
-    A pipe is not waited for, a device without end is not read.
+    Pipes and devices are refused, because reading them may never end.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        OSError: it is something else, larger, or cannot be read.
+        FileNotFoundError: there is no such file.
+        OSError: it is not a regular file, is larger, or cannot be read.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(f"{path}: expected a regular file, found another kind; move it away")
-    if found.st_size > most_bytes:
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode):
+        raise OSError(f"{path}: expected a regular file, got another kind; move it away")
+    if info.st_size > most_bytes:
         raise OSError(
-            f"{path}: {found.st_size:,} bytes, more than the {most_bytes:,} that such a file may "
-            "have; it is damaged, or another file"
+            f"{path}: {info.st_size:,} bytes, but such a file has at most {most_bytes:,}; it is "
+            "damaged, or another file"
         )
     return path.read_bytes()

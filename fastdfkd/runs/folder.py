@@ -1,4 +1,4 @@
-"""The folder of a run: where it is made, what it may replace, and how files are finished in it."""
+"""The folder of a run: where it is created, which files it replaces, and how files are written."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ RUN_FILES = (
     "samples.png",
     "result.json",
 )
-"""Every file that a run writes; `result.json` comes last, so a folder with it is finished."""
+"""All files that a run writes. `result.json` is the last one: it marks a finished run."""
 
 RUN_FOLDERS = ("ray_train", "checkpoints")
-"""Every folder that a run makes: Ray Train's, which would go on from what it finds there."""
+"""All folders that a run creates. Ray Train would resume from files that are left in its folder."""
 
 TEACHER_FILES = ("teacher.json", "teacher.safetensors")
-"""Every file that training a teacher writes."""
+"""All files that the training of a teacher writes."""
 
 
-_MOST_JSON_BYTES = 64 * 2**20
-_MOST = 1e15
+_MAX_JSON_BYTES = 64 * 2**20
+_MAX_FIGURE = 1e15
 
 
 def runs_folder() -> Path:
-    """`runs/` under the current folder: runs that were given no folder, and the MLflow store."""
+    """`runs/` in the current folder: the default place of runs and of the MLflow store."""
     return Path.cwd() / "runs"
 
 
@@ -52,35 +52,38 @@ def claimed(
     files: tuple[str, ...] = (*RUN_FILES, *RUN_FOLDERS),
     wait_s: float = 0.0,
 ) -> Iterator[Path]:
-    """The folder of a new run, held for a block and proved to be writable; absolute path.
+    """Create and lock the folder of a new run for the `with` block.
 
-    Without `out` it is `runs/<recipe>-<YYYYmmdd-HHMMSS>/`, with a suffix where that is taken. A
-    folder that the block leaves empty is removed.
+    Without `out` the folder is `runs/<recipe>-<YYYYmmdd-HHMMSS>/`, with a suffix if that exists. If
+    the folder is empty at the end of the block, it is removed.
 
     Args:
-        recipe: its name, used without `out`.
-        out: the folder the user asked for.
-        overwrite: remove the `files` of an earlier run from it; everything else stays.
-        files: names of files and folders that the coming run will write.
-        wait_s: seconds to wait for a driver in it that is known to be ending.
+        recipe: name of the recipe, used without `out`.
+        out: folder that the user gave.
+        overwrite: remove the `files` of an earlier run from the folder; other files stay.
+        files: names of the files and folders that the new run writes.
+        wait_s: seconds to wait for another driver that is about to end.
+
+    Yields:
+        The absolute path of the folder. It is writable.
 
     Raises:
-        FolderInUseError: another driver works in the folder; nothing in it was changed.
-        ValueError: the folder is not empty and `overwrite` is off, or is no folder.
-        OSError: the folder cannot be made or written to.
+        FolderInUseError: another driver uses the folder; nothing in it was changed.
+        ValueError: the folder is not empty and `overwrite` is off, or `out` is a file.
+        OSError: the folder cannot be created or written to.
     """
-    asked = runs_folder() if out is None else Path(out).expanduser().absolute()
-    with _write_refusals_explained(asked):
-        folder = _fresh(recipe) if out is None else asked
+    requested = runs_folder() if out is None else Path(out).expanduser().absolute()
+    with _explain_write_errors(requested):
+        folder = _new_folder(recipe) if out is None else requested
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{shown_name(folder)} is a file: name a folder for the run")
         folder.mkdir(parents=True, exist_ok=True)
         if not (overwrite or (folder / LOCK_FILE).exists()):
             _check_empty(folder)
     try:
-        with ExitStack() as holding:
-            with _write_refusals_explained(folder):
-                holding.enter_context(held(folder, wait_s=wait_s))
+        with ExitStack() as lock:
+            with _explain_write_errors(folder):
+                lock.enter_context(held(folder, wait_s=wait_s))
                 if not overwrite:
                     _check_empty(folder)
                 for name in files:
@@ -99,7 +102,8 @@ def _check_empty(folder: Path) -> None:
 
 
 @contextmanager
-def _write_refusals_explained(folder: str | Path) -> Iterator[None]:
+def _explain_write_errors(folder: str | Path) -> Iterator[None]:
+    """Add the folder and the remedy to the message of an OSError."""
     try:
         yield
     except OSError as error:
@@ -110,10 +114,10 @@ def _write_refusals_explained(folder: str | Path) -> Iterator[None]:
 
 
 def check_kinds(folder: Path) -> None:
-    """What a run would write over is a file where it writes a file, and a folder where a folder.
+    """Check before a run starts that no folder has the name of a run's file, or vice versa.
 
     Raises:
-        ValueError: something of another kind is in the way, and would be found out at the end.
+        ValueError: there is a file where the run has a folder, or a folder where it has a file.
     """
     for name in (*RUN_FILES, *RUN_FOLDERS):
         path, wants_folder = folder / name, name in RUN_FOLDERS
@@ -123,44 +127,46 @@ def check_kinds(folder: Path) -> None:
 
 
 def _discard_if_empty(folder: Path) -> None:
-    """Remove a claimed folder that nothing was written to, unless another driver just took it."""
+    """Remove a folder that nothing was written to, unless another driver has just locked it."""
     with suppress(OSError):
         folder.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is either whole or absent (temporary name, then rename)."""
+    """Write a text file atomically, as UTF-8."""
     write_whole(path, text.encode())
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """`write_text` of a mapping as indented JSON."""
+    """Write a mapping atomically, as indented JSON."""
     write_text(path, json.dumps(values, indent=2, default=str) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote.
+    """Read a JSON object.
 
     Raises:
         FileNotFoundError: there is no such file.
-        OSError: it is no regular file, enormous, or cannot be read.
-        ValueError: it is damaged, or no JSON object.
+        OSError: it is not a regular file, is larger than 64 MiB, or cannot be read.
+        ValueError: it is damaged, or not a JSON object.
     """
     try:
-        found = json.loads(read_whole(path, _MOST_JSON_BYTES))
+        value = json.loads(read_whole(path, _MAX_JSON_BYTES))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not readable as JSON, damaged or cut short ({error})") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
-    return found
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
 
 
 def figures_of(values: Mapping[str, Any]) -> dict[str, float]:
-    """Those of a mapping's values that can be a figure of a run: numbers, finite and below 1e15."""
+    """The items that can be figures of a run: finite numbers with an absolute value below 1e15."""
     return {
         key: value
         for key, value in values.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) < _MAX_FIGURE
     }
 
 
@@ -171,8 +177,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _fresh(name: str) -> Path:
-    """A new folder under `runs/`, made at once, so that no other driver has the same."""
+def _new_folder(name: str) -> Path:
+    """Create a new folder in `runs/`. `mkdir` makes sure that no other driver gets the same one."""
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     parent = runs_folder()
     parent.mkdir(parents=True, exist_ok=True)
@@ -181,4 +187,4 @@ def _fresh(name: str) -> Path:
         with suppress(FileExistsError):
             folder.mkdir()
             return folder
-    raise AssertionError("numbers end")
+    raise AssertionError("unreachable: `itertools.count` does not end")

@@ -1,13 +1,13 @@
-"""A run's folder belongs to one driver at a time, and a dead one holds nothing.
+"""Locks the folder of a run, so that one driver at a time uses it.
 
-The lock is the kernel's (`flock`) on a small file in the folder, which says who holds it. The
-kernel lets go when the driver ends, however it ends: children that it starts do not inherit the
-file, forked ones close it. The file is removed with the lock; one that a killed driver left is
-taken over. On NFS the lock is the server's and holds across nodes; docs/clusters.md says where it
-does not.
+The lock is an `flock` on a small file in the folder. The file contains who holds the lock. The
+kernel releases the lock when the driver ends, even when it is killed: child processes do not
+inherit the open file, and forked ones close it. The file is removed when the lock is released. A
+file that a killed driver left does not prevent a new lock. On NFS the server keeps the lock, so it
+works across nodes; docs/clusters.md lists file systems where it does not.
 
-filelock, which guards the SQLite store, leaves its file behind, and on file systems without locks
-it falls back to files that a dead process keeps.
+The library filelock, used for the SQLite store, does not fit here. It leaves its file behind, and
+on file systems without locks it uses plain files, which stay locked when their process dies.
 """
 
 from __future__ import annotations
@@ -30,51 +30,52 @@ from fastdfkd.text.shown import shown_name
 log = logging.getLogger(__name__)
 
 LOCK_FILE = ".in_use.json"
-"""In a folder in use: `host`, `process`, `command` and `since` of the driver that holds it."""
+"""Lock file. It contains `host`, `process`, `command` and `since` of the driver with the lock."""
 
-_HELD = (EAGAIN, EACCES)
-_LOOK_AGAIN_S, _LOOKS = 0.2, 5
-_open_here: set[int] = set()
+_LOCKED_ERRORS = (EAGAIN, EACCES)
+_RETRY_S, _READ_ATTEMPTS = 0.2, 5
+_open_descriptors: set[int] = set()
+"""Lock files that this process has open."""
 
 
 class FolderInUseError(ValueError):
-    """Another driver works in the folder. The message says which one and what to do."""
+    """Another driver uses the folder. The message names it and says what to do."""
 
 
 @contextmanager
 def held(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold an existing folder for a block; nothing else in it is touched.
+    """Lock an existing folder for the `with` block. Other files in it are not changed.
 
     Args:
-        folder: that no other driver may work in.
-        wait_s: seconds to wait for the one that holds it, where it is known to be ending.
+        folder: folder to lock.
+        wait_s: seconds to wait for another driver that is about to end.
 
     Raises:
-        FolderInUseError: another driver holds it.
-        OSError: the folder cannot be written to.
+        FolderInUseError: another driver has the lock.
+        OSError: the folder is not writable.
     """
     path = folder / LOCK_FILE
-    descriptor = _acquired(path, time.monotonic() + wait_s)
+    descriptor = _acquire(path, time.monotonic() + wait_s)
     try:
-        _introduce(descriptor)
+        _write_holder(descriptor)
         yield
     finally:
         with suppress(OSError):
-            path.unlink()  # while it is held: who opened it before sees that it is gone
+            path.unlink()  # before the unlock, so that `_is_current` fails for who has it open
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         _close(descriptor)
 
 
-def _acquired(path: Path, deadline: float) -> int:
-    """The open lock file, locked, and still the one that the folder names."""
+def _acquire(path: Path, deadline: float) -> int:
+    """Open and lock the lock file; return its descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        _open_here.add(descriptor)
+        _open_descriptors.add(descriptor)
         try:
-            if _locked(descriptor, path) and _is_at(path, descriptor):
+            if _try_lock(descriptor, path) and _is_current(path, descriptor):
                 return descriptor
-            holder = _holder(path)
+            holder = _read_holder(path)
         except BaseException:
             _close(descriptor)
             raise
@@ -84,36 +85,36 @@ def _acquired(path: Path, deadline: float) -> int:
                 f"{shown_name(path.parent)} is in use by {holder}: wait until it has ended, stop "
                 "it there, or name another folder"
             )
-        time.sleep(_LOOK_AGAIN_S if holder else 0.0)
+        time.sleep(_RETRY_S if holder else 0.0)
 
 
-def _locked(descriptor: int, path: Path) -> bool:
+def _try_lock(descriptor: int, path: Path) -> bool:
+    """Lock without waiting. True, with a warning, on a file system without locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in _HELD:
+        if error.errno in _LOCKED_ERRORS:
             return False
         log.warning(
-            "%s is on a file system without locks (%s): see to it yourself that no other driver "
-            "works there",
+            "%s is on a file system without locks (%s): make sure that no other driver uses it",
             path.parent,
             error.strerror,
         )
     return True
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the file was not removed by its last holder between our opening and locking it."""
+def _is_current(path: Path, descriptor: int) -> bool:
+    """Whether `path` is still the open file, not removed by its last driver before the lock."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
 
-def _introduce(descriptor: int) -> None:
-    """Write who holds the folder; it is still held where the disk is full."""
+def _write_holder(descriptor: int) -> None:
+    """Write who has the lock. If the disk is full, the lock works without it."""
     argv = [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv else []
-    about = {
+    holder = {
         "host": socket.gethostname(),
         "process": os.getpid(),
         "command": shown_name(shlex.join(argv)),
@@ -121,36 +122,36 @@ def _introduce(descriptor: int) -> None:
     }
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, (json.dumps(about) + "\n").encode(), 0)
+        os.pwrite(descriptor, (json.dumps(holder) + "\n").encode(), 0)
 
 
-def _holder(path: Path) -> str | None:
-    """Who holds the folder, in words; None where the file is gone."""
-    for _ in range(_LOOKS):
+def _read_holder(path: Path) -> str | None:
+    """Describe who has the lock, for a message; None if the lock file does not exist any more."""
+    for _ in range(_READ_ATTEMPTS):
         try:
-            about = json.loads(path.read_bytes())
+            holder = json.loads(path.read_bytes())
             return (
-                f"process {about['process']} on {shown_name(about['host'])} since "
-                f"{about['since']} ({shown_name(about['command'])})"
+                f"process {holder['process']} on {shown_name(holder['host'])} since "
+                f"{holder['since']} ({shown_name(holder['command'])})"
             )
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):  # just taken, or the disk was full
-            time.sleep(_LOOK_AGAIN_S)
-    return "another process, which has not said who it is"
+        except (OSError, ValueError, KeyError, TypeError):  # not written yet, or the disk was full
+            time.sleep(_RETRY_S)
+    return "another process (its lock file does not name it)"
 
 
 def _close(descriptor: int) -> None:
-    _open_here.discard(descriptor)
+    _open_descriptors.discard(descriptor)
     os.close(descriptor)
 
 
 def _close_in_child() -> None:
-    """A forked child would keep its parent's lock."""
-    for descriptor in _open_here:
+    """Close the lock files in a forked child, which would keep them locked after its parent."""
+    for descriptor in _open_descriptors:
         with suppress(OSError):
             os.close(descriptor)
-    _open_here.clear()
+    _open_descriptors.clear()
 
 
 os.register_at_fork(after_in_child=_close_in_child)

@@ -8,15 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from fastdfkd.runs.figures import FIGURES
 from fastdfkd.runs.files import read_whole, write_whole
 
 Row = Mapping[str, float]
 """One progress row: some of `COLUMNS`, as numbers."""
 
 FAULTS = ("restarts", "worker_restarts", "bank_restarts", "board_restarts", "rejected", "lost")
-"""Columns that count what went wrong and was mended."""
+"""Columns that count faults from which the run recovered."""
 
-JUDGED = ("accuracy", "agreement")
+JUDGED = tuple(FIGURES)
 """Columns that an evaluation fills in, as far as there are images to judge on."""
 
 COLUMNS = (
@@ -47,14 +48,15 @@ COLUMNS = (
     "end_to_end_seconds",
     *FAULTS,
 )
-"""Every column of `metrics.csv`, in its order; times are seconds since the start of the run.
+"""All columns of `metrics.csv`, in order. Times are in seconds, totals since the run started.
 
-`updates` is the step. `loss` is the student's KL; `accuracy` and `agreement` (0 to 1) are on
-evaluation rows only. A cell that a row says nothing about is empty.
+`updates` is the step. `loss` is the student's KL divergence. `accuracy`, `top5_accuracy` (with more
+than five classes) and `agreement` (0 to 1) are in evaluation rows only, and so are the columns that
+begin with `synthetic_`, for held-out synthetic images. Cells without a value are empty.
 """
 
 
-_MOST_BYTES = 2**30
+_MAX_BYTES = 2**30
 
 
 def is_evaluation(row: Row) -> bool:
@@ -63,10 +65,10 @@ def is_evaluation(row: Row) -> bool:
 
 
 class RowFile:
-    """`metrics.csv`, open for appending. Each row is on disk when `append` returns."""
+    """`metrics.csv`, open for appending. `append` flushes each row to the operating system."""
 
     def __init__(self, path: Path, kept: Iterable[Row] = ()) -> None:
-        """Begin the file anew with the rows `kept` of an earlier one."""
+        """Replace the file with one that contains the rows `kept`."""
         start = io.StringIO(newline="")
         writer = csv.DictWriter(start, COLUMNS, restval="")
         writer.writeheader()
@@ -76,20 +78,24 @@ class RowFile:
         self._writer = csv.DictWriter(self._file, COLUMNS, restval="")
 
     def append(self, row: Row) -> None:
-        """Write one row; non-finite numbers are written as they are.
+        """Append one row. Infinite numbers and NaN are written too.
 
         Raises:
             ValueError: the row has a key that is not in `COLUMNS`.
-            OSError: the disk is full; what was not written is tried again with the next row.
+            OSError: the disk is full; the row is written with the next one.
         """
-        strange = sorted(set(row) - set(COLUMNS))
-        if strange:
-            raise ValueError(f"unknown progress columns {strange}: add them to tracking.COLUMNS")
+        extra = sorted(set(row) - set(COLUMNS))
+        if extra:
+            raise ValueError(f"unknown columns {extra}: add them to `runs.metrics.COLUMNS`")
         self._writer.writerow(row)
         self._file.flush()
 
     def close(self) -> None:
-        """Write what is left; raises OSError as `append` does."""
+        """Write the buffered rows and close the file.
+
+        Raises:
+            OSError: the disk is full.
+        """
         self._file.close()
 
     def __enter__(self) -> RowFile:
@@ -105,29 +111,29 @@ class RowFile:
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """Rows of a `metrics.csv`, empty cells and unknown columns left out.
+    """Read a `metrics.csv`, without empty cells and unknown columns.
 
-    So are rows that a power cut left behind damaged, or half written at the end. No cell needs
-    quotes, so a line is a row whatever stands in it.
+    Damaged rows and an incomplete last row, as a power failure can leave them, are skipped. No cell
+    contains quotes or line breaks, so each line is one row.
 
     Raises:
         FileNotFoundError: there is no such file.
-        OSError: it is no regular file, enormous, or cannot be read.
+        OSError: it is not a regular file, is larger than 1 GiB, or cannot be read.
     """
-    whole = read_whole(path, _MOST_BYTES).rpartition(b"\n")[0].decode("utf-8-sig", "replace")
-    names, *rows = [line.split(",") for line in whole.splitlines()] or [[]]
-    return [found for row in rows if (found := _numbers(names, row))]
+    text = read_whole(path, _MAX_BYTES).rpartition(b"\n")[0].decode("utf-8-sig", "replace")
+    names, *rows = [line.split(",") for line in text.splitlines()] or [[]]
+    return [numbers for row in rows if (numbers := _numbers(names, row))]
 
 
 def rows_until(path: Path, updates: int) -> list[dict[str, float]]:
-    """Rows of a `metrics.csv` up to a number of student updates; none where there is no file."""
+    """Rows of a `metrics.csv` up to a number of student updates; none if there is no file."""
     if updates == 0 or not path.is_file():
         return []
     return [row for row in read_rows(path) if row.get("updates", 0.0) <= updates]
 
 
 def _numbers(names: Sequence[str], cells: Sequence[str]) -> dict[str, float]:
-    """A row's cells as numbers; nothing where one is none, or there are too many or too few."""
+    """The cells of a row as numbers; empty if a cell is not a number or the count is wrong."""
     try:
         pairs = zip(names, cells, strict=True)
         return {name: float(cell) for name, cell in pairs if cell and name in COLUMNS}

@@ -1,4 +1,4 @@
-"""What one run found: the object that `fastdfkd.distill` returns and `result.json` holds."""
+"""The result of a run: what `fastdfkd.distill` returns and `result.json` contains."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fastdfkd.runs.figures import SHARES
 from fastdfkd.runs.folder import figures_of, read_json
 
 
@@ -18,68 +19,93 @@ class RunResult(BaseModel):
     recipe: str
     """Name of the recipe."""
     recipe_digest: str
-    """SHA-256 of everything in the recipe that can change the result."""
+    """SHA-256 of all recipe values that can change the result."""
     seed: int
     accuracy: float | None
-    """Share of held-out real images that the last student classifies rightly, 0 to 1; None: there
-    are no such images."""
+    """Accuracy of the final student on held-out real images, 0 to 1; None without such images."""
     teacher_accuracy: float | None
     """The same for the teacher."""
     teacher_digest: str = ""
-    """SHA-256 of the teacher's weights; empty: unknown."""
+    """SHA-256 of the teacher's weights; empty if unknown."""
+    top5_accuracy: float | None = None
+    """Share of held-out real images whose class is among the student's best five, 0 to 1.
+
+    None: unknown, or no more than five classes.
+    """
     agreement: float | None
-    """Share of held-out real images where student and teacher say the same class, 0 to 1; None:
-    there are no such images."""
+    """Share of held-out real images for which student and teacher predict one class, 0 to 1.
+
+    None without such images.
+    """
+    synthetic_agreement: float | None = None
+    """Share of held-out synthetic images for which student and teacher predict one class, 0 to 1.
+
+    This and the figures below are None for a run without such images.
+    """
+    synthetic_agreement_mixed: float | None = None
+    """The same on mixtures of two such images."""
+    synthetic_agreement_augmented: float | None = None
+    """The same on shifted and flipped ones."""
+    synthetic_kl: float | None = None
+    """Mean KL(T || S) at temperature 1 on held-out synthetic images, in nats."""
+    synthetic_teacher_confidence: float | None = None
+    """The teacher's mean largest probability on them, 0 to 1."""
+    synthetic_coverage: float | None = None
+    """Entropy of the classes that the student predicts for them / log of their number, 0 to 1."""
+    synthetic_unseen_classes: float | None = None
+    """Classes that the student predicts for none of them."""
+    input: dict[str, Any] = {}
+    """What the images are: `data`, `shape`, `classes`, `mean` and `std`; empty if unknown."""
     images: int
     """Images synthesised and inserted into the bank."""
     updates: int
     """Student updates made."""
     synthesis_seconds: float
-    """Draw of z to finished uint8 batch, summed over batches."""
+    """From the draw of z to the finished uint8 batch, summed over batches."""
     storage_seconds: float
-    """Finished batch to the trainer's device buffer, summed over batches."""
+    """From the finished batch to the trainer's device buffer, summed over batches."""
     distillation_seconds: float
-    """Student updates with augmentation and the teacher's forward, on rank 0."""
+    """Student updates including augmentation and the teacher's forward pass, on rank 0."""
     evaluation_seconds: float
-    """Evaluation on held-out real images."""
+    """Evaluation on held-out images."""
     synthesizer_idle_seconds: float
-    """Synthesizers waiting for the trainer, summed over synthesizers."""
+    """Time that synthesizers waited for the trainer, summed over synthesizers."""
     trainer_idle_seconds: float
-    """Rank 0 waiting for images."""
+    """Time that rank 0 waited for images."""
     synthesizer_idle_ratio: float = 0.0
-    """Waiting as a share of waiting and synthesis, 0 to 1."""
+    """Waiting / (waiting + synthesis), 0 to 1."""
     trainer_idle_ratio: float = 0.0
-    """Waiting as a share of waiting and distillation, 0 to 1."""
+    """Waiting / (waiting + distillation), 0 to 1."""
     end_to_end_seconds: float
-    """First draw of z to last student update, evaluation left out."""
+    """From the first draw of z to the last student update, without evaluation."""
     wall_seconds: float
-    """The whole run as the user waited for it: start-up, evaluation and all, teacher left out."""
+    """Wall time of the whole run, with start-up and evaluation, without the teacher's training."""
     max_staleness: int
-    """Most student versions that an inserted batch's student was behind the newest."""
+    """Most versions by which the student of an inserted batch was older than the newest one."""
     precision: str
     """Autocast type on the driver's kind of device: float32 or bfloat16."""
     versions: dict[str, str]
-    """Python and the packages that matter."""
+    """Versions of Python and the main packages."""
     hardware: dict[str, Any]
-    """Processor, cores given, memory, accelerators."""
+    """Processor, usable cores, memory and GPUs."""
     commit: str
     """Git commit of the code, with `-dirty` for local changes; `unknown` outside a checkout."""
     notes: list[str] = []
-    """What was done otherwise than usual for these networks, and why; a line each."""
+    """Deviations from the default treatment of these networks, with reasons; one line each."""
     synthesizer_peak_memory_bytes: int = 0
-    """Most memory that one synthesizer held: on its GPU, or resident on a CPU; 0: unknown."""
+    """Peak memory of one synthesizer: on its GPU, or resident on a CPU; 0 if unknown."""
     trainer_peak_memory_bytes: int = 0
-    """The same of one training worker (of the driver, with no worker)."""
+    """Peak memory of one training worker (without workers: of the driver); 0 if unknown."""
     synthesis_speedup: float | None = None
-    """Reference synthesis seconds for this many images / this run's."""
+    """Synthesis seconds of the reference for as many images / those of this run."""
     end_to_end_speedup: float | None = None
-    """Reference end-to-end seconds for this many images and updates / this run's."""
+    """End-to-end seconds of the reference for as many images and updates / those of this run."""
     directory: Path | None = Field(default=None, exclude=True)
     """Folder of the run; not part of `result.json`."""
 
     @property
     def synthesis_seconds_per_image(self) -> float:
-        """Synthesis seconds a image cost."""
+        """Synthesis seconds per image."""
         return self.synthesis_seconds / self.images
 
     def save(self, path: Path) -> None:
@@ -91,8 +117,8 @@ class RunResult(BaseModel):
         """Read the result of a finished run from its folder.
 
         Raises:
-            FileNotFoundError: the folder holds no `result.json`, so no finished run.
-            ValueError: it is damaged, or of another version.
+            FileNotFoundError: the folder has no `result.json`, so the run has not finished.
+            ValueError: `result.json` is damaged, or of another version.
         """
         path = Path(directory) / "result.json"
         if not path.is_file():
@@ -106,16 +132,16 @@ class RunResult(BaseModel):
             raise ValueError(
                 f"{path}: damaged, or of another version ({where:.60}: {first['msg']})"
             ) from None
-        if strange := _impossible(result):
-            raise ValueError(f"{path}: damaged, no run has such figures: {', '.join(strange)}")
+        if impossible := _impossible_figures(result):
+            raise ValueError(f"{path}: damaged, no run has such figures: {', '.join(impossible)}")
         return result.model_copy(update={"directory": Path(directory)})
 
 
-def _impossible(result: RunResult) -> list[str]:
-    """Figures that are not finite, or that a run cannot end with."""
-    given = {k: v for k, v in result.model_dump().items() if isinstance(v, int | float)}
-    strange = set(given) - set(figures_of(given)) - {"seed"}
-    shares = ("accuracy", "teacher_accuracy", "agreement")
-    strange |= {name for name in shares if not 0 <= given.get(name, 0) <= 1}
-    strange |= {name for name in ("images",) if given[name] < 1}
-    return sorted(strange)
+def _impossible_figures(result: RunResult) -> list[str]:
+    """Names of figures that are not finite, or outside the range that a run can have."""
+    figures = {k: v for k, v in result.model_dump().items() if isinstance(v, int | float)}
+    impossible = set(figures) - set(figures_of(figures)) - {"seed"}
+    shares = (*SHARES, "teacher_accuracy")
+    impossible |= {name for name in shares if not 0 <= figures.get(name, 0) <= 1}
+    impossible |= {name for name in ("images",) if figures[name] < 1}
+    return sorted(impossible)

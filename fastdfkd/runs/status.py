@@ -1,17 +1,17 @@
-"""`fastdfkd status DIR`: what a run's folder says about the run, on one screen.
+"""The status of a run, read from its folder, for `fastdfkd status DIR`.
 
 It is read from five files, each of which may be missing: `recipe.yaml`, `teacher.json`,
-`metrics.csv`, `state.json` and `result.json`. No process is asked, so it works from any machine
-that sees the folder. How the run stands:
+`metrics.csv`, `state.json` and `result.json`. No process is contacted, so it works on any machine
+with access to the folder. The state of the run:
 
-    result.json is there                                -> finished
-    state.json says "failed", "stopped", ...            -> that, with its "error"
-    metrics.csv, or recipe.yaml before it, changed in
-    the last `QUIET_S` seconds                          -> running (or starting)
+    result.json exists                                  -> finished
+    `state` in state.json is failed, stopped, finished  -> that state, with its `error`
+    one of the files changed in the last `QUIET_S`
+    seconds                                             -> running (starting before the first row)
     otherwise                                           -> silent: stopped, killed, or waiting
 
-`state.json`, where there is one, is an object whose keys are all optional: `state` (`running`,
-`stopped`, `failed` or `finished`), `error` (one line) and `faults` (name to count).
+`state.json` is a JSON object with optional keys: `state` (`running`, `stopped`, `failed` or
+`finished`), `error` (one line) and `faults` (name to count).
 """
 
 from __future__ import annotations
@@ -27,46 +27,51 @@ from fastdfkd.runs.folder import figures_of, read_json
 from fastdfkd.runs.metrics import FAULTS, read_rows
 
 QUIET_S = 60.0
-"""Seconds without a row after which a run is called silent: a round of a large recipe is shorter,
-its evaluation too."""
+"""A run is silent after this many seconds without a new row. A round and an evaluation of a large
+recipe take less."""
 
 _FILES = ("recipe.yaml", "metrics.csv", "teacher.json", "state.json", "result.json")
 _DONE = ("finished", "failed", "stopped")
-_MOST_SHOWN = 300
+_MAX_ERROR_LENGTH = 300
 _RECENT_ROWS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """What is known of a run."""
+    """The status of a run."""
 
     directory: Path
     state: str
     """`starting`, `running`, `silent`, `stopped`, `failed` or `finished`."""
     error: str | None = None
     quiet_s: float | None = None
-    """Seconds since the folder's newest news."""
+    """Seconds since one of the files changed."""
     recipe: Recipe | None = None
     teacher: Mapping[str, Any] = field(default_factory=dict)
+    """Content of `teacher.json`."""
     notes: tuple[str, ...] = ()
-    """What a finished run did otherwise than usual."""
+    """Notes of a finished run, see `RunResult.notes`."""
     result: Mapping[str, float] = field(default_factory=dict)
-    """Its figures."""
+    """Figures of a finished run."""
     latest: Mapping[str, float] = field(default_factory=dict)
     """The newest value of each column of `metrics.csv`."""
     faults: Mapping[str, float] = field(default_factory=dict)
-    """Faults so far; empty where nothing counts them."""
+    """Faults so far, by name; empty if the run has not recorded any count."""
     left_s: float | None = None
-    """Estimate of the seconds to the last update."""
+    """Estimated seconds to the last update."""
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the run has ended: finished, failed or stopped."""
         return self.state in _DONE
 
 
 def read_status(directory: str | Path, *, now: float | None = None) -> Status:
-    """Read a run's folder as it is at Unix time `now`.
+    """Read the status of a run from its folder.
+
+    Args:
+        directory: folder of the run.
+        now: current Unix time; None reads the clock.
 
     Raises:
         FileNotFoundError: the folder holds no file of a run.
@@ -77,10 +82,10 @@ def read_status(directory: str | Path, *, now: float | None = None) -> Status:
         raise FileNotFoundError(f"{folder} holds no run: none of {', '.join(_FILES)} is there")
     newest = max(path.stat().st_mtime for path in present)
     quiet = max((time.time() if now is None else now) - newest, 0.0)
-    said, result = _object(folder / "state.json"), _object(folder / "result.json")
+    state_file, result = _json_object(folder / "state.json"), _json_object(folder / "result.json")
     rows = _rows(folder / "metrics.csv")
     latest = {key: value for row in rows for key, value in row.items()}
-    state = "finished" if result else str(said.get("state", "running"))
+    state = "finished" if result else str(state_file.get("state", "running"))
     if state not in _DONE:
         state = "silent" if quiet > QUIET_S else "running" if latest else "starting"
     recipe = _recipe(folder / "recipe.yaml")
@@ -88,22 +93,22 @@ def read_status(directory: str | Path, *, now: float | None = None) -> Status:
     return Status(
         directory=folder,
         state=state,
-        error=_shortened(said.get("error")),
+        error=_one_line(state_file.get("error")),
         quiet_s=quiet,
         recipe=recipe,
-        teacher=_object(folder / "teacher.json"),
+        teacher=_json_object(folder / "teacher.json"),
         result=figures_of(result),
         notes=_notes(result.get("notes")),
         latest=latest,
-        faults=counted or _faults(said.get("faults")),
+        faults=counted or _faults(state_file.get("faults")),
         left_s=time_left(rows, recipe) if state == "running" and recipe else None,
     )
 
 
 def time_left(rows: list[dict[str, float]], recipe: Recipe) -> float | None:
-    """Seconds to the last update at the pace of the newest rows; `None` before there is a pace.
+    """Estimated seconds to the last update, from the rate of the newest rows.
 
-    Before the first update (warm-up) nothing is known of the student's pace.
+    None before there are two rows with updates, as during warm-up.
     """
     points = [
         (row["end_to_end_seconds"], row["updates"])
@@ -118,8 +123,8 @@ def time_left(rows: list[dict[str, float]], recipe: Recipe) -> float | None:
     return max(recipe.updates - points[-1][1], 0.0) * seconds / updates
 
 
-def _object(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where the file is missing, damaged or something else."""
+def _json_object(path: Path) -> dict[str, Any]:
+    """A JSON object; empty if the file is missing, damaged or not an object."""
     try:
         return read_json(path)
     except (OSError, ValueError):
@@ -127,29 +132,29 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> list[dict[str, float]]:
-    """Rows of a `metrics.csv`; none where it is missing or something else."""
+    """Rows of a `metrics.csv`; none if it is missing or not readable."""
     try:
         return read_rows(path)
     except OSError:
         return []
 
 
-def _faults(said: Any) -> dict[str, float]:
-    """Faults by name, from a `state.json` that may say anything."""
-    return figures_of(said) if isinstance(said, dict) else {}
+def _faults(value: Any) -> dict[str, float]:
+    """Faults by name, from a value of `state.json` that may have any type."""
+    return figures_of(value) if isinstance(value, dict) else {}
 
 
-def _shortened(said: Any) -> str | None:
-    """An error as it is shown: one line of it."""
-    return None if said is None else " ".join(str(said)[:_MOST_SHOWN].split())
+def _one_line(error: Any) -> str | None:
+    """An error message as one line of limited length."""
+    return None if error is None else " ".join(str(error)[:_MAX_ERROR_LENGTH].split())
 
 
 def _recipe(path: Path) -> Recipe | None:
     try:
         return load_recipe(path) if path.is_file() else None
-    except RecipeError:  # of another version of the program
+    except RecipeError:  # written by another version of the program
         return None
 
 
-def _notes(found: object) -> tuple[str, ...]:
-    return tuple(map(str, found)) if isinstance(found, list) else ()
+def _notes(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()

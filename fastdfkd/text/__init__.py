@@ -1,1 +1,1 @@
-"""Text from elsewhere (values, names, errors), made safe for terminals, pages and files."""
+"""Make untrusted text (values, names, errors) safe for terminals, pages and files."""

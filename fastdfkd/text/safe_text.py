@@ -1,7 +1,8 @@
-"""What somebody else wrote, shown as text and never as anything else: a function for each place.
+"""Escape untrusted text so that it is shown as plain text: one function for each place.
 
-A recipe, a class, a folder or an error may hold markup, escape sequences, line breaks, formulas or
-right-to-left text. Whoever shows or writes such text passes it through one of these, once, last.
+A recipe, a class, a folder or an error may contain markup, escape sequences, line breaks, formulas
+or right-to-left text. Pass such text through one of these functions, once, as the last step before
+it is shown or written.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ _MARKDOWN = re.compile(
     r"""[\\`\[\]<>|~&]                          # code, links, tags, columns, strokes, entities
     | \$                                        # formulas
     | ^\# | ^[+-](?=[\s-]) | ^\d+(?=[.)](?:\s|$))   # headings, lists and rules
-    | ^\* | (?<=\S)\* | \*(?=\S)                # emphasis: a star between spaces is none
-    | (?<![A-Za-z0-9])_ | _(?![A-Za-z0-9])      # an underscore within a word is none""",
+    | ^\* | (?<=\S)\* | \*(?=\S)                # emphasis; not a star between spaces
+    | (?<![A-Za-z0-9])_ | _(?![A-Za-z0-9])      # emphasis; not an underscore within a word""",
     re.VERBOSE,
 )
 _FORMULA = re.compile("^[=+@\uff1d\uff0b\uff20\uff0d-]")
@@ -25,55 +26,55 @@ _LONGEST_RUN_NAME = 250
 
 
 def printable(text: object) -> str:
-    r"""One line: control, invisible and direction characters become `\n`, `\x1b`, `\u202e`."""
-    words = str(text)
-    if words.isprintable():
-        return words
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+    r"""Text on one line: control, invisible and direction characters as `\n`, `\x1b`, `\u202e`."""
+    line = str(text)
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def visible(text: object) -> str:
-    """`printable`, with right-to-left words isolated: what stands beside them keeps its place.
+    """`printable` text with right-to-left words isolated, so that they do not reorder the rest.
 
-    For people's eyes (terminal, HTML, Markdown), and only once: isolates are invisible themselves.
+    For display (terminal, HTML, Markdown). Apply it once: a second call would escape the isolates.
     """
     return _RUN.sub(lambda run: f"{_ISOLATE}{run[0]}{_END}", printable(text))
 
 
 def lines(text: object) -> str:
-    """`visible`, line by line, for messages of several lines."""
+    """`visible` applied to each line, for messages of several lines."""
     return "\n".join(visible(line) for line in str(text).split("\n"))
 
 
 def markdown(text: object) -> str:
-    """`visible` text that Markdown shows as it is, in a paragraph, a heading or a table's cell."""
+    """`visible` text, escaped for a Markdown paragraph, heading or table cell."""
     return _MARKDOWN.sub(_escaped, visible(text))
 
 
 def csv_cell(value: object) -> object:
-    """Text that no spreadsheet takes for a formula; numbers stay what they are.
+    """A cell that no spreadsheet reads as a formula; values that are not text stay unchanged.
 
-    A leading `=`, `+`, `-` or `@` gets an apostrophe before it, unless the text is a number.
+    An apostrophe is put before a leading `=`, `+`, `-` or `@`, unless the text is a number.
     """
     if not isinstance(value, str):
         return value
-    words = printable(value)
-    return f"'{words}" if _FORMULA.match(words) and not _is_number(words) else words
+    cell = printable(value)
+    return f"'{cell}" if _FORMULA.match(cell) and not _is_number(cell) else cell
 
 
 def file_name(text: object) -> str:
-    """A name for a file or a folder: ASCII letters, digits and `._=,+-`, at most 120 of them."""
+    """A file or folder name: ASCII letters, digits and `._=,+-`, at most 120 characters."""
     safe = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", str(text).replace(" ", ","))
     return safe[:_LONGEST_FILE_NAME].lstrip(".-") or "_"
 
 
 def run_name(text: object) -> str:
-    """A name that every MLflow store takes: one line of at most 250 characters."""
+    """A run name that every MLflow store accepts: one line of at most 250 characters."""
     return printable(text)[:_LONGEST_RUN_NAME]
 
 
 def metric_name(text: object) -> str:
-    """A name that MLflow takes for a metric."""
+    """A metric name that MLflow accepts; other characters become `_`."""
     return re.sub(r"[^A-Za-z0-9_. -]", "_", str(text)).lstrip(".")
 
 

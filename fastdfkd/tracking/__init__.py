@@ -1,12 +1,12 @@
-"""What a run leaves behind while it goes: an MLflow run, and the same rows in `metrics.csv`.
+"""Records runs while they go on: in MLflow, and the same rows in `metrics.csv`.
 
     with Recorder(recipe, directory, run_name="digits-fast5") as recorder:
         recorder.log({"updates": 10, "loss": 1.2})
         recorder.finish(result)
 
-Training never waits for MLflow: rows go to a writer thread, and what MLflow refuses in mid-run
-costs a warning; the rows are in `metrics.csv` all the same. MLflow takes seconds to import, so
-nothing here imports it before a store is opened.
+Training never waits for MLflow: a writer thread sends the rows. If MLflow fails during the run, a
+warning is logged and the run goes on; `metrics.csv` has all rows in any case. The import of MLflow
+takes seconds, so it is done when a store is opened.
 """
 
 from fastdfkd.runs.metrics import COLUMNS, Row, read_rows

@@ -1,4 +1,4 @@
-"""A run that groups others: quickstart's settings, a sweep's trials."""
+"""An MLflow parent run, which groups the settings of a quickstart or the trials of a sweep."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from fastdfkd.tracking.run import RunRecord, TrackedRun, environment_tags, status_after
+from fastdfkd.tracking.run import MetricRow, TrackedRun, environment_tags, status_after
 from fastdfkd.tracking.store import store_uri
 
 
 class ParentRun:
-    """Context manager around a parent run; hand its `run_id` to the runs inside.
+    """Context manager around a parent run. Pass its `run_id` to the child runs.
 
-    Ends FINISHED when its block is left normally, KILLED by Ctrl-C or SIGTERM, else FAILED.
+    The final status is FINISHED after a normal end of the block, KILLED after Ctrl-C or SIGTERM,
+    FAILED after any other exception.
     """
 
     def __init__(
@@ -26,11 +27,11 @@ class ParentRun:
 
     @property
     def run_id(self) -> str:
-        """Id of the MLflow run, while and after the block."""
+        """Id of the MLflow run, during and after the block."""
         return self._run.run_id
 
     def __enter__(self) -> ParentRun:
-        """Open the store.
+        """Open the store and begin the run.
 
         Raises:
             TrackingError: the store cannot be opened.
@@ -47,8 +48,8 @@ class ParentRun:
         tags: Mapping[str, str] | None = None,
         artifacts: Iterable[Path] = (),
     ) -> None:
-        """Add figures, tags and files to the parent run itself."""
-        self._run.log_metrics([RunRecord(0, metrics or {}, time.time())])
+        """Add metrics, tags and files to the parent run itself."""
+        self._run.log_metrics([MetricRow(0, metrics or {}, time.time())])
         self._run.log_tags(tags or {})
         self._run.log_artifacts(artifacts)
 

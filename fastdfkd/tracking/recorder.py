@@ -1,4 +1,4 @@
-"""Records one distillation: parameters, tags, progress rows, result, status."""
+"""Records one distillation run: parameters, tags, progress rows, result and status."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from fastdfkd.runs.folder import read_json, write_json
 from fastdfkd.runs.metrics import Row, RowFile, rows_until
 from fastdfkd.runs.result import RunResult
 from fastdfkd.text.shown import reason
-from fastdfkd.tracking.run import RunRecord, TrackedRun, environment_tags, status_after
+from fastdfkd.tracking.run import MetricRow, TrackedRun, environment_tags, status_after
 from fastdfkd.tracking.store import store_uri
 
 _SECONDS_BETWEEN_WRITES = 1.0
 _STATES = {"RUNNING": "running", "FINISHED": "finished", "KILLED": "stopped", "FAILED": "failed"}
-_MOST_UNSENT = 100_000  # rows: a weekend of them, some tens of megabytes
+_MAX_UNSENT = 100_000  # rows kept in memory while the store fails: some tens of megabytes
 _log = logging.getLogger("fastdfkd.tracking")
 _LOGGED_FILES = ("recipe.yaml", "teacher.json", "metrics.csv", "samples.png", "result.json")
 
 
 class Recorder:
-    """Context manager around one run, from its first row to its status.
+    """Context manager around one run, from its first row to its final status.
 
-    The MLflow run ends FINISHED after `finish`, KILLED when stopped by hand (Ctrl-C, SIGTERM),
-    and FAILED in every other case.
+    The status is FINISHED after `finish`, KILLED after Ctrl-C or SIGTERM, FAILED in all other
+    cases.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class Recorder:
         progress: Callable[[Row], None] | None = None,
         resume_at: int | None = None,
     ) -> None:
-        """Say what will be recorded; nothing is opened yet.
+        """Set the options; `__enter__` opens the store and the files.
 
         Args:
-            recipe: all its values become parameters.
-            directory: an existing folder, which gets `metrics.csv`.
-            run_name: the recipe's name when unset.
-            parent_run_id: MLflow run that this one is shown under.
-            progress: is given every row too.
-            resume_at: go on with the folder's run, whose rows after this many student updates are
-                dropped; unset: a new run.
+            recipe: its values are logged as parameters.
+            directory: existing folder for `metrics.csv` and `state.json`.
+            run_name: name of the MLflow run; None means the recipe's name.
+            parent_run_id: id of the MLflow parent run.
+            progress: function that is called with every row.
+            resume_at: continue the run of the folder and drop its rows after this number of student
+                updates; None starts a new run.
         """
         self._recipe = recipe
         self._directory = directory
@@ -60,18 +60,19 @@ class Recorder:
         self._progress = progress
         self._resume_at = resume_at
         self._step = resume_at or 0
-        self._finished = self._disk_refuses = False
+        self._finished = self._csv_failing = False
 
     @property
     def run_id(self) -> str:
-        """Id of the MLflow run, while and after the recorder is open."""
+        """Id of the MLflow run, during and after the block."""
         return self._run.run_id
 
     def __enter__(self) -> Recorder:
-        """Open store and `metrics.csv`.
+        """Open the store and `metrics.csv`, and begin or resume the MLflow run.
 
         Raises:
             TrackingError: the store cannot be opened.
+            OSError: `metrics.csv` cannot be written.
         """
         tracking = self._recipe.tracking
         tags = {
@@ -90,7 +91,7 @@ class Recorder:
         )
         try:
             self._run.log_params(self._recipe.flat())
-            self._note("RUNNING")
+            self._write_state("RUNNING")
             path = self._directory / "metrics.csv"
             kept = [] if self._resume_at is None else rows_until(path, self._resume_at)
             self._rows = RowFile(path, kept)
@@ -101,23 +102,23 @@ class Recorder:
         return self
 
     def log(self, row: Row) -> None:
-        """Record one progress row; the step is its `updates`, or those of the row before.
+        """Record one progress row. The step is its `updates`, else that of the row before.
 
         Raises:
             ValueError: the row has a key that is not in `COLUMNS`.
         """
-        self._keep(row)
+        self._write_csv(row)
         self._step = int(row.get("updates", self._step))
         self._writer.put(self._step, row)
         if self._progress is not None:
             self._progress(row)
 
     def finish(self, result: RunResult, artifacts: Iterable[Path] | None = None) -> None:
-        """Record the result: its figures as metrics, the run's files as artifacts.
+        """Log the figures of the result as metrics, and the run's files as artifacts.
 
         Args:
-            result: of the whole run.
-            artifacts: files to keep in MLflow; unset: those of the run's folder but the weights.
+            result: result of the run.
+            artifacts: files to log; None means those of the run's folder except the weights.
         """
         self._writer.close()
         figures = {
@@ -125,7 +126,8 @@ class Recorder:
             for key, value in result.model_dump(exclude={"seed"}).items()
             if isinstance(value, int | float)
         }
-        self._run.log_metrics([RunRecord(result.updates, figures, time.time())])
+        self._run.log_metrics([MetricRow(result.updates, figures, time.time())])
+        self._run.log_tags({f"input.{key}": str(value) for key, value in result.input.items()})
         if artifacts is None:
             files = (self._directory / name for name in _LOGGED_FILES)
             artifacts = [file for file in files if file.is_file()]
@@ -144,18 +146,18 @@ class Recorder:
         finally:
             status = status_after(kind, self._finished)
             self._run.end(status)
-            self._note(status, error if status == "FAILED" else None)
+            self._write_state(status, error if status == "FAILED" else None)
 
-    def _keep(self, row: Row) -> None:
-        """Append to `metrics.csv`; a full disk does not stop the training."""
+    def _write_csv(self, row: Row) -> None:
+        """Append to `metrics.csv`. An error, such as a full disk, does not stop the training."""
         try:
             self._rows.append(row)
         except OSError as error:
-            if not self._disk_refuses:
+            if not self._csv_failing:
                 _log.warning("metrics.csv cannot be written, the run goes on: %s", error)
-            self._disk_refuses = True
+            self._csv_failing = True
         else:
-            self._disk_refuses = False
+            self._csv_failing = False
 
     def _close_file(self) -> None:
         try:
@@ -163,8 +165,8 @@ class Recorder:
         except OSError as error:
             _log.warning("the last rows of metrics.csv are lost: %s", error)
 
-    def _note(self, status: str, error: BaseException | None = None) -> None:
-        """Keep how the run stands, and the id of the MLflow run, in `state.json`."""
+    def _write_state(self, status: str, error: BaseException | None = None) -> None:
+        """Write the state of the run and the id of the MLflow run to `state.json`."""
         state = {
             "state": _STATES[status],
             "mlflow_run_id": self.run_id,
@@ -174,8 +176,8 @@ class Recorder:
             state["error"] = reason(error)
         try:
             write_json(self._directory / "state.json", state)
-        except OSError as refused:
-            _log.warning("state.json cannot be written: %s", refused)
+        except OSError as failure:
+            _log.warning("state.json cannot be written: %s", failure)
 
     def _earlier_run_id(self) -> str | None:
         try:
@@ -185,36 +187,36 @@ class Recorder:
 
 
 class _Writer:
-    """Sends rows to MLflow from a thread of its own, about once a second.
+    """Sends rows to MLflow from its own thread, about once a second.
 
-    Rows that the store refused are kept and sent again with the next ones.
+    Rows that the store did not accept are sent again with the next ones.
     """
 
     def __init__(self, run: TrackedRun) -> None:
         self._run = run
-        self._queue: queue.SimpleQueue[RunRecord | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[MetricRow | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
         self._thread.start()
 
     def put(self, step: int, row: Row) -> None:
-        self._queue.put(RunRecord(step, dict(row), time.time()))
+        self._queue.put(MetricRow(step, dict(row), time.time()))
 
     def close(self) -> None:
-        """Write what is left and stop; a second call does nothing."""
+        """Send the remaining rows and end the thread. A second call does nothing."""
         self._queue.put(None)
         self._thread.join()
 
     def _work(self) -> None:
-        open_, unsent = True, list[RunRecord]()
+        open_, unsent = True, list[MetricRow]()
         while open_:
             rows, open_ = self._gather()
-            unsent = self._run.log_metrics(unsent + rows)[-_MOST_UNSENT:]
+            unsent = self._run.log_metrics(unsent + rows)[-_MAX_UNSENT:]
         if unsent:
-            _log.warning("rows that are in metrics.csv alone, not in MLflow: %d", len(unsent))
+            _log.warning("rows that are only in metrics.csv, not in MLflow: %d", len(unsent))
 
-    def _gather(self) -> tuple[list[RunRecord], bool]:
-        """Rows of the next second, and whether more may come."""
-        rows: list[RunRecord] = []
+    def _gather(self) -> tuple[list[MetricRow], bool]:
+        """Collect rows for one second; returns them, and whether more may follow."""
+        rows: list[MetricRow] = []
         deadline: float | None = None
         while True:
             wait = None if deadline is None else max(deadline - time.monotonic(), 0.0)

@@ -1,4 +1,4 @@
-"""One MLflow run: begun or refused, written to without risk to the work, and always ended."""
+"""One MLflow run. Beginning it can fail; errors after that are logged and do not stop the work."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from fastdfkd.text.shown import reason
 from fastdfkd.tracking.store import Store, open_store
 
 _log = logging.getLogger("fastdfkd.tracking")
-_ROWS_A_BATCH = 1000 // (len(COLUMNS) + 4)  # MLflow takes 1,000 metrics at once
-_STOPPED_BY_HAND = (KeyboardInterrupt, SystemExit, GeneratorExit)
+_ROWS_PER_BATCH = 1000 // (len(COLUMNS) + 4)  # MLflow accepts 1,000 metrics per request
+_STOPPED_BY_USER = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 @dataclass(frozen=True)
-class RunRecord:
-    """Values to log under one step."""
+class MetricRow:
+    """Metrics of one step."""
 
     step: int
     values: Mapping[str, float]
     time: float
-    """Unix seconds when they were measured."""
+    """Unix time of the measurement, in seconds."""
 
 
 class TrackedRun:
-    """A run in a store.
+    """A run in an MLflow store.
 
-    Beginning it may fail (TrackingError). After that nothing here raises: when the store begins to
-    refuse and when it takes again, a warning is logged, and every later write is tried.
+    `begin` may raise TrackingError. The other methods do not raise. They log a warning when the
+    store begins to fail and when it works again, and they try every write.
     """
 
     def __init__(self, store: Store, run_id: str) -> None:
         self.store = store
         self.run_id = run_id
-        self._away = False
+        self._failing = False
 
     @property
     def uri(self) -> str:
-        """Of the store."""
+        """URI of the store."""
         return self.store.uri
 
     @classmethod
@@ -60,7 +60,7 @@ class TrackedRun:
         tags: Mapping[str, str],
         run_id: str | None = None,
     ) -> TrackedRun:
-        """Open the store and create a RUNNING run in it, or set the one of `run_id` running again.
+        """Open the store and create a run, or reopen the run `run_id`; its status is RUNNING.
 
         Raises:
             TrackingError: the store cannot be opened.
@@ -69,32 +69,32 @@ class TrackedRun:
         signals.to_close()
         if run_id is not None and store.reopen(run_id):
             return cls(store, run_id)
-        parentage = {"mlflow.parentRunId": parent} if parent else {}
+        parent_tag = {"mlflow.parentRunId": parent} if parent else {}
         run = store.client.create_run(
-            store.experiment_id, tags={**tags, **parentage}, run_name=run_name(name)
+            store.experiment_id, tags={**tags, **parent_tag}, run_name=run_name(name)
         )
         return cls(store, run.info.run_id)
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Log parameters; values are kept as text."""
-        self._attempt(lambda: self.store.describe(self.run_id, params=params))
+        """Log parameters, with their values as text."""
+        self._attempt(lambda: self.store.log_params_and_tags(self.run_id, params=params))
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
-        self._attempt(lambda: self.store.describe(self.run_id, tags=tags))
+        self._attempt(lambda: self.store.log_params_and_tags(self.run_id, tags=tags))
 
-    def log_metrics(self, rows: Sequence[RunRecord]) -> list[RunRecord]:
-        """Log rows together; values that are not finite are left out.
+    def log_metrics(self, rows: Sequence[MetricRow]) -> list[MetricRow]:
+        """Log rows in batches. Values that are not finite are left out.
 
         Returns:
-            The rows that the store did not take.
+            The rows that the store did not accept.
         """
         from mlflow.entities import Metric
 
-        for start in range(0, len(rows), _ROWS_A_BATCH):
+        for start in range(0, len(rows), _ROWS_PER_BATCH):
             metrics = [
                 Metric(key, float(value), int(row.time * 1000), row.step)
-                for row in rows[start : start + _ROWS_A_BATCH]
+                for row in rows[start : start + _ROWS_PER_BATCH]
                 for key, value in row.values.items()
                 if math.isfinite(value)
             ]
@@ -112,12 +112,12 @@ class TrackedRun:
         self._attempt(lambda: self.store.client.set_terminated(self.run_id, status))
 
     def _attempt(self, write: Callable[[], object]) -> bool:
-        """Whether the store took it."""
+        """Try a write; whether the store accepted it."""
         try:
             write()
-        except Exception as error:  # whatever MLflow raises, the training goes on
-            level = logging.DEBUG if self._away else logging.WARNING
-            self._away = True
+        except Exception as error:  # MLflow raises many types; none may stop the training
+            level = logging.DEBUG if self._failing else logging.WARNING
+            self._failing = True
             _log.log(
                 level,
                 "MLflow (%s) refused a write, the run goes on: %s",
@@ -125,21 +125,26 @@ class TrackedRun:
                 reason(error),
             )
             return False
-        if self._away:
+        if self._failing:
             _log.warning("MLflow (%s) is back", self.uri)
-            self._away = False
+            self._failing = False
         return True
 
 
 def status_after(kind: type[BaseException] | None, finished: bool) -> str:
-    """Status of a run whose block was left by an exception of `kind`, or normally."""
-    if kind is not None and issubclass(kind, _STOPPED_BY_HAND):
+    """MLflow status of a run after its `with` block.
+
+    Args:
+        kind: type of the exception that ended the block, if any.
+        finished: whether the run recorded its result.
+    """
+    if kind is not None and issubclass(kind, _STOPPED_BY_USER):
         return "KILLED"
     return "FINISHED" if finished and kind is None else "FAILED"
 
 
 def environment_tags() -> dict[str, str]:
-    """Tags for commit, hardware and versions."""
+    """MLflow tags for commit, hardware and versions."""
     commit = environment.commit()
     return {
         "commit": commit,

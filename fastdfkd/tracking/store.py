@@ -1,4 +1,4 @@
-"""Finding, making and opening the MLflow store."""
+"""Finds, creates and opens the MLflow store."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _log = logging.getLogger("fastdfkd.tracking")
 _CONNECT_SECONDS = 5.0
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
 _SQLITE = "sqlite:///"
-_ENTRIES_A_BATCH = 100
-_WANTS_LOGIN = re.compile(
+_ENTRIES_PER_BATCH = 100
+_LOGIN_ERROR = re.compile(
     r"(?i)\b40[13]\b|not authenticated|unauthorized|password auth|access denied"
 )
 Tags = Mapping[str, str]
 
 
 class TrackingError(ValueError):
-    """The MLflow store cannot be opened. The message says which, why, and what to do."""
+    """The MLflow store cannot be opened. The message gives its URI, the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -44,61 +44,61 @@ class Store:
     experiment_id: str
 
     def reopen(self, run_id: str) -> bool:
-        """Set an earlier run running again; False where the store does not know it."""
+        """Set the status of an earlier run to RUNNING; False if the store does not have the run."""
         from mlflow.exceptions import MlflowException
 
         try:
             self.client.update_run(run_id, status="RUNNING")
         except MlflowException as error:
             _log.warning(
-                "MLflow run %s cannot go on, a new one is begun: %s", run_id, reason(error)
+                "MLflow run %s cannot be resumed, a new one is created: %s", run_id, reason(error)
             )
             return False
         return True
 
-    def describe(
+    def log_params_and_tags(
         self, run_id: str, *, params: Mapping[str, object] | None = None, tags: Tags | None = None
     ) -> None:
-        """Log parameters and tags of a run, as many at once as MLflow takes."""
+        """Log parameters and tags of a run, in batches of the size that MLflow accepts."""
         from mlflow.entities import Param, RunTag
 
-        texts = [Param(key, str(value)) for key, value in (params or {}).items()]
-        for start in range(0, len(texts), _ENTRIES_A_BATCH):
-            self.client.log_batch(run_id, params=texts[start : start + _ENTRIES_A_BATCH])
-        marks = [RunTag(key, value) for key, value in (tags or {}).items()]
-        for start in range(0, len(marks), _ENTRIES_A_BATCH):
-            self.client.log_batch(run_id, tags=marks[start : start + _ENTRIES_A_BATCH])
+        all_params = [Param(key, str(value)) for key, value in (params or {}).items()]
+        for start in range(0, len(all_params), _ENTRIES_PER_BATCH):
+            self.client.log_batch(run_id, params=all_params[start : start + _ENTRIES_PER_BATCH])
+        all_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
+        for start in range(0, len(all_tags), _ENTRIES_PER_BATCH):
+            self.client.log_batch(run_id, tags=all_tags[start : start + _ENTRIES_PER_BATCH])
 
 
 def store_uri(configured: str | None = None) -> str:
-    """The recipe's URI, else `MLFLOW_TRACKING_URI`, else a SQLite file in the folder of runs.
+    """The recipe's URI, else `MLFLOW_TRACKING_URI`, else a SQLite file in `runs/`.
 
-    Without credentials: `open_store` finds them again.
+    The URI contains no credentials; `open_store` adds them again.
 
     Raises:
-        TrackingError: `MLFLOW_TRACKING_URI` is none that MLflow can use.
+        TrackingError: `MLFLOW_TRACKING_URI` is not a valid URI for MLflow.
     """
     try:
-        chosen = configured_uri(configured)
+        uri = configured_uri(configured)
     except ValueError as error:
         raise TrackingError(str(error)) from None
-    return chosen or f"{_SQLITE}{runs_folder() / 'mlflow.db'}"
+    return uri or f"{_SQLITE}{runs_folder() / 'mlflow.db'}"
 
 
 def check_reachable(uri: str) -> None:
-    """Knock at a server or a database, so that a wrong address is told at once, before any work.
+    """Connect to a server or database once, so that a wrong address is an error before any work.
 
-    Of a SQLite file the folder is made, if it is not there.
+    For a SQLite file, create its folder if it is missing.
 
     Raises:
-        TrackingError: nothing listens there, or the folder cannot be written to.
+        TrackingError: nothing listens at the address, or the folder is not writable.
     """
     database = _database(uri)
     if database is not None:
         _make_writable(database.parent)
     parts = urlsplit(uri)
     port = _PORTS.get(parts.scheme.partition("+")[0])
-    if port is None or not parts.hostname:  # a file, or a database behind a socket of this machine
+    if port is None or not parts.hostname:  # a file, or a database on a local socket
         return
     try:
         address = (parts.hostname, parts.port or port)
@@ -115,14 +115,15 @@ def _make_writable(folder: Path) -> None:
     except OSError as error:
         raise TrackingError(
             f"the MLflow store cannot be opened: {error.strerror or error}, in {folder}. Set "
-            "MLFLOW_TRACKING_URI=sqlite:////FOLDER/mlflow.db, or start in a folder of yours"
+            "MLFLOW_TRACKING_URI=sqlite:////FOLDER/mlflow.db, or start in a writable folder"
         ) from error
 
 
 def open_store(uri: str, experiment: str) -> Store:
-    """Open a store, making the database and the experiment where they are missing.
+    """Open a store, and create the database and the experiment if they are missing.
 
-    A new SQLite database made by several processes at once breaks, so a file lock stands before it.
+    A file lock makes sure that one process at a time creates a SQLite database: several at once
+    would damage it.
 
     Raises:
         TrackingError: the store cannot be opened.
@@ -138,12 +139,12 @@ def open_store(uri: str, experiment: str) -> Store:
 
         with FileLock(f"{database}.lock"):
             return _open(uri, experiment, (database.parent / "mlartifacts").as_uri())
-    except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and the system's
+    except Exception as error:  # raised by MLflow, SQLAlchemy, requests or the system
         raise _unusable(uri, error) from error
 
 
 def _import_mlflow() -> None:
-    # A server that goes away must not hold a run for MLflow's default of several minutes.
+    # By default MLflow retries for several minutes, which would delay a run if the server fails.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -157,27 +158,27 @@ def _open(uri: str, experiment: str, artifacts: str | None) -> Store:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=whole(uri))
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
+    existing = client.get_experiment_by_name(experiment)
+    if existing is None:
         return Store(client, uri, client.create_experiment(experiment, artifacts))
-    if found.lifecycle_stage != "active":
+    if existing.lifecycle_stage != "active":
         raise ValueError(f"experiment {experiment!r} was deleted; restore it or name another")
-    return Store(client, uri, found.experiment_id)
+    return Store(client, uri, existing.experiment_id)
 
 
 def _database(uri: str) -> Path | None:
-    """The file of a SQLite store, None for any other."""
+    """The file of a SQLite store; None for other stores."""
     return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
 
 
 def _unusable(uri: str, error: Exception) -> TrackingError:
-    said = f"the MLflow store {shown_name(uri)} cannot be opened ({reason(error)})"
-    if _WANTS_LOGIN.search(str(error)):
+    problem = f"the MLflow store {shown_name(uri)} cannot be opened ({reason(error)})"
+    if _LOGIN_ERROR.search(str(error)):
         return TrackingError(
-            f"{said}: it wants a user that it knows. No file keeps credentials: give them each "
-            f"time, {HINT}"
+            f"{problem}: it needs a valid user and password. They are not stored in any file: give "
+            f"them each time, {HINT}"
         )
     return TrackingError(
-        f"{said}; check tracking.uri in the recipe and MLFLOW_TRACKING_URI, or unset both to use a "
-        "SQLite file in runs/"
+        f"{problem}; check tracking.uri in the recipe and MLFLOW_TRACKING_URI, or unset both to "
+        "use a SQLite file in runs/"
     )

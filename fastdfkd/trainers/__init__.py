@@ -1,1 +1,1 @@
-"""Training on real images (the sample teachers), training on the bank, and judging the result."""
+"""Trains teachers on real images and students on the bank; evaluates both; writes checkpoints."""

@@ -1,4 +1,4 @@
-"""A trainer's mirror of the bank: new batches are copied once into a ring on its own device."""
+"""A trainer's copy of the bank: each new batch is copied once into a ring on its device."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 
 class BankClosed(RuntimeError):
-    """The bank will give no more leave: the run is ending, for the reason in the message."""
+    """The bank grants no more updates, because the run is ending. The message gives the reason."""
 
 
 class BankLoader:
-    """Asks the bank for leave to go on and keeps `buffer` as the bank is."""
+    """Requests update grants from the bank and copies its new batches into `buffer`."""
 
     def __init__(
         self, bank: Any, buffer: SampleBuffer, clock: Clock, *, batch_size: int, leader: bool
@@ -32,24 +32,24 @@ class BankLoader:
         self.bank, self.buffer, self.clock, self.leader = bank, buffer, clock, leader
         self.batch_size = batch_size
         self.rounds: list[int] = []
-        """Numbers of the rounds taken in, in the bank's order."""
+        """Numbers of the rounds copied so far, in the order of the bank."""
         self.lost: list[int] = []
-        """Those of them whose images were lost with a node."""
+        """Rounds among them whose images were lost with a node."""
         self._asked: Any = None
 
     def ask(self, updates: int) -> None:
-        """Put the question of `advance(updates)` already, which comes next."""
+        """Send the request of the next `advance(updates)` call now, without waiting."""
         self._asked = self.bank.grant.remote(updates, len(self.rounds), self.leader)
 
     def advance(self, updates: int, still_waiting: Callable[[], object] = lambda: None) -> int:
-        """Wait until more than `updates` updates are allowed, take in what is new.
+        """Wait until the bank allows more than `updates` updates; copy its new batches.
 
         Args:
-            updates: that were made.
+            updates: number of updates made so far.
             still_waiting: called every few seconds of waiting.
 
         Returns:
-            The number of updates that may have been made in all.
+            The total number of updates that the bank allows now.
 
         Raises:
             BankClosed: synthesis failed or the run was stopped.
@@ -61,10 +61,10 @@ class BankLoader:
         return int(grant.until)
 
     def _take_in(self, rounds: Sequence[int], references: Sequence[Any]) -> None:
-        """Copy rounds into the ring; images that are here stand in for those that are gone."""
+        """Copy rounds into the ring; other images replace those that were evicted or lost."""
         held = [reference for reference in references if reference is not None]
         if held:
-            ray.wait(held, num_returns=len(held))  # so that they come side by side
+            ray.wait(held, num_returns=len(held))  # so that they are transferred in parallel
         found = [self._fetch(*each) for each in zip(rounds, references, strict=True)]
         if any(images is None for images in found):
             stand_in = self._stand_in(rounds, found)
@@ -75,13 +75,13 @@ class BankLoader:
         self.rounds += rounds
 
     def _fetch(self, round: int, reference: Any) -> torch.Tensor | None:
-        """A round's images; None where they were evicted, or lost with their node."""
+        """Images of a round; None if they were evicted, or lost with their node."""
         if reference is None:
             return None
         try:
             return _as_tensor(ray.get(reference))
         except ObjectLostError:
-            log.warning("the images of round %d are lost with their node", round)
+            log.warning("the images of round %d were lost with their node", round)
             self.lost.append(round)
             return None
 
@@ -94,7 +94,8 @@ class BankLoader:
         if len(self.buffer) >= self.batch_size:
             return self.buffer.images[: self.batch_size].clone()
         raise RuntimeError(
-            f"the images of rounds {list(rounds)} are lost with their node before any others came"
+            f"the images of rounds {list(rounds)} were lost with their node, and no others are "
+            "there to train on: start the run again, or resume it from its last checkpoint"
         )
 
     def _granted(self, updates: int, still_waiting: Callable[[], object]) -> Any:
@@ -115,15 +116,15 @@ class BankLoader:
             except RayActorError as error:
                 if now - answered > MOST_SECONDS_AWAY:
                     raise
-                log.warning("the sample bank is away: %s", error)
+                log.warning("the sample bank does not answer, trying again: %s", error)
                 time.sleep(0.2)
             if now - said > SAY_EVERY_SECONDS:
                 said = now
-                log.info("waiting for images since %.0f s at update %d", now - since, updates)
+                log.info("update %d has waited %.0f s for images", updates, now - since)
 
 
 def _as_tensor(images: Any) -> torch.Tensor:
-    """The store's array as a tensor without a copy; torch warns that it is read-only, as it is."""
+    """An array of the object store as a tensor, without a copy. It is read-only; do not write."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(images)

@@ -1,4 +1,4 @@
-"""Asking an actor that may be away for a while: it was killed and Ray is restarting it."""
+"""Calls of an actor that are repeated while Ray restarts it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from ray.exceptions import RayActorError
 log = logging.getLogger(__name__)
 
 MOST_SECONDS_AWAY = 120.0
+"""A call is repeated for this long; then it raises."""
 _PAUSE_SECONDS = 0.2
 SAY_EVERY_SECONDS = 10.0
+"""Time between log lines while waiting."""
 
 
 def insist(ask: Callable[[], Any], who: str) -> Any:
-    """The answer to a call, asked again while the actor is away or has no answer (None) yet.
+    """The result of a call, repeated while the actor is down or returns None (no result yet).
 
     Args:
-        ask: makes the call and returns its reference.
-        who: the actor, for messages.
+        ask: makes the call and returns its object reference.
+        who: name of the actor, for messages.
 
     Raises:
-        RuntimeError: no answer within `MOST_SECONDS_AWAY` seconds.
+        RuntimeError: no result within `MOST_SECONDS_AWAY` seconds.
     """
     since = said = time.monotonic()
-    why: Any = "it has not been told of the run yet"
+    why: Any = "it has no data of the run yet"
     while True:
         try:
             answer = ray.get(ask())
@@ -40,6 +42,6 @@ def insist(ask: Callable[[], Any], who: str) -> Any:
         if now - since > MOST_SECONDS_AWAY:
             raise RuntimeError(f"{who} did not answer for {now - since:.0f} s: {why}")
         if now - said > SAY_EVERY_SECONDS:
-            log.warning("waiting for %s since %.0f s: %s", who, now - since, why)
+            log.warning("%s has not answered for %.0f s: %s", who, now - since, why)
             said = now
         time.sleep(_PAUSE_SECONDS)

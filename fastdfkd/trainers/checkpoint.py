@@ -1,11 +1,13 @@
-"""Checkpoints of a whole run: trainer, synthesizers, bank. A torn one is seen and passed over.
+"""Checkpoints of a whole run: trainer, synthesizers and bank.
 
     <run>/checkpoints/
-        images-0000240.safetensors         rounds of the bank that came since the last, written once
-        state-0000240.safetensors          all the rest, after 240 student updates
-        manifest-0000240.json              names and digests of what belongs together; written last
+        images-0000240.safetensors   image segment: rounds new in the bank since the last checkpoint
+        state-0000240.safetensors    everything else, after 240 student updates
+        manifest-0000240.json        names and SHA-256 digests of these files; written last
 
-A checkpoint exists when its manifest does and every digest in it is right. The last two are kept.
+A checkpoint is valid if its manifest exists and every digest is right; an invalid one is skipped.
+An image segment is written once and used by all later checkpoints. The last two checkpoints are
+kept.
 """
 
 from __future__ import annotations
@@ -32,22 +34,21 @@ log = logging.getLogger(__name__)
 FOLDER = "checkpoints"
 KEPT = 2
 FORMAT = 3
-"""Of the states; checkpoints of another one cannot be gone on from."""
-
+"""Version of the files. A run cannot be resumed from a checkpoint of another version."""
 
 _FileName = Annotated[str, Field(pattern=r"^(state|images)-\d+\.safetensors$")]
-"""Beside the manifest: no name leads out of the folder."""
+"""A file in the folder of the manifest; the pattern excludes paths to other folders."""
 
 
 class _Segment(BaseModel):
-    """What a manifest says of an image segment."""
+    """The entry of an image segment in a manifest."""
 
     digest: str
     rounds: list[NonNegativeInt]
 
 
 class _Manifest(BaseModel):
-    """What a manifest says."""
+    """The content of a manifest."""
 
     updates: NonNegativeInt
     state: _FileName
@@ -56,17 +57,17 @@ class _Manifest(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> _Manifest:
-        """The manifest in a file.
+        """Read a manifest.
 
         Raises:
-            OSError: it cannot be read.
-            ValueError: it is damaged, no manifest, or of another version.
+            OSError: the file cannot be read.
+            ValueError: the file is damaged, is no manifest, or has another version.
         """
         values = read_json(path)
         if (form := values.get("format", 1)) != FORMAT and isinstance(form, int):
             raise _OtherVersionError(
-                f"{path} is of format {form!s:.9}, this version reads {FORMAT}: go on with the "
-                "version that wrote it, or start a new run in another folder"
+                f"{path} has format {form!s:.9}, but this version reads format {FORMAT}: resume "
+                "with the version that wrote it, or start a new run in another folder"
             )
         try:
             found = cls.model_validate(values, strict=True)
@@ -75,28 +76,28 @@ class _Manifest(BaseModel):
             where = ".".join(map(str, first["loc"]))
             raise ValueError(f"{path.name}: {where:.60}: {first['msg']}") from None
         if path.name != f"manifest-{found.updates:07d}.json":
-            raise ValueError(f"{path.name} says that it stands after {found.updates} updates")
+            raise ValueError(f"{path.name} contains the manifest of update {found.updates}")
         return found
 
 
 class _OtherVersionError(ValueError):
-    """A checkpoint that is whole, and cannot be gone on from."""
+    """A checkpoint was written by another version, so it cannot be resumed from."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One that was found whole."""
+    """A valid checkpoint."""
 
     updates: int
-    """Student updates it stands after."""
+    """Number of student updates made before it."""
     state: dict[str, Any]
-    """What was saved beside the images."""
+    """The saved state, without the images."""
     folder: Path
     segments: dict[str, dict[str, Any]]
     """`digest` and `rounds` of each image segment, by file name."""
 
     def images(self) -> dict[int, torch.Tensor]:
-        """The bank's rounds by number, each (B, C, H, W) uint8; evicted ones are left out."""
+        """Images of the bank by round number, each (B, C, H, W) uint8, without evicted rounds."""
         found: dict[int, torch.Tensor] = {}
         for name in self.segments:
             segment = load_state(self.folder / name)
@@ -105,15 +106,15 @@ class Checkpoint:
 
 
 class CheckpointFolder:
-    """Writes and finds the checkpoints of a run."""
+    """Writes and reads the checkpoints of a run."""
 
     def __init__(self, run: Path, from_checkpoint: Checkpoint | None = None):
         self.folder = run / FOLDER
         self.segments = dict(from_checkpoint.segments) if from_checkpoint else {}
-        """`digest` and `rounds` of each image segment that counts, by file name."""
+        """`digest` and `rounds` of each image segment in use, by file name."""
 
     def unwritten(self, rounds: list[int]) -> list[int]:
-        """Those of `rounds` whose images are in no segment yet."""
+        """The `rounds` whose images are in no segment yet."""
         written = {round for segment in self.segments.values() for round in segment["rounds"]}
         return [round for round in rounds if round not in written]
 
@@ -123,13 +124,13 @@ class CheckpointFolder:
         """Write a checkpoint.
 
         Args:
-            updates: student updates made.
-            state: a tree for `save_state`.
-            new: images of rounds that are in no segment yet, by number, (B, C, H, W) uint8.
-            held: rounds that the bank still holds; segments with none of them are left out.
+            updates: number of student updates made.
+            state: nested state for `save_state`.
+            new: images (B, C, H, W) uint8 of the `unwritten` rounds, by round number.
+            held: rounds that the bank holds; segments without any of them are dropped.
 
         Raises:
-            OSError: the disk is full or cannot be written to; older checkpoints stay.
+            OSError: the disk is full or not writable. Older checkpoints are kept.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.segments = {
@@ -155,24 +156,22 @@ class CheckpointFolder:
         self._forget()
 
     def newest(self) -> Checkpoint | None:
-        """The newest whole checkpoint; damaged ones are named in the log and passed over.
+        """The newest valid checkpoint, or None. Invalid ones are logged and skipped.
 
         Raises:
-            ValueError: there are some of another version, and none of this one.
+            ValueError: no checkpoint is valid, and at least one has another version.
         """
         refused: list[Exception] = []
         for path in reversed(self._manifests()):
             try:
                 return self._open(_Manifest.read(path))
             except (ValueError, OSError) as error:
-                log.warning(
-                    "checkpoint %s cannot be used, trying the one before: %s", path.name, error
-                )
+                log.warning("checkpoint %s is invalid, trying the one before: %s", path.name, error)
                 refused.append(error)
         for other in (each for each in refused if isinstance(each, _OtherVersionError)):
             raise other
         if refused:
-            log.warning("no checkpoint in %s is whole: the run begins anew", self.folder)
+            log.warning("no checkpoint in %s is valid: the run starts again", self.folder)
         return None
 
     def _open(self, manifest: _Manifest) -> Checkpoint:
@@ -188,7 +187,7 @@ class CheckpointFolder:
         if not os.path.isfile(path):
             raise ValueError(f"{name} is missing")
         if _digest(path) != digest:
-            raise ValueError(f"{name} is not what was written")
+            raise ValueError(f"{name} is damaged: its digest differs")
 
     def _forget(self) -> None:
         for path in self._manifests()[:-KEPT]:
@@ -201,7 +200,7 @@ class CheckpointFolder:
                 path.unlink()
 
     def _manifests(self) -> list[Path]:
-        """In the order of their updates; whatever else is called like one is none."""
+        """Files named like a manifest, in the order of their updates."""
         named = {path: re.fullmatch(r"manifest-(\d+)\.json", path.name) for path in self._files()}
         numbers = {path: int(name[1]) for path, name in named.items() if name}
         return sorted(numbers, key=numbers.__getitem__)
@@ -211,7 +210,7 @@ class CheckpointFolder:
 
 
 def _images_of(manifest: Path) -> list[str]:
-    """Names of the image segments of a manifest; none where it is damaged."""
+    """Names of the image segments in a manifest; empty if it is damaged."""
     try:
         return list(_Manifest.read(manifest).images)
     except (ValueError, OSError):

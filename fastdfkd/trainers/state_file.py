@@ -1,8 +1,8 @@
-"""Nested states (dicts, lists, numbers, texts, tensors) as one safetensors file. Nothing executes.
+"""Stores a nested state (dicts, lists, numbers, strings, tensors) in one safetensors file.
 
-The tensors are stored as such; the rest of the tree is JSON in the file's metadata, with
-`{"tensor": name}` where a tensor stood. Files are written under a temporary name, synced to the
-disk and renamed, so a file with its right name is whole.
+Reading such a file executes no code. The tensors are stored as tensors. The rest is JSON in the
+metadata of the file, with `{"tensor": name}` in place of each tensor. A file is written under a
+temporary name, synced to disk and renamed, so a file under its final name is complete.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from fastdfkd.runs.files import write_whole
 
 
 def save_state(path: Path, tree: Any) -> None:
-    """Write a tree. Tensors and numpy arrays come back as CPU tensors, tuples as lists.
+    """Write a nested state. Tensors and numpy arrays are read back as CPU tensors, tuples as lists.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written to.
-        TypeError: something in the tree is none of the above.
+        OSError: the disk is full or the folder is not writable.
+        TypeError: the state holds an object of another type.
     """
     tensors: dict[str, Tensor] = {}
     shape = _without_tensors(tree, tensors)
@@ -34,17 +34,17 @@ def save_state(path: Path, tree: Any) -> None:
 
 
 def load_state(path: Path) -> Any:
-    """Read a tree that `save_state` wrote.
+    """Read a nested state that `save_state` wrote.
 
     Raises:
-        ValueError: the file is not whole, or another kind of file.
+        ValueError: the file is damaged, or of another kind.
     """
     try:
         with safe_open(path, framework="pt") as file:
             tree = json.loads((file.metadata() or {})["tree"])
             return _with_tensors(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except Exception as error:  # safetensors raises its own class for every kind of damage
-        raise ValueError(f"{path} is damaged or no state file: {error}") from error
+        raise ValueError(f"{path} is damaged, or no state file: {error}") from error
 
 
 def _without_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
@@ -61,7 +61,7 @@ def _without_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
         return [_without_tensors(value, tensors) for value in tree]
     if tree is None or isinstance(tree, str | int | float):
         return tree
-    raise TypeError(f"a state holds {type(tree).__name__}, which a state file cannot")
+    raise TypeError(f"a state file cannot hold objects of type {type(tree).__name__}")
 
 
 def _with_tensors(tree: Any, tensors: Mapping[str, Tensor]) -> Any:

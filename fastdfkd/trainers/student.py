@@ -1,13 +1,15 @@
-"""The Ray Train loop that distils the student from the growing bank.
+"""The Ray Train loop that trains the student on the growing bank.
 
-    while there is leave to go on:
-        take in new batches -> updates up to the next publication or checkpoint
-        -> ask for the next batch -> publish -> report -> checkpoint
+    while updates are left:
+        wait for the bank to grant updates, copy new batches
+        -> make updates up to the next publication or checkpoint
+        -> request the next grant -> publish -> evaluate and report -> save
 
-Nobody asks ahead before a checkpoint, or an evaluation, whose time is left out of the run's.
+The next grant is not requested before a checkpoint, nor before an evaluation, whose seconds do not
+count as time of the run.
 
-Runs in every worker of the group (DDP over them), or in the driver with `workers: 0`. A group that
-was restarted, or a resumed run, goes on from the state that the board holds.
+The loop runs in every worker of the group (with DDP), or in the driver with `workers: 0`. After a
+restart of the group, or in a resumed run, it starts from the state on the weight board.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import torch
 from fastdfkd.core.answers import Output
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.evaluation import Evaluated
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.core.precision import resolved
 from fastdfkd.experiment import Experiment
@@ -39,24 +42,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class StudentJob:
-    """What a worker is given."""
+    """The arguments of a worker."""
 
     bank: Any
+    """Handle of the sample bank actor."""
     board: Any
+    """Handle of the weight board actor."""
     device: str
     """`cpu` or `cuda`."""
     threads: int
-    """Processor threads of a worker."""
+    """CPU threads per worker."""
 
 
 def train_student(config: dict[str, StudentJob]) -> None:
-    """Entry point of a worker; `config["job"]` says what to do."""
+    """Entry point of a worker; `config["job"]` holds its arguments."""
     job = config["job"]
     before = torch.get_num_threads()
     torch.set_num_threads(job.threads)
     try:
         StudentTraining(job).run()
-    except BankClosed as closed:  # the driver raises why; a new group of workers would not help
+    except BankClosed as closed:  # the driver raises the error; restarting workers is useless
         log.info("training ends early: %s", closed)
     finally:
         torch.set_num_threads(before)
@@ -73,7 +78,7 @@ class StudentTraining:
         self.experiment: Experiment = ray.get(reference[0])
         self.recipe: Recipe = self.experiment.recipe
         self.device = _device(job.device, self.recipe.platform.workers)
-        if self.recipe.platform.workers:  # a process of our own
+        if self.recipe.platform.workers:  # this process runs nothing else
             keep_freed_memory()
         self.clock = Clock(self.device)
         self.distiller = self._distiller()
@@ -84,11 +89,12 @@ class StudentTraining:
             batch_size=self.recipe.synthesis.batch_size,
             leader=self.leads,
         )
-        self.teacher_says = self._teacher_says() if self.leads else None
+        self.teacher_answers = self._teacher_answers() if self.leads else None
+        """The teacher's answers for the held-out images; None on other ranks."""
         self.evaluations = 0
         self.row: dict[str, float] = {}
         self.shown: tuple[Any, int] | None = None
-        """The student last published, and its updates."""
+        """The student that was published last, with its number of updates."""
         if state is not None:
             self._go_on_from(unpacked(state))
         self.began = self.clock.unix()
@@ -99,7 +105,7 @@ class StudentTraining:
         return bool(self.rank == 0)
 
     def run(self) -> None:
-        """Train to the last update."""
+        """Train until the last update."""
         total = self.recipe.updates
         every = self.recipe.publish_every
         allowed = 0
@@ -111,12 +117,12 @@ class StudentTraining:
             loss = self._update_until(stop)
             if self._any_diverged(loss):
                 self._give_up(done, stop)
-            chapter, save = stop % every == 0 or stop == total, stop == checkpoint != total
-            evaluate = chapter and self._evaluation_due()
+            publish, save = stop % every == 0 or stop == total, stop == checkpoint != total
+            evaluate = publish and self._evaluation_due()
             if stop == allowed and not (evaluate or save or stop == total):
-                self.loader.ask(stop)  # so that the next batch is begun meanwhile
-            if chapter:
-                self._end_of_chapter(loss, evaluate)
+                self.loader.ask(stop)  # so that synthesizers start the next batch now
+            if publish:
+                self._publish_and_report(loss, evaluate)
             if save and self.leads:
                 insist(lambda: self.job.board.save.remote(self._state()), "the weight board")
         if self.leads:
@@ -126,7 +132,7 @@ class StudentTraining:
             insist(lambda: self.job.board.complete.remote(outcome), "the weight board")
 
     def _update_until(self, stop: int) -> float:
-        """Updates up to number `stop`; returns their mean loss, read from the device once."""
+        """Make updates until `stop` are made; returns their mean loss (one device read)."""
         done = self.distiller.updates
         with self.clock.measure("distillation"):
             total = torch.zeros((), device=self.device)
@@ -135,10 +141,10 @@ class StudentTraining:
         return float(total) / max(stop - done, 1)
 
     def _give_up(self, done: int, stop: int) -> None:
-        """End the run: no later update makes a student finite again.
+        """End the run, because a student with NaN weights cannot recover.
 
         Raises:
-            BankClosed: always; the driver has heard why.
+            BankClosed: always. The driver gets the message through the weight board.
         """
         section = self.recipe.distillation
         message = (
@@ -153,7 +159,7 @@ class StudentTraining:
         raise BankClosed(message)
 
     def _any_diverged(self, loss: float) -> bool:
-        """Whether the loss of any worker is not finite: all of them stop, or none."""
+        """Whether the loss of any worker is not finite; the same value on all workers."""
         diverged = not math.isfinite(loss)
         if self.world == 1:
             return diverged
@@ -161,8 +167,8 @@ class StudentTraining:
         torch.distributed.all_reduce(flag)
         return bool(flag)
 
-    def _end_of_chapter(self, loss: float, evaluate: bool) -> None:
-        """Publish, report and evaluate; all workers come here at the same updates."""
+    def _publish_and_report(self, loss: float, evaluate: bool) -> None:
+        """Publish, evaluate and report. All workers call this after the same updates."""
         last = self.distiller.updates == self.recipe.updates
         if self.leads:
             self.row = self._row(loss)
@@ -173,11 +179,11 @@ class StudentTraining:
             if evaluate:
                 self.row |= self._evaluate()
             board.post.remote(self.row)
-        if evaluate:  # a barrier: every worker must come
+        if evaluate:  # a barrier: every worker must call it
             ray.train.report(dict(self.row))
 
     def _publish(self) -> None:
-        """Offer the newest student: while waiting again, for a board that was restarted."""
+        """Publish the newest student, again while waiting: the board may have been restarted."""
         if self.shown is not None:
             board, shown = self.job.board, self.shown
             insist(lambda: board.publish.remote(*shown), "the weight board")
@@ -190,9 +196,10 @@ class StudentTraining:
         return due
 
     def _next_checkpoint(self) -> int:
-        """Updates of the next multiple of `checkpoint_every` rounds; all of them if none is left.
+        """Number of updates at the next checkpoint; the total if there is none left.
 
-        Synthesizers leave their state after just these rounds (`RateLimiter.wave_crosses`).
+        Checkpoints are after multiples of `checkpoint_every` rounds. Synthesizers save their state
+        after the same rounds (`RateLimiter.wave_crosses`).
         """
         recipe = self.recipe
         every, warmup = recipe.platform.checkpoint_every, recipe.synthesis.warmup_rounds
@@ -218,15 +225,15 @@ class StudentTraining:
 
     def _evaluate(self) -> dict[str, float]:
         with self.clock.measure("evaluation"):
-            says = self._predict(self.distiller.module, self.recipe.student.output)
-        figures = self.experiment.judge.figures(says, self.teacher_says)
+            answers = self._answers(self.distiller.module, self.recipe.student.output)
+        figures = self.experiment.judge.figures(answers, self.teacher_answers)
         return {**figures, "evaluation_seconds": self.clock.seconds["evaluation"]}
 
     def _row(self, loss: float) -> dict[str, float]:
-        """The trainer's half of a progress row.
+        """The trainer's part of a progress row.
 
-        `began` is Unix seconds of the first wait for images, `ended` those of the last update,
-        less the seconds of evaluation before it.
+        `began` is the Unix time of the first wait for images in seconds. `ended` is that of the
+        last update, minus the seconds of evaluation before it.
         """
         seconds, distiller = self.clock.seconds, self.distiller
         return {
@@ -246,13 +253,13 @@ class StudentTraining:
         }
 
     def _net_time(self) -> float:
-        """Unix seconds now, less what the run has spent on evaluation."""
+        """Unix time in seconds, minus the seconds of evaluation so far."""
         return self.clock.unix() - self.clock.seconds["evaluation"]
 
-    def _teacher_says(self) -> torch.Tensor:
-        return self._predict(self.experiment.teacher, self.recipe.teacher.output)
+    def _teacher_answers(self) -> Evaluated:
+        return self._answers(self.experiment.teacher, self.recipe.teacher.output)
 
-    def _predict(self, model: torch.nn.Module, output: Output) -> torch.Tensor:
+    def _answers(self, model: torch.nn.Module, output: Output) -> Evaluated:
         normalise, judge = self.experiment.normalisation(self.device), self.experiment.judge
         return judge.answers(model.to(self.device), normalise, self.device, output=output)
 

@@ -1,4 +1,4 @@
-"""The network to compress: given, opened from weights, or trained here once and cached."""
+"""Prepares the teacher: a given module, a network opened from weights, or one trained here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastdfkd.core.augment import Augmentation
@@ -39,7 +38,7 @@ from fastdfkd.models import (
 from fastdfkd.recipe import Recipe, TeacherSection
 
 OnEpoch = Callable[[int, int, float], None]
-"""Called after every epoch with its number (from 1), the number of epochs and the mean loss."""
+"""Called after every epoch with its number (from 1), the number of epochs and its mean loss."""
 
 log = logging.getLogger(__name__)
 _CACHE_FORMAT = 2
@@ -48,16 +47,16 @@ _TRAINING = {"epochs", "batch_size", "lr", "weight_decay", "crop_padding", "flip
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Teacher:
-    """A network that is ready to be compressed."""
+    """A teacher that is ready for a run."""
 
     model: nn.Module
-    """float32, in eval mode, without gradients, on the device asked for."""
+    """float32, frozen, in eval mode, on the requested device."""
     accuracy: float | None
-    """On held-out real images, 0..1; None: there are none."""
+    """Accuracy on the held-out real images, 0 to 1; None: there are none."""
     digest: str
     """SHA-256 (hex) of the weights; see `weights_digest`."""
     description: dict[str, Any]
-    """What `teacher.json` holds: where the network came from and what it is."""
+    """Content of `teacher.json`: the source of the network and its properties."""
 
 
 def prepare_teacher(
@@ -68,21 +67,22 @@ def prepare_teacher(
     seed: int = 0,
     on_epoch: OnEpoch | None = None,
 ) -> Teacher:
-    """The recipe's teacher: `model` if given, else with weights, else trained (once) and cached.
+    """The teacher of a recipe: `model` if given, else opened from weights, else trained and cached.
 
     Args:
-        recipe: its `data` and `teacher` sections, and the weight of the BatchNorm loss.
-        model: a network of the user's own; it is copied, never altered.
-        device: where the teacher is trained, judged and left.
-        seed: of training. Not the recipe's, so that runs of many seeds share one teacher.
-        on_epoch: told of training progress.
+        recipe: its `data` and `teacher` sections and `synthesis.bn` are used.
+        model: a network of the user; it is copied and not modified.
+        device: device of training and evaluation, and of the result.
+        seed: seed of training. It is not the recipe's, so that runs of many seeds share a teacher.
+        on_epoch: called after every epoch of training.
 
     Raises:
-        ValueError: weights that do not open or fit, training that diverges, real images that are
-            not there, or a network that the method cannot learn from. The message says what to do.
+        ValueError: the weights cannot be read or do not fit, training diverges, real images are
+            missing, or the network cannot be used (`check_teacher`). The message says what to do.
     """
     started = time.perf_counter()
-    spec, judge, device = image_spec(recipe), judge_of(recipe), torch.device(device)
+    spec, device = image_spec(recipe), torch.device(device)
+    judge_of(recipe)  # missing test images are an error before anything is trained
     facts: dict[str, Any]
     if model is not None:
         network = copied(plain_network(model, "the teacher"))
@@ -93,18 +93,22 @@ def prepare_teacher(
         run = _TrainingRun(recipe, seed, device)
         network, facts = run.train_or_load(on_epoch)
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
-    output = recipe.teacher.output
-    check_teacher(network, spec.shape, spec.num_classes, recipe.synthesis.bn, output=output)
+    output, bn = recipe.teacher.output, recipe.synthesis.bn_weight
+    check_teacher(network, spec.shape, spec.kind, bn, output=output)
+    judge = judge_of(recipe, network, device=device)
     answers = judge.answers(network, spec.normalisation(device), device, output=output)
-    score = judge.figures(answers).get("accuracy")
+    figures = judge.figures(answers)
     digest = weights_digest(network.state_dict())
     facts |= {
         "data": spec.name,
-        "accuracy": score,
+        "input": spec.facts(),
+        "accuracy": None,
+        **figures,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "digest": digest,
         "seconds": time.perf_counter() - started,
     }
+    score = figures.get("accuracy")
     return Teacher(model=network, accuracy=score, digest=digest, description=facts)
 
 
@@ -127,7 +131,7 @@ def _opened(section: TeacherSection, spec: ImageSpec) -> tuple[nn.Module, dict[s
 
 @dataclass(frozen=True)
 class _TrainingRun:
-    """What a trained teacher's weights follow from."""
+    """Everything that determines the weights of a trained teacher."""
 
     recipe: Recipe
     seed: int
@@ -135,18 +139,18 @@ class _TrainingRun:
 
     @property
     def precision(self) -> str:
-        """What the recipe's means on the device."""
+        """The precision of the recipe, resolved for the device."""
         return resolved(self.device, self.recipe.teacher.precision)
 
     def train_or_load(self, on_epoch: OnEpoch | None) -> tuple[nn.Module, dict[str, Any]]:
-        """The trained network and where it came from. A damaged cache entry is made again."""
+        """The trained network and facts for `teacher.json`; a damaged cache file is replaced."""
         section, spec = self.recipe.teacher, image_spec(self.recipe)
         with seeded(self.seed, "teacher", "weights"):
             network = open_network(section, spec)
-        shape, classes, output = spec.shape, spec.num_classes, section.output
-        check_teacher(network, shape, classes, self.recipe.synthesis.bn, output=output)
+        shape, kind, output = spec.shape, spec.kind, section.output
+        check_teacher(network, shape, kind, self.recipe.synthesis.bn_weight, output=output)
         check_student(
-            network, shape, classes, output=output, batch_size=section.batch_size, role="teacher"
+            network, shape, kind, output=output, batch_size=section.batch_size, role="teacher"
         )
         train = real_images(self.recipe).load("train")
         if train is None:
@@ -165,7 +169,7 @@ class _TrainingRun:
         try:
             load_weights(network, path)
             return network, {**facts, "cached": True}
-        except ValueError:  # not there yet, or damaged
+        except ValueError:  # missing or damaged
             train_classifier(
                 network,
                 train,
@@ -178,11 +182,11 @@ class _TrainingRun:
         try:
             save_weights(path, network)
         except OSError as error:
-            log.warning("the teacher cannot be kept for the next run: %s", error)
+            log.warning("the teacher cannot be cached for the next run: %s", error)
         return network, {**facts, "cached": False}
 
     def key(self, train: LabelledImages) -> str:
-        """SHA-256 (hex) that names the cache entry; the device is left out."""
+        """SHA-256 (hex) of everything but the device; names the cache file."""
         spec = image_spec(self.recipe)
         content = [
             _CACHE_FORMAT,
@@ -206,18 +210,26 @@ def train_classifier(
     device: torch.device | str,
     on_epoch: OnEpoch | None = None,
 ) -> None:
-    """Train `model` on real images, in place, and leave it on `device` in training mode.
+    """Train `model` on real images, in place. It ends on `device` in train mode.
 
-    SGD with Nesterov momentum 0.9 on a one-cycle schedule up to `section.lr`, cross-entropy, random
-    crops and flips made on the device. The images that do not fill an epoch's last batch wait for
-    the next epoch's order. The result follows from the model's initial weights and `seed`.
+    Cross-entropy with SGD, Nesterov momentum 0.9, and a one-cycle schedule with maximum
+    `section.lr`. Crops and flips are random and made on the device. Each epoch has a new order and
+    drops the images that do not fill its last batch. The result depends only on the initial
+    weights, the arguments and the hardware.
 
     Raises:
-        ValueError: the loss is no longer finite.
+        ValueError: the loss became NaN or infinite.
     """
     device = torch.device(device)
     precision = resolved(device, section.precision)
-    use = tried(model, spec.shape, output=section.output, precision=precision, student=True)
+    use = tried(
+        model,
+        spec.shape,
+        output=section.output,
+        spatial_axes=spec.kind.spatial_axes,
+        precision=precision,
+        student=True,
+    )
     use.placed(model, device).train()
     data = LabelledImages(train.images.to(device), train.labels.to(device))
     steps = max(len(data) // section.batch_size, 1)
@@ -236,7 +248,7 @@ def train_classifier(
         for images, labels in _batches(data, section, generator):
             with use.autocast(device, section.precision):
                 logits = use.logits(model(use.images(normalise.from_uint8(images))))
-            loss = F.cross_entropy(logits.float(), labels)
+            loss = spec.kind.one_hot_loss(logits.float(), labels)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.lr = next(rates)
@@ -253,10 +265,10 @@ def train_classifier(
 
 
 def one_cycle(peak: float, steps: int) -> Iterator[float]:
-    """Learning rate of each step: half a cosine up to `peak`, another down (arXiv 1708.07120).
+    """Learning rate of each step, that of torch's `OneCycleLR` (arXiv 1708.07120).
 
-    From a 25th of the peak to the peak in three tenths of the steps, then to a 250,000th: the rates
-    of torch's `OneCycleLR`.
+    It rises from peak / 25 to peak in the first 30 % of the steps, then falls to peak / 250,000;
+    each part is half a cosine.
     """
     top = 0.3 * steps - 1
     for step in range(steps):
@@ -271,7 +283,7 @@ def one_cycle(peak: float, steps: int) -> Iterator[float]:
 def _batches(
     data: LabelledImages, section: TeacherSection, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: whole batches of moved images (B, C, H, W) uint8 channels-last, and labels."""
+    """Full batches of one epoch: augmented images (B, C, H, W) uint8 channels-last, and labels."""
     size = min(section.batch_size, len(data))
     order = torch.randperm(len(data), generator=generator, device=generator.device)
     for start in range(0, len(data) - size + 1, size):

@@ -1,6 +1,7 @@
-"""States between processes: nested dicts with numpy arrays, which Ray's store does not copy.
+"""Converts nested states to numpy arrays for transfer, and back to tensors.
 
-Actors that only pass states on then need no torch: importing it takes seconds of a processor.
+Ray's object store reads numpy arrays without a copy. Actors that only pass states on do not need to
+import torch, which takes seconds of CPU time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import numpy as np
 
 
 def packed(tree: Any) -> Any:
-    """A state with a numpy copy in place of every tensor (bfloat16, which numpy lacks, stays)."""
+    """A state with each tensor copied to a numpy array.
+
+    A bfloat16 tensor, a type that numpy lacks, is copied to a CPU tensor.
+    """
     import torch
 
     if isinstance(tree, torch.Tensor):
@@ -26,7 +30,7 @@ def packed(tree: Any) -> Any:
 
 
 def unpacked(tree: Any) -> Any:
-    """The state with tensors again; copies, because arrays from the store are read-only."""
+    """A state with each array copied to a tensor; arrays from the object store are read-only."""
     import torch
 
     if isinstance(tree, np.ndarray | np.generic):

@@ -1,6 +1,7 @@
-"""Finding settings and showing what they are worth: sweeps with Ray Tune, and comparisons.
+"""Hyperparameter sweeps with Ray Tune.
 
-    space file -> search_space -> sweep (Ray Tune) -> trial (a whole run) -> trial_log -> findings
+    space file -> search_space -> plan -> sweep -> tune_run (Ray Tune) -> trial (one whole run)
+               -> trial_log -> sweep_report
 
-START HERE: `sweep.py` for finding settings, `comparison.py` for 10x and 100x against a reference.
+START HERE: `sweep.py`.
 """

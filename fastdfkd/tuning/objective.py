@@ -1,4 +1,4 @@
-"""What a sweep is after: one figure, or two that pull against each other."""
+"""The objectives of a sweep: one figure of a run, or two that trade off."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fastdfkd.text.shown import shown
 _MODES: dict[str, Literal["max", "min"]] = {
     "accuracy": "max",
     "agreement": "max",
+    "synthetic_agreement": "max",
     "accuracy_at_seconds": "max",
     "synthesis_seconds": "min",
     "end_to_end_seconds": "min",
@@ -19,15 +20,15 @@ _MODES: dict[str, Literal["max", "min"]] = {
 
 @dataclass(frozen=True)
 class Objective:
-    """A figure of a run and the direction in which it is better."""
+    """A figure of a run, and whether it is maximised or minimised."""
 
     name: str
     budget: float | None = None
-    """End-to-end seconds, for `accuracy_at_seconds` alone."""
+    """End-to-end seconds; set for `accuracy_at_seconds` only."""
 
     @property
     def mode(self) -> Literal["max", "min"]:
-        """Whether more or less is better."""
+        """`max` or `min`, as Ray Tune names it."""
         return _MODES[self.name]
 
     @property
@@ -37,11 +38,11 @@ class Objective:
 
     @property
     def text(self) -> str:
-        """As `parse_objectives` reads it."""
+        """The form that `parse_objectives` reads."""
         return self.name if self.budget is None else f"{self.name}:{self.budget:g}"
 
     def better(self, first: float, second: float) -> bool:
-        """Whether `first` beats `second`."""
+        """Whether `first` is better than `second`."""
         return first > second if self.mode == "max" else first < second
 
 
@@ -49,7 +50,7 @@ def parse_objectives(text: str) -> tuple[Objective, ...]:
     """Read `accuracy`, `accuracy_at_seconds:30`, or two with a comma between them.
 
     Raises:
-        ValueError: unknown, without its seconds, or more than two.
+        ValueError: an objective is unknown or lacks its seconds, or there are more than two.
     """
     objectives = tuple(_parse(part.strip()) for part in text.split(","))
     names = [objective.name for objective in objectives]
@@ -74,46 +75,51 @@ def _parse(text: str) -> Objective:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
         raise ValueError(
-            f"--objective: say after how many seconds, accuracy_at_seconds:30, got {shown(text)}"
+            "--objective: expected a number of seconds above 0, as in accuracy_at_seconds:30, got "
+            f"{shown(text)}"
         )
     return Objective(name, seconds)
 
 
-class Judge:
-    """Follows one run's evaluations and says what each objective is so far."""
+class ObjectiveTracker:
+    """Computes the objectives of one run after each of its evaluations."""
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         self.objectives = objectives
-        self._in_time = 0.0
+        self._accuracy_in_budget = 0.0
 
     def __call__(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """Objectives by name after an evaluation.
+        """Values of the objectives after an evaluation, by name.
 
         Args:
-            figures: `accuracy`, `agreement`, `synthesis_seconds` and `end_to_end_seconds` so far.
+            figures: those of the evaluation, and `synthesis_seconds` and `end_to_end_seconds` so
+                far.
 
         Raises:
             ValueError: the run does not measure an objective.
         """
-        found = {}
+        values = {}
         for objective in self.objectives:
             if objective.figure not in figures:
                 raise ValueError(
                     f"--objective {objective.text}: these runs do not measure "
-                    f"{objective.figure}, for want of images to judge on; expected one of "
+                    f"{objective.figure}, because there are no such images; expected one of "
                     f"{', '.join(name for name in _MODES if name in figures)}"
                 )
             if objective.budget is None:
-                found[objective.name] = float(figures[objective.name])
+                values[objective.name] = float(figures[objective.name])
                 continue
             if figures["end_to_end_seconds"] <= objective.budget:
-                self._in_time = float(figures["accuracy"])
-            found[objective.name] = self._in_time
-        return found
+                self._accuracy_in_budget = float(figures["accuracy"])
+            values[objective.name] = self._accuracy_in_budget
+        return values
 
 
 def pareto_front(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> list[int]:
-    """Indices of the rows that no other row beats in one objective without losing in another."""
+    """Indices of the rows that are not dominated.
+
+    One row dominates another if it is better in one objective and not worse in any.
+    """
 
     def dominates(first: Sequence[float], second: Sequence[float]) -> bool:
         trios = list(zip(objectives, first, second, strict=True))

@@ -1,8 +1,8 @@
-"""Optuna behind Ray Tune's `Searcher`: conditional spaces, several seeds a point, two objectives.
+"""Optuna as a Ray Tune `Searcher`: conditional spaces, several seeds per point, two objectives.
 
-Tune's own OptunaSearch takes conditional spaces only as a function, and then cannot be told of
-points that an interrupted sweep has finished; nor does it know of seeds. A point is suggested
-once for each seed, and Optuna is told the mean when the last of them has ended.
+Tune's own OptunaSearch has two limits. It accepts a conditional space only as a function, and then
+cannot add the finished points of an interrupted sweep. It does not support several seeds per point.
+Here each point is suggested once per seed. Optuna gets the mean when the last seed has ended.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from fastdfkd.tuning.trial_log import TrialRecord
 log = logging.getLogger(__name__)
 
 
-class OptunaPoints(Searcher):
-    """Suggests `{"trial": {"index", "seed", "point"}}`, `points * len(seeds)` times in all."""
+class OptunaSearcher(Searcher):
+    """Suggests `{"trial": {"index", "seed", "point"}}`, `points * len(seeds)` times in total."""
 
     def __init__(
         self,
@@ -37,16 +37,16 @@ class OptunaPoints(Searcher):
         done: Sequence[TrialRecord],
         search_seed: int,
     ) -> None:
-        """Learn from what is done, and go on.
+        """Create the Optuna study and add the trials that are done to it.
 
         Args:
-            space: to search.
-            fixed: the recipe's flat values.
+            space: search space.
+            fixed: the recipe's values by dotted key.
             objectives: one or two.
-            points: to try in all, those that are done included.
-            seeds: of each point.
+            points: number of points to try in total, including those that are done.
+            seeds: seeds of each point.
             done: trials that are not run again.
-            search_seed: of Optuna's own draws.
+            search_seed: seed of Optuna's sampler.
         """
         first = objectives[0]
         super().__init__(metric=first.name, mode=first.mode)
@@ -57,22 +57,24 @@ class OptunaPoints(Searcher):
             directions=["maximize" if o.mode == "max" else "minimize" for o in objectives],
             sampler=optuna.samplers.TPESampler(seed=search_seed + len(done)),
         )
-        self._open: dict[int, Any] = {}
-        """Points that Optuna waits for, by index."""
-        self._ended: dict[int, dict[int, Mapping[str, float] | None]] = {}
-        """Figures by point and seed; None of a failed trial."""
+        self._pending: dict[int, Any] = {}
+        """Optuna trials without a result yet, by the index of their point."""
+        self._figures: dict[int, dict[int, Mapping[str, float] | None]] = {}
+        """Figures by point and seed; None for a failed trial."""
         self._queue: list[tuple[int, int, Point]] = []
+        """(index, seed, point) of the trials to suggest next."""
         self._running: dict[str, tuple[int, int]] = {}
-        self._left: list[int] = []
-        """Points that have not been begun."""
-        self._take_in(done)
+        """(index, seed) by the trial id of Ray Tune."""
+        self._unstarted: list[int] = []
+        """Indices of the points that Optuna has not chosen yet."""
+        self._restore_points(done)
 
     def suggest(self, trial_id: str) -> Any:
-        """The next point and seed, or FINISHED."""
+        """The next point and seed; `Searcher.FINISHED` after the last one."""
         if not self._queue:
-            if not self._left:
+            if not self._unstarted:
                 return str(Searcher.FINISHED)
-            self._ask()
+            self._queue_new_point()
         index, seed, point = self._queue.pop(0)
         self._running[trial_id] = (index, seed)
         return {"trial": {"index": index, "seed": seed, "point": point}}
@@ -80,49 +82,49 @@ class OptunaPoints(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Keep a trial's figures, and tell Optuna when all seeds of the point have ended."""
+        """Keep the figures of a trial; report the point to Optuna after its last seed."""
         index, seed = self._running.pop(trial_id)
-        self._end(index, seed, None if error or not result else result)
+        self._add_result(index, seed, None if error or not result else result)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the trial log is what a sweep is resumed from."""
+        """Write nothing: a sweep is resumed from its trial log."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as in `save`."""
+        """Read nothing, see `save`."""
 
-    def _ask(self) -> None:
+    def _queue_new_point(self) -> None:
         trial = self._study.ask()
-        index = self._left.pop(0)
+        index = self._unstarted.pop(0)
         point = self._space.resolve(lambda parameter: parameter.suggest(trial), self._fixed)
-        self._open[index] = trial
+        self._pending[index] = trial
         self._queue += [(index, seed, point) for seed in self._seeds]
 
-    def _end(self, index: int, seed: int, figures: Mapping[str, float] | None) -> None:
-        ended = self._ended.setdefault(index, {})
-        ended[seed] = figures
-        if len(ended) < len(self._seeds):
+    def _add_result(self, index: int, seed: int, figures: Mapping[str, float] | None) -> None:
+        by_seed = self._figures.setdefault(index, {})
+        by_seed[seed] = figures
+        if len(by_seed) < len(self._seeds):
             return
-        found = [figures for figures in ended.values() if figures is not None]
-        if not found:
-            self._study.tell(self._open.pop(index), state=TrialState.FAIL)
+        successes = [figures for figures in by_seed.values() if figures is not None]
+        if not successes:
+            self._study.tell(self._pending.pop(index), state=TrialState.FAIL)
             return
-        values = [sum(f[o.name] for f in found) / len(found) for o in self._objectives]
-        self._study.tell(self._open.pop(index), values)
+        means = [sum(f[o.name] for f in successes) / len(successes) for o in self._objectives]
+        self._study.tell(self._pending.pop(index), means)
 
-    def _take_in(self, done: Sequence[TrialRecord]) -> None:
-        """Points that were begun: asked for again as they were, with the seeds that are left."""
-        begun: dict[int, list[TrialRecord]] = {}
+    def _restore_points(self, done: Sequence[TrialRecord]) -> None:
+        """Add the points of an interrupted sweep to the study; queue the seeds they still lack."""
+        started: dict[int, list[TrialRecord]] = {}
         for record in done:
-            begun.setdefault(record.index, []).append(record)
-        for index in sorted(begun):
-            point = begun[index][0].point
+            started.setdefault(record.index, []).append(record)
+        for index in sorted(started):
+            point = started[index][0].point
             self._study.enqueue_trial(point)
             trial = self._study.ask()
-            self._open[index] = trial
+            self._pending[index] = trial
             self._space.resolve(lambda parameter, t=trial: parameter.suggest(t), self._fixed)
-            seen = {record.seed: record.figures for record in begun[index]}
-            left = [seed for seed in self._seeds if seed not in seen]
-            self._queue += [(index, seed, point) for seed in left]
-            for seed, figures in seen.items():
-                self._end(index, seed, figures)
-        self._left = [index for index in range(self._points) if index not in begun]
+            results = {record.seed: record.figures for record in started[index]}
+            missing = [seed for seed in self._seeds if seed not in results]
+            self._queue += [(index, seed, point) for seed in missing]
+            for seed, figures in results.items():
+                self._add_result(index, seed, figures)
+        self._unstarted = [index for index in range(self._points) if index not in started]

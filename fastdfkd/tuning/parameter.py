@@ -1,4 +1,4 @@
-"""One varying recipe key: its values, how they are drawn, and when it applies."""
+"""One recipe key that a sweep varies: its values, how they are drawn, and when it applies."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ from fastdfkd.recipe import unknown
 from fastdfkd.text.shown import shown
 
 Point = dict[str, Any]
-"""Varying keys to their values, `{"synthesis.steps": 2}`."""
+"""Values of the varied recipe keys, `{"synthesis.steps": 2}`."""
 Kind = Literal["choice", "uniform", "loguniform", "randint"]
 
 _KINDS: tuple[Kind, ...] = ("choice", "uniform", "loguniform", "randint")
-_MOST_GRID_VALUES = 20
+_MAX_GRID_VALUES = 20
 
 
 class SpaceError(ValueError):
-    """A search space cannot be used. The message says which key, what came, what to do."""
+    """A search space is not valid. The message names the key, the value found and the remedy."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A recipe key and what it may be."""
+    """A recipe key and the values that it may take."""
 
     key: str
     kind: Kind
     values: tuple[Any, ...]
-    """All choices, or the two ends of a range, both included."""
+    """All choices, or both ends of a range (inclusive)."""
     q: int = 1
     """Step of `randint`."""
     grid: int | None = None
-    """How many values of a range a grid takes."""
+    """Number of values that a grid takes from a range."""
     when: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """Other keys to the values under which this one applies; all must hold."""
+    """Condition: other keys and their allowed values. All of them must match."""
 
-    def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether the key applies, where the others are as in `values`."""
+    def applies(self, values: Mapping[str, Any]) -> bool:
+        """Whether the condition is met by `values` (dotted key to value)."""
         return all(key in values and values[key] in allowed for key, allowed in self.when.items())
 
-    def can_be(self, value: Any) -> bool:
-        """Whether the value can be drawn."""
+    def contains(self, value: Any) -> bool:
+        """Whether the value is one of the choices, or within the range."""
         if self.kind == "choice":
             return value in self.values
         low, high = self.values
         return _is_number(value) and bool(low <= value <= high)
 
-    def probes(self) -> tuple[Any, ...]:
-        """Values that stand for all: every choice, or both ends."""
+    def boundary_values(self) -> tuple[Any, ...]:
+        """Every choice, or both ends of the range."""
         if self.kind == "randint":
             return self.values[0], self._last()
         return self.values
 
     def draw(self, source: random.Random) -> Any:
-        """A value at random."""
+        """Draw a random value."""
         if self.kind == "choice":
             return source.choice(self.values)
         low, high = self.values
@@ -67,7 +67,7 @@ class Parameter:
         return min(max(math.exp(source.uniform(math.log(low), math.log(high))), low), high)
 
     def suggest(self, trial: Any) -> Any:
-        """A value that an Optuna trial suggests."""
+        """Let an Optuna trial suggest a value."""
         if self.kind == "choice":
             return trial.suggest_categorical(self.key, list(self.values))
         low, high = self.values
@@ -76,54 +76,56 @@ class Parameter:
         return trial.suggest_float(self.key, low, high, log=self.kind == "loguniform")
 
     def grid_values(self) -> list[Any]:
-        """The values that a grid takes.
+        """The values that a grid search tries.
 
         Raises:
-            SpaceError: a range without `grid`, or whole numbers too many to try them all.
+            SpaceError: `grid` is missing for a `uniform` or `loguniform` range, or for a `randint`
+                range of more than 20 values.
         """
         if self.kind == "choice":
             return list(self.values)
         low, high = self.values
         if self.kind == "randint" and self.grid is None:
-            every = list(range(low, high + 1, self.q))
-            if len(every) <= _MOST_GRID_VALUES:
-                return every
+            integers = list(range(low, high + 1, self.q))
+            if len(integers) <= _MAX_GRID_VALUES:
+                return integers
         if self.grid is None:
             raise SpaceError(
-                f"{self.key}: a grid needs to know how many values of the {self.kind} range to "
-                "take: add `grid: 4`, or use --search random"
+                f"{self.key}: a grid needs the number of values to take from the {self.kind} "
+                "range: add `grid: 4`, or use --search random"
             )
-        shares = [step / (self.grid - 1) for step in range(self.grid)]
+        fractions = [step / (self.grid - 1) for step in range(self.grid)]
         if self.kind == "loguniform":
-            return [low * (high / low) ** share for share in shares[:-1]] + [high]
-        spread = [low + (high - low) * share for share in shares]
+            return [low * (high / low) ** fraction for fraction in fractions[:-1]] + [high]
+        spaced = [low + (high - low) * fraction for fraction in fractions]
         if self.kind == "uniform":
-            return spread
-        return sorted({low + round((value - low) / self.q) * self.q for value in spread})
+            return spaced
+        return sorted({low + round((value - low) / self.q) * self.q for value in spaced})
 
     def _last(self) -> int:
         low, high = self.values
         return int(low + (high - low) // self.q * self.q)
 
 
-def parse_parameter(key: str, given: Any) -> Parameter:
-    """A parameter from its part of the file.
+def parse_parameter(key: str, entry: Any) -> Parameter:
+    """Read the entry of one key in a space file.
 
     Raises:
-        SpaceError: it says nothing, too much, or something impossible.
+        SpaceError: the entry has no kind, several kinds, unknown keys, or values that are not
+            valid.
     """
-    if not isinstance(given, dict):
+    if not isinstance(entry, dict):
         raise SpaceError(
-            f"{key}: expected one of {', '.join(_KINDS)} with values, got {shown(given)}"
+            f"{key}: expected one of {', '.join(_KINDS)} with values, got {shown(entry)}"
         )
-    for name in map(str, given):
+    for name in map(str, entry):
         if name not in (*_KINDS, "q", "grid", "when"):
             raise SpaceError(f"{key}: {unknown(name, name, [*_KINDS, 'q', 'grid', 'when'])}")
-    kinds = [kind for kind in _KINDS if kind in given]
+    kinds = [kind for kind in _KINDS if kind in entry]
     if len(kinds) != 1:
         raise SpaceError(f"{key}: expected exactly one of {', '.join(_KINDS)}, got {kinds or None}")
     kind = kinds[0]
-    values = given[kind]
+    values = entry[kind]
     if kind == "choice":
         _check_choices(key, values)
     else:
@@ -132,9 +134,9 @@ def parse_parameter(key: str, given: Any) -> Parameter:
         key=key,
         kind=kind,
         values=tuple(values),
-        q=_whole(key, "q", given, only_for=(kind == "randint"), least=1) or 1,
-        grid=_whole(key, "grid", given, only_for=(kind != "choice"), least=2),
-        when=_conditions(key, given.get("when", {})),
+        q=_integer(key, "q", entry, allowed=(kind == "randint"), minimum=1) or 1,
+        grid=_integer(key, "grid", entry, allowed=(kind != "choice"), minimum=2),
+        when=_conditions(key, entry.get("when", {})),
     )
 
 
@@ -144,7 +146,7 @@ def _check_choices(key: str, values: Any) -> None:
     if any(isinstance(value, dict | list) for value in values):
         raise SpaceError(f"{key}: choice: expected plain values, got {shown(values)}")
     if len({(type(value), value) for value in values}) < len(values):
-        raise SpaceError(f"{key}: choice: a value is there twice: {shown(values)}")
+        raise SpaceError(f"{key}: choice: a value is listed twice: {shown(values)}")
 
 
 def _check_range(key: str, kind: Kind, values: Any) -> None:
@@ -156,29 +158,29 @@ def _check_range(key: str, kind: Kind, values: Any) -> None:
     if kind == "randint" and not all(isinstance(value, int) for value in values):
         raise SpaceError(f"{key}: randint: expected whole numbers, got {shown(values)}")
     if not low < high:
-        raise SpaceError(f"{key}: {kind}: expected the lowest first, got {shown(values)}")
+        raise SpaceError(f"{key}: {kind}: expected the lowest value first, got {shown(values)}")
     if kind == "loguniform" and low <= 0:
         raise SpaceError(f"{key}: loguniform: expected numbers above 0, got {shown(values)}")
 
 
-def _conditions(key: str, given: Any) -> dict[str, list[Any]]:
-    if not isinstance(given, dict):
-        raise SpaceError(f"{key}: when: expected `other.key: value`, got {shown(given)}")
+def _conditions(key: str, conditions: Any) -> dict[str, list[Any]]:
+    if not isinstance(conditions, dict):
+        raise SpaceError(f"{key}: when: expected `other.key: value`, got {shown(conditions)}")
     return {
         str(other): allowed if isinstance(allowed, list) else [allowed]
-        for other, allowed in given.items()
+        for other, allowed in conditions.items()
     }
 
 
-def _whole(key: str, name: str, given: Any, *, only_for: bool, least: int) -> int | None:
-    value = given.get(name)
+def _integer(key: str, name: str, entry: Any, *, allowed: bool, minimum: int) -> int | None:
+    value = entry.get(name)
     if value is None:
         return None
-    if not only_for:
-        raise SpaceError(f"{key}: {name} means nothing here: leave it out")
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not allowed:
+        raise SpaceError(f"{key}: {name} has no meaning here: remove it")
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise SpaceError(
-            f"{key}: {name}: expected a whole number at least {least}, got {shown(value)}"
+            f"{key}: {name}: expected a whole number at least {minimum}, got {shown(value)}"
         )
     return value
 

@@ -1,4 +1,4 @@
-"""The plan of a sweep: its points and seeds, checked before anything starts, and what remains."""
+"""The plan of a sweep: its points and seeds, validated before any trial starts."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from fastdfkd.tuning.search_space import SearchSpace
 from fastdfkd.tuning.trial_log import Options, TrialRecord
 from fastdfkd.tuning.trial_names import TrialNames
 
-_DRAWS_OF_A_POINT = 100
+_MAX_DRAWS = 100
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that may be run: everything in it has been checked."""
+    """A validated sweep."""
 
     recipe: Recipe
     space: SearchSpace
     options: Options
     points: list[Point] | None
-    """What will be tried, in order; None: Optuna chooses as it learns."""
+    """Points to try, in order; None if Optuna chooses them while the sweep runs."""
     folder: Path
 
     @property
     def seeds(self) -> list[int]:
-        """The same for every point, from the recipe's own upwards."""
+        """Seeds of every point: the recipe's seed and the numbers after it."""
         return [self.recipe.seed + number for number in range(self.options.seeds)]
 
     @property
     def names(self) -> TrialNames:
-        """What its points and trials are called."""
+        """Names of the points and trials."""
         return TrialNames.of(self.space, self.options.seeds)
 
     @property
     def trials(self) -> int:
-        """Runs in all."""
+        """Total number of trials."""
         return self.options.trials * self.options.seeds
 
 
-def checked(recipe: Recipe, space: SearchSpace, options: Options, folder: Path) -> Sweep:
-    """Check the options and every point of the space; return the sweep that may run.
+def plan_sweep(recipe: Recipe, space: SearchSpace, options: Options, folder: Path) -> Sweep:
+    """Validate the options and every point of a grid or random search.
 
     Raises:
-        ValueError: an option or a point of the space cannot be used.
+        ValueError: an option or a point is not valid.
     """
     objectives = parse_objectives(options.objective)
     for name, value in (("trials", options.trials), ("seeds", options.seeds)):
         if value < 1:
             raise ValueError(f"--{name}: expected a number at least 1, got {value}")
     if len(objectives) > 1 and options.scheduler == "asha":
-        raise ValueError("--scheduler asha ranks trials by one figure: name one --objective")
+        raise ValueError("--scheduler asha ranks trials by one figure: give one --objective")
     if options.scheduler == "asha" and recipe.platform.evaluations < 2:
         raise ValueError(
-            "--scheduler asha stops trials at an evaluation before the last: set "
-            f"platform.evaluations to 2 or more, now {recipe.platform.evaluations}"
+            "--scheduler asha stops trials at an evaluation before the last one: expected "
+            f"platform.evaluations of at least 2, got {recipe.platform.evaluations}"
         )
     points = _points(recipe, space, options)
     if points is not None:
@@ -69,27 +69,29 @@ def checked(recipe: Recipe, space: SearchSpace, options: Options, folder: Path) 
 
 
 def _points(recipe: Recipe, space: SearchSpace, options: Options) -> list[Point] | None:
-    """Points of a grid or a random search, each tried on the recipe."""
+    """Points of a grid or random search, each checked with the recipe; None for Optuna."""
     if options.search == "optuna":
         return None
     fixed = recipe.flat()
     if options.search == "grid":
         points = space.grid(fixed)
     else:
-        points = list(_distinct(space, fixed, options.trials, recipe.seed))
+        points = list(_random_points(space, fixed, options.trials, recipe.seed))
     for point in points:
         try:
             load_recipe(recipe, point)
         except RecipeError as error:
-            raise SpaceError(f"{space.name}: the point {point} is refused. {error}") from None
+            raise SpaceError(f"{space.name}: the point {point} is not valid. {error}") from None
     return points
 
 
-def _distinct(space: SearchSpace, fixed: dict[str, Any], count: int, seed: int) -> Iterator[Point]:
-    """Up to `count` different random points; fewer where the space has no more."""
+def _random_points(
+    space: SearchSpace, fixed: dict[str, Any], count: int, seed: int
+) -> Iterator[Point]:
+    """Up to `count` distinct random points; fewer if the space has fewer."""
     source, seen = random.Random(seed), []
     for _ in range(count):
-        for _ in range(_DRAWS_OF_A_POINT):
+        for _ in range(_MAX_DRAWS):
             point = space.resolve(lambda parameter: parameter.draw(source), fixed)
             if point not in seen:
                 seen.append(point)
@@ -98,12 +100,12 @@ def _distinct(space: SearchSpace, fixed: dict[str, Any], count: int, seed: int) 
 
 
 def remaining(sweep: Sweep, done: Sequence[TrialRecord]) -> list[dict[str, Any]]:
-    """Trials of a grid or random search that have not ended, seed by seed within a point."""
+    """Trials of a grid or random search that are not done, ordered by point, then by seed."""
     assert sweep.points is not None
-    ended = {(record.index, record.seed) for record in done}
+    done_keys = {(record.index, record.seed) for record in done}
     return [
         {"index": index, "seed": seed, "point": point}
         for index, point in enumerate(sweep.points)
         for seed in sweep.seeds
-        if (index, seed) not in ended
+        if (index, seed) not in done_keys
     ]

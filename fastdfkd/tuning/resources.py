@@ -1,4 +1,4 @@
-"""What a trial costs, and so how many run at once."""
+"""The resources of a trial, and the number of trials that run at the same time."""
 
 from __future__ import annotations
 
@@ -9,48 +9,49 @@ from dataclasses import dataclass
 from fastdfkd.platform.placement import Plan
 from fastdfkd.recipe import Recipe, load_recipe
 
-_LIGHT = {"memory": float(1024**2)}
-"""Share of a trial's own process when the student trains elsewhere: Tune refuses nothing at all,
-and the smallest share of a CPU would not fit beside trials that fill the machine."""
+_MINIMAL = {"memory": float(1024**2)}
+"""Resources of a trial's own process when the student trains in other processes. Tune does not
+accept an empty bundle, and any share of a CPU would not fit if the trials fill the machine."""
 
 
 @dataclass(frozen=True)
 class TrialCost:
-    """Resources of one trial."""
+    """Ray resources of one trial."""
 
     head: dict[str, float]
-    """Of the trial's own process, which Tune reserves; it trains the student if `workers` is 0."""
+    """Resources of the trial's own process, reserved by Tune. It trains the student if
+    `platform.workers` is 0."""
     total: dict[str, float]
-    """With the synthesizers and workers, which the run reserves itself."""
+    """`head` plus the synthesizers and workers, which the run reserves itself."""
 
     @classmethod
     def of(cls, recipe: Recipe, cluster: Mapping[str, float]) -> TrialCost:
-        """Cost of a recipe's run on a cluster.
+        """Resources of a recipe's run on a cluster.
 
         Raises:
-            PlacementError: the cluster is too small for one.
+            PlacementError: the cluster is too small for one run.
         """
         plan = Plan.of(recipe, cluster)
-        placed = {
+        actors = {
             kind: plan.synthesizers * share + plan.workers * plan.worker[kind]
             for kind, share in plan.synthesizer.items()
         }
         if plan.workers:
-            return cls(dict(_LIGHT), placed)
-        total = {kind: share + plan.worker[kind] for kind, share in placed.items()}
+            return cls(dict(_MINIMAL), actors)
+        total = {kind: share + plan.worker[kind] for kind, share in actors.items()}
         if any(share > cluster.get(kind, 0.0) + 1e-6 for kind, share in total.items()):
-            return cls(dict(_LIGHT), placed)  # as in a single run, the trainer takes what is left
+            return cls(dict(_MINIMAL), actors)  # as in a single run: nothing reserved to train
         return cls(dict(plan.worker), total)
 
 
 def concurrent_trials(cost: TrialCost, cluster: Mapping[str, float]) -> int:
-    """Trials that fit on the cluster side by side, at least 1."""
-    fits = [cluster.get(kind, 0.0) / share for kind, share in cost.total.items() if share > 0]
-    return max(math.floor(min(fits) + 1e-6), 1)
+    """Number of trials that fit on the cluster at the same time, at least 1."""
+    ratios = [cluster.get(kind, 0.0) / share for kind, share in cost.total.items() if share > 0]
+    return max(math.floor(min(ratios) + 1e-6), 1)
 
 
 def most_costly(recipes: Sequence[Recipe], cluster: Mapping[str, float]) -> TrialCost:
-    """The largest head and the largest total over recipes, resource by resource."""
+    """The maximum of each resource over the recipes, for `head` and for `total`."""
     costs = [TrialCost.of(recipe, cluster) for recipe in recipes]
     heads = [cost.head for cost in costs]
     totals = [cost.total for cost in costs]
@@ -58,7 +59,10 @@ def most_costly(recipes: Sequence[Recipe], cluster: Mapping[str, float]) -> Tria
 
 
 def pinned_gpus(recipe: Recipe, cluster: Mapping[str, float]) -> Recipe:
-    """The recipe with the GPU shares that it has now: a cluster that grows does not change them."""
+    """The recipe with its GPU shares on this cluster written out.
+
+    The trials keep these shares if the cluster grows.
+    """
     plan = Plan.of(recipe, cluster)
     if plan.device != "cuda":
         return recipe

@@ -1,8 +1,8 @@
-"""START HERE: one sweep, from the recipe and the space to the findings.
+"""START HERE: one sweep, from the recipe and the search space to the report.
 
-    check the space -> teacher, once -> trials under Ray Tune -> trial_log -> findings
+    validate -> train the teacher once -> run the trials with Ray Tune -> trial log -> report
 
-A trial is one point of the space with one seed. Every point gets the same seeds.
+A trial is one point of the space with one seed. All points get the same seeds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fastdfkd.recipe.source_texts import given
 from fastdfkd.runs.folder import claimed, write_text
 from fastdfkd.runs.folder_lock import held
 from fastdfkd.runs.source_texts import sources_in, write_sources
-from fastdfkd.tuning.plan import Sweep, checked
+from fastdfkd.tuning.plan import Sweep, plan_sweep
 from fastdfkd.tuning.search_space import find_space, load_space
 from fastdfkd.tuning.sweep_run import SweepRun
 from fastdfkd.tuning.trial_log import SWEEP_FILES, Options, TrialLog
@@ -36,15 +36,21 @@ def new_sweep(
     options: Options,
     out: str | Path | None,
 ) -> Iterator[Sweep]:
-    """Check recipe, space and options, and hold the sweep's folder for a block.
+    """Validate recipe, space and options, and lock the sweep's folder for the `with` block.
+
+    Nothing is started.
 
     Raises:
-        RecipeError: the recipe cannot be used.
-        FolderInUseError: another driver works in `out`.
-        ValueError: the space, the options or `out` cannot; nothing has been started.
+        RecipeError: the recipe is not valid.
+        FolderInUseError: another driver uses `out`.
+        ValueError: the space, the options or `out` is not valid.
     """
     recipe = load_recipe(source, overrides)
-    sweep = checked(recipe, load_space(space_source, recipe), options, Path())
+    if not options.objective:
+        from fastdfkd.experiment import compared_by
+
+        options = replace(options, objective=compared_by(recipe))
+    sweep = plan_sweep(recipe, load_space(space_source, recipe), options, Path())
     with claimed(f"sweep-{recipe.name}", out, files=(*SWEEP_FILES, "trials")) as folder:
         write_text(folder / "recipe.yaml", recipe.to_yaml())
         write_sources(recipe, folder)
@@ -55,36 +61,36 @@ def new_sweep(
 
 @contextmanager
 def interrupted_sweep(directory: str | Path) -> Iterator[Sweep]:
-    """The sweep in a folder, to be gone on with, its folder held for a block.
+    """Read an interrupted sweep to resume it, and lock its folder for the `with` block.
 
     Raises:
-        FolderInUseError: the sweep goes on in another process.
+        FolderInUseError: another process runs the sweep.
         ValueError: the folder holds no sweep, or a damaged one.
     """
     folder = Path(directory).expanduser().absolute()
     trial_log = TrialLog(folder)
-    trial_log.options()  # which a folder without a sweep does not have
+    trial_log.options()  # raises, before the lock file is made, if the folder holds no sweep
     with held(folder), given(sources_in(folder)):
         recipe = load_recipe(folder / "recipe.yaml")
         space = load_space(folder / "space.yaml", recipe)
-        yield checked(recipe, space, trial_log.options(), folder)
+        yield plan_sweep(recipe, space, trial_log.options(), folder)
 
 
 def run_sweep(sweep: Sweep, *, address: str | None = None, say: Say = lambda _: None) -> Path:
-    """Run the trials that have not ended, then write and record what was found.
+    """Run the trials that are not done, then write the report and log it to MLflow.
 
     Args:
-        sweep: new or interrupted, its folder held.
-        address: Ray cluster to join.
-        say: told a line now and then.
+        sweep: a new or an interrupted sweep whose folder is locked.
+        address: Ray cluster to join; None starts a local one.
+        say: called with each progress message.
 
     Returns:
-        The sweep's folder; `findings.write_findings` says what is in it.
+        The sweep's folder. `trial_log` and `sweep_report.write_sweep_report` list its files.
     """
-    from fastdfkd.tuning.sweep_report import write_findings
+    from fastdfkd.tuning.sweep_report import write_sweep_report
 
     trial_log = TrialLog(sweep.folder)
-    trial_log.mend()
+    trial_log.repair()
     settings = sweep.recipe.tracking
     name = f"sweep {sweep.recipe.name} {sweep.space.name}"
     with SweepRun(
@@ -92,7 +98,7 @@ def run_sweep(sweep: Sweep, *, address: str | None = None, say: Say = lambda _: 
     ) as parent:
         trial_log.save_options(replace(sweep.options, parent_run_id=parent.run_id))
         _run_trials(sweep, trial_log, parent, address, say)
-        files, best = write_findings(sweep, trial_log.records())
+        files, best = write_sweep_report(sweep, trial_log.records())
         parent.log(metrics=best, artifacts=files)
     return sweep.folder
 
@@ -107,7 +113,7 @@ def _run_trials(
 
     done = trial_log.done()
     if done:
-        say(f"{len(done)} of {sweep.trials} trials have ended before and are not repeated")
+        say(f"{len(done)} of {sweep.trials} trials are done already and are not run again")
     if len(done) >= sweep.trials:
         return
     cache_somewhere(sweep.folder / "cache")
@@ -120,17 +126,17 @@ def _run_trials(
 
 @contextmanager
 def _tune_settings() -> Iterator[None]:
-    """Ray Tune's settings, which it reads from the environment, for a block."""
-    wanted = {
+    """Set the environment variables that Ray Tune reads, for the `with` block."""
+    variables = {
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_RESULT_BUFFER_LENGTH": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
     }
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are in the trial log
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the trial log records failures
     try:
         yield
     finally:

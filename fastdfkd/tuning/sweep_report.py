@@ -1,18 +1,18 @@
-"""What a sweep found: tables, the best recipe as a file, and pictures."""
+"""The report of a sweep: tables, the best recipe as a file, and pictures."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastdfkd.recipe import load_recipe
 from fastdfkd.recipe.plain import escaped
 from fastdfkd.report.table import csv_text, markdown_table
+from fastdfkd.runs.figures import FIGURES, shown_columns
 from fastdfkd.runs.folder import write_text
-from fastdfkd.runs.metrics import JUDGED
 from fastdfkd.text.safe_text import file_name, markdown, printable
 from fastdfkd.tuning.objective import Objective, pareto_front, parse_objectives
 from fastdfkd.tuning.trial_log import TrialRecord
@@ -22,65 +22,72 @@ if TYPE_CHECKING:
 
     from fastdfkd.tuning.plan import Sweep
 
-_ALWAYS = (*JUDGED, "synthesis_seconds", "end_to_end_seconds")
+_SECONDS = ("synthesis_seconds", "end_to_end_seconds")
 CAVEAT = (
-    "The best point was chosen by figures on the held-out images that it is also judged on, so "
-    "they flatter it; `fastdfkd compare` with other seeds gives fair ones. Seconds are of this "
-    "machine, under the load that the trials put on it together."
+    "The best point was selected on the same held-out images that its figures are measured on, so "
+    "these figures are optimistic; `fastdfkd compare` with other seeds gives fair ones. Seconds "
+    "were measured on this machine while several trials shared it."
 )
 
 
-def write_findings(
+def write_sweep_report(
     sweep: Sweep, records: Sequence[TrialRecord]
 ) -> tuple[list[Path], dict[str, float]]:
     """Write tables, pictures and the best recipe into the sweep's folder.
 
     Returns:
-        The files, and the best point's figures.
+        The files, and the best point's figures by name (`best.accuracy`, ...).
 
     Raises:
-        ValueError: no trial ran to its end, so nothing was found.
+        ValueError: no point finished with all its seeds.
     """
-    from fastdfkd.tuning.pictures import parallel_coordinates, pareto_picture, slices
-
     objectives = parse_objectives(sweep.options.objective)
-    folder, first = sweep.folder, objectives[0]
+    folder = sweep.folder
     trials, points = trial_table(sweep, records), point_table(sweep, records)
     files = [folder / "trials.csv", folder / "trials.parquet", folder / "points.csv"]
     write_text(files[0], csv_text(trials))
-    _plain(trials).to_parquet(files[1], index=False)
+    _with_text_columns(trials).to_parquet(files[1], index=False)
     write_text(files[2], csv_text(points))
-    whole = points[points["whole"]]
-    if whole.empty:
+    if not points["whole"].any():
         raise ValueError(
-            f"no point of the sweep ran to its end with all its seeds ({_ends(records)}); the "
-            f"trials are in {files[0]}, and --resume {folder} tries the failed ones again"
+            f"no point of the sweep finished with all its seeds ({_status_counts(records)}); the "
+            f"trials are in {files[0]}, and --resume {folder} runs the failed ones again"
         )
     best = best_point(points, objectives)
     front = _front(points, objectives)
     for old in folder.glob("pareto-*.yaml"):
-        old.unlink()  # of a front before the sweep went on
-    chosen = {"best": best}
+        old.unlink()  # written before the sweep was resumed
+    recipes = {"best": best}
     if len(objectives) > 1:
-        chosen |= {f"pareto-{front[label]}": label for label in front}
-    files += [_write_recipe(sweep, points.loc[label], name) for name, label in chosen.items()]
+        recipes |= {f"pareto-{front[label]}": label for label in front}
+    files += [_write_recipe(sweep, points.loc[label], name) for name, label in recipes.items()]
     files.append(folder / "table.md")
     table = markdown_table(*cells(points, objectives))
     write_text(files[-1], f"# {markdown(title(sweep))}\n\n{table}\n{CAVEAT}\n")
+    files += _draw_pictures(points, objectives, list(front), folder)
+    names = _figures(points.columns, objectives)
+    figures: dict[Any, Any] = points.loc[best, list(names)].to_dict()
+    return files, {f"best.{name}": float(value) for name, value in figures.items()}
+
+
+def _draw_pictures(
+    points: pd.DataFrame, objectives: Sequence[Objective], front: Sequence[int], folder: Path
+) -> list[Path]:
+    """Draw the pictures of the sweep; return their files."""
+    from fastdfkd.tuning.pictures import parallel_coordinates, pareto_picture, slices
+
     keys = _keys(points)
-    parallel_coordinates(points, keys, first, folder / "parallel_coordinates.png")
-    slices(points, keys, first, folder / "slices.png")
-    files += [folder / "parallel_coordinates.png", folder / "slices.png"]
+    files = [folder / "parallel_coordinates.png", folder / "slices.png"]
+    parallel_coordinates(points, keys, objectives[0], files[0])
+    slices(points, keys, objectives[0], files[1])
     if len(objectives) > 1:
-        pareto_picture(points, objectives, list(front), folder / "pareto.png")
         files.append(folder / "pareto.png")
-    names = dict.fromkeys([*(objective.name for objective in objectives), *_ALWAYS])
-    found: dict[Any, Any] = points.loc[best, list(names)].to_dict()
-    return files, {f"best.{name}": float(value) for name, value in found.items()}
+        pareto_picture(points, objectives, front, files[-1])
+    return files
 
 
 def trial_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
-    """One row a trial: name, point, seed, status, the swept keys, figures, error."""
+    """One row per trial: name, point, seed, status, the swept keys, figures, error."""
     import pandas as pd
 
     return pd.DataFrame(
@@ -91,7 +98,7 @@ def trial_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
                 "seed": record.seed,
                 "status": record.status,
                 "evaluations": record.evaluations,
-                **{d.key: record.point.get(d.key) for d in sweep.space.parameters},
+                **{p.key: record.point.get(p.key) for p in sweep.space.parameters},
                 **record.figures,
                 "error": record.error,
             }
@@ -101,29 +108,29 @@ def trial_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
 
 
 def point_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
-    """One row a point: its name, swept keys, mean over its finished seeds and `<figure> std`.
+    """One row per point: name, swept keys, `<figure>` and `<figure> std` over its finished seeds.
 
-    `whole` says whether every seed ran to its end. Of a point that did not, the figures are those
-    of all its trials as far as they came.
+    `<figure>` is the mean, `<figure> std` the sample standard deviation. `whole` is true if all
+    seeds finished. If none did, the figures are the last ones of the unfinished trials.
     """
     import pandas as pd
 
-    objectives = [o.name for o in parse_objectives(sweep.options.objective)]
-    figures = dict.fromkeys([*objectives, *_ALWAYS])
+    objectives = parse_objectives(sweep.options.objective)
+    figures = _figures({name for record in records for name in record.figures}, objectives)
     rows = []
     for index in sorted({record.index for record in records}):
-        mine = [record for record in records if record.index == index]
-        finished = [record for record in mine if record.status == "finished"]
+        trials = [record for record in records if record.index == index]
+        finished = [record for record in trials if record.status == "finished"]
         row: dict[str, Any] = {
             "point": index,
-            "setting": sweep.names.point(mine[0].point),
+            "setting": sweep.names.point(trials[0].point),
             "seeds": len(finished),
-            "status": ", ".join(sorted({record.status for record in mine})),
+            "status": ", ".join(sorted({record.status for record in trials})),
             "whole": len(finished) == sweep.options.seeds,
-            **{d.key: mine[0].point.get(d.key) for d in sweep.space.parameters},
+            **{p.key: trials[0].point.get(p.key) for p in sweep.space.parameters},
         }
         for name in figures:
-            values = [r.figures[name] for r in finished or mine if name in r.figures]
+            values = [r.figures[name] for r in finished or trials if name in r.figures]
             row[name] = sum(values) / len(values) if values else math.nan
             row[f"{name} std"] = _deviation(values)
         rows.append(row)
@@ -131,56 +138,56 @@ def point_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
 
 
 def best_point(points: pd.DataFrame, objectives: Sequence[Objective]) -> int:
-    """Label of the best row by the first objective, among points whose every seed finished."""
-    whole = points.loc[points["whole"], objectives[0].name]
-    return int(whole.idxmax() if objectives[0].mode == "max" else whole.idxmin())
+    """Label of the best row by the first objective, among points with all seeds finished."""
+    values = points.loc[points["whole"], objectives[0].name]
+    return int(values.idxmax() if objectives[0].mode == "max" else values.idxmin())
 
 
 def cells(
     points: pd.DataFrame, objectives: Sequence[Objective]
 ) -> tuple[list[str], list[list[str]]]:
-    """Headings and texts of the points' table, best first; unfinished ones last."""
-    names = list(dict.fromkeys([*(o.name for o in objectives), *_ALWAYS]))
+    """Headings and cell texts of the points: best point first, unfinished points last."""
+    names = _figures(points.columns, objectives)
     ordered = points.sort_values(
         ["whole", objectives[0].name], ascending=[False, objectives[0].mode == "min"]
     )
-    heads = ["setting", "seeds", *(name.replace("_", " ") for name in names), "status"]
+    heads = ["setting", "seeds", *map(_heading, names), "status"]
     rows = []
     for row in ordered.to_dict("records"):
-        shown = [_figure(name, row[name], row[f"{name} std"]) for name in names]
-        rows.append([row["setting"], str(row["seeds"]), *shown, row["status"]])
+        figures = [_figure(name, row[name], row[f"{name} std"]) for name in names]
+        rows.append([row["setting"], str(row["seeds"]), *figures, row["status"]])
     return heads, rows
 
 
 def _write_recipe(sweep: Sweep, row: Any, name: str) -> Path:
-    """The recipe of a row as a file that `fastdfkd distill` takes."""
+    """Write the recipe of a point as `<name>.yaml`, a file that `fastdfkd distill` accepts."""
     keys = [parameter.key for parameter in sweep.space.parameters]
-    point = sweep.points[int(row["point"])] if sweep.points is not None else _of(row, keys)
-    what = name.partition("-")[0]
-    said = f"{what} of a sweep over {sweep.space.name}: {row['setting']}"
+    point = sweep.points[int(row["point"])] if sweep.points is not None else _point(row, keys)
+    kind = name.partition("-")[0]
+    description = f"{kind} of a sweep over {sweep.space.name}: {row['setting']}"
     recipe = load_recipe(
         sweep.recipe,
         {
             **point,
             "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"{sweep.recipe.name}-{name}"),
-            "description": escaped(said),
+            "description": escaped(description),
         },
     )
     file = sweep.folder / f"{name}.yaml"
-    write_text(file, f"# {printable(said)}\n# {CAVEAT}\n{recipe.to_yaml()}")
+    write_text(file, f"# {printable(description)}\n# {CAVEAT}\n{recipe.to_yaml()}")
     return file
 
 
-def _of(row: Any, keys: Sequence[str]) -> dict[str, Any]:
-    """A point as its row has it; keys that did not apply are absent."""
+def _point(row: Any, keys: Sequence[str]) -> dict[str, Any]:
+    """The point of a row; keys that did not apply are absent."""
     return {key: row[key] for key in keys if not _absent(row[key])}
 
 
 def _front(points: pd.DataFrame, objectives: Sequence[Objective]) -> dict[int, str]:
-    """Label and file name of the rows on the front, among points whose every seed finished."""
-    whole = points[points["whole"]]
-    values = whole[[objective.name for objective in objectives]].to_numpy().tolist()
-    front = whole.iloc[pareto_front(values, objectives)]
+    """File name by label for the Pareto front of the points with all seeds finished."""
+    finished = points[points["whole"]]
+    values = finished[[objective.name for objective in objectives]].to_numpy().tolist()
+    front = finished.iloc[pareto_front(values, objectives)]
     return {
         int(str(label)): file_name(f"{row['point']:03d}-{row['setting']}")
         for label, row in front.iterrows()
@@ -188,28 +195,41 @@ def _front(points: pd.DataFrame, objectives: Sequence[Objective]) -> dict[int, s
 
 
 def _keys(points: pd.DataFrame) -> list[str]:
-    """Swept recipe keys, which have a dot in them."""
+    """The swept recipe keys: columns with a dot in their name."""
     return [str(name) for name in points.columns if "." in str(name)]
 
 
-def _plain(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns of mixed kinds as text, which Parquet can hold."""
+def _with_text_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its `object` columns as text, because Parquet does not hold mixed types."""
     mixed = [name for name in table.columns if table[name].dtype == object]
     return table.astype(dict.fromkeys(mixed, "string"))
 
 
 def _deviation(values: Sequence[float]) -> float:
-    """Sample standard deviation; NaN of fewer than two."""
+    """Sample standard deviation; NaN for fewer than two values."""
     if len(values) < 2:
         return math.nan
     mean = sum(values) / len(values)
     return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
+def _figures(measured: Collection[str], objectives: Sequence[Objective]) -> list[str]:
+    """Columns of the report: the objectives, what was measured, and seconds."""
+    names = [objective.name for objective in objectives]
+    return list(dict.fromkeys([*names, *shown_columns(measured), *_SECONDS]))
+
+
+def _heading(name: str) -> str:
+    return FIGURES[name].name if name in FIGURES else name.replace("_", " ")
+
+
 def _figure(name: str, value: float, deviation: float) -> str:
     if math.isnan(value):
         return "-"
-    scale, unit = (100.0, " %") if name.startswith(("accuracy", "agreement")) else (1.0, " s")
+    judged = FIGURES.get("accuracy" if name.startswith("accuracy") else name)
+    if judged is not None and judged.unit != "share":
+        return judged.show(value)
+    scale, unit = (100.0, " %") if judged is not None else (1.0, " s")
     spread = "" if math.isnan(deviation) else f" ± {deviation * scale:.1f}"
     return f"{value * scale:.1f}{spread}{unit}"
 
@@ -218,7 +238,7 @@ def _absent(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _ends(records: Sequence[TrialRecord]) -> str:
+def _status_counts(records: Sequence[TrialRecord]) -> str:
     counts = {status: 0 for status in ("finished", "stopped", "failed")}
     for record in records:
         counts[record.status] += 1
@@ -226,6 +246,6 @@ def _ends(records: Sequence[TrialRecord]) -> str:
 
 
 def title(sweep: Sweep) -> str:
-    """What was swept, over what and how."""
-    ways = f"{sweep.options.search} search, {sweep.options.scheduler}"
-    return f"Sweep of {sweep.recipe.name} over {sweep.space.name} ({ways})"
+    """Title of the report: recipe, space, search and scheduler."""
+    method = f"{sweep.options.search} search, {sweep.options.scheduler}"
+    return f"Sweep of {sweep.recipe.name} over {sweep.space.name} ({method})"

@@ -1,4 +1,4 @@
-"""The MLflow run above a sweep's trials, which an interrupted sweep goes on with."""
+"""The parent MLflow run of a sweep's trials; a resumed sweep reopens it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from fastdfkd.tracking.store import open_store
 
 
 class SweepRun(ParentRun):
-    """A parent run that is opened again where `run_id` names one in the store."""
+    """A parent run. A `run_id` that is not empty names an earlier run, which is reopened."""
 
     def __init__(
         self, run_name: str, run_id: str, *, experiment: str, uri: str | None = None
     ) -> None:
         super().__init__(run_name, experiment=experiment, uri=uri)
-        self._before = run_id
+        self._earlier_run_id = run_id
 
     def __enter__(self) -> SweepRun:
-        """Open the store.
+        """Open the store, and begin the run or reopen the earlier one.
 
         Raises:
-            TrackingError: the store cannot be opened, or has no such run any more.
+            TrackingError: the store cannot be opened, or does not contain the earlier run.
         """
-        if not self._before:
+        if not self._earlier_run_id:
             super().__enter__()
             return self
         store = open_store(self.uri, self._experiment)
         try:
-            store.client.update_run(self._before, status="RUNNING")
-        except Exception as error:  # MLflow's own, or its server's
+            store.client.update_run(self._earlier_run_id, status="RUNNING")
+        except Exception as error:  # raised by MLflow or by its server
             raise TrackingError(
-                f"the sweep's MLflow run {self._before} is not in {self.uri} ({reason(error)}); "
-                "set MLFLOW_TRACKING_URI as it was, or start a new sweep"
+                f"the sweep's MLflow run {self._earlier_run_id} is not in {self.uri} "
+                f"({reason(error)}); set MLFLOW_TRACKING_URI to the value it had when the sweep "
+                "began, or start a new sweep"
             ) from error
-        self._run = TrackedRun(store, self._before)
+        self._run = TrackedRun(store, self._earlier_run_id)
         return self

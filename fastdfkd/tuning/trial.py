@@ -1,9 +1,9 @@
-"""One trial: a whole distillation run inside Ray Tune's actor, a step an evaluation.
+"""One trial: a whole distillation run in a Ray Tune actor. One Tune step is one evaluation.
 
-A class trainable, not a function: inside a function trainable `ray.train.report`, which the
-student's loop calls, is refused. What a trial places (actors, a placement group) it gives back
-itself, in `cleanup`, before Tune is told that it ended; so the next trial finds the cluster free.
-The actor is used for one trial after another, which saves importing torch and MLflow each time.
+The trial is a class trainable: a function trainable does not allow `ray.train.report`, which the
+student's training loop calls. A trial creates actors and a placement group. It removes them in
+`cleanup`, before Tune sees the end of the trial, so that the next trial finds the resources free.
+One actor runs many trials in turn, which saves the import of torch and MLflow for each.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ from fastdfkd.runs.source_texts import write_sources
 from fastdfkd.tracking.run import TrackedRun
 from fastdfkd.tracking.store import open_store, store_uri
 from fastdfkd.trainers.teacher import Teacher
-from fastdfkd.tuning.objective import Judge, Objective
+from fastdfkd.tuning.objective import Objective, ObjectiveTracker
 from fastdfkd.tuning.trial_log import scalars
 from fastdfkd.tuning.trial_names import TrialNames
 
 log = logging.getLogger(__name__)
-_GIVE_UP_SECONDS = 60.0
-_REMNANT_SECONDS = 60.0
-"""For the same trial's actor of a driver that was killed: Ray ends it within seconds."""
+_JOIN_TIMEOUT_S = 60.0
+_FOLDER_TIMEOUT_S = 60.0
+"""Longest wait for the folder's lock. After a driver was killed, the actor of the same trial holds
+it until Ray ends that actor, which takes seconds."""
 _FIGURES = (
     *JUDGED,
     "images",
@@ -48,48 +49,51 @@ _FIGURES = (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shared:
-    """What every trial of a sweep is given."""
+class TrialContext:
+    """What all trials of a sweep share."""
 
     files: tuple[SourceFile, ...]
-    """Python files that the recipe names: sent first, for a trial needs them to make the teacher.
-    """
+    """Python files that define classes of the teacher or of a student. They are pickled first,
+    because unpickling the teacher needs them."""
     recipe: Recipe
     teacher: Teacher
     folder: Path
-    """Of the sweep, absolute."""
+    """Absolute path of the sweep's folder."""
     names: TrialNames
     objectives: tuple[Objective, ...]
     parent_run_id: str
 
 
 class DistillTrial(tune.Trainable):
-    """Runs the recipe at `config["point"]` with `config["seed"]`."""
+    """Runs the recipe with the point and the seed of `config["trial"]`."""
 
     def setup(
         self,
         config: dict[str, Any],
-        shared: Shared | None = None,
+        context: TrialContext | None = None,
         login: dict[str, str] | None = None,
     ) -> None:
-        """Start the run in a thread of its own; `login` reaches the MLflow store."""
-        assert shared is not None
+        """Start the run in its own thread.
+
+        `login` holds environment variables with the credentials of the MLflow store.
+        """
+        assert context is not None
         os.environ.update(login or {})
-        self._shared = shared
+        self._context = context
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start the next trial in the same actor; False asks Tune for a new actor."""
+        """Start the next trial in this actor; False makes Tune create a new actor."""
         if not self._end():
             return False
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Wait for the next evaluation, or for the end of the run.
+        """Wait for the next evaluation or the end of the run; return its figures.
 
         Raises:
-            Exception: what the run raised.
+            Exception: the error of the run.
         """
         event = self._run.events.get()
         if isinstance(event, BaseException):
@@ -97,37 +101,38 @@ class DistillTrial(tune.Trainable):
         return dict(event)
 
     def cleanup(self) -> None:
-        """End the run and give back what it holds."""
+        """End the run and free its resources."""
         self._end()
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._run = _Run(self._shared, config["trial"])
+        self._run = _TrialRun(self._context, config["trial"])
         self._run.thread.start()
 
     def _end(self) -> bool:
+        """Stop the run; whether its thread has ended."""
         self._run.stop.set()
-        self._run.thread.join(_GIVE_UP_SECONDS)
+        self._run.thread.join(_JOIN_TIMEOUT_S)
         if self._run.thread.is_alive():
-            log.warning("the trial did not end within %g s: its actor goes", _GIVE_UP_SECONDS)
+            log.warning("the trial did not end within %g s: its actor is replaced", _JOIN_TIMEOUT_S)
         return not self._run.thread.is_alive()
 
 
-class _Run:
-    """The run of one trial, and what it has to say, in order."""
+class _TrialRun:
+    """The run of one trial, in its own thread. Its results and its error go to `events`."""
 
-    def __init__(self, shared: Shared, trial: dict[str, Any]) -> None:
-        self.shared = shared
+    def __init__(self, context: TrialContext, trial: dict[str, Any]) -> None:
+        self.context = context
         seed = int(trial["seed"])
         self.point = trial["point"]
-        self.name = shared.names.trial(self.point, seed)
-        self.folder = shared.names.folder(int(trial["index"]), self.point, seed)
+        self.name = context.names.trial(self.point, seed)
+        self.folder = context.names.folder(int(trial["index"]), self.point, seed)
         self.seed = seed
         self.stop = threading.Event()
         self.events: queue.SimpleQueue[dict[str, Any] | BaseException] = queue.SimpleQueue()
-        self.thread = threading.Thread(target=self._work, name=self.name, daemon=True)
-        self._judge = Judge(shared.objectives)
+        self.thread = threading.Thread(target=self._thread_main, name=self.name, daemon=True)
+        self._objectives = ObjectiveTracker(context.objectives)
 
-    def _work(self) -> None:
+    def _thread_main(self) -> None:
         try:
             self.events.put(self._execute())
         except BaseException as error:  # raised again by `step`, in Tune's thread
@@ -136,34 +141,33 @@ class _Run:
     def _execute(self) -> dict[str, Any]:
         from fastdfkd.platform import cluster
 
-        recipe = load_recipe(self.shared.recipe, {**self.point, "seed": self.seed})
-        folder = self.shared.folder / "trials" / self.folder
-        with claimed(recipe.name, folder, overwrite=True, wait_s=_REMNANT_SECONDS) as directory:
+        recipe = load_recipe(self.context.recipe, {**self.point, "seed": self.seed})
+        folder = self.context.folder / "trials" / self.folder
+        with claimed(recipe.name, folder, overwrite=True, wait_s=_FOLDER_TIMEOUT_S) as directory:
             write_text(directory / "recipe.yaml", recipe.to_yaml())
-            with given({file.path: file.text for file in self.shared.files}):
+            with given({file.path: file.text for file in self.context.files}):
                 write_sources(recipe, directory)
                 with cluster.connect(None):
-                    result = self._record(recipe, directory)
-        figures = scalars(result.model_dump())
-        return {**self._report(figures), "finished": True, "done": True}
+                    result = self._run_pipeline(recipe, directory)
+        return {**self._metrics(scalars(result.model_dump())), "finished": True, "done": True}
 
-    def _record(self, recipe: Recipe, directory: Path) -> RunResult:
+    def _run_pipeline(self, recipe: Recipe, directory: Path) -> RunResult:
         from fastdfkd.api.execution import write_teacher
         from fastdfkd.platform import pipeline
         from fastdfkd.platform.stopping import RunStopped
 
-        write_teacher(self.shared.teacher, directory)
+        write_teacher(self.context.teacher, directory)
         recorder = tracking.Recorder(
             recipe,
             directory,
             run_name=self.name,
-            parent_run_id=self.shared.parent_run_id,
+            parent_run_id=self.context.parent_run_id,
             progress=self._on_row,
         )
         try:
             with recorder:
                 result = pipeline.run(
-                    recipe, self.shared.teacher, directory, recorder, stop=self.stop
+                    recipe, self.context.teacher, directory, recorder, stop=self.stop
                 )
                 write_text(directory / "result.json", result.model_dump_json(indent=2) + "\n")
                 recorder.finish(result)
@@ -174,15 +178,16 @@ class _Run:
 
     def _on_row(self, row: Row) -> None:
         if is_evaluation(row):
-            self.events.put({**self._report(row), "finished": False})
+            self.events.put({**self._metrics(row), "finished": False})
 
-    def _report(self, row: Row) -> dict[str, float]:
-        known = {name: float(row[name]) for name in _FIGURES if name in row}
-        return {**known, **self._judge(known)}
+    def _metrics(self, row: Row) -> dict[str, float]:
+        """The figures that Tune gets: those of a row, and the objectives."""
+        figures = {name: float(row[name]) for name in _FIGURES if name in row}
+        return {**figures, **self._objectives(figures)}
 
 
 def _mark_stopped(recipe: Recipe, run_id: str) -> None:
-    """Tell MLflow that the run was stopped on purpose, not that it failed."""
+    """Set the MLflow run to KILLED: the scheduler stopped it, it did not fail."""
     run = TrackedRun(open_store(store_uri(recipe.tracking.uri), recipe.tracking.experiment), run_id)
     run.log_tags({"stopped_by": "scheduler"})
     run.end("KILLED")

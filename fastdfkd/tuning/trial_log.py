@@ -1,12 +1,12 @@
-"""A sweep's folder: what was asked, and one line for each trial that has ended.
+"""The folder of a sweep: its options, and a log with one line per trial that has ended.
 
-    sweep.json      the options, and the sweep's MLflow run
+    sweep.json      the options and the id of the sweep's MLflow run
     recipe.yaml     the recipe with its overrides
     space.yaml      the search space
-    trials.jsonl    a line a trial, written by the driver when the trial ends
-    trials/<name>/  the trial's run folder
+    trials.jsonl    one line per trial, written by the driver when the trial ends
+    trials/<name>/  run folder of the trial
 
-Everything is text: a sweep is resumed from these files and nothing is unpickled.
+All files are text: a sweep is resumed from them, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -24,53 +24,53 @@ from fastdfkd.runs.folder import write_json
 from fastdfkd.tuning.parameter import Point
 
 SWEEP_FILES = ("sweep.json", "recipe.yaml", "space.yaml", "trials.jsonl")
-_MOST_BYTES = 2**30
-_KNOWN_KEYS_ALONE = ConfigDict(extra="forbid")
+_MAX_BYTES = 2**30
+_NO_EXTRA_KEYS = ConfigDict(extra="forbid")
 Status = Literal["finished", "stopped", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a sweep was asked to do."""
+    """The options of a sweep."""
 
-    __pydantic_config__: ClassVar = _KNOWN_KEYS_ALONE
+    __pydantic_config__: ClassVar = _NO_EXTRA_KEYS
 
     search: Literal["grid", "random", "optuna"]
     scheduler: Literal["fifo", "asha"]
     objective: str
-    """As `parse_objectives` reads it."""
+    """In the form that `parse_objectives` reads; empty: `new_sweep` chooses it by the recipe."""
     trials: int
-    """Points; a grid's own number replaces it."""
+    """Number of points. A grid or random search sets it to the number of its points."""
     seeds: int
-    """Runs of each point."""
+    """Number of seeds per point."""
     parent_run_id: str = ""
-    """The sweep's MLflow run, once there is one."""
+    """Id of the sweep's MLflow run; empty before the first start."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """How one trial ended."""
+    """The outcome of one trial."""
 
-    __pydantic_config__: ClassVar = _KNOWN_KEYS_ALONE
+    __pydantic_config__: ClassVar = _NO_EXTRA_KEYS
 
     index: NonNegativeInt
-    """Of the point."""
+    """Index of the point."""
     seed: int
     point: Point
     status: Status
-    """`stopped`: by the scheduler, before its last update."""
+    """`stopped` means stopped by the scheduler before the last update."""
     figures: dict[str, float] = field(default_factory=dict)
-    """Objectives, accuracy, agreement, images, updates and seconds, as far as the trial came."""
+    """Objectives, accuracy, agreement, images, updates and seconds at the last evaluation."""
     evaluations: int = 0
-    """Evaluations that the scheduler saw."""
+    """Number of evaluations that were reported to the scheduler."""
     error: str = ""
-    """First line of what a failed trial raised."""
+    """The error of a failed trial, one line."""
     directory: str = ""
-    """Of the trial's run."""
+    """Run folder of the trial."""
 
 
 class TrialLog:
-    """Reads and writes a sweep's folder."""
+    """Reads and writes the options and the trial log of a sweep's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -80,38 +80,39 @@ class TrialLog:
         write_json(self.folder / "sweep.json", asdict(options))
 
     def options(self) -> Options:
-        """What the sweep was asked.
+        """Read `sweep.json`.
 
         Raises:
             ValueError: the folder holds no sweep, or a damaged one.
         """
         path = self.folder / "sweep.json"
         try:
-            return TypeAdapter(Options).validate_json(read_whole(path, _MOST_BYTES), strict=True)
+            return TypeAdapter(Options).validate_json(read_whole(path, _MAX_BYTES), strict=True)
         except FileNotFoundError:
             raise ValueError(f"{self.folder} holds no sweep: {path.name} is missing") from None
         except ValidationError as error:
-            raise ValueError(f"{path}: damaged, or of another version ({_first(error)})") from None
+            message = _first_error(error)
+            raise ValueError(f"{path}: damaged, or of another version ({message})") from None
 
     def append(self, record: TrialRecord) -> None:
-        """Add a trial; it is on disk when this returns."""
+        """Append a trial. It is synced to disk when this returns."""
         with (self.folder / "trials.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(record)) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def records(self) -> list[TrialRecord]:
-        """Trials that have ended, each once: of one that was run again, its last end.
+        """Trials that have ended, each once. The last record of a repeated trial counts.
 
-        A last line that was cut short when the driver was killed is left out.
+        A damaged last line is skipped: a driver that is killed can leave one.
 
         Raises:
             ValueError: a line before the last one is damaged.
         """
         path = self.folder / "trials.jsonl"
-        content = read_whole(path, _MOST_BYTES) if path.exists() else b""
+        content = read_whole(path, _MAX_BYTES) if path.exists() else b""
         lines = content.decode(errors="replace").splitlines()
-        found: dict[tuple[int, int], TrialRecord] = {}
+        latest: dict[tuple[int, int], TrialRecord] = {}
         for number, line in enumerate(lines, 1):
             try:
                 record = _record(line)
@@ -119,34 +120,34 @@ class TrialLog:
                 if number == len(lines):
                     break
                 raise ValueError(f"{path}, line {number}: damaged ({error})") from error
-            found[record.index, record.seed] = record
-        return list(found.values())
+            latest[record.index, record.seed] = record
+        return list(latest.values())
 
-    def mend(self) -> None:
-        """Cut off a last line that is half written or damaged: the next one starts on its own."""
+    def repair(self) -> None:
+        """Remove an incomplete or damaged last line, so that the next one can be appended."""
         path = self.folder / "trials.jsonl"
-        lines = read_whole(path, _MOST_BYTES).splitlines(keepends=True) if path.exists() else []
-        if lines and not _whole(lines[-1]):
+        lines = read_whole(path, _MAX_BYTES).splitlines(keepends=True) if path.exists() else []
+        if lines and not _is_complete(lines[-1]):
             write_whole(path, b"".join(lines[:-1]))
 
     def done(self) -> list[TrialRecord]:
-        """Trials that are not run again: finished, or stopped by the scheduler."""
+        """Trials that are not run again: those that finished or that the scheduler stopped."""
         return [record for record in self.records() if record.status != "failed"]
 
 
 def _record(line: str) -> TrialRecord:
-    """A trial from its line.
+    """Parse a line of the log.
 
     Raises:
-        ValueError: it is damaged, or of another version.
+        ValueError: the line is damaged, or of another version.
     """
     try:
         return TypeAdapter(TrialRecord).validate_json(line, strict=True)
     except ValidationError as error:
-        raise ValueError(_first(error)) from None
+        raise ValueError(_first_error(error)) from None
 
 
-def _whole(line: bytes) -> bool:
+def _is_complete(line: bytes) -> bool:
     try:
         _record(line.decode())
     except ValueError:
@@ -154,14 +155,14 @@ def _whole(line: bytes) -> bool:
     return line.endswith(b"\n")
 
 
-def _first(error: ValidationError) -> str:
-    """The first finding, in a line."""
-    found = error.errors()[0]
-    return f"{'.'.join(map(str, found['loc'])):.60}: {found['msg']:.200}"
+def _first_error(error: ValidationError) -> str:
+    """The first validation error as one line."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])):.60}: {first['msg']:.200}"
 
 
 def scalars(figures: Any) -> dict[str, float]:
-    """The numbers among a mapping's values."""
+    """The items of a mapping whose values are numbers."""
     return {
         str(key): float(value)
         for key, value in dict(figures).items()

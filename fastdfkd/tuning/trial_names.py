@@ -1,4 +1,4 @@
-"""What trials and settings are called: by what varies among them, `steps=5 meta_lr=0.015`."""
+"""Names of points and trials, made of the values that vary: `steps=5 meta_lr=0.015`."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ class TrialNames:
     """Names of a sweep's points and trials."""
 
     keys: Mapping[str, str]
-    """Keys that vary, as they are called."""
+    """Short names of the keys that vary, by dotted key."""
     with_seed: bool
-    """Whether points are run with more than one seed."""
+    """Whether points have more than one seed."""
 
     @classmethod
     def of(cls, space: SearchSpace, seeds: int) -> TrialNames:
-        """Of a sweep over a space, with that many seeds a point."""
-        every = [parameter.key for parameter in space.parameters]
-        varying = [d.key for d in space.parameters if len(d.values) > 1 or d.when]
-        return cls(short_keys(varying or every), seeds > 1)
+        """Names for a sweep over a space with `seeds` seeds per point."""
+        keys = [parameter.key for parameter in space.parameters]
+        varying = [p.key for p in space.parameters if len(p.values) > 1 or p.when]
+        return cls(short_keys(varying or keys), seeds > 1)
 
     def point(self, point: Point) -> str:
         """`steps=5 meta_lr=0.015`; keys that do not apply are left out."""
         return " ".join(f"{self.keys[k]}={setting(v)}" for k, v in point.items() if k in self.keys)
 
     def trial(self, point: Point, seed: int) -> str:
-        """`steps=5 meta_lr=0.015 seed=1`; without the seed where all trials have the same."""
+        """`steps=5 meta_lr=0.015 seed=1`; the seed is left out if all trials have the same one."""
         return f"{self.point(point)} seed={seed}" if self.with_seed else self.point(point)
 
     def folder(self, index: int, point: Point, seed: int) -> str:
-        """`003-steps=5,meta_lr=0.015,seed=1`: in the points' order, and never another trial's."""
-        seeded = f",seed={seed}" if self.with_seed else ""
-        return f"{file_name(f'{index:03d}-{self.point(point)}')}{seeded}"
+        """`003-steps=5,meta_lr=0.015,seed=1`: unique, and sorted like the points."""
+        suffix = f",seed={seed}" if self.with_seed else ""
+        return f"{file_name(f'{index:03d}-{self.point(point)}')}{suffix}"

@@ -1,7 +1,7 @@
-"""The part of a sweep that is Ray Tune's: searcher, scheduler, resources, and the trial log's pen.
+"""The Ray Tune part of a sweep: searcher, scheduler, resources, and the callback that logs trials.
 
-Population-based training is not offered. It would copy a good trial's student, bank and generator
-into a bad one in mid-run; then no point of the table is a run that its recipe alone can repeat.
+Population-based training is not supported. It copies the student, bank and generator of a good
+trial into a bad one during the run. Then the recipe of a point would not reproduce its result.
 """
 
 from __future__ import annotations
@@ -22,38 +22,40 @@ from fastdfkd.models import SourceFile, source_files
 from fastdfkd.platform.cluster import cluster_resources
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.report.table import share
+from fastdfkd.runs.figures import FIGURES, main_figure
 from fastdfkd.trainers.teacher import Teacher
 from fastdfkd.tuning.objective import Objective, parse_objectives
-from fastdfkd.tuning.optuna_search import OptunaPoints
+from fastdfkd.tuning.optuna_search import OptunaSearcher
 from fastdfkd.tuning.plan import Sweep, remaining
 from fastdfkd.tuning.resources import concurrent_trials, most_costly, pinned_gpus
 from fastdfkd.tuning.sweep_run import SweepRun
-from fastdfkd.tuning.trial import DistillTrial, Shared
+from fastdfkd.tuning.trial import DistillTrial, TrialContext
 from fastdfkd.tuning.trial_log import TrialLog, TrialRecord, scalars
 from fastdfkd.tuning.trial_names import TrialNames
 
 Say = Callable[[str], None]
 _ERROR_LINE = re.compile(r"[\w.]*(Error|Exception|Exit|Interrupt|Died)\b")
-_TUNES_OWN = ("timestamp", "pid", "iterations_since_restore", "training_iteration", "time_")
+_TUNE_KEYS = ("timestamp", "pid", "iterations_since_restore", "training_iteration", "time_")
+"""Beginnings of the keys that Tune adds to a result."""
 
 
 def run_trials(
     sweep: Sweep, trial_log: TrialLog, teacher: Teacher, parent: SweepRun, say: Say
 ) -> None:
-    """Run what the trial log does not have, on the cluster this process is connected to.
+    """Run the trials that are not in the trial log, on the connected Ray cluster.
 
     Raises:
         PlacementError: the cluster is too small for one trial.
     """
     cluster = cluster_resources()
     recipe = pinned_gpus(sweep.recipe, cluster)
-    costed = _costed(sweep, recipe)
-    cost = most_costly(costed, cluster)
-    together = concurrent_trials(cost, cluster)
-    say(f"{sweep.trials} trials, {together} at a time: each takes {_shown(cost.total)}")
+    recipes = _recipes_to_place(sweep, recipe)
+    cost = most_costly(recipes, cluster)
+    concurrent = concurrent_trials(cost, cluster)
+    say(f"{sweep.trials} trials, {concurrent} at a time: each uses {_resource_text(cost.total)}")
     objectives = parse_objectives(sweep.options.objective)
-    shared = Shared(
-        files=_files(recipe, *costed),
+    context = TrialContext(
+        files=_files(recipe, *recipes),
         recipe=load_recipe(recipe, {"tracking.uri": parent.uri}),
         teacher=teacher,
         folder=sweep.folder,
@@ -62,26 +64,26 @@ def run_trials(
         parent_run_id=parent.run_id,
     )
     trainable = tune.with_resources(
-        tune.with_parameters(DistillTrial, shared=shared, login=for_another_process(parent.uri)),
+        tune.with_parameters(DistillTrial, context=context, login=for_another_process(parent.uri)),
         PlacementGroupFactory([cost.head]),
     )
-    searching: dict[str, Any] = _searching(sweep, trial_log, objectives)
+    search: dict[str, Any] = _search_arguments(sweep, trial_log, objectives)
     tune.Tuner(
         trainable,
-        param_space=searching.pop("param_space", None),
+        param_space=search.pop("param_space", None),
         tune_config=TuneConfig(
             scheduler=_scheduler(sweep, objectives[0]),
-            max_concurrent_trials=together,
+            max_concurrent_trials=concurrent,
             reuse_actors=True,
-            trial_name_creator=partial(_folder, sweep.names),
-            trial_dirname_creator=partial(_folder, sweep.names),
-            **searching,
+            trial_name_creator=partial(_trial_folder, sweep.names),
+            trial_dirname_creator=partial(_trial_folder, sweep.names),
+            **search,
         ),
         run_config=RunConfig(
             name="ray_tune",
             storage_path=str(sweep.folder),
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # the run writes its own
-            callbacks=[_Pen(trial_log, sweep, say)],
+            callbacks=[_TrialLogger(trial_log, sweep, say)],
             failure_config=FailureConfig(max_failures=0, fail_fast=False),
             verbose=0,
         ),
@@ -89,19 +91,19 @@ def run_trials(
 
 
 def _files(*recipes: Recipe) -> tuple[SourceFile, ...]:
-    """The Python files that any of the recipes names."""
+    """All Python files that the recipes name, each once."""
     return tuple(dict.fromkeys(file for recipe in recipes for file in source_files(recipe)))
 
 
-def _searching(
+def _search_arguments(
     sweep: Sweep, trial_log: TrialLog, objectives: tuple[Objective, ...]
 ) -> dict[str, Any]:
-    """Where the trials come from."""
+    """Tune arguments for the search: a fixed list of trials, or an Optuna searcher."""
     if sweep.points is not None:
         trials = remaining(sweep, trial_log.done())
         return {"param_space": {"trial": tune.grid_search(trials)}}
     done = trial_log.done()
-    searcher = OptunaPoints(
+    searcher = OptunaSearcher(
         sweep.space,
         sweep.recipe.flat(),
         objectives,
@@ -114,7 +116,7 @@ def _searching(
 
 
 def _scheduler(sweep: Sweep, objective: Objective) -> Any:
-    """FIFO, or ASHA over evaluations: the better half goes on at every rung."""
+    """FIFO, or ASHA over evaluations: the better half continues at each rung."""
     if sweep.options.scheduler == "fifo":
         return FIFOScheduler()  # type: ignore[no-untyped-call]
     evaluations = sweep.recipe.platform.evaluations
@@ -124,43 +126,43 @@ def _scheduler(sweep: Sweep, objective: Objective) -> Any:
         mode=objective.mode,
         grace_period=max(evaluations // 5, 1),
         reduction_factor=2,
-        max_t=evaluations + 2,  # past the run's own end, which is one report after the last
+        max_t=evaluations + 2,  # a run ends by itself: one report after its last evaluation
     )
 
 
-def _costed(sweep: Sweep, recipe: Recipe) -> list[Recipe]:
-    """Recipes whose resources stand for all trials."""
+def _recipes_to_place(sweep: Sweep, recipe: Recipe) -> list[Recipe]:
+    """Recipes of all points, or of the boundary points if Optuna chooses the points."""
     points = sweep.points
     if points is None:
-        points = [point for _, point in sweep.space.probes()]
+        points = [point for _, point in sweep.space.boundary_points()]
     return [load_recipe(recipe, point) for point in points]
 
 
-class _Pen(Callback):
-    """Writes a line of the trial log when a trial ends."""
+class _TrialLogger(Callback):
+    """Appends to the trial log when a trial ends."""
 
     def __init__(self, trial_log: TrialLog, sweep: Sweep, say: Say) -> None:
-        self._ledger, self._sweep, self._say = trial_log, sweep, say
+        self._trial_log, self._sweep, self._say = trial_log, sweep, say
         self._ended = len(trial_log.done())
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial ran to its end, or was stopped by the scheduler."""
+        """Log a trial that finished or that the scheduler stopped."""
         finished = bool((trial.last_result or {}).get("finished"))
-        self._write(trial, "finished" if finished else "stopped")
+        self._append(trial, "finished" if finished else "stopped")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial raised; the others go on."""
-        self._write(trial, "failed", error=_reason(trial))
+        """Log a trial that failed. The other trials continue."""
+        self._append(trial, "failed", error=_error_line(trial))
 
-    def _write(self, trial: Any, status: Any, error: str = "") -> None:
+    def _append(self, trial: Any, status: Any, error: str = "") -> None:
         config = trial.config["trial"]
         result = trial.last_result or {}
-        own = {key: value for key, value in result.items() if key not in ("config", "done")}
+        reported = {key: value for key, value in result.items() if key not in ("config", "done")}
         figures = {
-            key: value for key, value in scalars(own).items() if not key.startswith(_TUNES_OWN)
+            key: value for key, value in scalars(reported).items() if not key.startswith(_TUNE_KEYS)
         }
         index, seed = int(config["index"]), int(config["seed"])
-        folder = self._sweep.folder / "trials" / _folder(self._sweep.names, trial)
+        folder = self._sweep.folder / "trials" / _trial_folder(self._sweep.names, trial)
         record = TrialRecord(
             index=index,
             seed=seed,
@@ -171,25 +173,26 @@ class _Pen(Callback):
             error=error,
             directory=str(folder),
         )
-        self._ledger.append(record)
+        self._trial_log.append(record)
         self._ended += 1
-        self._say(f"{self._ended} of {self._sweep.trials}: {_line(self._sweep.names, record)}")
+        self._say(f"{self._ended} of {self._sweep.trials}: {_summary(self._sweep.names, record)}")
 
 
-def _line(names: TrialNames, record: TrialRecord) -> str:
+def _summary(names: TrialNames, record: TrialRecord) -> str:
+    """One line about a trial: name, status, figures and error."""
     figures = record.figures
-    found = record.error
+    text, name = record.error, main_figure(figures)
     if "synthesis_seconds" in figures:
-        found = (
-            f"accuracy {share(figures.get('accuracy'))}, "
+        text = (
+            f"{FIGURES[name].name} {share(figures.get(name))}, "
             f"{figures['synthesis_seconds']:.1f} s synthesis, "
-            f"{figures['end_to_end_seconds']:.1f} s end to end {found}"
+            f"{figures['end_to_end_seconds']:.1f} s end to end {text}"
         )
-    return f"{names.trial(record.point, record.seed)} {record.status}: {found}".rstrip()
+    return f"{names.trial(record.point, record.seed)} {record.status}: {text}".rstrip()
 
 
-def _reason(trial: Any) -> str:
-    """What the trial raised: the last error of the traceback that Tune keeps, its first line."""
+def _error_line(trial: Any) -> str:
+    """First line of the last error in the traceback that Tune keeps for a trial."""
     path = trial.error_file
     text = Path(path).read_text(encoding="utf-8") if path and Path(path).is_file() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -197,10 +200,10 @@ def _reason(trial: Any) -> str:
     return (errors or lines or ["unknown"])[-1]
 
 
-def _folder(names: TrialNames, trial: Any) -> str:
+def _trial_folder(names: TrialNames, trial: Any) -> str:
     config = trial.config["trial"]
     return names.folder(int(config["index"]), config["point"], int(config["seed"]))
 
 
-def _shown(resources: dict[str, float]) -> str:
+def _resource_text(resources: dict[str, float]) -> str:
     return ", ".join(f"{share:g} {kind}" for kind, share in resources.items())

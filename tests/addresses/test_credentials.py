@@ -1,4 +1,4 @@
-"""What is taken out of a URI, and how MLflow gets it."""
+"""Credentials are removed from URIs, and MLflow gets them through the environment."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fastdfkd.text.shown import reason, shown, shown_message, shown_name, withou
 
 
 @pytest.fixture(autouse=True)
-def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in (credentials.URI, credentials.USER, credentials.PASSWORD, credentials.TOKEN):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(credentials, "_given", {})
+    monkeypatch.setattr(credentials, "_full_uris", {})
     yield
-    credentials.log_in("http://of-nobody")
+    credentials.log_in("http://no-credentials")
 
 
 @pytest.mark.parametrize(
@@ -35,10 +35,10 @@ def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("", ""),
     ],
 )
-def test_a_uri_is_taken_apart(uri: str, bare: str) -> None:
+def test_credentials_are_removed_from_a_uri(uri: str, bare: str) -> None:
     assert credentials.taken_out(uri) == bare
     if uri.startswith("http"):
-        assert credentials.whole(bare) == bare, "MLflow takes a server's from the environment"
+        assert credentials.whole(bare) == bare, "MLflow reads a server's from the environment"
     else:
         assert credentials.whole(bare) == uri
 
@@ -55,10 +55,10 @@ def test_a_uri_is_taken_apart(uri: str, bare: str) -> None:
         ("http://me:hunter2", "as the port"),
     ],
 )
-def test_what_a_server_could_not_be_sent_is_refused_and_not_repeated(uri: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words) as told:
+def test_a_uri_that_mlflow_cannot_use_is_refused_and_not_repeated(uri: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
         credentials.taken_out(uri)
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_server_gets_its_own_credentials_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,11 +71,13 @@ def test_a_server_gets_its_own_credentials_and_no_others(monkeypatch: pytest.Mon
     assert credentials.PASSWORD not in os.environ
     credentials.log_in("http://one:5000")
     assert os.environ[credentials.USER] == "me"
-    handed = credentials.for_another_process("http://one:5000")
-    assert handed == {credentials.USER: "me", credentials.PASSWORD: "hun@ter2"}
+    variables = credentials.for_another_process("http://one:5000")
+    assert variables == {credentials.USER: "me", credentials.PASSWORD: "hun@ter2"}
 
 
-def test_the_environments_uri_is_for_the_same_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environments_uri_applies_to_the_same_server_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv(credentials.URI, "http://me:hunter2@one:5000/")
     assert credentials.login("http://one:5000")[credentials.PASSWORD] == "hunter2"
     assert credentials.login("http://one:5001") == {}
@@ -85,7 +87,7 @@ def test_the_environments_uri_is_for_the_same_server(monkeypatch: pytest.MonkeyP
     assert credentials.whole("postgresql://host/other") == "postgresql://host/other"
 
 
-def test_texts_are_shown_without() -> None:
+def test_texts_are_shown_without_credentials() -> None:
     text = "no 'http://me:hunter2@host/x@y', --redis-password=hunter2 ?api_key=hunter2&a=1"
     assert "hunter2" not in without_credentials(text)
     assert "a=1" in without_credentials(text)
@@ -96,7 +98,7 @@ def test_texts_are_shown_without() -> None:
     assert without_credentials(kept) == kept
 
 
-def test_what_is_shown_is_short_and_on_one_line() -> None:
+def test_shown_values_are_short_and_on_one_line() -> None:
     assert shown("k" * 10_000).endswith("k' (10,002 characters)")
     assert len(shown("k" * 10_000)) < 110
     assert shown_name("a\nb‮" + "k" * 1000).startswith("a\\nb\\u202ekkk")

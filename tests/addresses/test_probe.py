@@ -1,4 +1,4 @@
-"""Who answers at an address: small servers of each kind, and what a user is told of them."""
+"""Probing an address: small servers of each kind, and the error messages they lead to."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ import ray
 from ray.core.generated.gcs_service_pb2 import CheckAliveReply
 
 from fastdfkd.addresses import probe, ray_cluster, ray_token
-from fastdfkd.addresses.probe import Kind, who_answers
+from fastdfkd.addresses.probe import Kind
 
 SECRET = "d" * 64
 
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Of Ray in the environment; what a test has Ray read is forgotten afterwards."""
+    """Unset Ray's variables, and reset what a test had Ray read."""
     names = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
     for name in names:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(probe, "SECONDS", 0.5)
-    forget()
+    reset_ray()
     yield
     monkeypatch.undo()
-    forget()
+    reset_ray()
 
 
-def forget() -> None:
+def reset_ray() -> None:
     from ray._raylet import AuthenticationTokenLoader, Config
 
     Config.initialize("")
@@ -55,7 +55,7 @@ def web(body: str, code: int = 200) -> Iterator[int]:
             self.wfile.write(body.encode())
 
         def log_message(self, *_: object) -> None:
-            """Nothing to stderr."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -72,14 +72,14 @@ def silent() -> Iterator[int]:
 
 
 class Methods(grpc.GenericRpcHandler):
-    """Answers one method as Ray does, to those who bring the token, if it wants one."""
+    """Answers one method as Ray does; requires `token` if it is given."""
 
-    def __init__(self, method: str, reply: bytes, wants: str | None):
-        self.method, self.reply, self.wants = method, reply, wants
+    def __init__(self, method: str, reply: bytes, token: str | None):
+        self.method, self.reply, self.token = method, reply, token
 
     def service(self, details: Any) -> Any:
-        brought = dict(details.invocation_metadata).get("authorization")
-        if self.wants and brought != f"Bearer {self.wants}":
+        authorization = dict(details.invocation_metadata).get("authorization")
+        if self.token and authorization != f"Bearer {self.token}":
             return grpc.unary_unary_rpc_method_handler(self.refuse)
         if not details.method.endswith(self.method):
             return None
@@ -92,10 +92,10 @@ class Methods(grpc.GenericRpcHandler):
 
 @contextlib.contextmanager
 def rpc(
-    method: str = "CheckAlive", version: str = ray.__version__, wants: str | None = None
+    method: str = "CheckAlive", version: str = ray.__version__, token: str | None = None
 ) -> Iterator[int]:
     reply = CheckAliveReply(ray_version=version).SerializeToString()
-    server = grpc.server(ThreadPoolExecutor(2), handlers=[Methods(method, reply, wants)])
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[Methods(method, reply, token)])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield port
@@ -103,7 +103,7 @@ def rpc(
 
 
 def refusal(where: str) -> str:
-    """What a user is told, within seconds."""
+    """The error message for an address, which comes within seconds."""
     began = time.monotonic()
     with pytest.raises((ConnectionError, ValueError)) as caught:
         ray_cluster.check(where)
@@ -116,7 +116,7 @@ DASHBOARD = json.dumps({"version": "4", "ray_version": "2.60.0"})
 
 
 @pytest.mark.parametrize(
-    ("server", "kind", "told"),
+    ("server", "kind", "message"),
     [
         (lambda: web(DASHBOARD), Kind.DASHBOARD, "a cluster's dashboard.*:6379.*fastdfkd submit"),
         (
@@ -125,22 +125,22 @@ DASHBOARD = json.dumps({"version": "4", "ray_version": "2.60.0"})
             "dashboard",
         ),
         (lambda: web("<h1>It works</h1>"), Kind.WEB, "a web server"),
-        (silent, Kind.SILENT, "accepts connections.*not Ray's head"),
+        (silent, Kind.UNKNOWN, "not Ray's head accepts connections"),
         (lambda: rpc("ClusterInfo"), Kind.CLIENT_SERVER, "Ray Client.*:6379"),
         (lambda: rpc("Other"), Kind.RPC, "another gRPC service"),
-        (lambda: rpc(wants=SECRET), Kind.LOCKED, "wants a token.*RAY_AUTH_MODE=token"),
+        (lambda: rpc(token=SECRET), Kind.TOKEN_REQUIRED, "requires a token.*RAY_AUTH_MODE=token"),
     ],
     ids=["dashboard", "locked dashboard", "web", "silent", "client", "rpc", "locked"],
 )
-def test_who_is_no_head_is_named(server: Any, kind: Kind, told: str) -> None:
+def test_a_service_that_is_not_a_head_is_named(server: Any, kind: Kind, message: str) -> None:
     import re
 
     with server() as port:
-        assert who_answers("127.0.0.1", port).kind is kind
-        assert re.search(told, refusal(f"127.0.0.1:{port}"))
+        assert probe.probe("127.0.0.1", port).kind is kind
+        assert re.search(message, refusal(f"127.0.0.1:{port}"))
 
 
-def test_a_head_of_our_version_is_joined_and_another_is_not() -> None:
+def test_a_head_of_the_same_version_is_accepted_and_another_is_not() -> None:
     with rpc() as port:
         ray_cluster.check(f"127.0.0.1:{port}")
         assert f"give it as 127.0.0.1:{port}" in refusal(f"http://127.0.0.1:{port}")
@@ -148,7 +148,7 @@ def test_a_head_of_our_version_is_joined_and_another_is_not() -> None:
         assert "runs Ray 1.13.0" in refusal(f"127.0.0.1:{port}")
 
 
-def test_ray_client_wants_its_own_server() -> None:
+def test_a_ray_client_address_needs_a_ray_client_server() -> None:
     with rpc("ClusterInfo") as port:
         ray_cluster.check(f"ray://127.0.0.1:{port}")
     with rpc() as port:
@@ -157,45 +157,47 @@ def test_ray_client_wants_its_own_server() -> None:
         assert "dashboard" in refusal(f"ray://127.0.0.1:{port}")
 
 
-def test_nobody_listens() -> None:
+def test_an_address_where_nothing_listens() -> None:
     with silent() as port:
         pass
-    said = refusal(f"127.0.0.1:{port}")
-    assert f"no Ray cluster answers at 127.0.0.1:{port}: Connection refused" in said
-    assert "ray start --head" in said
+    error = refusal(f"127.0.0.1:{port}")
+    assert f"no Ray cluster answers at 127.0.0.1:{port}: Connection refused" in error
+    assert "ray start --head" in error
 
 
 @pytest.mark.parametrize("where", ["6379", "head", "ftp://head:21", "head:99999"])
-def test_what_is_no_address(where: str) -> None:
+def test_a_malformed_address(where: str) -> None:
     assert where in refusal(where)
 
 
-def test_a_token_at_hand_is_sent_where_one_is_wanted(
+def test_an_available_token_is_sent_only_if_one_is_required(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray/auth_token").write_text(SECRET)
     with rpc() as port:
         ray_cluster.check(f"127.0.0.1:{port}")
-    assert ray_token.headers() == {}, "nobody asked for it"
-    with rpc(wants=SECRET) as port:
+    assert ray_token.headers() == {}, "no token was required"
+    with rpc(token=SECRET) as port:
         ray_cluster.check(f"127.0.0.1:{port}")
         assert SECRET in str(ray_token.headers())
-    with rpc(wants="e" * 64) as port:
-        said = refusal(f"127.0.0.1:{port}")
-    assert "the token in ~/.ray/auth_token is not the cluster's" in said
-    assert SECRET not in said
+    with rpc(token="e" * 64) as port:
+        error = refusal(f"127.0.0.1:{port}")
+    assert "the token in ~/.ray/auth_token is not the cluster's" in error
+    assert SECRET not in error
 
 
-def test_who_forbids_tokens_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_token_disabled_by_the_environment_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    with rpc(wants=SECRET) as port:
+    with rpc(token=SECRET) as port:
         assert "RAY_AUTH_MODE=disabled sends none" in refusal(f"127.0.0.1:{port}")
 
 
 def test_the_environment_names_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ray_cluster.wanted(None) is None
-    assert ray_cluster.wanted("local") is None
+    assert ray_cluster.resolved(None) is None
+    assert ray_cluster.resolved("local") is None
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    assert ray_cluster.wanted(None) == ray_cluster.wanted("auto") == "head:6379"
-    assert ray_cluster.wanted("other:6379") == "other:6379"
+    assert ray_cluster.resolved(None) == ray_cluster.resolved("auto") == "head:6379"
+    assert ray_cluster.resolved("other:6379") == "other:6379"

@@ -140,6 +140,8 @@ class TestEvaluate:
         assert found.teacher_accuracy == run.teacher_accuracy
         assert found.agreement is not None
         assert 0 <= found.agreement <= 1
+        assert list(found.figures) == ["accuracy", "top-5 accuracy"]
+        assert 0 <= found.accuracy == found.figures["accuracy"] <= found.figures["top-5 accuracy"]
 
     def test_a_student_like_its_teacher_agrees_with_it(self, run: RunResult) -> None:
         teacher = fastdfkd.train_teacher(load_recipe("out/recipe.yaml"), out="teacher")
@@ -154,7 +156,7 @@ class TestEvaluate:
         Path("out/teacher.json").write_text(json.dumps({**facts, "digest": "0" * 64}))
         found = fastdfkd.evaluate("out")
         assert (found.agreement, found.teacher_accuracy) == (None, None)
-        assert "nothing with its digest" in found.note
+        assert "no weights with the teacher's digest" in found.note
 
     @pytest.mark.parametrize("name", ["student.safetensors", "recipe.yaml"])
     def test_a_folder_without_a_run_is_told(self, run: RunResult, name: str) -> None:

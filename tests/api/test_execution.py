@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastdfkd.api.execution import as_it_began, check_same_recipe, execute
+from fastdfkd.api.execution import check_same_recipe, execute, with_trained_precision
 from fastdfkd.recipe import load_recipe
 from fastdfkd.runs.folder import write_json
 
@@ -37,9 +37,9 @@ def test_a_key_of_a_later_version_was_at_its_default() -> None:
 def test_a_resumed_runs_teacher_is_trained_as_the_first_one_was(workplace: Path) -> None:
     """`auto` may mean another precision on the machine where the run goes on."""
     recipe = load_recipe("digits-fast5", {"teacher.precision": "auto"})
-    assert as_it_began(recipe, workplace) == recipe
+    assert with_trained_precision(recipe, workplace) == recipe
     write_json(workplace / "teacher.json", {"training": {"precision": "float32"}})
-    began = as_it_began(recipe, workplace)
+    began = with_trained_precision(recipe, workplace)
     assert began.teacher == recipe.teacher.model_copy(update={"precision": "float32"})
 
 

@@ -1,4 +1,4 @@
-"""The headline's yardstick optimises what DeepInversion does, and its totals are its costs'."""
+"""The naive DeepInversion has the losses of the package's, and totals are costs times counts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from benchmarks import headline, naive
 from benchmarks.cases import Case, pair_case
 from fastdfkd.core.methods.deep_inversion import DeepInversion
-from fastdfkd.core.methods.objective import draw_labels
 from fastdfkd.core.random_streams import stream
+from fastdfkd.core.task_kind import draw_classes
 from fastdfkd.recipe import DeepInversionSynthesis
 
 
@@ -20,7 +20,7 @@ def case() -> Case:
 
 
 def test_naive_deep_inversion_is_deep_inversion(case: Case) -> None:
-    """The lowest loss of a few steps, and the images it belongs to, in a round past warm-up."""
+    """In a round after warm-up, the lowest loss of a few steps and its images are the same."""
     section = DeepInversionSynthesis(
         method="deep_inversion", steps=6, lr=0.02, batch_size=8, rounds=2, warmup_rounds=1
     )
@@ -28,18 +28,18 @@ def test_naive_deep_inversion_is_deep_inversion(case: Case) -> None:
     batch = ours.make(1)[0]
     randomness = stream(0, "synthesis", 1)
     x = torch.randn(8, *case.image_shape, generator=randomness)
-    labels = draw_labels(8, 10, False, randomness)
+    labels = draw_classes(8, 10, False, randomness)
     moves = ours._moves(randomness)
-    yardstick = naive.NaiveDeepInversion(section, case.teacher, case.student, case.normalisation)
-    kept, losses = yardstick.optimise(x, labels, moves)
-    assert losses.index(min(losses)) > 0, "the steps must count"
+    baseline = naive.NaiveDeepInversion(section, case.teacher, case.student, case.normalisation)
+    kept, losses = baseline.optimise(x, labels, moves)
+    assert losses.index(min(losses)) > 0, "the steps must lower the loss"
     assert batch.provenance.losses["loss"] == pytest.approx(min(losses), rel=1e-4)
     pixels = case.normalisation.inverse(kept).mul(255).round().clamp(0, 255)
     assert (pixels - batch.images).abs().mean() < 0.5
 
 
 def test_totals_are_costs_times_counts(case: Case) -> None:
-    rows = headline.measured(case, {"images": 10, "updates": 100}, (None, 2), repeats=1)
+    rows = headline.measure(case, {"images": 10, "updates": 100}, (None, 2), repeats=1)
     assert [row["teacher_cache"] for row in rows] == [None, 2]
     for row in rows:
         for side in ("naive", "ours"):
@@ -62,8 +62,8 @@ def test_totals_are_costs_times_counts(case: Case) -> None:
     assert f"{rows[1]['end_to_end_speedup']:.3g}x" in headline.table(record)
 
 
-def test_a_recipes_own_counts_are_taken() -> None:
-    found, counts = headline.case_and_counts("digits-fast5", torch.device("cpu"))
-    assert found.image_shape == (1, 16, 16)
-    assert counts["images"] % found.synthesis.batch_size == 0
+def test_images_and_updates_are_those_of_the_recipe() -> None:
+    case, counts = headline.case_and_counts("digits-fast5", torch.device("cpu"))
+    assert case.image_shape == (1, 16, 16)
+    assert counts["images"] % case.synthesis.batch_size == 0
     assert counts["updates"] > 0

@@ -1,4 +1,4 @@
-"""The load benchmarks: roles that sleep, what the tables say, and small real runs of each."""
+"""The load benchmarks: the sleeping roles, the texts of the tables, and small runs on Ray."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def experiment() -> CalibratedExperiment:
 
 
 def test_a_sleeping_synthesizer_takes_its_time(experiment: CalibratedExperiment) -> None:
-    maker = experiment.synthesizer()
-    maker.load_student({}, 3)
+    synthesizer = experiment.synthesizer()
+    synthesizer.load_student({}, 3)
     began = time.time()
-    batch = maker.synthesize(1)
+    batch = synthesizer.synthesize(1)
     assert time.time() - began >= 0.05
     assert batch.images.shape == (256, *SHAPE)
     assert batch.provenance.synthesis_seconds >= 0.05
     assert (batch.provenance.round, batch.provenance.student_version) == (1, 3)
-    assert not torch.equal(batch.images, maker.synthesize(2).images)
+    assert not torch.equal(batch.images, synthesizer.synthesize(2).images)
     other = experiment.synthesizer()
-    other.load_state_dict(maker.state_dict())
+    other.load_state_dict(synthesizer.state_dict())
     assert other.made == 2
 
 
@@ -45,7 +45,7 @@ def test_a_sleeping_distiller_draws_and_takes_its_time(experiment: CalibratedExp
     distiller.update(bank)
     assert time.time() - began >= 0.02
     assert distiller.updates == 1
-    assert distiller.batch_size == 128, "its share of a batch"
+    assert distiller.batch_size == 128, "half of the batch: there are two workers"
     assert distiller.student_state().keys() == experiment.student.state_dict().keys()
 
 
@@ -54,7 +54,7 @@ def test_the_ideal_is_the_longer_role_or_the_sum() -> None:
     assert overlap.ideal("lockstep", 10, 0.2, 0.4) == pytest.approx(6)
 
 
-def test_the_worst_async_row_is_named() -> None:
+def test_the_notes_name_the_worst_async_row() -> None:
     rows = [
         {"schedule": schedule, "workers": 0, "rounds": 40, "over": over, "pace": over / 2}
         for schedule, over in (("async", 0.02), ("async", 0.07), ("lockstep", 0.3))
@@ -64,22 +64,22 @@ def test_the_worst_async_row_is_named() -> None:
 
 
 def scaling_row(synthesizers: int, processes: int, **parts: float) -> dict[str, Any]:
-    usual = dict.fromkeys(
+    defaults = dict.fromkeys(
         ("driver", "bank", "board", "trainer", "synthesizer", "raylet", "gcs", "start"), 1.0
     )
-    return {"synthesizers": synthesizers, "processes": processes, **usual, **parts}
+    return {"synthesizers": synthesizers, "processes": processes, **defaults, **parts}
 
 
-def test_the_extrapolation_is_from_real_processes_and_names_what_is_full_first() -> None:
+def test_the_extrapolation_is_from_real_processes_and_names_the_bottleneck() -> None:
     rows = [
         scaling_row(32, 32, bank=9.0),
         scaling_row(64, 64, driver=4.0),
         scaling_row(1000, 8, board=50.0),
     ]
-    said = scaling.notes(rows)[1]
-    assert "at 64 synthesizers' cost" in said
-    assert "The driver is the first to be full, at 250 batches/s" in said
-    assert "a batch takes them 4.0 s or more" in said
+    note = scaling.notes(rows)[1]
+    assert "At the cost per batch of 64 synthesizers" in note
+    assert "The bottleneck is the driver, at 250 batches/s" in note
+    assert "if a batch takes 4.0 s or more" in note
 
 
 def test_the_plan_doubles_and_ends_at_a_thousand() -> None:
@@ -88,7 +88,7 @@ def test_the_plan_doubles_and_ends_at_a_thousand() -> None:
     assert planned[-1] == (1000, scaling.PROCESSES)
 
 
-def test_a_page_carries_where_it_was_measured(tmp_path: Any) -> None:
+def test_a_page_contains_hardware_commit_command_and_versions(tmp_path: Any) -> None:
     record = {
         "date": "2026-01-01",
         "device": "a processor",
@@ -123,12 +123,12 @@ def ray_here() -> Iterator[None]:
 @pytest.mark.cluster
 @pytest.mark.usefixtures("ray_here")
 class TestOnRay:
-    """Figures are not judged here: the machine may be busy. What is counted is."""
+    """Times are hardly checked, because the machine may be busy. Counts are."""
 
-    def test_both_roles_at_once_are_faster_than_in_turn(self) -> None:
+    def test_overlapping_roles_are_faster_than_roles_in_turn(self) -> None:
         rows = {how: overlap.row("1:1", 0, how, 6) for how in ("async", "lockstep")}
         assert rows["async"]["end_to_end"] < rows["lockstep"]["end_to_end"]
-        assert rows["lockstep"]["over"] >= 0, "nothing is faster than its calibrated seconds"
+        assert rows["lockstep"]["over"] >= 0, "no run is faster than its seconds of sleep"
 
     def test_every_batch_is_copied_into_the_store_and_into_the_ring(self) -> None:
         row = scaling.measure(3, 2, 0.01, 20)
@@ -137,13 +137,13 @@ class TestOnRay:
         assert row["share"] <= 1
         assert all(row[part] >= 0 for part in ("driver", "bank", "board", "raylet", "gcs"))
 
-    def test_all_ways_carry_the_same_batches(self) -> None:
+    def test_all_methods_carry_the_same_batches(self) -> None:
         shape = (4, 3, 64, 64)
         with bank_throughput.roles(shape) as (producers, taker, trainer):
             for _ in range(2):
-                found = bank_throughput.through_bank(producers, trainer, 12)
-                assert found["copied"] == 12 * np.prod(shape)
-                assert found["storage_seconds"] > 0
+                counts = bank_throughput.through_bank(producers, trainer, 12)
+                assert counts["copied"] == 12 * np.prod(shape)
+                assert counts["storage_seconds"] > 0
             assert bank_throughput.plain(producers, taker, 12) > 0
         assert bank_throughput.put_get(shape, 12) > 0
         assert bank_throughput.reads_without_copy((256, 3, 32, 32))

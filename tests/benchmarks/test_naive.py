@@ -1,4 +1,4 @@
-"""The yardstick computes the same function as what it is compared with."""
+"""The naive implementation computes the same function as the package."""
 
 from __future__ import annotations
 
@@ -38,44 +38,44 @@ def cosine_gap(a: list[torch.Tensor], b: list[torch.Tensor]) -> float:
 def test_one_step_of_synthesis(
     case: Case, precision: Any, loss_gap: float, direction_gap: float
 ) -> None:
-    maker = case.synthesizer(precision)
+    synthesizer = case.synthesizer(precision)
     z, labels = case.latents()
-    yardstick = naive.NaiveSynthesizer(
-        case.synthesis, maker.meta.generator, case.teacher, case.student, case.normalisation
+    baseline = naive.NaiveSynthesizer(
+        case.synthesis, synthesizer.meta.generator, case.teacher, case.student, case.normalisation
     )
-    _, loss, gradients = yardstick.inner_loop(z, labels, True, stream(0, "test"))
-    ours = maker.inner_loop(z, labels, True, stream(0, "test"))
+    _, loss, gradients = baseline.inner_loop(z, labels, True, stream(0, "test"))
+    ours = synthesizer.inner_loop(z, labels, True, stream(0, "test"))
     assert ours.losses["loss"] == pytest.approx(loss, rel=loss_gap)
     assert cosine_gap(ours.summed_gradients, gradients) < direction_gap
 
 
 @pytest.mark.parametrize(("precision", "gap"), [("float32", 2e-4), ("bfloat16", 5e-2)])
 def test_one_student_update(case: Case, precision: Any, gap: float) -> None:
-    """At temperature 20 the divergence is a small difference of numbers near log 10."""
+    """The tolerance is wide: at temperature 20 the loss is a small difference of large numbers."""
     bank, batch = case.bank(20), case.distillation.batch_size
     randomness = stream(0, "distillation", 0, 0)
     images = bank.draw(batch, randomness).float() / 255
-    yardstick = naive.NaiveDistiller(
+    baseline = naive.NaiveDistiller(
         case.distillation, case.teacher, case.student, case.normalisation
     )
-    expected = yardstick.update(images, randomness)
+    expected = baseline.update(images, randomness)
     ours = case.distiller(precision)
     assert ours.update(bank).item() == pytest.approx(expected, rel=gap)
     gradients = [
         [p.grad for p in side.parameters() if p.grad is not None]
-        for side in (ours.module, yardstick.student)
+        for side in (ours.module, baseline.student)
     ]
     assert cosine_gap(*gradients) < (1e-5 if precision == "float32" else 0.03)
 
 
-def test_crops_are_ours() -> None:
+def test_augmentation_is_the_same() -> None:
     images = torch.rand(6, 3, 8, 8)
     expected = Augmentation.draw(6, 2, True, True, stream(0, "crop"))(images)
     assert torch.equal(naive.augment(images, 2, True, True, stream(0, "crop")), expected)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_pngs_come_back(tmp_path: Path, channels: int) -> None:
+def test_png_files_are_read_as_they_were_written(tmp_path: Path, channels: int) -> None:
     images = torch.randint(0, 256, (4, channels, 8, 8)) / 255
     naive.save_pngs(images, tmp_path, 0)
     data = naive.PngFolder(tmp_path, 0, False, False)
@@ -84,15 +84,15 @@ def test_pngs_come_back(tmp_path: Path, channels: int) -> None:
 
 
 @pytest.mark.parametrize("multiplies", [True, False])
-def test_only_what_the_hardware_multiplies_in_is_measured(
+def test_only_types_that_the_hardware_multiplies_are_measured(
     multiplies: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Emulated bfloat16 would take a hundred times longer and say nothing."""
+    """Emulated bfloat16 is a hundred times slower and is of no use."""
     monkeypatch.setattr("fastdfkd.core.precision._multiplies_bf16", lambda _: multiplies)
     assert precisions(CPU) == (("float32", "bfloat16") if multiplies else ("float32",))
 
 
-def test_peaks_are_of_what_is_measured() -> None:
+def test_there_is_a_peak_for_each_precision() -> None:
     assert tuple(matmul_peaks(CPU)) == precisions(CPU)
 
 
@@ -103,7 +103,7 @@ def test_timing_and_counting() -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_convolutions_joined_with_what_follows_are_counted(case: Case, precision: Any) -> None:
+def test_fused_convolutions_are_counted(case: Case, precision: Any) -> None:
     x = torch.randn(2, *case.image_shape).contiguous(memory_format=torch.channels_last)
     teacher = case.distiller(precision).teacher
     with torch.no_grad(), autocast(CPU, precision):
@@ -118,7 +118,7 @@ def table_rows(
     return [naive_row, {**key, "precision": "float32", "gflop": gflop, "ratio": ratio}]
 
 
-def test_a_fall_is_called_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ratio_that_fell_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.results._committed", lambda _: table_rows(ratio=2.3))
     [line] = compare(table_rows(ratio=2.0), quick=True)
     assert line.endswith("FELL by more than a tenth")
@@ -127,7 +127,7 @@ def test_a_fall_is_called_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "last committed" not in compare(table_rows(ratio=2.0, naive_gflop=3.0), quick=True)[0]
 
 
-def test_a_table_names_hardware_versions_and_command() -> None:
+def test_a_table_contains_hardware_versions_and_command() -> None:
     row = {
         "case": "c",
         "what": "student update",

@@ -18,7 +18,7 @@ MEASURED = [data for data in speedup.SETTINGS if (speedup.RESULTS / f"speedup-{d
 
 @pytest.fixture
 def results(tmp_path: Path, make_result: Callable[..., RunResult]) -> Path:
-    """Tables of digits, as the benchmark leaves them: two seeds of the 1x and of a setting."""
+    """Result files as `benchmarks.speedup` writes them: digits, two settings, two seeds."""
 
     def run(label: str, seed: int, **figures: float) -> RunRecord:
         (tmp_path / "metrics.csv").write_text("updates,accuracy,end_to_end_seconds\n50,0.9,8\n")
@@ -36,7 +36,7 @@ def results(tmp_path: Path, make_result: Callable[..., RunResult]) -> Path:
                 run("quick", 1, accuracy=0.8, synthesis_seconds=8.0),
             ],
         },
-        goal=0.5,
+        target_accuracy=0.5,
         title="",
     )
     folder = tmp_path / "speedup-digits"
@@ -46,27 +46,37 @@ def results(tmp_path: Path, make_result: Callable[..., RunResult]) -> Path:
     return tmp_path
 
 
-def test_a_table_says_where_it_comes_from(results: Path) -> None:
-    lines = readme_table.block(results).splitlines()
+def test_a_table_has_data_set_hardware_and_commit(results: Path) -> None:
+    lines = readme_table.block("README.md", results).splitlines()
     assert (lines[0], lines[-1]) == (readme_table.BEGIN, readme_table.END)
     assert lines[2] == (
         "**digits**: teacher 99.8%; abacus, 2 cores, GPUs: none; commit cccccccccccc; mean ± "
-        "deviation over 2 seeds ([every figure](benchmarks/results/speedup-digits/table.md)):"
+        "standard deviation over 2 seeds "
+        "([every figure](benchmarks/results/speedup-digits/table.md)):"
     )
     # 2 s an image times 100 images, over 10 s and 8 s
     assert "| quick **10x** | 85.0 % ± 7.1 % | 100 | 90 ms | 22x ± 3.5x |" in lines[7]
     assert lines[6].startswith("| slow | 97.0 % ± 0.0 % | 32 | 2.00 s | 1.0x ± 0.00x |")
-    assert not any("glyphs" in line for line in lines), "not measured"
+    assert "The reference made 32 images only." in lines[9]
+    assert "](docs/measuring.md#" in lines[9]
 
 
-def test_the_readme_shows_what_the_committed_tables_hold() -> None:
-    text = (readme_table.ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme_table.block() in text, "run python -m benchmarks.readme_table"
+def test_links_are_relative_to_the_page_and_unmeasured_data_is_left_out(results: Path) -> None:
+    text = readme_table.block("docs/results.md", results)
+    assert "(../benchmarks/results/speedup-digits/table.md)" in text
+    assert "](measuring.md#" in text
+    assert "glyphs" not in text
+
+
+@pytest.mark.parametrize("page", readme_table.PAGES)
+def test_a_page_contains_the_committed_tables(page: str) -> None:
+    text = (readme_table.ROOT / page).read_text(encoding="utf-8")
+    assert readme_table.block(page) in text, "run python -m benchmarks.readme_table"
 
 
 @pytest.mark.parametrize("data", MEASURED)
-def test_the_committed_tables_are_whole(data: str) -> None:
-    """Every setting, three seeds each, of one clean commit, and of the recipes that ship."""
+def test_the_committed_tables_are_complete(data: str) -> None:
+    """All settings with three seeds each, from one clean commit and the shipped recipes."""
     with (speedup.RESULTS / f"speedup-{data}" / "runs.csv").open(encoding="utf-8") as file:
         runs = list(csv.DictReader(file))
     settings = [f"{data}-deep-inversion", *speedup.SETTINGS[data]]

@@ -20,7 +20,7 @@ COMMANDS = ("quickstart", "teacher", "distill", "submit", "status", "evaluate", 
 
 
 def command(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The command line as a user has it."""
+    """Run the command line in a new process."""
     line = [sys.executable, "-c", "from fastdfkd.cli import main; main()", *words]
     return subprocess.run(line, capture_output=True, text=True, cwd=folder, check=False)
 
@@ -33,16 +33,16 @@ def recipe_file(workplace: Path, tiny_recipe: Callable[..., Recipe]) -> str:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_shows_an_example(name: str) -> None:
-    shown = CliRunner().invoke(cli.app, [name, "--help"])
-    assert shown.exit_code == 0
-    assert f"Example: fastdfkd {name}" in shown.output
+    result = CliRunner().invoke(cli.app, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: fastdfkd {name}" in result.output
 
 
 def test_the_root_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([]) == 0
-    shown = capsys.readouterr().out
-    assert all(f"  {name} " in shown for name in COMMANDS)
-    assert "Example: fastdfkd quickstart" in shown
+    output = capsys.readouterr().out
+    assert all(f"  {name} " in output for name in COMMANDS)
+    assert "Example: fastdfkd quickstart" in output
 
 
 def test_help_imports_nothing_heavy_and_is_quick() -> None:
@@ -92,14 +92,14 @@ def test_bad_input_from_a_shell(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_distill_prints_what_and_where(
+def test_distill_prints_its_figures_and_its_folder(
     workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["distill", recipe_file, "synthesis.steps=2", "--out", "out", "seed=3"]
     assert cli.run([*words, "--address", "auto"]) == 0
-    shown = capsys.readouterr().out
-    assert "accuracy   90.0%" in shown
-    assert str(workplace / "out") in shown
+    output = capsys.readouterr().out
+    assert "accuracy   90.0%" in output
+    assert str(workplace / "out") in output
     assert platform.addresses == ["auto"]
     assert "seed: 3" in (workplace / "out/recipe.yaml").read_text()
     assert cli.run(words) == 2
@@ -107,12 +107,12 @@ def test_distill_prints_what_and_where(
     assert cli.run([*words, "--overwrite"]) == 0
 
 
-def test_json_is_all_there_is_on_stdout(
+def test_json_is_the_only_output_on_stdout(
     workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(["distill", recipe_file, "--json", "--out", "out"]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert shown == json.loads((workplace / "out/result.json").read_text())
+    output = json.loads(capsys.readouterr().out)
+    assert output == json.loads((workplace / "out/result.json").read_text())
 
 
 def test_teacher_then_evaluate(
@@ -123,9 +123,9 @@ def test_teacher_then_evaluate(
     assert cli.run(["distill", recipe_file, "--out", "out"]) == 0
     capsys.readouterr()
     assert cli.run(["evaluate", "out"]) == 0
-    shown = capsys.readouterr().out
-    assert "of 500 held-out real images" in shown
-    assert "agreement" in shown
+    output = capsys.readouterr().out
+    assert "of 500 held-out real images" in output
+    assert "agreement" in output
 
 
 def test_ctrl_c_is_one_line_and_130(
@@ -136,7 +136,7 @@ def test_ctrl_c_is_one_line_and_130(
     assert capsys.readouterr() == ("", "fastdfkd: interrupted\n")
 
 
-def test_our_own_bugs_keep_their_traceback(
+def test_unexpected_errors_keep_their_traceback(
     workplace: Path, recipe_file: str, platform: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform.error = RuntimeError("a bug")
@@ -156,10 +156,10 @@ def test_a_run_that_diverged_is_one_line(
     assert capsys.readouterr().err == "fastdfkd: the student's training diverged\n"
 
 
-def test_an_error_from_an_actor_is_told_in_its_own_words(
+def test_an_error_from_an_actor_is_printed_without_rays_traceback(
     workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class RemoteValueError(ValueError):  # what Ray makes of an actor's ValueError
+    class RemoteValueError(ValueError):  # Ray raises such a class for an actor's ValueError
         cause = ValueError("the teacher returned NaN")
 
     platform.error = RemoteValueError("ray::run() Traceback ...")
@@ -176,6 +176,13 @@ def test_recipes_are_listed_sample_first(capsys: pytest.CaptureFixture[str]) -> 
     assert all(len(line.split(maxsplit=1)) == 2 for line in lines), "each has a description"
 
 
+def test_recipes_are_listed_as_on_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """`golden/recipes.txt` was written by commit 083f766. No line depends on the terminal."""
+    assert cli.run(["recipes"]) == 0
+    expected = Path(__file__).parents[1] / "golden" / "recipes.txt"
+    assert capsys.readouterr().out == expected.read_text(encoding="utf-8")
+
+
 def test_recipes_into_a_closed_pipe(tmp_path: Path) -> None:
     line = f"{sys.executable} -c 'from fastdfkd.cli import main; main()' recipes | head -1"
     done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
@@ -183,7 +190,9 @@ def test_recipes_into_a_closed_pipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["-v", "recipes"], ["recipes", "-v"], ["recipes", "--verbose"]])
-def test_verbose_counts_anywhere(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_works_before_and_after_the_command(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     logger = logging.getLogger("fastdfkd")
     assert cli.run(["recipes"]) == 0
     assert logger.level == logging.WARNING
@@ -192,8 +201,8 @@ def test_verbose_counts_anywhere(words: list[str], capsys: pytest.CaptureFixture
     logger.setLevel(logging.WARNING)
 
 
-def test_names_of_files_are_text_in_any_locale(tmp_path: Path) -> None:
-    """The C locale has ASCII: Python is started again with UTF-8. By `python -m`, too."""
+def test_file_names_are_printed_in_any_locale(tmp_path: Path) -> None:
+    """The C locale is ASCII: Python starts itself again in UTF-8 mode, for `python -m` too."""
     settings = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     folder = tmp_path / "größe"
     line = [sys.executable, "-m", "fastdfkd", "status", str(folder)]

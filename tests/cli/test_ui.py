@@ -17,7 +17,7 @@ from fastdfkd.tracking import ParentRun
 from tests.browser import Browser
 
 START_S = 240.0
-"""Seconds the server may take to answer on a busy machine; 20 on a calm one."""
+"""Longest wait for the server on a busy machine; it takes 20 s on an idle one."""
 
 
 def free_port() -> int:
@@ -26,7 +26,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_taken_port_is_said(workplace: Path) -> None:
+def test_a_port_in_use_is_an_error(workplace: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -40,10 +40,10 @@ def test_the_ui_answers_on_loopback_and_links_the_comparison(workplace: Path) ->
     with ParentRun("compare ref") as parent:
         pass
     with ui() as address:
-        said = Path("said").read_text()
+        output = Path("output").read_text()
     assert address.startswith("http://127.0.0.1:")
-    assert f"Comparison: {address}/#/experiments/" in said
-    assert f"/runs/{parent.run_id}" in said
+    assert f"Comparison: {address}/#/experiments/" in output
+    assert f"/runs/{parent.run_id}" in output
 
 
 @pytest.mark.slow
@@ -54,8 +54,8 @@ def test_the_ui_shows_the_runs_and_the_comparison_in_a_browser(
     with ParentRun("compare ref") as parent:
         parent.log(metrics={"two.synthesis_speedup": 25.0}, artifacts=[])
     with ui() as address:
-        said = [line.partition(": ") for line in Path("said").read_text().splitlines()]
-        links = {name: link.strip() for name, _, link in said}
+        lines = [line.partition(": ") for line in Path("output").read_text().splitlines()]
+        links = {name: link.strip() for name, _, link in lines}
         browser.show(1280, 900)
         browser.open(links["Runs"])
         browser.wait_for("document.body.innerText.includes('compare ref')", START_S)
@@ -67,18 +67,18 @@ def test_the_ui_shows_the_runs_and_the_comparison_in_a_browser(
 
 @contextmanager
 def ui() -> Iterator[str]:
-    """`fastdfkd ui` as a user types it, once it answers; what it says goes to the file `said`."""
+    """Run `fastdfkd ui` until the block ends; its standard output goes to the file `output`."""
     port = free_port()
     code = "from fastdfkd.cli import main; main()"
-    line = [sys.executable, "-c", code, "ui", "--port", str(port)]
-    with Path("said").open("w") as said, Path("server.log").open("w") as log:
-        server = subprocess.Popen(line, stdout=said, stderr=log)
+    command = [sys.executable, "-c", code, "ui", "--port", str(port)]
+    with Path("output").open("w") as output, Path("server.log").open("w") as log:
+        server = subprocess.Popen(command, stdout=output, stderr=log)
     address = f"http://127.0.0.1:{port}"
     try:
         assert "<title>MLflow" in page(f"{address}/", server)
         yield address
     finally:
-        server.terminate()  # SIGINT is ignored below a shell's background job
+        server.terminate()  # a background job of a shell ignores SIGINT
         server.wait(60)
 
 

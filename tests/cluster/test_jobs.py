@@ -94,7 +94,7 @@ def test_submit_follows_the_log_and_ends_as_the_job_does(nodes: Nodes) -> None:
     out = nodes.folder / "by-us"
     done = submit(nodes, "seed=3", "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "is handed in to" in done.stderr
+    assert "is submitted to" in done.stderr
     assert f"run        {out}" in done.stdout, "the job's own summary"
     result = RunResult.load(out)
     assert (result.seed, result.images, result.updates) == (3, 6 * 16, 4 * 3)

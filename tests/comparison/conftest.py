@@ -1,4 +1,4 @@
-"""A comparison of runs that never ran."""
+"""A comparison of made-up runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastdfkd.runs.result import RunResult
 
 
 def memory(synthesizer: int, trainer: int) -> dict[str, int]:
-    """Peaks in MiB."""
+    """Peak memory figures; the arguments are in MiB."""
     return {
         "synthesizer_peak_memory_bytes": synthesizer * 2**20,
         "trainer_peak_memory_bytes": trainer * 2**20,
@@ -49,6 +49,6 @@ def comparison(tmp_path: Path, make_result: Callable[..., RunResult]) -> Compari
             ],
             "quicker": [run("quicker", s, accuracy=0.6, synthesis_seconds=4.0) for s in (0, 1)],
         },
-        goal=0.85,
+        target_accuracy=0.85,
         title="Against <slow>",
     )

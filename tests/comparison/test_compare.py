@@ -16,8 +16,8 @@ import pytest
 
 from fastdfkd.comparison.compare import Comparison, compare
 from fastdfkd.comparison.html_report import render
-from fastdfkd.comparison.run_records import fetch
-from fastdfkd.comparison.table import comparison_table, markdown, words
+from fastdfkd.comparison.run_records import download_run
+from fastdfkd.comparison.table import comparison_table, markdown, table_notes
 from fastdfkd.comparison.tracked_runs import _comparable, compare_experiment
 from fastdfkd.data import DATASETS
 from fastdfkd.recipe import Recipe
@@ -34,21 +34,21 @@ def test_the_table_has_mean_deviation_and_marks(comparison: Comparison) -> None:
     # 2 s an image times 100 images, over 10 s and 8 s
     assert table.loc["quick", "synthesis_speedup"] == pytest.approx((20 + 25) / 2)
     assert table.loc["slow", "synthesis_speedup"] == 1
-    assert list(table["mark"]) == ["", "10x", ""], "the slowest setting that is fast enough"
+    assert list(table["mark"]) == ["", "10x", ""], "the slowest setting that reaches 10x"
     assert list(table["extrapolated"]) == [False, True, True]
     assert table.loc["quick", "reached"] == 1
-    assert pd.isna(table.loc["quick", "seconds_to_accuracy"]), "one seed did not come to 85 %"
+    assert pd.isna(table.loc["quick", "seconds_to_accuracy"]), "one seed did not reach 85 %"
     text = markdown(comparison, table.reset_index())
     assert "| quick **10x** | 2 (1 re-used) | 85.0 % ± 7.1 % |" in text
     assert "22x ± 3.5x *" in text
     assert "1 of 2 seeds" in text
     assert "| 650 MiB ± 71 MiB | 900 MiB ± 0 MiB |" in text
     assert "synthesizer memory | trainer memory |" in text
-    assert text.count("| - | - | - |") == 2, "memory and time to 85 % of the other two"
-    notes = "\n".join(words(comparison, table.reset_index()))
+    assert text.count("| - | - | - |") == 2, "the others have no memory and no time to 85 %"
+    notes = "\n".join(table_notes(comparison, table.reset_index()))
     assert "10x: quick is the first to reach it" in notes
-    assert "100x: no setting reaches it here; the fastest has 50x" in notes
-    assert "run for real on 32 images" in notes
+    assert "100x: no setting reaches it; the fastest has 50x" in notes
+    assert "slow was measured on 32 images" in notes
 
 
 def test_time_to_an_accuracy_is_the_first_evaluation_with_it(comparison: Comparison) -> None:
@@ -59,7 +59,7 @@ def test_time_to_an_accuracy_is_the_first_evaluation_with_it(comparison: Compari
 
 
 class Page(HTMLParser):
-    """Everything that a page would load, and its depth of open tables."""
+    """Collects the addresses that a page loads, and counts its table cells."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def test_the_report_loads_nothing_and_escapes(comparison: Comparison, tmp_path: 
 
     draw_all(comparison, tmp_path)
     table = comparison_table(comparison)
-    text = render(comparison, table, words(comparison, table), tmp_path)
+    text = render(comparison, table, table_notes(comparison, table), tmp_path)
     page = Page()
     page.feed(text)
     assert len(page.loads) == 3
@@ -115,11 +115,11 @@ def test_finished_runs_are_reused_if_recipe_and_commit_are_the_same(
     assert [run.reused for runs in first.runs.values() for run in runs] == [False] * 6
     for name in ("table.md", "table.csv", "runs.csv", "report.html", "time.png", "samples.png"):
         assert (folder / name).stat().st_size > 100
-    said: list[str] = []
-    second, folder = compare(others, reference, seeds=3, out="second", say=said.append)
+    messages: list[str] = []
+    second, folder = compare(others, reference, seeds=3, out="second", say=messages.append)
     reused = {label: [run.reused for run in runs] for label, runs in second.runs.items()}
     assert reused == {label: [True, True, False] for label in ("ref", "two", "one")}
-    assert sum("(re-used)" in line for line in said) == 6
+    assert sum("(re-used)" in line for line in messages) == 6
     assert "3 (2 re-used)" in (folder / "table.md").read_text()
     assert [r.result for r in second.runs["one"][:2]] == [
         r.result.model_copy(update={"directory": s.result.directory})
@@ -133,12 +133,12 @@ def test_finished_runs_are_reused_if_recipe_and_commit_are_the_same(
     runs = store.client.search_runs([store.experiment_id], "run_name = 'compare ref'")
     assert len(runs) == 4
     assert all("two.synthesis_speedup" in run.data.metrics for run in runs)
-    found, _ = compare_experiment("comparisons", "ref", out="all")
-    assert {label: len(runs) for label, runs in found.runs.items()} == {
+    whole, _ = compare_experiment("comparisons", "ref", out="all")
+    assert {label: len(runs) for label, runs in whole.runs.items()} == {
         "ref": 3,
         "two": 3,
         "one": 3,
-    }, "the newest of each seed"
+    }, "one run per seed: the newest"
     with pytest.raises(ValueError, match="0 finished runs of absent"):
         compare_experiment("comparisons", "absent", out="none")
 
@@ -158,26 +158,27 @@ def test_what_cannot_be_compared_is_refused(
     with pytest.raises(ValueError, match="--seeds"):
         compare([other], reference, seeds=0, out="out")
     with pytest.raises(ValueError, match="--accuracy"):
-        compare([other], reference, seeds=1, goal=90.0, out="out")
+        compare([other], reference, seeds=1, target_accuracy=90.0, out="out")
     assert platform.addresses == []
 
 
-def test_an_experiments_runs_of_other_data_or_teachers_are_left_out(
+def test_runs_of_an_experiment_with_other_data_or_teachers_are_left_out(
     comparison: Comparison, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ours = [run for runs in comparison.runs.values() for run in runs]
-    result = ours[-1].result.model_copy(update={"teacher_digest": "other"})
-    strangers = [replace(ours[-1], images=DATASETS["glyphs"][0]), replace(ours[-1], result=result)]
-    found = _comparable([*strangers, *ours], comparison.reference)
-    assert sorted(map(id, found)) == sorted(map(id, ours))
+    runs = [run for group in comparison.runs.values() for run in group]
+    result = runs[-1].result.model_copy(update={"teacher_digest": "other"})
+    others = [replace(runs[-1], images=DATASETS["glyphs"][0]), replace(runs[-1], result=result)]
+    kept = _comparable([*others, *runs], comparison.reference)
+    assert sorted(map(id, kept)) == sorted(map(id, runs))
     assert "2 runs of other data or of another teacher than slow are left out" in caplog.text
-    assert _comparable([*strangers, *ours], "absent"), "the error says what there is"
+    everything = _comparable([*others, *runs], "absent")
+    assert len(everything) == len(runs) + 2, "the error lists the labels that there are"
 
 
 @pytest.mark.parametrize(
     "damage", ["missing", "zeros", "noise", "cut in half", "flipped at the start"]
 )
-def test_damaged_samples_cost_their_picture_alone(
+def test_damaged_samples_are_left_out_of_the_picture(
     comparison: Comparison,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -212,8 +213,8 @@ def test_a_damaged_run_of_an_experiment_is_named_and_left_out(
     (tmp_path / "bad" / name).unlink()
     (tmp_path / "bad" / name).mkdir()
     store = Store(Client(), "a store", "0")  # type: ignore[arg-type]
-    assert fetch(store, "good", tmp_path / "1") == tmp_path / "1"
-    assert fetch(store, "bad", tmp_path / "2") is None
+    assert download_run(store, "good", tmp_path / "1") == tmp_path / "1"
+    assert download_run(store, "bad", tmp_path / "2") is None
     assert "MLflow run bad cannot be compared and is left out" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""The comparison's page in a real browser: offline, on a phone, light and dark."""
+"""`report.html` in a real browser: offline, on a phone, in the light and the dark theme."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from fastdfkd.comparison.html_report import render
 from fastdfkd.comparison.pictures import draw_all
 from fastdfkd.comparison.records import Comparison
-from fastdfkd.comparison.table import comparison_table, markdown_page, words
+from fastdfkd.comparison.table import comparison_table, markdown_page, table_notes
 from fastdfkd.runs.result import RunResult
 from fastdfkd.text.safe_text import visible
 from tests.browser import Browser
@@ -20,7 +20,7 @@ from tests.hostile import HEBREW, TEXTS
 PHONE = (390, 844)
 ISOLATES = str.maketrans("", "", "\u2068\u2069")
 READABLE = 7.0
-"""Contrast of text: WCAG 2.2, level AAA."""
+"""Contrast ratio of text, WCAG 2.2 level AAA."""
 
 
 @pytest.fixture
@@ -28,11 +28,11 @@ def report(comparison: Comparison, tmp_path: Path) -> Path:
     draw_all(comparison, tmp_path)
     table = comparison_table(comparison)
     path = tmp_path / "report.html"
-    path.write_text(render(comparison, table, words(comparison, table), tmp_path))
+    path.write_text(render(comparison, table, table_notes(comparison, table), tmp_path))
     return path
 
 
-def test_the_report_opens_offline_on_a_phone_and_asks_for_nothing(
+def test_the_report_opens_offline_on_a_phone_and_loads_nothing(
     report: Path, browser: Browser
 ) -> None:
     browser.show(*PHONE, offline=True)
@@ -43,7 +43,7 @@ def test_the_report_opens_offline_on_a_phone_and_asks_for_nothing(
     assert browser.run("[...document.images].every(i => i.complete && i.naturalWidth > 300)")
     assert browser.run("document.images.length") == 3
     width = browser.run("document.documentElement.scrollWidth")
-    assert width <= PHONE[0], "only the table moves sideways, not the page"
+    assert width <= PHONE[0], "the table scrolls sideways, the page does not"
     assert browser.run("[...document.images].every(i => i.width <= innerWidth)")
     size = browser.run("parseFloat(getComputedStyle(document.querySelector('p')).fontSize)")
     assert size >= 15
@@ -51,18 +51,18 @@ def test_the_report_opens_offline_on_a_phone_and_asks_for_nothing(
     assert browser.run(f"{wide}(document.querySelector('.scroll'))")
 
 
-def test_text_stands_out_in_light_and_in_dark(report: Path, browser: Browser) -> None:
-    papers = []
+def test_text_has_enough_contrast_in_both_themes(report: Path, browser: Browser) -> None:
+    backgrounds = []
     for dark in (False, True):
         browser.show(*PHONE, dark=dark)
         browser.open(report.as_uri())
-        ink, paper = luminance(browser, "color"), luminance(browser, "backgroundColor")
+        text, background = luminance(browser, "color"), luminance(browser, "backgroundColor")
         marked = luminance(browser, "backgroundColor", ".mark td")
-        assert contrast(ink, paper) >= READABLE
-        assert contrast(ink, marked) >= READABLE
-        papers.append(paper)
-    assert papers[0] > 0.8
-    assert papers[1] < 0.1
+        assert contrast(text, background) >= READABLE
+        assert contrast(text, marked) >= READABLE
+        backgrounds.append(background)
+    assert backgrounds[0] > 0.8
+    assert backgrounds[1] < 0.1
 
 
 def luminance(browser: Browser, name: str, element: str = "body") -> float:
@@ -79,12 +79,12 @@ def contrast(first: float, second: float) -> float:
 
 
 def plain(text: str) -> str:
-    """A page's text: isolates are no letters, spaces count once."""
+    """A page's text without isolate characters, with single spaces."""
     return " ".join(text.translate(ISOLATES).split())
 
 
 def shown(text: str) -> str:
-    """What a page should say where that text stands."""
+    """How a page must show that text."""
     return plain(visible(text))
 
 
@@ -92,7 +92,7 @@ def test_hostile_text_is_shown_as_text(
     comparison: Comparison, tmp_path: Path, browser: Browser
 ) -> None:
     """In the report, and in the Markdown table as a viewer renders it."""
-    texts = [text.replace("\ud800", "") for text in TEXTS]  # which no file of a run can hold
+    texts = [text.replace("\ud800", "") for text in TEXTS]  # UTF-8 files cannot contain it
     names = dict(zip(comparison.runs, [f"x {text}" for text in texts], strict=False))
     runs = {new: comparison.runs[old] for old, new in names.items()}
     for number, text in enumerate(texts[len(runs) :]):
@@ -101,23 +101,23 @@ def test_hostile_text_is_shown_as_text(
         label: [replace(run, label=label, result=_hostile(run.result, label)) for run in group]
         for label, group in runs.items()
     }
-    found = Comparison(
-        reference=names["slow"], runs=runs, goal=0.85, title=f"Against {names['slow']}"
+    hostile = Comparison(
+        reference=names["slow"], runs=runs, target_accuracy=0.85, title=f"Against {names['slow']}"
     )
-    table = comparison_table(found)
-    notes = words(found, table)
-    (tmp_path / "report.html").write_text(render(found, table, notes, tmp_path))
+    table = comparison_table(hostile)
+    notes = table_notes(hostile, table)
+    (tmp_path / "report.html").write_text(render(hostile, table, notes, tmp_path))
     reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     page = "<meta charset=utf-8><title>table</title>" + reader.render(
-        markdown_page(found, table, notes)
+        markdown_page(hostile, table, notes)
     )
     (tmp_path / "table.html").write_text(page)
-    for name, title in (("report.html", shown(found.title)), ("table.html", "table")):
+    for name, title in (("report.html", shown(hostile.title)), ("table.html", "table")):
         browser.show(*PHONE)
         browser.open((tmp_path / name).as_uri())
         assert plain(browser.run("document.title")) == title
-        foreign = "script, a, em, del, code, td img, p img, li, h2, b, i"
-        assert browser.run(f"document.querySelectorAll('{foreign}').length") == 0
+        injected = "script, a, em, del, code, td img, p img, li, h2, b, i"
+        assert browser.run(f"document.querySelectorAll('{injected}').length") == 0
         cells = browser.run(
             "[...document.querySelectorAll('td:first-child')].map(e => e.innerText)"
         )
@@ -127,7 +127,7 @@ def test_hostile_text_is_shown_as_text(
         for label in runs:
             assert f"processor of {shown(label)}" in body
         marks = browser.run(LEFT_EDGES.replace("HEBREW", HEBREW))
-        assert marks == sorted(marks), "what stands beside right-to-left words keeps its place"
+        assert marks == sorted(marks), "text beside right-to-left words keeps its place"
 
 
 LEFT_EDGES = """

@@ -37,37 +37,37 @@ def sources(run: Path) -> dict[str, str]:
     return dict(zip(KINDS, named, strict=True))
 
 
-def test_every_kind_is_opened(run: Path, recipe: Recipe) -> None:
-    given = {kind: open_source(source, (), "--reference") for kind, source in sources(run).items()}
-    assert given["name"].recipe == load_recipe("digits-fast2")
-    assert given["file"].recipe == recipe
-    assert {kind for kind, one in given.items() if one.result is None} == {"name", "file"}
+def test_every_kind_of_source_is_opened(run: Path, recipe: Recipe) -> None:
+    opened = {kind: open_source(source, (), "--reference") for kind, source in sources(run).items()}
+    assert opened["name"].recipe == load_recipe("digits-fast2")
+    assert opened["file"].recipe == recipe
+    assert {kind for kind, source in opened.items() if source.result is None} == {"name", "file"}
     for kind in KINDS[2:]:
-        found = given[kind].result
-        assert found is not None
-        assert found.accuracy == 0.9
-        folder = given[kind].bring(Path("brought") / kind)
+        result = opened[kind].result
+        assert result is not None
+        assert result.accuracy == 0.9
+        folder = opened[kind].fetch(Path("fetched") / kind)
         assert (folder / "metrics.csv").read_text() == (run / "metrics.csv").read_text()
-    assert given["folder"].bring(Path("brought")) == run, "a folder's run stays where it is"
+    assert opened["folder"].fetch(Path("fetched")) == run, "files in a folder are not copied"
 
 
-def test_a_finished_run_is_the_reference_as_it_is(run: Path, recipe: Recipe, platform: Any) -> None:
+def test_a_finished_run_can_be_the_reference(run: Path, recipe: Recipe, platform: Any) -> None:
     faster = load_recipe(recipe, {"name": "faster", "synthesis.steps": 1})
-    found, folder = compare([faster], sources(run)["MLflow link"], seeds=2, out="out")
-    assert found.reference == "ref"
-    assert [measured.reused for measured in found.runs["ref"]] == [True]
-    assert len(found.runs["faster"]) == 2
+    comparison, folder = compare([faster], sources(run)["MLflow link"], seeds=2, out="out")
+    assert comparison.reference == "ref"
+    assert [record.reused for record in comparison.runs["ref"]] == [True]
+    assert len(comparison.runs["faster"]) == 2
     assert "| ref (1x) | 1 (1 re-used) |" in (folder / "table.md").read_text()
 
 
-def test_runs_alone_need_no_cluster_and_namesakes_are_told_apart(
+def test_finished_runs_need_no_cluster_and_settings_of_one_name_get_distinct_labels(
     run: Path, recipe: Recipe, platform: Any
 ) -> None:
     api.distill(recipe, {"synthesis.steps": 2}, out="two")
     api.distill(recipe, {"synthesis.steps": 2, "seed": 1}, out="again")
     started = len(platform.addresses)
-    found, _ = compare(["two", "again", "two", "done"], "done", out="out")
-    assert {label: len(runs) for label, runs in found.runs.items()} == {
+    comparison, _ = compare(["two", "again", "two", "done"], "done", out="out")
+    assert {label: len(runs) for label, runs in comparison.runs.items()} == {
         "ref steps=5": 1,
         "ref steps=2": 2,
     }
@@ -91,15 +91,15 @@ def test_a_run_of_another_teacher_is_refused_before_anything_is_run(
     assert len(platform.addresses) <= started + 1
 
 
-def test_a_wrong_one_is_told_with_all_that_is_accepted(run: Path) -> None:
+def test_the_error_for_a_wrong_source_lists_all_that_is_accepted(run: Path) -> None:
     shutil.copytree(run, "damaged")
     Path("damaged/result.json").write_text('{"recipe": ')
     for wrong in ("digits-fast55", "no/such/folder", "runs:/none", "0" * 32, "."):
         for others, reference in ((["digits-fast2"], wrong), ([wrong], "done")):
-            with pytest.raises(ValueError, match=ACCEPTED) as told:
+            with pytest.raises(ValueError, match=ACCEPTED) as raised:
                 compare(others, reference)
-            assert wrong in str(told.value)
-            assert "\n" not in str(told.value)
+            assert wrong in str(raised.value)
+            assert "\n" not in str(raised.value)
     with pytest.raises(ValueError, match=r"damaged/result\.json: not readable as JSON"):
         compare(["digits-fast2"], "damaged")
     assert not Path("runs").exists()
@@ -116,9 +116,9 @@ def test_an_experiment_takes_a_reference_of_any_kind(
     )
     capfd.readouterr()
     for number, source in enumerate(["two", "2", *list(sources(run).values())[2:]]):
-        found, _ = compare_experiment("own", source, out=f"out{number}")
-        assert found.reference == ("two" if number < 2 else "ref")
-        assert {"one", "two"} <= set(found.runs)
+        comparison, _ = compare_experiment("own", source, out=f"out{number}")
+        assert comparison.reference == ("two" if number < 2 else "ref")
+        assert {"one", "two"} <= set(comparison.runs)
     assert capfd.readouterr().err == "", "no progress bars where there is no terminal"
     with pytest.raises(
         ValueError, match=r"0 finished runs of nonsense .*'one', 'two'.* MLflow run"

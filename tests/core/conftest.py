@@ -11,7 +11,7 @@ hypothesis.settings.register_profile("core", deadline=None, max_examples=40, der
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Tiny tensors are slower on two threads; the same sums in the same order everywhere."""
+    """Use one thread: faster for tiny tensors, and sums have the same order on every machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -20,7 +20,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def float64() -> Iterator[None]:
-    """Everything made inside the test is float64, so that tolerances can be tight."""
+    """Make float64 the default type inside the test, so that tolerances can be tight."""
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)

@@ -1,4 +1,4 @@
-"""The method written a second time, slowly: float64, explicit loops, no hooks, plain Adam.
+"""A second, slow implementation of the method: float64, explicit loops, no hooks, plain Adam.
 
 Everything here follows METHOD.md's equations and shares no arithmetic with `fastdfkd.core`; the
 tests only take random numbers (z, labels, moves) from the same streams.
@@ -35,7 +35,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def masked_adversarial(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
-    total = teacher_logits.new_zeros(())
+    total = 0 * (teacher_logits + student_logits).sum()
     for i, divergence in enumerate(kl(teacher_logits, student_logits)):
         if int(teacher_logits[i].argmax()) == int(student_logits[i].argmax()):
             total = total + divergence
@@ -96,7 +96,7 @@ def roll_flip(images: Tensor, down: int, right: int, flip: bool) -> Tensor:
 
 
 def logits_and_moments(network: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Moments]]:
-    """Walk through a network in eval mode, noting what goes into each BatchNorm layer."""
+    """Run a network in eval mode and collect the input of each BatchNorm layer."""
     seen = []
     for layer in network:
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -267,7 +267,7 @@ class Distiller:
         self.momentum, self.weight_decay, self.temperature = momentum, weight_decay, temperature
         self.padding, self.mean, self.std = padding, mean, std
         self.velocity: list[Tensor] = []
-        # The scheduler wants an optimiser: this one only holds the learning rate.
+        # The scheduler needs an optimiser: this one only stores the learning rate.
         self.holder = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.holder, rounds, min_lr)
 

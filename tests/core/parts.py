@@ -1,4 +1,4 @@
-"""Small networks and sections that the tests of this folder share."""
+"""Small networks and recipe sections for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.methods.deep_inversion import DeepInversion
 from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.task import Task
+from fastdfkd.core.task_kind import Classification
 from fastdfkd.recipe import DeepInversionSynthesis, FastSynthesis
 
 from . import naive
@@ -23,7 +24,7 @@ SEED = 11
 
 
 def network(seed: int, widths: tuple[int, int]) -> nn.Sequential:
-    """Two convolutions with BatchNorm whose running statistics are not the initial ones."""
+    """Two convolutions with BatchNorm; running statistics differ from the initial ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         first, second = widths
@@ -44,7 +45,7 @@ def network(seed: int, widths: tuple[int, int]) -> nn.Sequential:
                 nn.init.uniform_(layer.running_var, 0.5, 2.0)
                 nn.init.uniform_(layer.weight, 0.5, 1.5)
                 nn.init.normal_(layer.bias, 0.0, 0.3)
-        # Centred and scaled logits, so that no class wins everywhere.
+        # Centre and scale the logits, so that no class always has the largest one.
         model.eval().requires_grad_(False)
         logits = model(torch.randn(256, *IMAGE_SHAPE))
         model[-1].weight.div_(logits.std(0)[:, None])
@@ -57,8 +58,25 @@ def teacher() -> nn.Sequential:
 
 
 def student() -> nn.Sequential:
-    """Agrees with the teacher on three to five of eight images, by no hair's breadth in bf16."""
+    """Agrees with the teacher on three to five of eight images, in bf16 too."""
     return network(39, (3, 4)).eval()
+
+
+def segmenter(seed: int, width: int = 6) -> nn.Sequential:
+    """Maps images to (B, CLASSES, H, W). Running statistics are those of noise."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width, momentum=1.0),
+            nn.ReLU(),
+            nn.Conv2d(width, CLASSES, 3, padding=1, bias=False),
+            nn.BatchNorm2d(CLASSES, momentum=1.0),
+        )
+        with torch.no_grad():
+            for _ in range(2):
+                model.train()(torch.randn(64, *IMAGE_SHAPE))
+    return model.eval()
 
 
 def normalisation(device: str = "cpu") -> Normalisation:
@@ -106,7 +124,7 @@ def task(**changes: Any) -> Task:
         "teacher": teacher(),
         "student": student(),
         "image_shape": IMAGE_SHAPE,
-        "num_classes": CLASSES,
+        "kind": Classification(CLASSES),
         "normalisation": normalisation(changes.get("device", "cpu")),
         "seed": SEED,
     }
@@ -122,7 +140,7 @@ def deep(section: DeepInversionSynthesis, **changes: Any) -> DeepInversion:
 
 
 def naive_fast(synthesizer: FastSynthesizer, section: FastSynthesis) -> naive.FastSynthesizer:
-    """The independent synthesizer, from the same theta and networks of its own."""
+    """The naive synthesizer, with the same theta and its own networks."""
     objective = naive.Objective(
         teacher(), student(), section.bn, section.oh, section.adv, section.bn_momentum
     )
@@ -141,7 +159,7 @@ def naive_fast(synthesizer: FastSynthesizer, section: FastSynthesis) -> naive.Fa
 
 
 def contiguous(state: Any) -> Any:
-    """A copy of nested state whose tensors lie in row-major order."""
+    """A copy of a nested state with row-major tensors."""
     if isinstance(state, Tensor):
         return state.clone(memory_format=torch.contiguous_format)
     if isinstance(state, Mapping):

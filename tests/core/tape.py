@@ -1,8 +1,9 @@
-"""A CUDA graph's rules on the CPU: a recorder that plays the operations of a step again.
+"""A recorder for the CPU with the rules of a CUDA graph: it replays the operations of a step.
 
-As with a graph, recording changes nothing, a replay runs the recorded operations on the recorded
-tensors and no Python, and what would wait for the device, copy from the host or draw at random is
-refused. What a CPU cannot show: copies between devices, kernels that synchronise inside, streams.
+As with a graph, recording changes no tensor. A replay runs the recorded operations on the recorded
+tensors, and no Python. Operations that would wait for the device, copy from the host or draw random
+numbers are refused. Not covered on a CPU: copies between devices, kernels that synchronise
+internally, streams.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ REFUSED = {
 
 
 def strided(*trees: Any) -> Iterator[Tensor]:
-    """Tensors with memory of their own kind (oneDNN's packed weights have another)."""
+    """The tensors that have ordinary storage, unlike oneDNN's packed weights."""
     for leaf in tree_leaves(trees):
         if isinstance(leaf, Tensor) and leaf.layout is torch.strided:
             yield leaf
 
 
 class Tape(TorchDispatchMode):
-    """Every operation of the block, forward and backward, with its tensors."""
+    """Records every operation of a block, forward and backward, with its tensors."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[Any, Any, Any, Any]] = []
         self.before: dict[int, tuple[Any, Any]] = {}
-        """By address: memory that was there before the block, and what was in it."""
+        """Memory that existed before the block, by address, with its content."""
         self.made: set[int] = set()
-        """Addresses of memory that the block itself asked for."""
+        """Addresses of memory that the block allocated."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -58,12 +59,12 @@ class Tape(TorchDispatchMode):
         return result
 
     def rewind(self) -> None:
-        """Undo what the block did to memory that was there before."""
+        """Restore the memory that existed before the block."""
         for storage, content in self.before.values():
             storage.copy_(content)
 
     def replay(self) -> None:
-        """The same operations on the same memory."""
+        """Run the recorded operations on the same memory."""
         with torch.inference_mode():
             for func, args, kwargs, result in self.calls:
                 again = func(*args, **kwargs)
@@ -73,7 +74,7 @@ class Tape(TorchDispatchMode):
 
 
 class TapeRecorder:
-    """Stands in for `CudaGraphs`."""
+    """Replaces `CudaGraphs` in tests."""
 
     def __init__(self, device: torch.device):
         assert device.type == "cpu"

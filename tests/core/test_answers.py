@@ -1,4 +1,4 @@
-"""The logits in what networks answer, and answers that are none."""
+"""Logits are found in outputs of every form; outputs without logits are refused."""
 
 from __future__ import annotations
 
@@ -81,6 +81,32 @@ def test_one_number_is_the_second_of_two_classes(shape: tuple[int, ...]) -> None
         torch.testing.assert_close(found, expected)
 
 
+MAPS = torch.randn(2, 3, 4, 1, generator=torch.Generator().manual_seed(0))
+"""(B, K, H, W) with W = 1, an axis that must stay."""
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (MAPS, MAPS),
+        (MAPS[0], MAPS[:1]),
+        (MAPS[..., None], MAPS),
+        ({"out": MAPS, "aux": -MAPS}, MAPS),
+    ],
+    ids=["maps", "one image", "an axis more", "torchvision"],
+)
+def test_maps_of_logits(answer: object, expected: Tensor) -> None:
+    assert torch.equal(logits_in(answer, "logits", 2), expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 3), (2, 1, 4, 3)])
+def test_one_number_a_pixel_is_the_second_of_two_classes(shape: tuple[int, ...]) -> None:
+    number = random_logits()[:, :3].reshape(2, 4, 3)
+    expected = torch.stack([1 - number.sigmoid(), number.sigmoid()], 1)
+    found = logits_in(number.reshape(shape), "binary_logit", 2)
+    torch.testing.assert_close(found.softmax(1), expected)
+
+
 def random_logits(seed: int = 0) -> Tensor:
     return 3 * torch.randn(8, 5, generator=torch.Generator().manual_seed(seed))
 
@@ -101,3 +127,5 @@ def random_logits(seed: int = 0) -> Tensor:
 )
 def test_values_show_what_they_are(answer: Tensor, found: str | None) -> None:
     assert looks_like([answer]) == found
+    maps = answer.reshape(-1, 1, *answer.shape[1:]).movedim(-1, 1)  # (B, K, 1) and more positions
+    assert looks_like([maps.expand(-1, -1, 2)]) == found

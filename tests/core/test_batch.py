@@ -22,14 +22,21 @@ def batch(**changes: Any) -> SyntheticBatch:
     [
         ({"images": IMAGES.float()}, "(B, C, H, W) uint8, got (3, 1, 2, 2) torch.float32"),
         ({"images": IMAGES[0]}, "(B, C, H, W) uint8, got (1, 2, 2) torch.uint8"),
-        ({"labels": LABELS.int()}, "needs (3,) int64 labels, got (3,) torch.int32"),
-        ({"labels": LABELS[:2]}, "a batch of 3 images needs (3,) int64 labels, got (2,)"),
-        ({"labels": LABELS[:, None]}, "needs (3,) int64 labels, got (3, 1)"),
+        ({"labels": LABELS.int()}, "needs (3,) or (3, 2, 2) int64 labels, got (3,) torch.int32"),
+        (
+            {"labels": LABELS[:2]},
+            "a batch of 3 images needs (3,) or (3, 2, 2) int64 labels, got (2,)",
+        ),
+        ({"labels": LABELS[:, None]}, "int64 labels, got (3, 1)"),
     ],
 )
 def test_other_tensors_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         batch(**changes)
+
+
+def test_labels_may_be_maps() -> None:
+    assert batch(labels=LABELS[:, None, None].expand(3, 2, 2)).labels.shape == (3, 2, 2)
 
 
 def test_timing_a_batch_changes_its_seconds_alone() -> None:

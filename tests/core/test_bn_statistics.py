@@ -201,7 +201,7 @@ def test_float32_moments_of_large_maps(shape: tuple[int, ...], channels_last: bo
 
 @pytest.mark.parametrize("offset", [0.5, 8.0])
 def test_bfloat16_inputs_have_float32_moments(offset: float) -> None:
-    """The statistics stay float32: only the input's own rounding, not another one of theirs."""
+    """The statistics are float32: the only rounding error is that of the bf16 input."""
     x = (torch.randn(48, 3, 8, 8, generator=torch.Generator().manual_seed(3)) + offset).bfloat16()
     for ours, expected in zip(channel_moments(x), naive.moments(x.double()), strict=True):
         assert ours.dtype is torch.float32
@@ -295,7 +295,7 @@ def test_a_state_of_other_widths_is_refused() -> None:
 
 
 class WithAuxiliaryHead(nn.Module):
-    """A teacher that has a BatchNorm layer which its forward in eval mode does not reach."""
+    """A teacher with a BatchNorm layer that its forward does not use in eval mode."""
 
     def __init__(self) -> None:
         super().__init__()

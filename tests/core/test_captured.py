@@ -1,4 +1,4 @@
-"""Captured steps compute what they compute uncaptured: on a tape here, as CUDA graphs on a GPU."""
+"""Captured steps equal uncaptured ones, with a tape on the CPU and CUDA graphs on a GPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .tape import TapeRecorder
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The CPU with a tape in the place of graphs, or CUDA with graphs."""
+    """The CPU with a tape instead of graphs, or CUDA with graphs."""
     monkeypatch.setitem(captured_module.RECORDERS, "cpu", TapeRecorder)
     with torch.backends.cudnn.flags(deterministic=True):
         yield request.param
@@ -109,7 +109,7 @@ def test_gradients_are_made_anew_in_every_replay(device: str) -> None:
 
 
 def test_what_python_remembers_is_lost(device: str) -> None:
-    """So that a step which needs it would fail the comparisons below."""
+    """So a step that relies on Python state would fail the comparisons below."""
     calls = []
 
     def step(x: Tensor) -> Tensor:
@@ -132,14 +132,14 @@ FORBIDDEN: dict[str, Callable[[Tensor], Any]] = {
 
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_the_tape_refuses_what_a_graph_cannot_repeat(what: str) -> None:
-    """On CUDA each would break the capture, which tests do not provoke: the device is shared."""
+    """On the CPU only: on CUDA each would break a capture on a device that others use."""
     recorder = TapeRecorder(torch.device("cpu"))
     with pytest.raises(AssertionError, match="captured step"):
         recorder.record(lambda: FORBIDDEN[what](torch.ones(2)))
 
 
 def synthesizers(device: str, precision: Any, **changes: Any) -> list[FastSynthesizer]:
-    """Captured, and not."""
+    """One with capture and one without."""
     values = {"warmup_rounds": 3, "steps": 4, "reset_after": 2, **changes}
     section = parts.fast_section(**values)
     return [
@@ -149,7 +149,7 @@ def synthesizers(device: str, precision: Any, **changes: Any) -> list[FastSynthe
 
 
 def same_rounds(pair: list[FastSynthesizer], rounds: range) -> list[Any]:
-    """Compare rounds of both, with a new student in each; returns what they made, and copies."""
+    """Compare rounds of both, with a new student in each; returns results and copies of them."""
     made: list[Any] = []
     for round in rounds:
         student = parts.network(40 + round, (3, 4)).state_dict()
@@ -183,7 +183,7 @@ CHANGES: list[dict[str, Any]] = [
 def test_captured_synthesis_is_the_same(
     device: str, precision: Any, changes: dict[str, Any]
 ) -> None:
-    """From the first batch, without estimates, over warm-up and past a reset; then resumed."""
+    """From the first batch (no estimates) through warm-up and a reset; then after a resume."""
     pair = synthesizers(device, precision, **changes)
     made = same_rounds(pair, range(6))
     step: Any = pair[0].step
@@ -233,7 +233,7 @@ def test_a_captured_batch_that_diverges_says_so(device: str) -> None:
 
 @pytest.fixture
 def exact_rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Learning rates that float32 holds: a captured step reads them from a tensor of that type."""
+    """Learning rates exact in float32: a captured step reads them from a float32 tensor."""
     rate: Any = StudentDistiller.lr
     rounded = property(lambda self: torch.tensor(rate.fget(self), dtype=torch.float32).item())
     monkeypatch.setattr(StudentDistiller, "lr", rounded)
@@ -274,7 +274,7 @@ def same_updates(pair: list[StudentDistiller], images: SampleBuffer, count: int)
 def test_captured_updates_are_the_same(
     device: str, precision: Any, changes: dict[str, Any], kinds: int
 ) -> None:
-    """Over several learning rates, the filling of the cache, and a state that is loaded between."""
+    """Over several learning rates, while the cache fills, and after loading a state."""
     pair = [distiller(device, capture, precision, **changes) for capture in (True, False)]
     images = bank(device)
     same_updates(pair, images, BATCHES + 6)

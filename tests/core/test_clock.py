@@ -9,7 +9,7 @@ from fastdfkd.core.clock import Clock
 
 
 class Ticks:
-    """A wall clock that the test winds."""
+    """A wall clock that the test sets."""
 
     now = 100.0
 

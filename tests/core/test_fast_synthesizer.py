@@ -91,7 +91,7 @@ def test_rounds_equal_the_formulation(meta: str, invert: bool) -> None:
 
 @pytest.mark.usefixtures("float64")
 def test_the_comparison_exercises_the_mask() -> None:
-    """The networks of these tests agree on some images and differ on others."""
+    """Teacher and student agree on some images and differ on others."""
     section = parts.fast_section()
     z, _, moves = draws(section, 1)
     images = naive.augment(parts.fast(section).meta.generator(z), moves[0], section.crop_padding)
@@ -114,7 +114,7 @@ def test_the_lowest_loss_step_is_kept_though_it_is_not_the_last(lr_g: float) -> 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("meta", SHARED)
 def test_synthesize_is_the_whole_round(meta: str) -> None:
-    """The public call draws z, labels and moves in this order, rounds images, and learns."""
+    """`synthesize` draws z, labels and moves in this order, rounds images, and updates theta."""
     section = parts.fast_section(meta=meta)
     synthesizer = parts.fast(section)
     reference = parts.naive_fast(synthesizer, section)
@@ -353,7 +353,7 @@ def test_resuming_in_the_middle_changes_no_bit(meta: str) -> None:
 
 @pytest.mark.parametrize("meta", ["fomaml", "reptile"])
 def test_a_states_memory_layout_does_not_matter(meta: str) -> None:
-    """A store may hand tensors back contiguous; weights here are channels_last."""
+    """A store may return row-major tensors; the weights here are channels_last."""
     section = parts.fast_section(meta=meta)
     straight = parts.fast(section)
     for round in range(2):
@@ -368,7 +368,7 @@ def test_a_states_memory_layout_does_not_matter(meta: str) -> None:
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("meta", ["fomaml", "reptile"])
 def test_an_updates_memory_layout_does_not_matter(meta: str) -> None:
-    """Updates travel between processes, which may change strides but never values."""
+    """Sending updates between processes may change their strides, but not their values."""
     section = parts.fast_section(meta=meta)
     outcomes = []
     for layout in (torch.contiguous_format, torch.channels_last):

@@ -1,4 +1,4 @@
-"""The network made for its logits says what the network says, and leaves it alone."""
+"""`for_logits` gives the network's logits and does not modify the network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def conv(**changes: Any) -> nn.Conv2d:
 
 
 class Odd(nn.Module):
-    """Places that look like those that can be folded or joined, and are not."""
+    """Places that resemble foldable or joinable ones, but are neither."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def images(dtype: torch.dtype = torch.float32, side: int = 8) -> Tensor:
 
 
 def loss_and_gradient(teacher_logits: Tensor) -> tuple[float, Tensor]:
-    """Of a student that begins somewhere, at temperature 1."""
+    """Distillation loss of random student logits, and its gradient, at temperature 1."""
     start = torch.randn(8, 3, generator=torch.Generator().manual_seed(6)).requires_grad_()
     loss = distillation_loss(teacher_logits.float(), start, 1.0)
     return loss.item(), torch.autograd.grad(loss, start)[0]
@@ -110,7 +110,7 @@ def test_float32_gives_the_same_loss_and_gradient(name: str) -> None:
 @pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bfloat16_is_near(name: str) -> None:
-    """Logits within 3 % of their size; autocast of the network itself is up to 1 % off."""
+    """Logits are within 3 % of their norm; plain autocast is within 1 %."""
     network, x = frozen(NETWORKS[name]), images()
     with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
         found = for_logits(network, torch.bfloat16)(x)

@@ -1,4 +1,4 @@
-"""The fused network computes what the network does, and leaves the network alone."""
+"""The fused network equals the network, which is not modified."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import parts
 
 
 class Branching(nn.Module):
-    """The first norm is read twice, so its ReLU may not join it; the second in place, joins."""
+    """The first norm has two readers, so it cannot be fused with its ReLU; the second can."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Branching(nn.Module):
 
 
 class Deciding(nn.Module):
-    """Cannot be traced: what it does depends on a shape."""
+    """Cannot be traced: its forward depends on a shape."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ def test_gradients_without_statistics_and_of_them_alone(name: str) -> None:
 def test_nothing_of_ours_asks_torch_for_an_eps_of_zero_where_it_refuses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As torch 2.11 does, also outside training; a stranger's eps may be 0 too."""
+    """`F.batch_norm` of torch 2.11 refuses an eps of 0 in eval mode too; a network may have one."""
     network, x = frozen("resnet8"), images()
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -135,7 +135,7 @@ def test_nothing_of_ours_asks_torch_for_an_eps_of_zero_where_it_refuses(
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bfloat16_is_near(name: str) -> None:
-    """The tolerance that the documentation names: loss 1 %, direction 0.03, at step 0."""
+    """The documented tolerances at step 0: loss 1 %, direction 0.03."""
     network, x = frozen(name), images()
     expected = loss_and_gradient(network, network, x)
     with torch.autocast("cpu", torch.bfloat16):

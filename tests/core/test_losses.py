@@ -54,7 +54,7 @@ def test_values_computed_by_hand(golden: dict[str, Any], logits: tuple[Tensor, T
 
 
 def test_the_direction_of_the_divergence(logits: tuple[Tensor, Tensor]) -> None:
-    """KL(T || S) weighs by the teacher: a class that T excludes costs nothing, one of S's much."""
+    """KL(T || S) weighs by T: a class that T excludes costs 0, one that S excludes costs much."""
     teacher = torch.tensor([[0.0, -40.0]])
     student = torch.tensor([[0.0, 0.0]])
     assert losses.kl_divergence(teacher, student).item() == pytest.approx(math.log(2))
@@ -93,6 +93,55 @@ def test_value_and_gradients_of_the_formula(
         values.append((value, *torch.autograd.grad(value, inputs)))
     for ours, expected in zip(*values, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-13)
+
+
+def rows(maps: Tensor) -> Tensor:
+    """(B, K, *space) as (positions, K), or labels (B, *space) as (positions,)."""
+    return maps.movedim(1, -1).flatten(0, -2)
+
+
+@pytest.mark.parametrize(("loss", "reference"), PAIRS[:4], ids=["adv", "js", "distillation", "kl"])
+@given(
+    seed=st.integers(0, 10_000),
+    batch=st.integers(1, 3),
+    classes=st.integers(2, 5),
+    space=st.sampled_from([(), (1,), (4,), (1, 1), (2, 3), (3, 2)]),
+)
+def test_a_loss_of_maps_is_the_formula_over_all_positions(
+    loss: Callable[..., Tensor],
+    reference: Callable[..., Tensor],
+    seed: int,
+    batch: int,
+    classes: int,
+    space: tuple[int, ...],
+) -> None:
+    randomness = torch.Generator().manual_seed(seed)
+    pair = torch.randn(2, batch, classes, *space, generator=randomness, dtype=torch.float64) * 2
+    values = []
+    for function, view in ((loss, lambda x: x), (reference, rows)):
+        inputs = [x.clone().requires_grad_() for x in pair]
+        value = function(*map(view, inputs))
+        values.append((value, *torch.autograd.grad(value, inputs)))
+    for ours, expected in zip(*values, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+
+
+@given(seed=st.integers(0, 10_000), void=st.sampled_from([None, 1, 255]))
+def test_one_hot_loss_of_maps_leaves_void_out(seed: int, void: int | None) -> None:
+    randomness = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 3, 2, 4, generator=randomness, dtype=torch.float64).requires_grad_()
+    labels = torch.randint(3, (2, 2, 4), generator=randomness)
+    if void is not None:
+        labels[:, 0, :2] = void
+    labels[0, 1, 1] = 0  # so that not all is void
+    kept = torch.ones_like(labels, dtype=torch.bool) if void is None else labels != void
+    ours_and_by_hand = (
+        losses.one_hot_loss(logits, labels, void),
+        naive.cross_entropy(logits.movedim(1, -1)[kept], labels[kept]),
+    )
+    values = [(value, *torch.autograd.grad(value, [logits])) for value in ours_and_by_hand]
+    for ours, expected in zip(*values, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_adversarial_gradient_is_zero_where_the_networks_disagree() -> None:

@@ -13,7 +13,7 @@ MEBI = 2**20
 
 
 def test_the_peak_grows_with_what_is_held_and_stays_after() -> None:
-    """In a process of its own: this one may have held more before."""
+    """In a new process, because this one may have a higher peak already."""
     program = """
 import torch
 from fastdfkd.core.memory import peak_memory_bytes

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.network_contract import check_student, check_teacher
+from fastdfkd.core.task_kind import Classification, Segmentation
 
 from . import parts
 
+KIND = Classification(parts.CLASSES)
 
-def check(teacher: nn.Module, bn: float = 10.0, classes: int = parts.CLASSES) -> None:
-    check_teacher(teacher, parts.IMAGE_SHAPE, classes, bn)
+
+def check(teacher: nn.Module, bn: float = 10.0) -> None:
+    check_teacher(teacher, parts.IMAGE_SHAPE, KIND, bn)
 
 
 def plain() -> nn.Module:
@@ -27,7 +30,7 @@ def with_weights(name: str, value: float) -> nn.Module:
 
 
 class Wrapped(nn.Module):
-    """A teacher whose output is changed by `change`."""
+    """A teacher whose output is replaced by `change(output)`."""
 
     def __init__(self, change: Callable[[Tensor], object]):
         super().__init__()
@@ -38,7 +41,7 @@ class Wrapped(nn.Module):
 
 
 class OnlyWhileTraining(Wrapped):
-    """Its output is changed in train mode alone."""
+    """Replaces its output in train mode only."""
 
     def forward(self, x: Tensor) -> object:
         return self.change(self.inner(x)) if self.training else self.inner(x)
@@ -57,7 +60,7 @@ class AssertsItsShape(nn.Module):
 
 
 class ReadsVectors(nn.Module):
-    """BatchNorm1d refuses images with a ValueError of its own."""
+    """BatchNorm1d raises a ValueError for images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ class ReadsVectors(nn.Module):
 
 
 class Auxiliary(nn.Module):
-    """Its only BatchNorm layer is in a head that training alone goes through."""
+    """Its only BatchNorm layer is in a head that is used in train mode only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +83,7 @@ class Auxiliary(nn.Module):
 
 
 class Detached(nn.Module):
-    """Takes the gradient's way back to its images."""
+    """Its logits have no gradient for the images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +95,7 @@ class Detached(nn.Module):
 
 
 class NoGradient(Detached):
-    """Takes it from its weights too."""
+    """Its logits have no gradient for the weights either."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -100,7 +103,7 @@ class NoGradient(Detached):
 
 
 class Counts(Detached):
-    """Counts its calls in a buffer, and begins in place."""
+    """Counts its calls in a buffer, and modifies its input in place."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +117,7 @@ class Counts(Detached):
 
 
 class Versioned(Detached):
-    """Keeps more than tensors in its state."""
+    """Has an entry in its state that is no tensor."""
 
     def get_extra_state(self) -> dict[str, int]:
         return {"version": 1}
@@ -128,12 +131,23 @@ def test_sound_networks_pass() -> None:
     check(parts.teacher().double())
     check(plain(), bn=0.0)
     check(Auxiliary(), bn=0.0)
-    check_student(Detached(), parts.IMAGE_SHAPE, parts.CLASSES)
+    check_student(Detached(), parts.IMAGE_SHAPE, KIND)
     counts = Counts()
     for network in (parts.teacher(), plain(), counts):
-        check_student(network, parts.IMAGE_SHAPE, parts.CLASSES)
+        check_student(network, parts.IMAGE_SHAPE, KIND)
     check(counts)
     assert counts.calls == 0
+
+
+def test_maps_of_logits_are_checked_against_segmentation() -> None:
+    kind = Segmentation(parts.CLASSES)
+    network = parts.segmenter(3)
+    check_teacher(network, parts.IMAGE_SHAPE, kind, 10.0)
+    check_student(network, parts.IMAGE_SHAPE, kind)
+    with pytest.raises(ValueError, match=r"\(2, 3\) for 2.*\(2, 3, 8, 8\).*label per pixel"):
+        check_teacher(parts.teacher(), parts.IMAGE_SHAPE, kind, 10.0)
+    with pytest.raises(ValueError, match="returns probabilities"):
+        check_teacher(nn.Sequential(network, nn.Softmax2d()), parts.IMAGE_SHAPE, kind, 10.0)
 
 
 REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
@@ -145,7 +159,10 @@ REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
     (lambda: with_weights("8.weight", float("nan")), r"not finite \(8\.weight\).*other weights"),
     (lambda: with_weights("1.running_var", float("inf")), r"not finite \(1\.running_var\)"),
     (lambda: with_weights("1.running_var", -5.0), r"NaN or infinity for random images"),
-    (lambda: Wrapped(lambda x: ()), r"returns tuple in eval mode, expected logits.*Return logits"),
+    (
+        lambda: Wrapped(lambda x: ()),
+        r"returns tuple in eval mode, expected logits.*Return a tensor of logits",
+    ),
     (
         lambda: Wrapped(lambda x: {"boxes": x, "scores": x}),
         r"returns dict in eval mode, expected logits: .*`logits`.*keys: boxes, scores",
@@ -159,7 +176,10 @@ REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
     (lambda: Wrapped(lambda x: x.sigmoid()), r"a sigmoid for each class.*multi-label"),
     (lambda: Wrapped(lambda x: x[:, :1]), r"\(2, 1\).*binary_logit.*regression is not supported"),
     (lambda: Wrapped(lambda x: x[:, 0]), r"\(1, 2\).*binary_logit.*regression is not supported"),
-    (lambda: Wrapped(lambda x: x[..., None, None].expand(-1, -1, 4, 4)), r"Maps of logits are not"),
+    (
+        lambda: Wrapped(lambda x: x[..., None, None].expand(-1, -1, 4, 4)),
+        r"one label per image, so maps",
+    ),
     (lambda: Wrapped(lambda x: x[:, :2]), r"\(2, 2\).*expected \(2, 3\).*has 3 classes"),
     (
         lambda: nn.Sequential(nn.BatchNorm2d(1), plain()),
@@ -168,8 +188,8 @@ REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
     (AssertsItsShape, r"cannot read images of shape \(3, 8, 8\).*Wrong image height"),
     (ReadsVectors, r"cannot read images of shape \(3, 8, 8\)"),
     (Auxiliary, r"no image passes through a BatchNorm layer of the teacher.*synthesis\.bn to 0"),
-    (Detached, r"no gradient comes from the teacher's logits back to its images.*detach\(\)"),
-    (Versioned, r"holds more than tensors \(_extra_state\).*get_extra_state"),
+    (Detached, r"the teacher's logits have no gradient for its images.*detach\(\)"),
+    (Versioned, r"entries that are no tensors \(_extra_state\).*get_extra_state"),
 ]
 
 STUDENTS: list[tuple[Callable[[], nn.Module], str]] = [
@@ -179,9 +199,12 @@ STUDENTS: list[tuple[Callable[[], nn.Module], str]] = [
     (lambda: Wrapped(lambda x: x.softmax(1)), r"the student returns probabilities"),
     (lambda: Wrapped(lambda x: x[:, :2]), r"the student returns \(2, 2\).*expected \(2, 3\)"),
     (lambda: with_weights("8.weight", float("nan")), r"the student's weights are not finite"),
-    (NoGradient, r"no gradient comes from the student's logits to any of its weights"),
+    (NoGradient, r"the student's logits have no gradient for any of its weights"),
     (lambda: plain().requires_grad_(False), r"parameters that require gradients"),
-    (lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), r"no gradient comes from"),
+    (
+        lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        r"logits have no gradient for any",
+    ),
     (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), r"student has lazy layers.*call it"),
 ]
 
@@ -191,7 +214,7 @@ def test_students_that_cannot_learn_are_refused(
     student: Callable[[], nn.Module], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        check_student(student(), parts.IMAGE_SHAPE, parts.CLASSES)
+        check_student(student(), parts.IMAGE_SHAPE, KIND)
 
 
 @pytest.mark.parametrize(("teacher", "message"), REFUSALS, ids=[m for _, m in REFUSALS])

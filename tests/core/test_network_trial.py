@@ -1,4 +1,4 @@
-"""What is left out for a network that does not bear it; the habits' table is in `strangers`."""
+"""Changes that a network does not bear are left out. `tests/strangers` has a table of networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .tape import TapeRecorder
 
 
 class Altered(nn.Module):
-    """The usual network, whose answer a subclass alters."""
+    """The usual network; subclasses change its output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Altered(nn.Module):
 
 
 class OtherInChannelsLast(Altered):
-    """Answers, but otherwise, in another layout: by a hair that float32 hides, or by much."""
+    """Gives other values in another layout; `factor` says by how much."""
 
     factor = 1.5
 
@@ -41,7 +41,7 @@ class OtherInChannelsLast(Altered):
 
 
 class OtherGradients(Altered):
-    """The right answers with other gradients."""
+    """The right logits with other gradients."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.is_contiguous(memory_format=torch.channels_last):
@@ -60,7 +60,7 @@ class OtherForOneImage(OtherInChannelsLast):
 
 
 class Overflows(Altered):
-    """Finite in float32 alone."""
+    """Finite in float32 only."""
 
     def forward(self, x: Tensor) -> Tensor:
         logits = super().forward(x)
@@ -159,7 +159,7 @@ class AsksForValue(Altered):
 
 
 class BakesValue(Altered):
-    """Does not ask the device, but keeps in Python what it saw when it was recorded."""
+    """Keeps a Python number from the recording, without reading the device."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) * float(x.detach().numpy().sum())

@@ -1,4 +1,4 @@
-"""Our Adam and SGD against torch's, and what they spare a process."""
+"""Adam and SGD equal torch's, without importing torch's compiler."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parameters() -> list[Tensor]:
 
 
 def gradients(step: int) -> list[Tensor | None]:
-    """The last parameter has none in the first two steps."""
+    """The last parameter has no gradient in the first two steps."""
     torch.manual_seed(step + 1)
     drawn = [torch.randn(shape) for shape in SHAPES]
     drawn[0] = drawn[0].contiguous(memory_format=torch.channels_last)
@@ -88,7 +88,7 @@ def test_a_state_of_any_layout_goes_on_exactly(ours: type) -> None:
 
 
 def test_both_roles_work_without_torchs_compiler() -> None:
-    """Importing it takes every new process five seconds."""
+    """Importing the compiler takes five seconds in every new process."""
     code = """
 import sys
 from fastdfkd.experiment import Experiment

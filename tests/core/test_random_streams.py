@@ -21,7 +21,7 @@ def test_seeds_are_what_a_generator_takes(seed: int, keys: list[str | int]) -> N
 
 
 def test_the_seed_is_the_head_of_a_digest() -> None:
-    """Pinned, so that a resumed run of an older version draws the same numbers."""
+    """These values are fixed: a run resumed from an older version must draw the same numbers."""
     digest = hashlib.sha256(b"7/synthesis/3").hexdigest()
     assert stream_seed(7, "synthesis", 3) == int(digest[:16], 16) // 2
 
@@ -34,7 +34,7 @@ def test_neighbouring_streams_share_nothing() -> None:
     assert len({stream_seed(*key) for key in keys}) == len(keys)
     samples = torch.stack([torch.randn(400, generator=stream(*key)) for key in keys])
     correlations = torch.corrcoef(samples) - torch.eye(len(samples))
-    # A correlation of 400 pairs has standard deviation 1/20; of 24,000 none passes 5.5 of those.
+    # A correlation of 400 pairs has standard deviation 1/20; none of 24,000 exceeds 5.5 of those.
     assert correlations.abs().max() < 5.5 / 20
 
 

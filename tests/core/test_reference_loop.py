@@ -68,7 +68,7 @@ def naive_distiller(section: DistillationSection, rounds: int) -> naive.Distille
 def drawn(
     section: DistillationSection, held: Tensor, update: int, rank: int = 0, share: int | None = None
 ) -> tuple[Tensor, Augmentation]:
-    """Images and moves of an update: the bank's draw first, then the augmentation's."""
+    """Images and moves of an update: the bank draws first, then the augmentation."""
     randomness = stream(parts.SEED, "distillation", update, rank)
     count = share or section.batch_size
     index = torch.randint(len(held), (count,), generator=randomness)
@@ -77,7 +77,7 @@ def drawn(
 
 
 class Recorded:
-    """A distiller that notes each update's loss and learning rate."""
+    """A distiller that records the loss and learning rate of each update."""
 
     def __init__(self, inner: StudentDistiller):
         self.inner, self.losses, self.rates = inner, list[float](), list[float]()
@@ -153,7 +153,7 @@ def assert_traces_close(ours: Any, expected: Any, rel: float) -> None:
 
 @pytest.mark.usefixtures("float64")
 def test_five_rounds_equal_the_formulation() -> None:
-    """Losses are float32 in the distiller, all else is float64 on both sides."""
+    """Losses are float32 in the distiller; everything else is float64 on both sides."""
     expected = naive_trace()
     assert len(expected["losses"]) == 12
     assert_traces_close(our_trace(), expected, 2e-5)
@@ -174,7 +174,7 @@ def test_five_rounds_in_float32_learn_alike_twice() -> None:
 
 
 def test_calls_come_in_the_papers_order() -> None:
-    """Warm-up rounds fill the bank; the student's weights come first in every round."""
+    """Warm-up rounds only fill the bank; each round begins with the student's weights."""
     calls: list[Any] = []
 
     class Pupil:
@@ -315,7 +315,7 @@ def test_resuming_in_the_middle_changes_no_bit(precision: Any) -> None:
 
 
 def test_a_states_memory_layout_does_not_matter() -> None:
-    """A store may hand tensors back contiguous; weights here are channels_last."""
+    """A store may return row-major tensors; the weights here are channels_last."""
     bank, _ = filled_bank()
     straight, resumed = distiller(distillation()), distiller(distillation())
     for _ in range(2):

@@ -13,7 +13,7 @@ settings.load_profile("core")
 
 
 def numbered(start: int, count: int) -> Tensor:
-    """Images that carry their number, (count, 1, 1, 2) uint8."""
+    """Images (count, 1, 1, 2) uint8 whose pixels encode their number."""
     numbers = torch.arange(start, start + count)
     return torch.stack([numbers % 256, numbers // 256], 1).to(torch.uint8).reshape(count, 1, 1, 2)
 
@@ -95,7 +95,7 @@ def test_drawing_from_nothing_is_an_error() -> None:
 )
 def test_other_images_are_refused(images: Tensor) -> None:
     buffer = SampleBuffer(3, (1, 1, 2))
-    with pytest.raises(ValueError, match=r"the buffer holds \(B, 1, 1, 2\) uint8, got"):
+    with pytest.raises(ValueError, match=r"expected images \(B, 1, 1, 2\) uint8, got"):
         buffer.extend(images)
     assert len(buffer) == 0
 

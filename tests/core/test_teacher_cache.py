@@ -1,4 +1,4 @@
-"""The ring of views with the teacher's logits, alone and in the student's updates."""
+"""The cache of views and teacher logits, alone and in student updates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH, REUSE = 8, 4
 
 
 def numbered(first: int, count: int) -> tuple[Tensor, Tensor]:
-    """Views and logits that carry their number."""
+    """Views and logits that encode their number."""
     number = torch.arange(first, first + count)
     views = number.remainder(256).to(torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 1, 2, 2)
     return views, number.float()[:, None].expand(-1, 3)
@@ -60,7 +60,7 @@ def test_the_newest_views_are_held_and_drawn_with_their_logits() -> None:
 
 
 def test_a_view_is_used_about_as_often_as_asked() -> None:
-    """New ones count once; drawn ones by how often their number comes back."""
+    """A view counts once when it is new, and once more for each draw of its number."""
     cache, uses = filled(BATCHES), torch.zeros(20_000)
     generator = randomness()
     while cache.inserted + BATCH < len(uses):
@@ -88,7 +88,7 @@ def test_a_ring_goes_on_from_its_state() -> None:
 
 
 def test_a_ring_of_another_number_of_workers_is_begun_anew() -> None:
-    """Two workers with 4 views each left it; one with 8 goes on."""
+    """Written by two workers with 4 views each, read by one with 8."""
     left, ours = TeacherCache(2, 4), TeacherCache(2, 8)
     for cache in (left, ours):
         for _ in range(BATCHES + 1):
@@ -114,7 +114,7 @@ def bank() -> SampleBuffer:
 
 
 def asked(pupil: StudentDistiller) -> list[int]:
-    """Fills up with the number of images that the teacher is asked about in each update."""
+    """Collects the number of images that the teacher is run on in each update."""
     counts: list[int] = []
     pupil.teacher.register_forward_pre_hook(lambda _, inputs: counts.append(len(inputs[0])))
     return counts
@@ -129,7 +129,7 @@ def test_the_teacher_is_asked_about_new_views_alone() -> None:
 
 
 def test_updates_without_reuse_are_those_without_a_cache() -> None:
-    """While every view is new the cache changes nothing."""
+    """While all views are new the cache has no effect."""
     images, plain, cached = bank(), distiller(), distiller(teacher_cache=2)
     for _ in range(BATCHES):
         assert torch.equal(plain.update(images), cached.update(images))

@@ -49,4 +49,4 @@ def test_what_cannot_be_kept_is_made_all_the_same(
     caplog.set_level(logging.WARNING)
     made = {"images": np.ones((2, 3), np.uint8)}
     assert cached_arrays("x", {"images": (2, 3)}, lambda: made) is made
-    assert "cannot be kept" in caplog.text
+    assert "cannot be stored" in caplog.text

@@ -50,7 +50,9 @@ def test_images_and_labels_come_through(forged):
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_root_has_to_be_set(name):
-    with pytest.raises(ValueError, match=r"data.root: cifar10* needs .*cs\.toronto\.edu"):
+    with pytest.raises(
+        ValueError, match=r"data.root: expected .* data.name is cifar10*; .*cs\.toronto\.edu"
+    ):
         load(name, "test")
 
 

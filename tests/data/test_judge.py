@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fastdfkd.core.task_kind import Classification
 from fastdfkd.data import Judge, LabelledImages, NothingHeldOut, RealImages
 from fastdfkd.runs.metrics import JUDGED
 
@@ -32,12 +33,12 @@ def judge() -> Judge:
     images = torch.zeros(4, 3, 4, 4, dtype=torch.uint8)
     for row, channel in enumerate((0, 1, 2, 2)):
         images[row, channel] = 200
-    return RealImages(LabelledImages(images, torch.tensor([0, 1, 2, 0])))
+    return RealImages(LabelledImages(images, torch.tensor([0, 1, 2, 0])), Classification(3))
 
 
 def test_real_images_give_accuracy_and_agreement(judge: Judge) -> None:
     right, wrong = (judge.answers(Brightest(shift), plain, "cpu") for shift in (0, 1))
-    assert right.tolist() == [0, 1, 2, 2]
+    assert right.classes.tolist() == [0, 1, 2, 2]
     assert judge.figures(right) == {"accuracy": 0.75}
     assert judge.figures(right, right) == {"accuracy": 0.75, "agreement": 1.0}
     assert judge.figures(wrong, right) == {"accuracy": 0.25, "agreement": 0.0}
@@ -45,7 +46,7 @@ def test_real_images_give_accuracy_and_agreement(judge: Judge) -> None:
 
 
 def test_answers_follow_the_normalisation_and_the_output(judge: Judge) -> None:
-    assert judge.answers(Brightest(), lambda x: -x, "cpu").tolist() == [1, 0, 0, 0]
+    assert judge.answers(Brightest(), lambda x: -x, "cpu").classes.tolist() == [1, 0, 0, 0]
 
     class Second(nn.Module):
         """The probability of the second of two classes."""
@@ -54,18 +55,18 @@ def test_answers_follow_the_normalisation_and_the_output(judge: Judge) -> None:
             return x.mean((2, 3))[:, 1]
 
     answers = judge.answers(Second(), plain, "cpu", output="binary_probability")
-    assert answers.tolist() == [0, 1, 0, 0]
+    assert answers.classes.tolist() == [0, 1, 0, 0]
 
 
 def test_without_images_nothing_is_known() -> None:
     judge: Judge = NothingHeldOut()
     network: Any = None
     answers = judge.answers(network, plain, "cpu")
-    assert answers.shape == (0,)
+    assert answers.classes.shape == (0,)
     assert judge.figures(answers) == judge.figures(answers, answers) == {}
     assert len(judge) == 0
 
 
 def test_every_figure_is_a_column_of_an_evaluation(judge: Judge) -> None:
     answers = judge.answers(Brightest(), plain, "cpu")
-    assert set(judge.figures(answers, answers)) == set(JUDGED)
+    assert set(judge.figures(answers, answers)) == set(JUDGED) - {"top5_accuracy"}

@@ -1,4 +1,4 @@
-"""Following a job's log to its end, with the cluster's client played by a list of pieces."""
+"""Follow a job's log to its end, with a fake client that sends a list of pieces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastdfkd.jobs.submit import SubmissionError
 
 
 class FakeJob:
-    """A job whose log comes in pieces; an error among them is raised once, a signal sent once."""
+    """A job whose log is `pieces`; an error among them is raised once, a signal raised once."""
 
     def __init__(
         self, *pieces: str | Exception | signal.Signals, ends: str, code: int | None = None
@@ -24,17 +24,17 @@ class FakeJob:
         self.pieces, self.status, self.code = list(pieces), ends, code
         self.ends = ends
         self.stopped = False
-        self.away = 0
-        """Questions for its status that nobody answers."""
+        self.unanswered = 0
+        """Status requests that fail with a ConnectionError."""
 
     async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
         assert job == "j"
-        for place, piece in enumerate(self.pieces):
+        for position, piece in enumerate(self.pieces):
             if isinstance(piece, str):
                 yield piece
                 continue
             self.status = "RUNNING"
-            del self.pieces[place]
+            del self.pieces[position]
             if isinstance(piece, Exception):
                 raise piece
             signal.raise_signal(piece)
@@ -45,11 +45,11 @@ class FakeJob:
         status = SimpleNamespace(
             value=self.status, is_terminal=lambda: self.status not in ("PENDING", "RUNNING")
         )
-        return SimpleNamespace(status=status, message="told so", driver_exit_code=self.code)
+        return SimpleNamespace(status=status, message="a message", driver_exit_code=self.code)
 
     def get_job_status(self, job: str) -> Any:
-        if self.away:
-            self.away -= 1
+        if self.unanswered:
+            self.unanswered -= 1
             raise ConnectionError("refused")
         return self.get_job_info(job).status
 
@@ -62,7 +62,7 @@ class FakeJob:
 
 
 class Follow:
-    """Follows a fake job and keeps what was said."""
+    """Follows a fake job and keeps its log, the notes and the exit code."""
 
     def __init__(self, job: FakeJob) -> None:
         self.log: list[str] = []
@@ -83,16 +83,16 @@ class Follow:
     ],
 )
 def test_the_exit_code_is_the_jobs(ends: str, code: int | None, expected: int) -> None:
-    found = Follow(FakeJob("one\n", "two\n", ends=ends, code=code))
-    assert (found.code, "".join(found.log)) == (expected, "one\ntwo\n")
-    assert found.notes == ([] if expected == 0 else [f"j {ends.lower()}: told so"])
+    followed = Follow(FakeJob("one\n", "two\n", ends=ends, code=code))
+    assert (followed.code, "".join(followed.log)) == (expected, "one\ntwo\n")
+    assert followed.notes == ([] if expected == 0 else [f"j {ends.lower()}: a message"])
 
 
-def test_a_lost_connection_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_connection_continues_where_the_log_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow.time, "sleep", lambda seconds: None)
-    found = Follow(FakeJob("one\n", RuntimeError("closed"), "two\n", ends="SUCCEEDED"))
-    assert (found.code, "".join(found.log)) == (0, "one\ntwo\n"), "no line twice"
-    assert "closed" in found.notes[0]
+    followed = Follow(FakeJob("one\n", RuntimeError("closed"), "two\n", ends="SUCCEEDED"))
+    assert (followed.code, "".join(followed.log)) == (0, "one\ntwo\n"), "no line twice"
+    assert "closed" in followed.notes[0]
 
 
 def test_a_log_that_is_lost_for_good_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,22 +101,22 @@ def test_a_log_that_is_lost_for_good_is_an_error(monkeypatch: pytest.MonkeyPatch
         Follow(FakeJob(*[RuntimeError("closed")] * 9, ends="SUCCEEDED"))
 
 
-def test_a_head_that_is_away_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the log nor the status can be had: both are asked for again."""
+def test_a_head_that_does_not_answer_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the log nor the status is available: both are requested again."""
     monkeypatch.setattr(follow.time, "sleep", lambda seconds: None)
     job = FakeJob("one\n", RuntimeError("closed"), "two\n", ends="SUCCEEDED")
-    job.away = 1
-    found = Follow(job)
-    assert (found.code, "".join(found.log)) == (0, "one\ntwo\n")
-    assert any("refused" in note for note in found.notes)
+    job.unanswered = 1
+    followed = Follow(job)
+    assert (followed.code, "".join(followed.log)) == (0, "one\ntwo\n")
+    assert any("refused" in note for note in followed.notes)
 
 
 def test_ctrl_c_without_a_terminal_leaves_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     job = FakeJob("one\n", signal.SIGINT, ends="SUCCEEDED")
-    found = Follow(job)
-    assert (found.code, job.stopped) == (130, False)
-    assert "ray job logs --address http://head:8265 -f j" in found.notes[-1]
-    assert "ray job stop --address http://head:8265 j" in found.notes[-1]
+    followed = Follow(job)
+    assert (followed.code, job.stopped) == (130, False)
+    assert "ray job logs --address http://head:8265 -f j" in followed.notes[-1]
+    assert "ray job stop --address http://head:8265 j" in followed.notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_ctrl_c_on_a_terminal_asks(
     monkeypatch.setattr(follow.sys, "stdin", keyboard)
     monkeypatch.setattr(follow.sys.stderr, "isatty", lambda: True)
     job = FakeJob("one\n", signal.SIGINT, "two\n", ends="SUCCEEDED")
-    found = Follow(job)
-    assert (found.code, job.stopped) == (code, stopped)
+    followed = Follow(job)
+    assert (followed.code, job.stopped) == (code, stopped)
     assert "stop the job (s)" in capsys.readouterr().err
-    assert "".join(found.log) == ("one\n" if code else "one\ntwo\n")
+    assert "".join(followed.log) == ("one\n" if code else "one\ntwo\n")

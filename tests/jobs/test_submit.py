@@ -1,6 +1,6 @@
-"""Handing a recipe to a cluster, against a job server that speaks Ray's protocol and keeps it all.
+"""Submit a recipe to a fake job server that speaks Ray's protocol and keeps all requests.
 
-The same against a real cluster: tests/cluster/test_jobs.py.
+With a real cluster: tests/cluster/test_jobs.py.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ TOKEN = "b" * 64
 
 
 class JobServer(ThreadingHTTPServer):
-    """Takes jobs as a head's dashboard does; `answer` replaces its usual answer."""
+    """Accepts jobs as a head's dashboard does; `answer` replaces its usual answer."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.taken: list[dict[str, Any]] = []
+        self.jobs: list[dict[str, Any]] = []
         self.answer: tuple[int, str] | None = None
         self.refusal = ""
-        """Why no job is taken."""
+        """Reason with which jobs are refused; empty: they are accepted."""
 
     @property
     def address(self) -> str:
@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         assert self.path == "/api/jobs/"
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.taken.append(json.loads(body))
+        self.server.jobs.append(json.loads(body))
         if self.server.refusal:
             self.server.answer = (500, self.server.refusal)
         self.reply({"job_id": "j", "submission_id": "raysubmit_j"})
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_message(self, *_: object) -> None:
-        """Nothing to stderr."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -77,15 +77,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobServer]:
         thread.join()
 
 
-def test_the_recipe_goes_along_resolved_and_nothing_else(server: JobServer) -> None:
+def test_only_the_recipe_with_its_overrides_is_sent(server: JobServer) -> None:
     _, job = submit("digits-fast5", ["synthesis.steps=2"], address=server.address, out="/shared/k2")
     assert job == "raysubmit_j"
-    (taken,) = server.taken
-    assert taken["runtime_env"].keys() == {"env_vars"}, "no working_dir: no checkout is shipped"
-    variables = taken["runtime_env"]["env_vars"]
+    (sent_job,) = server.jobs
+    assert sent_job["runtime_env"].keys() == {"env_vars"}, "no working_dir is uploaded"
+    variables = sent_job["runtime_env"]["env_vars"]
     assert variables.keys() == {RECIPE_VARIABLE, "RAY_JOB_STOP_WAIT_TIME_S"}
     done = subprocess.run(
-        ["/bin/sh", "-c", f'fastdfkd() {{ echo "$@"; cat; }}; {taken["entrypoint"]}'],
+        ["/bin/sh", "-c", f'fastdfkd() {{ echo "$@"; cat; }}; {sent_job["entrypoint"]}'],
         env=variables,
         capture_output=True,
         text=True,
@@ -95,8 +95,8 @@ def test_the_recipe_goes_along_resolved_and_nothing_else(server: JobServer) -> N
     assert words == "distill - --out /shared/k2"
     sent = Recipe.model_validate(yaml.safe_load(text))
     assert sent == load_recipe("digits-fast5", ["synthesis.steps=2"])
-    assert "gpus_per_worker" not in text, "what it leaves open, the cluster decides"
-    assert taken["metadata"]["recipe"] == "digits-fast5"
+    assert "gpus_per_worker" not in text, "open values are chosen on the cluster"
+    assert sent_job["metadata"]["recipe"] == "digits-fast5"
 
 
 def test_the_files_that_a_recipe_names_go_along(
@@ -105,7 +105,7 @@ def test_the_files_that_a_recipe_names_go_along(
     (tmp_path / "net.py").write_text("built = 'here'")
     monkeypatch.chdir(tmp_path)
     submit("digits-fast5", ["student.model=net.py:build"], address=server.address)
-    variables = server.taken[0]["runtime_env"]["env_vars"]
+    variables = server.jobs[0]["runtime_env"]["env_vars"]
     (tmp_path / "net.py").unlink()
     monkeypatch.setenv(SOURCES_VARIABLE, variables[SOURCES_VARIABLE])
     assert text_of("net.py") == "built = 'here'"
@@ -114,7 +114,7 @@ def test_the_files_that_a_recipe_names_go_along(
 def test_a_file_that_is_not_there_is_refused_before_anything_is_sent(server: JobServer) -> None:
     with pytest.raises(RecipeError, match=r"no file 'absent\.py'"):
         submit("digits-fast5", ["student.model=absent.py:build"], address=server.address)
-    assert server.taken == []
+    assert server.jobs == []
 
 
 def test_distill_reads_the_recipe_from_a_pipe(tmp_path: Path) -> None:
@@ -151,16 +151,16 @@ def test_only_a_server_without_credentials_is_passed_on(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     submit("digits-fast5", address=server.address)
-    variables = server.taken[0]["runtime_env"]["env_vars"]
+    variables = server.jobs[0]["runtime_env"]["env_vars"]
     assert (variables.get("MLFLOW_TRACKING_URI") == uri) is sent
     assert variables.get("MLFLOW_TRACKING_URI", "").startswith("http") is uri.startswith("http")
-    assert "secret" not in json.dumps(server.taken)
+    assert "secret" not in json.dumps(server.jobs)
 
 
 def test_the_address_that_was_named_wins(
     server: JobServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ray itself puts RAY_ADDRESS before its argument."""
+    """Ray itself prefers RAY_ADDRESS to its argument."""
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")
     assert connect(server.address).get_address() == server.address
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", server.address + "/")
@@ -171,7 +171,7 @@ def test_a_bad_recipe_is_never_sent(server: JobServer, capsys: pytest.CaptureFix
     words = ["submit", "digits-fast5", "synthesis.stepz=2", "--address", server.address]
     assert cli.run(words) == 2
     assert "did you mean steps?" in capsys.readouterr().err
-    assert server.taken == []
+    assert server.jobs == []
 
 
 def test_a_relative_folder_is_refused(server: JobServer) -> None:
@@ -180,18 +180,20 @@ def test_a_relative_folder_is_refused(server: JobServer) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:6379", "ray://127.0.0.1:10001", "auto"])
-def test_only_http_is_the_job_servers(address: str) -> None:
+def test_an_address_that_is_not_http_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="expected the HTTP address"):
         connect(address)
 
 
-def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_address_where_nothing_listens_is_a_clear_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with JobServer() as gone:
         address = gone.address
     assert cli.run(["submit", "digits-fast5", "--address", address]) == 2
-    said = capsys.readouterr().err
-    assert f"no Ray cluster answers at {address} (Connection refused)" in said
-    assert "Traceback" not in said
+    stderr = capsys.readouterr().err
+    assert f"no Ray cluster answers at {address} (Connection refused)" in stderr
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
         (403, "Forbidden: Invalid authentication token", "Invalid authentication token"),
     ],
 )
-def test_a_refused_token_says_which_and_what_to_do(
+def test_a_refused_token_gives_the_reason_and_what_to_do(
     server: JobServer, code: int, text: str, message: str
 ) -> None:
     server.answer = (code, text)
@@ -209,15 +211,15 @@ def test_a_refused_token_says_which_and_what_to_do(
         submit("digits-fast5", address=server.address)
 
 
-@pytest.mark.parametrize("all_of_it", [True, False], ids=["the server", "the job alone"])
-def test_a_job_that_is_not_taken(server: JobServer, all_of_it: bool) -> None:
-    server.answer = (500, "no space left") if all_of_it else None
+@pytest.mark.parametrize("all_requests", [True, False], ids=["all requests", "only the job"])
+def test_a_job_that_is_refused(server: JobServer, all_requests: bool) -> None:
+    server.answer = (500, "no space left") if all_requests else None
     server.refusal = "no space left"
-    with pytest.raises(SubmissionError, match=r"did not take the request.*500|no space left"):
+    with pytest.raises(SubmissionError, match=r"did not accept the request.*500|no space left"):
         submit("digits-fast5", address=server.address)
 
 
-def test_no_follow_prints_the_id_alone(
+def test_no_follow_prints_only_the_id(
     server: JobServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["submit", "digits-fast5", "--address", server.address, "--no-follow"]

@@ -80,7 +80,9 @@ def test_what_a_builder_raises_is_told():
 def test_arguments_reach_the_builder_and_win():
     network = network_of(f"{__name__}:needs_more", 5, depth=3, num_classes=2)
     assert network.fc.out_features == 6
-    with pytest.raises(RecipeError, match=r"arguments \(depth\) are for a builder of your own"):
+    with pytest.raises(
+        RecipeError, match=r"arguments \(depth\) are only passed to your own builder"
+    ):
         network_of("resnet8", 5, depth=3)
 
 

@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine, and a run small enough to take seconds."""
+"""A run small enough to take seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.experiment import Experiment
 from fastdfkd.models import build_network
-from fastdfkd.platform.cluster import connect
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.trainers.teacher import Teacher
 
@@ -27,12 +26,6 @@ TINY = {
     "distillation.batch_size": 12,
     "platform.evaluations": 2,
 }
-
-
-@pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    with connect(None):
-        yield
 
 
 @pytest.fixture
@@ -65,7 +58,7 @@ def tiny_experiment(recipe: Recipe, teacher: Teacher) -> Experiment:
 
 
 class Rows:
-    """A recorder that keeps what it is told."""
+    """A recorder that keeps its rows."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []

@@ -1,4 +1,4 @@
-"""The limiter and the index keep their promises under any history."""
+"""Invariants of rate limiter and bank index under random histories."""
 
 from __future__ import annotations
 
@@ -46,32 +46,32 @@ def check(index: BankIndex, trained: int) -> None:
 def test_any_history_keeps_the_policies_and_ends(
     limiter: RateLimiter, capacity: int, seed: int
 ) -> None:
-    index, chance, trained = BankIndex(limiter, capacity), random.Random(seed), 0
+    index, random_source, trained = BankIndex(limiter, capacity), random.Random(seed), 0
     total = limiter.updates_per_round * (limiter.rounds - limiter.warmup_rounds)
     history: list[tuple[int, str]] = []
     for _ in range(10_000):
         if trained == total and index.finished:
             break
-        move = chance.choice(["reserve", "insert", "train", "die", "restart"])
+        move = random_source.choice(["reserve", "insert", "train", "die", "restart"])
         if move == "reserve":
-            most = chance.randint(1, 3)
-            got = index.reserve(chance.randrange(limiter.wave), most)
+            most = random_source.randint(1, 3)
+            got = index.reserve(random_source.randrange(limiter.wave), most)
             assert len(got) <= (1 if limiter.lockstep else most)
             assert got == sorted(got)
         elif move == "insert" and index.reserved:
-            round = chance.choice(sorted(index.reserved))
+            round = random_source.choice(sorted(index.reserved))
             index.insert(round, f"images {round}")
             history.append((round, f"images {round}"))
-        elif move == "die" and index.reserved and chance.random() < 0.3:
-            index.release(chance.choice(sorted(index.reserved)))
-        elif move == "restart" and chance.random() < 0.1:
+        elif move == "die" and index.reserved and random_source.random() < 0.3:
+            index.release(random_source.choice(sorted(index.reserved)))
+        elif move == "restart" and random_source.random() < 0.1:
             index = BankIndex.restored(limiter, capacity, history, trained, set(index.reserved))
         elif move == "train" and (frontier := index.frontier(trained)) is not None:
             until, visible = frontier
             assert visible <= len(index.rounds)
             if limiter.lockstep:
                 assert visible == limiter.rounds_for(trained + 1)
-            trained = index.updates = chance.randint(trained + 1, until)
+            trained = index.updates = random_source.randint(trained + 1, until)
         check(index, trained)
     assert (trained, index.finished) == (total, True)
 
@@ -92,10 +92,10 @@ def test_a_round_starts_from_a_student_that_was_published_before_it(limiter: Rat
 
 @pytest.mark.parametrize("synthesizers", [1, 3])
 @pytest.mark.parametrize("every", [1, 4, None])
-def test_a_trainer_that_goes_back_to_a_checkpoint_finds_what_the_bank_held_there(
+def test_a_trainer_restarted_from_a_checkpoint_gets_the_rounds_the_bank_held_then(
     every: int | None, synthesizers: int
 ) -> None:
-    """In lock-step, whenever it dies, with a bank of two rounds."""
+    """In lock-step, at any update, with a bank of two rounds."""
     recipe = tiny(
         platform__schedule="lockstep",
         platform__synthesizers=synthesizers,
@@ -106,7 +106,7 @@ def test_a_trainer_that_goes_back_to_a_checkpoint_finds_what_the_bank_held_there
     limiter, saved = RateLimiter.of(recipe), 0
     index = BankIndex(limiter, recipe.capacity_rounds, recipe.spare_rounds)
     while index.updates < recipe.updates:
-        for round in [round for who in range(synthesizers) for round in index.reserve(who)]:
+        for round in [round for each in range(synthesizers) for round in index.reserve(each)]:
             index.insert(round, f"images {round}")
         if (again := index.frontier(saved)) is None:
             continue  # warm-up
@@ -185,7 +185,7 @@ def test_the_stated_policies_are_kept(schedule: str, synthesizers: int, eager: s
         slow()
     assert first >= policies.minimum_size
     assert drawn == policies.samples_per_insert * (12 * batch - warmup)
-    assert most_ahead <= policies.tolerance + synthesizers * batch, "what is in the making ends"
+    assert most_ahead <= policies.tolerance + synthesizers * batch, "running rounds are finished"
     if eager == "synthesis" and synthesizers == 1:
         assert most_ahead == policies.tolerance + batch
 

@@ -1,4 +1,4 @@
-"""What the dispatcher asks of synthesizers, played by coroutines with a clock of their own."""
+"""The dispatcher's calls to synthesizers, with coroutines and a simulated clock as synthesizers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Synthesizer:
     ) -> None:
         self.seconds, self.dies_in, self.refuses = seconds, dies_in, refuses
         self.calls: list[list[tuple[int, int]]] = []
-        self.given: list[Any] = []
-        """What each call brought of the state, which is the number of calls that did not die."""
+        self.states: list[Any] = []
+        """The state passed to each call; a call returns it plus one."""
         self.returns = 2
         self.ready = Remote(self._ready)
 
@@ -38,12 +38,12 @@ class Synthesizer:
         self.returns = num_returns
         return self
 
-    def remote(self, rounds: Sequence[tuple[int, int]], left: Any = None) -> list[Any]:
-        assert self.returns == len(rounds) + 1 + (left is not None)
+    def remote(self, rounds: Sequence[tuple[int, int]], last_state: Any = None) -> list[Any]:
+        assert self.returns == len(rounds) + 1 + (last_state is not None)
         self.calls.append(list(rounds))
-        self.given.append(left)
+        self.states.append(last_state)
         images = [f"images {round}" for round, _ in rounds]
-        states = [] if left is None else [(left[0] if left else 0) + 1]
+        states = [] if last_state is None else [(last_state[0] if last_state else 0) + 1]
         return [*images, self._records(len(self.calls), rounds), *states]
 
     async def _ready(self) -> bool:
@@ -56,7 +56,7 @@ class Synthesizer:
         return [self._record(place, *each) for place, each in enumerate(rounds)]
 
     def finished(self, rounds: int) -> float:
-        """Unix time at which a call has made so many of its rounds."""
+        """Unix time at which a call has made `rounds` of its rounds."""
         return 100 + rounds * self.seconds
 
     def _record(self, place: int, round: int, attempt: int) -> dict[str, Any]:
@@ -83,13 +83,13 @@ class Board:
 
 
 def drive(synthesizer: Synthesizer, states: dict[int, Any] | None = None) -> Dispatcher:
-    """All rounds of the fake bank, by one synthesizer."""
+    """Have one synthesizer make all rounds of the fake bank."""
     bank = Bank()
     dispatcher = Dispatcher(bank, Board(), [synthesizer], History(LIMITER.rounds), states=states)
     asyncio.run(dispatcher._drive(0, synthesizer))
     assert sorted(bank.index.rounds) == list(range(LIMITER.rounds)), "each once"
     assert len(dispatcher.totals.records) == LIMITER.rounds
-    assert dispatcher.history.working == set()
+    assert dispatcher.history.in_progress == set()
     return dispatcher
 
 
@@ -105,11 +105,11 @@ def test_short_rounds_are_made_several_a_call(seconds: float, rounds_a_call: int
     synthesizer = Synthesizer(seconds)
     records = drive(synthesizer).totals.records
     sizes = [len(call) for call in synthesizer.calls]
-    assert sizes[0] == 1, "nothing is known of the first round"
+    assert sizes[0] == 1, "the duration of a round is not known yet"
     assert set(sizes[1:-1]) == {rounds_a_call}
-    way = time.time() - synthesizer.finished(rounds_a_call)
-    second = sum(record.storage_seconds for record in records[1 : 1 + rounds_a_call])
-    assert second == pytest.approx(way, rel=1e-6), "shared out, not counted for each"
+    storage_seconds = time.time() - synthesizer.finished(rounds_a_call)
+    second_call = sum(record.storage_seconds for record in records[1 : 1 + rounds_a_call])
+    assert second_call == pytest.approx(storage_seconds, rel=1e-6), "divided among the rounds"
 
 
 def test_all_rounds_of_a_call_are_made_again_when_the_synthesizer_dies_in_it() -> None:
@@ -124,21 +124,21 @@ def test_all_rounds_of_a_call_are_made_again_when_the_synthesizer_dies_in_it() -
 def test_only_the_refused_round_of_a_call_is_made_again() -> None:
     synthesizer = Synthesizer(WORTH_A_CALL_SECONDS / 4, refuses=6)
     dispatcher = drive(synthesizer)
-    asked = [each for call in synthesizer.calls for each in call]
-    assert [attempt for round, attempt in asked if round == 6] == [0, 1]
-    assert len(asked) == LIMITER.rounds + 1
+    attempts = [each for call in synthesizer.calls for each in call]
+    assert [attempt for round, attempt in attempts if round == 6] == [0, 1]
+    assert len(attempts) == LIMITER.rounds + 1
     assert dispatcher.totals.rejected == 1
 
 
-def test_in_lockstep_a_call_is_given_the_state_after_the_last_one_that_was_heard_of() -> None:
-    """Not what a process that died had come to; a refused batch has moved it too."""
+def test_in_lockstep_a_call_gets_the_state_after_the_last_successful_call() -> None:
+    """Not the state of a process that died; a call with a refused batch counts as successful."""
     synthesizer = Synthesizer(1.0, dies_in=[1, 4, 5, 9], refuses=6)
     drive(synthesizer, states={})
     assert len(synthesizer.calls) == LIMITER.rounds + 4 + 1
-    heard = 0
-    for call, given in enumerate(synthesizer.given, 1):
-        assert given == ([heard] if heard else []), call
-        heard += call not in synthesizer.dies_in
+    successful = 0
+    for call, state in enumerate(synthesizer.states, 1):
+        assert state == ([successful] if successful else []), call
+        successful += call not in synthesizer.dies_in
 
 
 def test_in_lockstep_a_resumed_run_begins_with_the_states_of_its_checkpoint(
@@ -147,10 +147,10 @@ def test_in_lockstep_a_resumed_run_begins_with_the_states_of_its_checkpoint(
     monkeypatch.setattr("fastdfkd.platform.dispatcher.ray.put", lambda value: value)
     synthesizer = Synthesizer(1.0, dies_in=[1])
     drive(synthesizer, states={0: 70})
-    assert synthesizer.given[:4] == [[70], [70], [71], [72]]
+    assert synthesizer.states[:4] == [[70], [70], [71], [72]]
 
 
-def test_nobody_keeps_states_where_runs_are_not_exact() -> None:
+def test_outside_lockstep_no_states_are_exchanged() -> None:
     synthesizer = Synthesizer(1.0)
     drive(synthesizer)
-    assert set(synthesizer.given) == {None}
+    assert set(synthesizer.states) == {None}

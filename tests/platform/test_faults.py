@@ -1,4 +1,4 @@
-"""Real processes are killed at random moments; the run ends well and says what happened."""
+"""Real processes are killed at random moments; the run completes and counts the faults."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ from tests.platform.conftest import Rows, tiny
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
 
-class Striking(Rows):
-    """A recorder that runs something after a number of rows."""
+class CallsAfterRows(Rows):
+    """A recorder that calls `action` after `after` rows."""
 
-    def __init__(self, after: int, then: Callable[[], None]) -> None:
+    def __init__(self, after: int, action: Callable[[], None]) -> None:
         super().__init__()
-        self.after, self.then = after, then
+        self.after, self.action = after, action
 
     def log(self, row: dict[str, float]) -> None:
         super().log(row)
         if len(self.rows) == self.after:
-            self.then()
+            self.action()
 
 
 def kill(actor: str) -> None:
-    """SIGKILL to the processes of this test's own cluster that run an actor, by its class."""
+    """Send SIGKILL to this test's processes of an actor class, or of one of its methods."""
     for child in psutil.Process().children(recursive=True):
         try:
             if f"ray::{actor}" in " ".join(child.cmdline()):
                 child.send_signal(signal.SIGKILL)
-        except psutil.Error:  # it has gone by itself
+        except psutil.Error:  # the process has ended
             continue
 
 
-def busy(**overrides: Any) -> Recipe:
-    """Long enough to be hit in the middle."""
+def long_recipe(**overrides: Any) -> Recipe:
+    """A recipe whose run is long enough to be disturbed in the middle."""
     long = {
         "synthesis__rounds": 24,
         "synthesis__warmup_rounds": 2,
@@ -66,42 +66,44 @@ def busy(**overrides: Any) -> Recipe:
     return tiny(**{**long, **overrides})
 
 
-def whole(result: RunResult, recipe: Recipe) -> None:
+def check_complete(result: RunResult, recipe: Recipe) -> None:
     assert result.updates == recipe.updates
     assert result.images == recipe.synthesis.rounds * recipe.synthesis.batch_size
 
 
-def run_and_kill(who: str, teacher: Teacher, folder: Path) -> tuple[RunResult, Rows, Recipe]:
-    recipe = busy(platform__schedule="lockstep")
-    moment = random.Random(who)
+def run_and_kill(actor: str, teacher: Teacher, folder: Path) -> tuple[RunResult, Rows, Recipe]:
+    recipe = long_recipe(platform__schedule="lockstep")
+    delay = random.Random(actor).random() / 5
 
-    def strike() -> None:
-        time.sleep(moment.random() / 5)
-        kill(who)
+    def kill_later() -> None:
+        time.sleep(delay)
+        kill(actor)
 
-    blow = threading.Thread(target=strike)
-    recorder = Striking(6, blow.start)
+    killer = threading.Thread(target=kill_later)
+    recorder = CallsAfterRows(6, killer.start)
     result = pipeline.run(recipe, teacher, folder, recorder)
-    blow.join()
+    killer.join()
     return result, recorder, recipe
 
 
 @pytest.fixture(scope="module")
-def calm(teacher: Teacher, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the run that `run_and_kill` makes, undisturbed."""
-    folder = tmp_path_factory.mktemp("calm")
-    pipeline.run(busy(platform__schedule="lockstep"), teacher, folder, Rows())
+def undisturbed(teacher: Teacher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the run of `run_and_kill` without a kill."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    pipeline.run(long_recipe(platform__schedule="lockstep"), teacher, folder, Rows())
     return folder
 
 
-def test_a_killed_synthesizer_costs_nothing(teacher: Teacher, tmp_path: Path, calm: Path) -> None:
+def test_a_killed_synthesizer_changes_nothing(
+    teacher: Teacher, tmp_path: Path, undisturbed: Path
+) -> None:
     """Its round is made again from the state before it, which is newer than the checkpoint's."""
     result, recorder, recipe = run_and_kill("SynthesizerActor", teacher, tmp_path)
-    whole(result, recipe)
+    check_complete(result, recipe)
     assert recorder.rows[-1]["restarts"] == 1
     images = [row["images"] for row in recorder.rows]
     assert images == sorted(images)
-    same_students(tmp_path, calm)
+    same_students(tmp_path, undisturbed)
 
 
 @pytest.mark.slow
@@ -119,44 +121,44 @@ def test_a_killed_synthesizer_costs_nothing(teacher: Teacher, tmp_path: Path, ca
 def test_whenever_synthesizers_of_a_lockstep_run_are_killed_its_student_is_the_same(
     others: tuple[str, ...], changes: dict[str, Any], teacher: Teacher, tmp_path: Path
 ) -> None:
-    recipe = busy(platform__schedule="lockstep", synthesis__rounds=300, **changes)
-    for name in ("calm", "hit"):
+    recipe = long_recipe(platform__schedule="lockstep", synthesis__rounds=300, **changes)
+    for name in ("undisturbed", "disturbed"):
         (tmp_path / name).mkdir()
-    pipeline.run(recipe, teacher, tmp_path / "calm", Rows())
-    moments, over, struck = random.Random(str(changes)), threading.Event(), list[str]()
+    pipeline.run(recipe, teacher, tmp_path / "undisturbed", Rows())
+    source, over, killed = random.Random(str(changes)), threading.Event(), list[str]()
 
-    def strike_again_and_again() -> None:
-        while not over.wait(moments.uniform(0, 1)) and len(struck) < 4:
-            struck.append(moments.choice(["SynthesizerActor.synthesize", "SynthesizerActor"]))
-            kill(struck[-1])
+    def kill_repeatedly() -> None:
+        while not over.wait(source.uniform(0, 1)) and len(killed) < 4:
+            killed.append(source.choice(["SynthesizerActor.synthesize", "SynthesizerActor"]))
+            kill(killed[-1])
             for other in others:
-                over.wait(moments.uniform(0, 0.3))
+                over.wait(source.uniform(0, 0.3))
                 kill(other)
-            over.wait(moments.uniform(3, 6))  # until they have started again, or nearly
+            over.wait(source.uniform(3, 6))  # about as long as a restart takes
 
-    blows = threading.Thread(target=strike_again_and_again)
-    recorder = Striking(3, blows.start)
+    killer = threading.Thread(target=kill_repeatedly)
+    recorder = CallsAfterRows(3, killer.start)
     try:
-        result = pipeline.run(recipe, teacher, tmp_path / "hit", recorder)
+        result = pipeline.run(recipe, teacher, tmp_path / "disturbed", recorder)
     finally:
         over.set()
-        blows.join()
-    whole(result, recipe)
-    assert recorder.rows[-1]["restarts"] >= 2, struck
-    same_students(tmp_path / "hit", tmp_path / "calm")
+        killer.join()
+    check_complete(result, recipe)
+    assert recorder.rows[-1]["restarts"] >= 2, killed
+    same_students(tmp_path / "disturbed", tmp_path / "undisturbed")
 
 
-def test_a_killed_bank_comes_back_with_every_round(teacher: Teacher, tmp_path: Path) -> None:
+def test_a_killed_bank_is_restored_with_every_round(teacher: Teacher, tmp_path: Path) -> None:
     result, recorder, recipe = run_and_kill("SampleBank", teacher, tmp_path)
-    whole(result, recipe)
+    check_complete(result, recipe)
     assert recorder.rows[-1]["lost"] == 0
     assert recorder.rows[-1]["bank_restarts"] == 1
 
 
-def test_a_killed_board_is_told_what_it_knew(teacher: Teacher, tmp_path: Path, calm: Path) -> None:
+def test_a_killed_board_is_restored(teacher: Teacher, tmp_path: Path, undisturbed: Path) -> None:
     result, _, recipe = run_and_kill("WeightBoard", teacher, tmp_path)
-    whole(result, recipe)
-    same_students(tmp_path, calm)
+    check_complete(result, recipe)
+    same_students(tmp_path, undisturbed)
 
 
 def test_a_synthesizer_that_always_dies_ends_the_run_with_a_clear_error(
@@ -165,18 +167,18 @@ def test_a_synthesizer_that_always_dies_ends_the_run_with_a_clear_error(
     monkeypatch.setattr("fastdfkd.platform.dispatcher.MOST_DEATHS_IN_A_ROW", 2)
     over = threading.Event()
 
-    def strike_again_and_again() -> None:
+    def kill_repeatedly() -> None:
         while not over.wait(0.1):
             kill("SynthesizerActor.synthesize")
 
-    blows = threading.Thread(target=strike_again_and_again)
-    blows.start()
+    killer = threading.Thread(target=kill_repeatedly)
+    killer.start()
     try:
         with pytest.raises(RuntimeError, match=r"synthesizer 0 died 2 times in a row"):
-            pipeline.run(busy(synthesis__steps=100_000), teacher, tmp_path, Rows())
+            pipeline.run(long_recipe(synthesis__steps=100_000), teacher, tmp_path, Rows())
     finally:
         over.set()
-        blows.join()
+        killer.join()
 
 
 def test_diverging_synthesis_is_refused_counted_and_ends_the_run(
@@ -202,14 +204,14 @@ def test_a_run_leaves_nothing_behind(teacher: Teacher, tmp_path: Path) -> None:
 
 
 def nothing_is_left() -> None:
-    deadline = time.monotonic() + 120  # Ray's books follow in their own time on a busy machine
+    deadline = time.monotonic() + 120  # Ray updates its counts late on a busy machine
     while left := what_is_left():
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
 
 
 def what_is_left() -> list[str]:
-    """Resources, placement groups and processes that runs still hold in this test's cluster."""
+    """Resources, placement groups and actors that runs still hold in this test's cluster."""
     total, free = ray.cluster_resources()["CPU"], ray.available_resources().get("CPU", 0.0)
     taken = [f"{total - free:g} of {total:g} CPU"] if free < total else []
     table = placement_group_table()
@@ -220,33 +222,34 @@ def what_is_left() -> list[str]:
 
 
 def actors(*names: str) -> list[str]:
-    """Command lines of this process's Ray actors of those classes."""
-    found = []
+    """Command lines of this process's Ray actors of these classes."""
+    command_lines = []
     for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # it has gone by itself
-            found.append(" ".join(child.cmdline()))
-    return [line for line in found if any(f"ray::{name}" in line for name in names)]
+        with contextlib.suppress(psutil.Error):  # the process has ended
+            command_lines.append(" ".join(child.cmdline()))
+    return [line for line in command_lines if any(f"ray::{name}" in line for name in names)]
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_killed_worker_goes_on_from_the_last_checkpoint_to_the_same_student(
     teacher: Teacher, tmp_path: Path
 ) -> None:
-    """Also where the bank has lost what it held at the checkpoint: here it holds two rounds."""
-    (tmp_path / "hit").mkdir()
-    recipe = busy(platform__schedule="lockstep", platform__workers=1, bank__capacity=32)
-    recorder = Striking(12, lambda: kill("RayTrainWorker"))
-    result = pipeline.run(recipe, teacher, tmp_path / "hit", recorder)
-    whole(result, recipe)
+    """Also if the bank has evicted rounds of the checkpoint: here it holds two rounds."""
+    (tmp_path / "disturbed").mkdir()
+    recipe = long_recipe(platform__schedule="lockstep", platform__workers=1, bank__capacity=32)
+    recorder = CallsAfterRows(12, lambda: kill("RayTrainWorker"))
+    result = pipeline.run(recipe, teacher, tmp_path / "disturbed", recorder)
+    check_complete(result, recipe)
     assert recorder.rows[-1]["worker_restarts"] == 1
     steps = [row["updates"] for row in recorder.rows if "updates" in row]
     assert set(steps) == set(range(4, recipe.updates + 1, 4)), "no update is missing"
     rates = {row["updates"]: row["lr"] for row in recorder.rows if "updates" in row}
     assert list(rates.values()) == sorted(rates.values(), reverse=True)
-    (tmp_path / "calm").mkdir()
-    calm = recipe.model_copy(update={"platform": recipe.platform.model_copy(update={"workers": 0})})
-    pipeline.run(calm, teacher, tmp_path / "calm", Rows())
-    same_students(tmp_path / "hit", tmp_path / "calm")
+    (tmp_path / "undisturbed").mkdir()
+    platform = recipe.platform.model_copy(update={"workers": 0})
+    recipe = recipe.model_copy(update={"platform": platform})
+    pipeline.run(recipe, teacher, tmp_path / "undisturbed", Rows())
+    same_students(tmp_path / "disturbed", tmp_path / "undisturbed")
 
 
 def same_students(one: Path, other: Path) -> None:
@@ -259,16 +262,16 @@ def same_students(one: Path, other: Path) -> None:
 @pytest.mark.slow
 def test_ctrl_c_ends_worker_processes_too(teacher: Teacher, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
-    recorder = Striking(3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    recorder = CallsAfterRows(3, lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        pipeline.run(busy(platform__workers=1), teacher, tmp_path, recorder)
+        pipeline.run(long_recipe(platform__workers=1), teacher, tmp_path, recorder)
     assert signal.getsignal(signal.SIGINT) is before, "Ray Train's handler is gone"
     nothing_is_left()
 
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A file system of its own with four megabytes."""
+    """A file system of 4 MB."""
     place = Path(tempfile.mkdtemp())
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
@@ -279,10 +282,10 @@ def small_disk() -> Iterator[Path]:
     place.rmdir()
 
 
-def test_a_full_disk_costs_checkpoints_and_the_run_can_be_resumed(
+def test_a_full_disk_prevents_checkpoints_and_the_run_can_be_resumed(
     teacher: Teacher, small_disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recipe, filler = busy(platform__schedule="lockstep"), small_disk / "filler"
+    recipe, filler = long_recipe(platform__schedule="lockstep"), small_disk / "filler"
     checkpoints = CheckpointFolder(small_disk)
 
     def fill() -> None:
@@ -299,41 +302,43 @@ def test_a_full_disk_costs_checkpoints_and_the_run_can_be_resumed(
     recorder = FillsOnceThereIsACheckpoint()
     with pytest.raises(OSError, match="No space left on device"):
         pipeline.run(recipe, teacher, small_disk, recorder)
-    assert recorder.rows[-1]["updates"] == recipe.updates, "the training itself went on"
+    assert recorder.rows[-1]["updates"] == recipe.updates, "the training continued"
     assert "checkpoint after update" in caplog.text
     assert not list(small_disk.rglob("*.tmp"))
     filler.unlink()
     checkpoint = checkpoints.newest()
     assert checkpoint is not None
-    again = Rows()
-    result = pipeline.run(recipe, teacher, small_disk, again, checkpoint=checkpoint)
-    whole(result, recipe)
-    assert again.rows[-1]["bank_restarts"] == 0, "to be resumed is no fault"
+    resumed = Rows()
+    result = pipeline.run(recipe, teacher, small_disk, resumed, checkpoint=checkpoint)
+    check_complete(result, recipe)
+    assert resumed.rows[-1]["bank_restarts"] == 0, "a resume counts as no fault"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_many_kills_of_anyone_at_random_moments(
+def test_many_kills_of_any_process_at_random_moments(
     seed: int, teacher: Teacher, tmp_path: Path
 ) -> None:
-    recipe = busy(synthesis__rounds=800, platform__workers=1, platform__most_worker_failures=50)
-    moments, over, struck = random.Random(seed), threading.Event(), list[str]()
+    recipe = long_recipe(
+        synthesis__rounds=800, platform__workers=1, platform__most_worker_failures=50
+    )
+    source, over, killed = random.Random(seed), threading.Event(), list[str]()
 
-    def strike_again_and_again() -> None:
+    def kill_repeatedly() -> None:
         roles = ["SynthesizerActor", "SampleBank", "WeightBoard", "RayTrainWorker"]
-        while not over.wait(moments.uniform(0.5, 5)) and len(struck) < 12:
-            struck.append(moments.choice(roles))
-            kill(struck[-1])
+        while not over.wait(source.uniform(0.5, 5)) and len(killed) < 12:
+            killed.append(source.choice(roles))
+            kill(killed[-1])
 
-    blows = threading.Thread(target=strike_again_and_again)
-    recorder = Striking(3, blows.start)
+    killer = threading.Thread(target=kill_repeatedly)
+    recorder = CallsAfterRows(3, killer.start)
     try:
         result = pipeline.run(recipe, teacher, tmp_path, recorder)
     finally:
         over.set()
-        blows.join()
-    whole(result, recipe)
-    assert len(struck) >= 4, struck
+        killer.join()
+    check_complete(result, recipe)
+    assert len(killed) >= 4, killed
     assert recorder.rows[-1]["lost"] == 0
     assert result.max_staleness <= recipe.platform.max_staleness

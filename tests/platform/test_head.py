@@ -1,4 +1,4 @@
-"""A run whose cluster has lost its head ends in order, and can be gone on with."""
+"""A run whose cluster lost its head ends in order and can be resumed."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ ROOT = Path(fastdfkd.__file__).parents[1]
 
 @pytest.fixture
 def gcs(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """What listens at the address of this process's head, and a watch that is quick."""
+    """A server at the address of this process's head, and short timeouts."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         context = SimpleNamespace(gcs_address=address)
         monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
         monkeypatch.setattr(head, "_EVERY_SECONDS", 0.05)
-        monkeypatch.setattr(head, "OUR_OWN_SECONDS", 0.2)
+        monkeypatch.setattr(head, "OWN_HEAD_TIMEOUT_SECONDS", 0.2)
         yield server
     head._lost.clear()
 
 
 def test_a_head_that_answers_ends_nothing(gcs: socket.socket, tmp_path: Path) -> None:
     ended = list[BaseException]()
-    with head.watched(tmp_path, ended.append, ours=True):
+    with head.watch(tmp_path, ended.append, own=True):
         time.sleep(0.5)
     assert ended == []
     assert not head.is_lost()
@@ -52,7 +52,7 @@ def test_a_lost_head_ends_the_run(gcs: socket.socket, tmp_path: Path) -> None:
         ended.append(error)
         end.set()
 
-    with head.watched(tmp_path, note, ours=True):
+    with head.watch(tmp_path, note, own=True):
         gcs.close()
         assert end.wait(10)
     assert head.is_lost()
@@ -61,18 +61,18 @@ def test_a_lost_head_ends_the_run(gcs: socket.socket, tmp_path: Path) -> None:
     assert f"fastdfkd distill --resume {tmp_path}" in str(error)
 
 
-def test_patience_with_another_ones_head_ends_before_rays(
+def test_another_head_is_lost_before_rays_own_timeout(
     gcs: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "2")
     end = threading.Event()
-    with head.watched(tmp_path, lambda _: end.set(), ours=False):
+    with head.watch(tmp_path, lambda _: end.set(), own=False):
         gcs.close()
         assert not end.wait(1)
         assert end.wait(10)
 
 
-def test_a_run_that_cannot_end_is_ended(
+def test_a_process_whose_run_does_not_end_exits(
     gcs: socket.socket,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -80,13 +80,13 @@ def test_a_run_that_cannot_end_is_ended(
 ) -> None:
     codes, gone = list[int](), threading.Event()
 
-    def leave(code: int) -> None:
+    def fake_exit(code: int) -> None:
         codes.append(code)
         gone.set()
 
-    monkeypatch.setattr(head.os, "_exit", leave)
+    monkeypatch.setattr(head.os, "_exit", fake_exit)
     monkeypatch.setattr(head, "ENDING_SECONDS", 0.2)
-    with head.watched(tmp_path, lambda _: time.sleep(1), ours=True):
+    with head.watch(tmp_path, lambda _: time.sleep(1), own=True):
         gcs.close()
         assert gone.wait(10)
     assert codes == [2]
@@ -97,7 +97,7 @@ def test_a_run_that_cannot_end_is_ended(
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_killed_gcs_server_is_one_line_and_the_run_goes_on(
+def test_a_killed_gcs_server_gives_one_line_and_the_run_can_be_resumed(
     workers: int, workplace: Path, tracking_uri: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     out, temporary = workplace / "run", tmp_path_factory.mktemp("r")
@@ -126,21 +126,21 @@ def test_a_killed_gcs_server_is_one_line_and_the_run_goes_on(
         assert run.poll() is None, run.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    below = psutil.Process(run.pid).children(recursive=True)
-    (gcs_server,) = (each for each in below if "gcs_server" in each.name())
+    children = psutil.Process(run.pid).children(recursive=True)
+    (gcs_server,) = (each for each in children if "gcs_server" in each.name())
     gcs_server.kill()
     killed = time.monotonic()
-    said = run.communicate(timeout=100)[1]
+    stderr = run.communicate(timeout=100)[1]
     assert time.monotonic() - killed < 45, "15 and 25 s on an idle machine"
-    assert run.returncode == 2, said
-    assert "Traceback" not in said
-    assert "has not answered for" in said
-    assert f"fastdfkd distill --resume {out}" in said
-    assert psutil.wait_procs(below, timeout=90)[1] == [], "agents of Ray give up after its minute"
+    assert run.returncode == 2, stderr
+    assert "Traceback" not in stderr
+    assert "has not answered for" in stderr
+    assert f"fastdfkd distill --resume {out}" in stderr
+    assert psutil.wait_procs(children, timeout=90)[1] == [], "Ray's agents end after a minute"
     state = json.loads((out / "state.json").read_text())["state"]
     assert state == ("running" if workers else "failed")
-    again = subprocess.run(
+    resumed = subprocess.run(
         [*command, "--resume", str(out)], cwd=workplace, env=environment, capture_output=True
     )
-    assert again.returncode == 0, again.stderr
+    assert resumed.returncode == 0, resumed.stderr
     assert RunResult.load(out).images == 400 * 16

@@ -1,4 +1,4 @@
-"""The platform on real Ray against the single-process reference."""
+"""Runs on real Ray compared with the single-process reference loop."""
 
 from __future__ import annotations
 
@@ -49,10 +49,12 @@ def test_lockstep_equals_the_reference_bit_for_bit(
         assert torch.equal(ours[name], tensor), name
     assert (result.images, result.updates) == (7 * 16, 5 * 3)
     assert result.max_staleness == 0
+    assert result.top5_accuracy is not None, "ten classes"
+    assert 0 <= result.accuracy <= result.top5_accuracy <= 1
 
 
 class AveragedPair:
-    """Two workers as distillers in one process, whose gradients are averaged: what DDP computes."""
+    """Two distillers in one process whose gradients are averaged, as DDP does for two workers."""
 
     def __init__(self, recipe: Recipe, teacher: Teacher) -> None:
         self.both = [
@@ -82,7 +84,7 @@ class AveragedPair:
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_two_workers_share_the_recipes_batch(teacher: Teacher, tmp_path: Path) -> None:
-    """Each draws half of it from a stream of its own, and their gradients are averaged."""
+    """Each draws half of it from its own random stream, and their gradients are averaged."""
     recipe = tiny(
         platform__schedule="lockstep",
         platform__synthesizers=1,
@@ -109,7 +111,7 @@ def test_a_results_precision_is_what_the_trainers_device_gave(
 
 
 class Locked(torch.nn.Module):
-    """Cannot leave its process."""
+    """A network that cannot be pickled."""
 
     def __init__(self, inner: torch.nn.Module) -> None:
         super().__init__()
@@ -120,7 +122,7 @@ class Locked(torch.nn.Module):
         return logits
 
 
-def test_a_network_that_cannot_be_sent_is_told(teacher: Teacher, tmp_path: Path) -> None:
+def test_a_network_that_cannot_be_sent_is_a_clear_error(teacher: Teacher, tmp_path: Path) -> None:
     locked = dataclasses.replace(teacher, model=Locked(teacher.model))
     with pytest.raises(ValueError, match=r"cannot be sent to another process .*lock.*keep locks"):
         pipeline.run(tiny(), locked, tmp_path, Rows())

@@ -1,4 +1,4 @@
-"""Who gets what, from a recipe and what a cluster has."""
+"""How a cluster's resources are shared out for a recipe."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def roles(recipe: Recipe, **cluster: float) -> tuple[int, int, dict[str, float],
         ({"CPU": 64.0, "GPU": 8.0}, (4, 4, {"CPU": 1.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 1.0})),
     ],
 )
-def test_a_recipe_that_says_nothing_takes_the_whole_cluster(
+def test_a_recipe_without_resource_settings_takes_the_whole_cluster(
     cluster: dict[str, float], expected: object
 ) -> None:
     assert roles(bare(), **cluster) == expected
@@ -54,7 +54,7 @@ def test_the_share_moves_the_split() -> None:
     assert roles(bare(synthesis_share=0.75), CPU=8)[2:] == ({"CPU": 6.0}, {"CPU": 2.0})
 
 
-def test_what_the_recipe_names_stays() -> None:
+def test_values_set_in_the_recipe_stay() -> None:
     assert roles(bare(synthesizers=3), CPU=64, GPU=8)[:2] == (3, 4), "5 do not divide 256"
     assert roles(bare(workers=2), CPU=64, GPU=8)[:2] == (6, 2)
     assert roles(bare(synthesizers=2, workers=1), CPU=64, GPU=8)[:2] == (2, 1)
@@ -63,7 +63,7 @@ def test_what_the_recipe_names_stays() -> None:
     assert fitted(recipe, {"CPU": 16.0}, 16.0) == recipe
 
 
-def test_roles_that_take_turns_have_the_whole_machine_each() -> None:
+def test_in_lockstep_each_role_gets_the_whole_machine() -> None:
     assert roles(bare(schedule="lockstep"), CPU=8) == (1, 0, {"CPU": 8.0}, {"CPU": 8.0})
     shared = roles(bare(schedule="lockstep"), CPU=8, GPU=1)
     assert (shared[2]["GPU"], shared[3]["GPU"]) == (0.5, 0.5)
@@ -75,7 +75,7 @@ def test_a_fitted_recipe_written_and_read_again_is_fixed() -> None:
     assert fitted(again, {"CPU": 2.0, "GPU": 2.0}, 2.0) == recipe
 
 
-def test_too_little_is_refused_with_what_was_asked_and_what_there_is() -> None:
+def test_a_cluster_that_is_too_small_is_refused_with_both_figures() -> None:
     with pytest.raises(PlacementError, match=r"asks for 5 CPU .* the cluster has 4"):
         Plan.of(bare(synthesizers=5), {"CPU": 4.0})
     with pytest.raises(PlacementError, match=r"cluster has no GPU"):
@@ -83,18 +83,18 @@ def test_too_little_is_refused_with_what_was_asked_and_what_there_is() -> None:
 
 
 class Cluster:
-    """Has more after it was looked at a few times."""
+    """A fake cluster that grows after `grows_after` queries."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, grows_after: int) -> None:
-        self.looks, self.grows_after = 0, grows_after
+        self.queries, self.grows_after = 0, grows_after
         self.requests: list[list[dict[str, float]]] = []
         monkeypatch.setattr(placement, "cluster_resources", self.resources)
         monkeypatch.setattr(placement, "request_resources", self.request)
         monkeypatch.setattr(placement, "_POLL_SECONDS", 0.01)
 
     def resources(self) -> dict[str, float]:
-        self.looks += 1
-        return {"CPU": 8.0, "GPU": 4.0} if self.looks > self.grows_after else {"CPU": 1.0}
+        self.queries += 1
+        return {"CPU": 8.0, "GPU": 4.0} if self.queries > self.grows_after else {"CPU": 1.0}
 
     def request(self, bundles: list[dict[str, float]]) -> None:
         self.requests.append(bundles)

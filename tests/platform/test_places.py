@@ -1,4 +1,4 @@
-"""Where a Ray of our own lives on machines with odd folders."""
+"""Ray's folder and token on machines with unusual temporary and home folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
-def test_a_long_folder_is_left_for_a_short_one(
+def test_a_folder_that_is_too_long_is_replaced_by_a_short_one(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, str(tmp_path / ("x" * 90)))
@@ -29,12 +29,12 @@ def test_a_long_folder_is_left_for_a_short_one(
     assert not Path(folder).exists()
 
 
-def test_a_folder_that_serves_is_left_to_ray() -> None:
+def test_a_usable_folder_is_left_to_ray() -> None:
     with short_folder() as folder:
         assert folder is None or os.environ.get("TMPDIR") is None
 
 
-def test_a_folder_that_cannot_be_made_is_left_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_created_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/proc/no")
     with short_folder() as folder:
         assert folder is not None
@@ -43,7 +43,7 @@ def test_a_folder_that_cannot_be_made_is_left_too(monkeypatch: pytest.MonkeyPatc
 def test_without_a_home_ray_gets_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     token_without_home()
-    assert "RAY_AUTH_TOKEN" not in os.environ, "Ray writes one there"
+    assert "RAY_AUTH_TOKEN" not in os.environ, "Ray can write its own"
     monkeypatch.setenv("HOME", "/proc")
     token_without_home()
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64

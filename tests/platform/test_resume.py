@@ -1,4 +1,4 @@
-"""A run that is broken off goes on from its checkpoint, to exactly the same student."""
+"""An interrupted run resumes from its checkpoint and ends with exactly the same student."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ROOT = Path(fastdfkd.__file__).parents[1]
 def test_a_resumed_lockstep_run_ends_with_exactly_the_same_student(
     changes: dict[str, int], teacher: Teacher, tmp_path: Path
 ) -> None:
-    """From the first checkpoint, with the last one torn where there are two."""
+    """From the first checkpoint; where there are two, the second is damaged."""
     recipe = tiny(platform__schedule="lockstep", **changes)
     (tmp_path / "whole").mkdir()
     (tmp_path / "resumed").mkdir()
@@ -56,8 +56,8 @@ def test_a_resumed_lockstep_run_ends_with_exactly_the_same_student(
     folder = CheckpointFolder(tmp_path / "whole")
     states = sorted(folder.folder.glob("state-*.safetensors"))
     assert len(states) == (1 if recipe.synthesis.rounds == 5 else 2)
-    for torn in states[1:]:  # as a power cut leaves it: the one before is used
-        torn.write_bytes(torn.read_bytes()[:-9])
+    for damaged in states[1:]:  # truncated, as after a power cut: the one before is used
+        damaged.write_bytes(damaged.read_bytes()[:-9])
     checkpoint = folder.newest()
     assert checkpoint is not None
     assert 0 < checkpoint.updates < recipe.updates
@@ -120,18 +120,18 @@ def test_a_run_survives_ctrl_c_sigterm_and_sigkill(
 
     third = begin("--resume", str(out))
     wait_for_checkpoint(out, third, reached)
-    below = psutil.Process(third.pid).children(recursive=True)
+    children = psutil.Process(third.pid).children(recursive=True)
     third.kill()
     third.communicate()
-    for process in psutil.wait_procs(below, timeout=30)[1]:  # Ray ends its own, sooner or later
+    for process in psutil.wait_procs(children, timeout=30)[1]:  # Ray's processes end by themselves
         process.kill()
     assert not (out / "result.json").exists()
-    with (out / "metrics.csv").open("ab") as file:  # as a power cut leaves it
+    with (out / "metrics.csv").open("ab") as file:  # as after a power cut
         file.write(b"\0" * 700)
 
     fourth = begin("--resume", str(out))
-    said = fourth.communicate(timeout=400)[1]
-    assert fourth.returncode == 0, said
+    stderr = fourth.communicate(timeout=400)[1]
+    assert fourth.returncode == 0, stderr
     result = RunResult.load(out)
     assert (result.images, result.updates) == (150 * 16, 148 * 2)
     rows = read_rows(out / "metrics.csv")
@@ -142,13 +142,13 @@ def test_a_run_survives_ctrl_c_sigterm_and_sigkill(
 
 
 def stop(process: subprocess.Popen[str], by: signal.Signals, code: int, out: Path, uri: str) -> int:
-    """Stop a run in order; student updates of its last checkpoint."""
-    below = psutil.Process(process.pid).children(recursive=True)
+    """Stop a run by a signal; return the student updates of its last checkpoint."""
+    children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(by)
-    said = process.communicate(timeout=200)[1]
-    assert process.returncode == code, said
-    assert "Traceback" not in said
-    assert psutil.wait_procs(below, timeout=60)[1] == [], "Ray and all actors are gone"
+    stderr = process.communicate(timeout=200)[1]
+    assert process.returncode == code, stderr
+    assert "Traceback" not in stderr
+    assert psutil.wait_procs(children, timeout=60)[1] == [], "Ray and all actors are gone"
     assert not list(out.rglob("*.tmp"))
     state = json.loads((out / "state.json").read_text())
     assert state["state"] == "stopped"
@@ -160,7 +160,7 @@ def stop(process: subprocess.Popen[str], by: signal.Signals, code: int, out: Pat
 
 
 def wait_for_checkpoint(out: Path, process: subprocess.Popen[str], after: int) -> None:
-    """Until there is one of more than `after` updates."""
+    """Wait until there is a checkpoint of more than `after` updates."""
     deadline = time.monotonic() + 240
     name = f"manifest-{after:07d}.json"
     while not any(path.name > name for path in out.glob("checkpoints/manifest-*.json")):
@@ -169,31 +169,31 @@ def wait_for_checkpoint(out: Path, process: subprocess.Popen[str], after: int) -
         time.sleep(0.05)
 
 
-def test_a_strangers_checkpoint_executes_nothing(tmp_path: Path) -> None:
-    """A pickle in place of the state, with its digest set right, is damaged and no more."""
+def test_an_untrusted_checkpoint_executes_nothing(tmp_path: Path) -> None:
+    """A pickle in place of the state, with a matching digest, only counts as damaged."""
     folder = CheckpointFolder(tmp_path)
     folder.save(4, {"updates": 4}, {}, [])
     marker = tmp_path / "executed"
     content = pickle.dumps(Trap(marker))
     (folder.folder / "state-0000004.safetensors").write_bytes(content)
     manifest = folder.folder / "manifest-0000004.json"
-    said = json.loads(manifest.read_text())
-    said["digest"] = hashlib.sha256(content).hexdigest()
-    manifest.write_text(json.dumps(said))
+    values = json.loads(manifest.read_text())
+    values["digest"] = hashlib.sha256(content).hexdigest()
+    manifest.write_text(json.dumps(values))
     assert folder.newest() is None
     assert not marker.exists()
     pickle.loads(content)
     assert marker.exists(), "the trap would have worked"
 
 
-def test_a_checkpoint_of_another_version_is_told(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_format_is_a_clear_error(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
     folder.save(4, {"updates": 4}, {}, [])
     manifest = folder.folder / "manifest-0000004.json"
-    said = json.loads(manifest.read_text())
-    del said["format"]  # as the first version wrote it
-    manifest.write_text(json.dumps(said))
-    with pytest.raises(ValueError, match="is of format 1, this version reads 3"):
+    values = json.loads(manifest.read_text())
+    del values["format"]  # as the first version wrote it
+    manifest.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="has format 1, but this version reads format 3"):
         folder.newest()
 
 

@@ -1,4 +1,4 @@
-"""A synthesizer's process that was restarted makes the batches that the one before would have."""
+"""A restarted synthesizer process makes the same batches as the one that died."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Handle:
-    """An actor of this process: what `remote` returns is the answer."""
+    """The handle of an actor in this process: `remote` returns the value itself."""
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
@@ -32,7 +32,7 @@ class Handle:
 
 @pytest.fixture
 def board(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> Handle:
-    """One that asks for a state after every round, as `platform.checkpoint_every: 1` does."""
+    """A board that asks for a state after every round (`platform.checkpoint_every: 1`)."""
     recipe = tiny(platform__schedule="lockstep", platform__checkpoint_every=1)
     experiment = tiny_experiment(recipe, teacher)
     limiter = RateLimiter.of(recipe)
@@ -42,7 +42,7 @@ def board(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> Handle:
     monkeypatch.setattr(ray, "get_actor", lambda name: board)
     student = packed(experiment.student.state_dict())
     board.actor.restore([experiment], {"student": student, "version": 0}, None)
-    board.actor.student_updates = 10**6  # no round is early
+    board.actor.student_updates = 10**6  # the student of every round is published
     return board
 
 
@@ -66,22 +66,22 @@ def same(one: Any, other: Any) -> None:
 @pytest.mark.usefixtures("board")
 @pytest.mark.parametrize("died_in", [0, 1, 2, 5])
 def test_a_round_is_made_again_bit_for_bit(died_in: int) -> None:
-    """Also where the board has heard of it, and holds the state after it, not the one before.
+    """Also if the board already holds the state after it instead of the one before.
 
     Round 5 is the first with the generator's first layers drawn anew (`reset_after`).
     """
-    actor, left = started(), list[Any]()
+    actor, last_state = started(), list[Any]()
     for round in range(died_in):
-        *_, state = actor.synthesize([(round, 0)], left)
-        left = [state]
-    images, _, after = actor.synthesize([(died_in, 0)], left)
-    again, _, after_again = started().synthesize([(died_in, 0)], left)
+        *_, state = actor.synthesize([(round, 0)], last_state)
+        last_state = [state]
+    images, _, after = actor.synthesize([(died_in, 0)], last_state)
+    again, _, after_again = started().synthesize([(died_in, 0)], last_state)
     assert np.array_equal(images, again)
     same(after, after_again)
 
 
 @pytest.mark.usefixtures("board")
-def test_only_a_process_that_has_just_started_takes_the_state() -> None:
+def test_only_a_new_process_loads_the_state() -> None:
     actor = started()
     *_, first = actor.synthesize([(0, 0)], [])
     *_, second = actor.synthesize([(1, 0)], [first])
@@ -91,7 +91,7 @@ def test_only_a_process_that_has_just_started_takes_the_state() -> None:
 
 
 @pytest.mark.usefixtures("board")
-def test_a_refused_batch_leaves_a_state_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_with_a_refused_batch_returns_a_state_too(monkeypatch: pytest.MonkeyPatch) -> None:
     actor = started()
     *_, first = actor.synthesize([(0, 0)], [])
     with monkeypatch.context() as patched:
@@ -103,12 +103,12 @@ def test_a_refused_batch_leaves_a_state_too(monkeypatch: pytest.MonkeyPatch) -> 
     assert np.array_equal(images, again)
 
 
-def test_without_a_state_of_the_callers_it_is_the_boards(
+def test_without_a_state_from_the_caller_the_boards_is_used(
     board: Handle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Outside lock-step, and where the state was lost with a node."""
     actor = started()
-    assert len(actor.synthesize([(0, 0)])) == 2, "nobody asked for a state"
+    assert len(actor.synthesize([(0, 0)])) == 2, "no state without `last_state`"
     expected, *_ = actor.synthesize([(1, 0)])
     *_, state = started().synthesize([(0, 0)], [])
     board.actor.synthesizers = {0: state}
@@ -125,4 +125,4 @@ def test_without_a_state_of_the_callers_it_is_the_boards(
     monkeypatch.setattr(ray, "get", get)
     images, *_ = fallen_back.synthesize([(1, 0)], ["lost"])
     assert np.array_equal(images, expected)
-    assert "its state is lost with a node" in caplog.text
+    assert "its state was lost with a node" in caplog.text

@@ -1,4 +1,4 @@
-"""What a recipe says: overrides, defaults, the round trip and the digest."""
+"""Reading recipes: overrides, defaults, the round trip through YAML and the digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recipe may not say, and what the user is told."""
+"""Recipes that are refused, and the error messages."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fastdfkd.models import CLASSIFIERS
 from fastdfkd.recipe import FastSynthesis, Recipe, find_recipe, load_recipe, shipped_recipes
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+DIGESTS = Path(__file__).parents[1] / "golden" / "digests.json"
 COMPARED = ("deep-inversion", "no-reuse", "10x", "100x")
 SAMPLES = {
     *(f"{data}-{setting}" for data in ("digits", "glyphs") for setting in COMPARED),
@@ -45,6 +47,16 @@ def test_the_samples_come_first() -> None:
     names = [file.stem for file in shipped_recipes()]
     assert set(names[: len(SAMPLES)]) == SAMPLES
     assert len(set(names)) == len(names) == len(SAMPLES) + 30
+
+
+def test_the_digests_are_those_of_the_release_before() -> None:
+    """A run is found again by its recipe's digest, in MLflow and in comparisons.
+
+    `golden/digests.json` was written by commit 083f766.
+    """
+    expected = json.loads(DIGESTS.read_text(encoding="utf-8"))
+    assert expected
+    assert {name: load_recipe(name).digest() for name in expected} == expected
 
 
 @pytest.fixture(scope="module")

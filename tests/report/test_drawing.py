@@ -13,25 +13,25 @@ from tests.hostile import TEXTS
 MANY = 40
 
 
-def test_many_settings_differ_on_grey_paper_too() -> None:
+def test_many_settings_differ_in_greyscale_too() -> None:
     styles = [style(index) for index in range(MANY)]
     assert len({tuple(one.values()) for one in styles}) == MANY
     assert len({(one["linestyle"], one["marker"]) for one in styles}) == MANY
     for before, after in pairwise(styles):
-        assert not set(before.values()) & set(after.values()), "neighbours share nothing"
+        assert not set(before.values()) & set(after.values()), "consecutive styles share nothing"
 
 
 def drawn(path: Path, index: int) -> np.ndarray:
-    """The pixels of a line in that style alone, in grey, with the ink's shade taken out."""
+    """The dark pixels of a line in that style, drawn in black."""
     with picture(path, 4, 3) as axes:
         axes.plot([0, 1, 2], [0, 1, 0], markersize=9, **(style(index) | {"color": "black"}))
         axes.axis("off")
-    with Image.open(path) as found:
-        return np.asarray(found.convert("L")) < 128
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L")) < 128
 
 
 @pytest.mark.parametrize("pair", [(0, 7), (0, 4), (0, 11), (1, 29)])
-def test_two_of_one_colour_line_or_marker_look_different(
+def test_styles_that_share_a_colour_line_or_marker_look_different(
     pair: tuple[int, int], tmp_path: Path
 ) -> None:
     one, other = (drawn(tmp_path / f"{index}.png", index) for index in pair)
@@ -50,7 +50,7 @@ def test_parts_of_a_bar_differ_in_shade_and_pattern() -> None:
     assert len({fill["hatch"] for fill in FILLS}) == len(FILLS)
 
 
-def test_any_name_can_stand_in_a_legend_of_many(tmp_path: Path) -> None:
+def test_a_large_legend_can_contain_any_name(tmp_path: Path) -> None:
     from fastdfkd.text.safe_text import printable
 
     names = [printable(text) for text in (*TEXTS, "$broken^{", "\\frac")]

@@ -21,13 +21,13 @@ def write_run(folder: Path, scale: float) -> Path:
     return folder
 
 
-def test_points_are_the_evaluations_at_the_seconds_before_them(tmp_path: Path) -> None:
+def test_an_evaluation_takes_the_seconds_of_the_row_before_it(tmp_path: Path) -> None:
     points = plots.points(write_run(tmp_path / "run", 2.0), "synthesis_seconds")
     assert points[0] == (4.0, 0.75)
     assert [x for x, _ in points] == [4.0, 8.0, 12.0, 16.0, 20.0]
 
 
-def test_the_picture_shows_a_line_a_run(tmp_path: Path) -> None:
+def test_the_picture_has_one_line_per_run(tmp_path: Path) -> None:
     runs = {name: [write_run(tmp_path / name, s)] for name, s in (("slow", 10.0), ("fast", 0.5))}
     path = tmp_path / "picture.png"
     plots.accuracy_against_seconds(runs, path, teacher_accuracy=0.998, title="Digits")
@@ -44,7 +44,7 @@ def test_the_picture_shows_a_line_a_run(tmp_path: Path) -> None:
     assert drawn(2) == 0
 
 
-def test_a_run_without_metrics_is_told(tmp_path: Path) -> None:
+def test_a_run_without_metrics_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"metrics\.csv"):
         plots.accuracy_against_seconds(
             {"run": [tmp_path]}, tmp_path / "picture.png", teacher_accuracy=1.0

@@ -21,7 +21,7 @@ class Terminal(io.StringIO):
 
 @contextmanager
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    """Inside the test itself: pytest replaces stderr again between a fixture and its test."""
+    """Replace stderr. Not a fixture: pytest replaces stderr between a fixture and its test."""
     screen = Terminal()
     with monkeypatch.context() as patch:
         patch.setenv("COLUMNS", "200")
@@ -30,17 +30,17 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
         yield screen
 
 
-def test_a_terminal_sees_counts_and_rates(
+def test_a_terminal_shows_counts_and_rates(
     monkeypatch: pytest.MonkeyPatch, tiny_recipe: Callable[..., Recipe]
 ) -> None:
     with terminal(monkeypatch) as screen, RunProgress(tiny_recipe(), "fast-5") as bar:
         bar(ROW)
-    shown = screen.getvalue()
+    output = screen.getvalue()
     for words in ("fast-5: images", "4/8", "5/10", "12.5 updates/s", "accuracy 75.0%"):
-        assert words in shown
+        assert words in output
 
 
-def test_without_a_terminal_it_is_quiet(
+def test_without_a_terminal_nothing_is_printed(
     capsys: pytest.CaptureFixture[str], tiny_recipe: Callable[..., Recipe]
 ) -> None:
     with RunProgress(tiny_recipe(), "fast-5") as bar:
@@ -50,7 +50,7 @@ def test_without_a_terminal_it_is_quiet(
     assert capsys.readouterr() == ("", "")
 
 
-def test_without_a_terminal_a_line_is_logged_now_and_then(
+def test_without_a_terminal_a_line_is_logged_every_ten_seconds(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     tiny_recipe: Callable[..., Recipe],

@@ -21,7 +21,7 @@ def test_grey_images_keep_their_pixels(tmp_path: Path) -> None:
         shown = sheet[top : top + 64, left : left + 64]
         assert np.array_equal(shown[::4, ::4], image[0])
         assert np.array_equal(shown[3::4, 3::4], image[0])
-    assert (sheet[65:, 130:] == 255).all(), "the place of a sixth image is empty"
+    assert (sheet[65:, 130:] == 255).all(), "the sixth cell is empty"
 
 
 def test_colours_keep_their_order(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_large_images_are_not_enlarged(tmp_path: Path) -> None:
         np.zeros((1, 4, 4), np.uint8),
     ],
 )
-def test_anything_else_is_refused(tmp_path: Path, images: np.ndarray) -> None:
+def test_other_shapes_and_types_are_refused(tmp_path: Path, images: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"takes uint8 images of shape \(N, 1 or 3, H, W\)"):
         save_grid(images, tmp_path / "grid.png")
     assert not (tmp_path / "grid.png").exists()

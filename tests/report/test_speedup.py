@@ -17,11 +17,11 @@ def test_the_reference_is_extrapolated_to_the_runs_images_and_updates(
         images=10, updates=100, synthesis_seconds=20, storage_seconds=1, distillation_seconds=5
     )
     run = make_result(images=200, updates=300, synthesis_seconds=4, end_to_end_seconds=15)
-    found = with_speedups(reference, run)
-    assert found.synthesis_speedup == pytest.approx(2.0 * 200 / 4)
-    assert found.end_to_end_speedup == pytest.approx((2.1 * 200 + 0.05 * 300) / 15)
+    result = with_speedups(reference, run)
+    assert result.synthesis_speedup == pytest.approx(2.0 * 200 / 4)
+    assert result.end_to_end_speedup == pytest.approx((2.1 * 200 + 0.05 * 300) / 15)
     assert (
-        found.model_copy(update={"synthesis_speedup": None, "end_to_end_speedup": None})
+        result.model_copy(update={"synthesis_speedup": None, "end_to_end_speedup": None})
         == run.model_copy()
     )
 
@@ -30,9 +30,9 @@ def test_the_reference_is_the_1x(make_result: MakeResult) -> None:
     reference = make_result(
         synthesis_seconds=2, storage_seconds=0.5, distillation_seconds=5, end_to_end_seconds=8
     )
-    found = with_speedups(reference, reference)
-    assert found.synthesis_speedup == 1
-    assert found.end_to_end_speedup == pytest.approx(7.5 / 8)
+    result = with_speedups(reference, reference)
+    assert result.synthesis_speedup == 1
+    assert result.end_to_end_speedup == pytest.approx(7.5 / 8)
 
 
 @pytest.mark.parametrize("name", ["images", "updates", "synthesis_seconds", "end_to_end_seconds"])

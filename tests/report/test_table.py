@@ -44,13 +44,13 @@ def test_markdown(runs: dict[str, RunResult]) -> None:
     assert lines[-1] == "On 64 images."
 
 
-def test_runs_of_different_teachers_do_not_mix(make_result: Callable[..., RunResult]) -> None:
+def test_runs_of_different_teachers_are_refused(make_result: Callable[..., RunResult]) -> None:
     runs = {"a": make_result(teacher_accuracy=0.9), "b": make_result(teacher_accuracy=0.8)}
     with pytest.raises(ValueError, match=r"one teacher, got accuracies \[0.8, 0.9\]"):
         build_table(runs)
 
 
-def test_numbers_a_person_can_read() -> None:
+def test_seconds_and_speedups_are_formatted() -> None:
     assert [seconds(x) for x in (0.00064, 0.0064, 0.716, 1.984)] == [
         "640 µs",
         "6.4 ms",

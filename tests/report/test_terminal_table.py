@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from fastdfkd.report.terminal_table import common_beginning, print_table
+from fastdfkd.report.terminal_table import common_prefix, print_table
 from tests.hostile import TEXTS
 
 HEADS = ["setting", "seeds", "accuracy", "images", "synthesis / image", "end-to-end speed-up"]
@@ -30,7 +30,7 @@ def letters(text: str) -> str:
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 130, 150])
-def test_the_shared_part_goes_first_and_no_figure_is_cut(width: int) -> None:
+def test_the_common_prefix_is_removed_and_no_figure_is_cut(width: int) -> None:
     lines = shown(NAMES, width=width)
     assert max(map(cell_len, lines)) <= width
     text = "\n".join(lines)
@@ -45,7 +45,7 @@ def test_the_shared_part_goes_first_and_no_figure_is_cut(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 150])
-def test_names_that_share_nothing_are_broken_and_keep_every_letter(width: int) -> None:
+def test_names_without_a_common_prefix_are_wrapped_and_complete(width: int) -> None:
     names = ["a" * 100, "another-name/with:many_parts-" * 4]
     lines = shown(names, width=width)
     assert max(map(cell_len, lines)) <= max(width, 40)
@@ -53,7 +53,7 @@ def test_names_that_share_nothing_are_broken_and_keep_every_letter(width: int) -
     assert letters(names[0] + names[1]) in letters("".join(column))
 
 
-def test_without_a_terminal_a_row_is_a_line_and_whole() -> None:
+def test_without_a_terminal_each_row_is_one_complete_line() -> None:
     lines = shown(NAMES, width=80, terminal=False)
     rows = [line for line in lines if line.startswith("│")]
     assert len(rows) == len(NAMES)
@@ -61,8 +61,8 @@ def test_without_a_terminal_a_row_is_a_line_and_whole() -> None:
         assert [cell.strip() for cell in row.strip("│").split("│")] == [name, *FIGURES]
 
 
-def test_only_whole_words_and_settings_are_shared() -> None:
-    for names, beginning in (
+def test_a_common_prefix_ends_between_words_or_settings() -> None:
+    for names, prefix in (
         (["net-fast10", "net-fast2"], "net-"),
         (["fast10", "fast2"], ""),
         (["steps=5 lr=0.015", "steps=5 lr=0.02"], "steps=5 "),
@@ -72,7 +72,7 @@ def test_only_whole_words_and_settings_are_shared() -> None:
         (["same-name", "same-name"], ""),
         (["one"], ""),
     ):
-        assert common_beginning(names) == beginning
+        assert common_prefix(names) == prefix
 
 
 def test_hostile_text_is_shown_as_text() -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import fastdfkd
 from fastdfkd.runs import environment
 
+ROOT = Path(fastdfkd.__file__).resolve().parents[1]
 
-def test_versions_name_python_and_the_packages_that_matter() -> None:
+
+def test_versions_contain_python_and_the_main_packages() -> None:
     found = environment.versions()
     assert found["python"] == platform.python_version()
     assert {"torch", "ray", "mlflow"} <= set(found)
@@ -26,9 +29,9 @@ def test_hardware_is_plain_data() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="lines of x86")
-@pytest.mark.skipif(platform.system() != "Linux", reason="/proc")
-def test_the_processor_is_named_with_its_generation() -> None:
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="reads keys that x86 has")
+@pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc/cpuinfo")
+def test_the_processor_name_includes_its_generation() -> None:
     assert re.search(r"\w.* family \d+ model \d+$", environment.hardware()["processor"])
 
 
@@ -41,10 +44,10 @@ def test_what_is_returned_is_a_copy() -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository that holds the module, as far as the module can tell."""
+    """A folder that the module takes for the checkout that it belongs to."""
     package = tmp_path / "fastdfkd"
     package.mkdir()
-    monkeypatch.setattr(environment, "__file__", str(package / "environment.py"))
+    monkeypatch.setattr(environment, "__file__", str(package / "runs" / "environment.py"))
     environment.commit.cache_clear()
     yield tmp_path
     environment.commit.cache_clear()
@@ -66,6 +69,12 @@ def test_the_commit_says_when_there_are_local_changes(checkout: Path) -> None:
     (checkout / "fastdfkd" / "a.py").write_text("2\n")
     environment.commit.cache_clear()
     assert environment.commit() == f"{head}-dirty"
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
+def test_the_commit_of_this_checkout_is_found() -> None:
+    environment.commit.cache_clear()
+    assert environment.commit().removesuffix("-dirty") == git(ROOT, "rev-parse", "HEAD")
 
 
 def test_outside_git_the_commit_is_unknown(checkout: Path) -> None:

@@ -15,12 +15,14 @@ from fastdfkd.runs.folder import (
 
 
 def claim(recipe: str, out: str | Path | None, **options: Any) -> Path:
-    """A folder claimed for a moment."""
+    """Claim a folder and release it at once."""
     with claimed(recipe, out, **options) as folder:
         return folder
 
 
-def test_folders_of_the_same_second_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_of_the_same_second_get_different_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda _: "20260102-030405")
     names = []
@@ -33,7 +35,7 @@ def test_folders_of_the_same_second_differ(tmp_path: Path, monkeypatch: pytest.M
     assert sorted(folder.name for folder in (tmp_path / "runs").iterdir()) == names
 
 
-def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_files_is_refused_and_not_changed(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(ValueError, match=r"is not empty: .*--overwrite"):
         claim("digits", tmp_path)
@@ -41,7 +43,7 @@ def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
 
 
-def test_overwriting_removes_only_what_a_run_writes(tmp_path: Path) -> None:
+def test_overwriting_removes_only_the_files_of_a_run(tmp_path: Path) -> None:
     for name in (*RUN_FILES, "notes.txt"):
         (tmp_path / name).write_text("old")
     for name in (*RUN_FOLDERS, "kept"):
@@ -50,7 +52,7 @@ def test_overwriting_removes_only_what_a_run_writes(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["kept", "notes.txt"]
 
 
-def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+def test_an_empty_folder_is_accepted(tmp_path: Path) -> None:
     assert claim("digits", tmp_path) == tmp_path
 
 
@@ -61,26 +63,26 @@ def test_a_relative_folder_becomes_absolute(
     assert claim("digits", "here/run") == tmp_path / "here" / "run"
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file: name a folder"):
         claim("digits", tmp_path / "file")
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match="cannot write to the run's folder"):
         claim("digits", tmp_path / "file" / "run")
 
 
-def test_a_folder_that_cannot_be_written_is_told() -> None:
+def test_a_folder_that_is_not_writable_is_an_error() -> None:
     if not Path("/proc/self").is_dir():
-        pytest.skip("needs /proc, which not even root can write to")
+        pytest.skip("needs /proc, where even root cannot create files")
     with pytest.raises(OSError, match="cannot write to the run's folder /proc/run"):
         claim("digits", "/proc/run")
 
 
-def test_only_an_empty_folder_is_discarded(tmp_path: Path) -> None:
+def test_only_an_empty_folder_is_removed(tmp_path: Path) -> None:
     claim("digits", tmp_path / "empty")
     with claimed("digits", tmp_path / "full") as full:
         (full / "recipe.yaml").write_text("")
@@ -90,7 +92,7 @@ def test_only_an_empty_folder_is_discarded(tmp_path: Path) -> None:
     assert [file.name for file in full.iterdir()] == ["recipe.yaml"]
 
 
-def test_a_write_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_write_replaces_the_file_and_leaves_no_other_file(tmp_path: Path) -> None:
     write_text(tmp_path / "result.json", "old")
     write_text(tmp_path / "result.json", "new")
     assert [file.read_text() for file in tmp_path.iterdir()] == ["new"]
@@ -100,7 +102,9 @@ def test_a_write_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:
     ("content", "message"),
     [(b"[1]", "expected a JSON object, got list"), (b"{", "cut short"), (b"\xff", "cut short")],
 )
-def test_a_file_that_is_no_object_is_told(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_without_a_json_object_is_an_error(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     (tmp_path / "state.json").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_json(tmp_path / "state.json")

@@ -1,4 +1,4 @@
-"""A folder has one driver, and a dead one holds nothing."""
+"""One driver at a time can lock a folder, and a lock ends with its driver."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 class Driver:
-    """Another process that holds a folder."""
+    """Another process that has locked a folder."""
 
     def __init__(self, folder: Path, more: str = "") -> None:
         self.process = subprocess.Popen(
@@ -63,20 +63,20 @@ class Driver:
         self.process.communicate()
 
 
-def test_who_holds_it_is_told_and_nothing_is_changed(tmp_path: Path) -> None:
+def test_the_error_names_the_driver_and_nothing_is_changed(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("kept")
     with Driver(tmp_path, "tracking.uri=http://me:hunter2@host") as driver:
         before = content(tmp_path)
-        with pytest.raises(FolderInUseError) as told, held(tmp_path):
-            pytest.fail("it is held")
+        with pytest.raises(FolderInUseError) as raised, held(tmp_path):
+            pytest.fail("it is locked")
         assert content(tmp_path) == before
-    message = str(told.value)
+    message = str(raised.value)
     assert f"process {driver.process.pid} on {socket.gethostname()} since 20" in message
     assert "stop it there, or name another folder" in message
     assert "hunter2" not in message + str(before)
 
 
-def test_a_killed_driver_holds_nothing(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_driver_is_free(tmp_path: Path) -> None:
     with Driver(tmp_path):
         pass
     assert json.loads((tmp_path / LOCK_FILE).read_text())["process"] != os.getpid()
@@ -85,25 +85,25 @@ def test_a_killed_driver_holds_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_note_of_the_holder_is_no_hindrance(tmp_path: Path) -> None:
+def test_a_damaged_lock_file_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / LOCK_FILE).write_bytes(b"\xff{" * 5000)
     with held(tmp_path):
         (tmp_path / LOCK_FILE).write_bytes(b"[]")
-        with pytest.raises(FolderInUseError, match="has not said who it is"), held(tmp_path):
-            pytest.fail("it is held")
+        with pytest.raises(FolderInUseError, match="does not name it"), held(tmp_path):
+            pytest.fail("it is locked")
 
 
-def test_threads_of_one_process_exclude_each_other_too(tmp_path: Path) -> None:
+def test_threads_of_one_process_exclude_each_other(tmp_path: Path) -> None:
     with (
         held(tmp_path),
         pytest.raises(FolderInUseError, match=f"process {os.getpid()}"),
         held(tmp_path),
     ):
-        pytest.fail("it is held")
+        pytest.fail("it is locked")
 
 
-def test_children_do_not_keep_it(tmp_path: Path) -> None:
-    """Neither one that was forked nor one that runs a program."""
+def test_child_processes_do_not_keep_the_lock(tmp_path: Path) -> None:
+    """Neither a forked process nor one that runs a program."""
     with held(tmp_path):
         forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
         forked.start()
@@ -119,7 +119,7 @@ def test_children_do_not_keep_it(tmp_path: Path) -> None:
         started.wait()
 
 
-def test_the_ending_holder_is_waited_for(tmp_path: Path) -> None:
+def test_wait_s_waits_until_the_other_driver_has_ended(tmp_path: Path) -> None:
     inside, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -136,8 +136,8 @@ def test_the_ending_holder_is_waited_for(tmp_path: Path) -> None:
     thread.join()
 
 
-def test_many_at_once_are_never_two(tmp_path: Path) -> None:
-    """The file is removed with the lock: nobody may lock one that is no longer there."""
+def test_of_many_threads_one_at_a_time_has_the_lock(tmp_path: Path) -> None:
+    """The file is removed with the lock: locking a file that was removed must not count."""
     inside, most, rounds = [0], [0], [0]
 
     def work() -> None:
@@ -156,7 +156,7 @@ def test_many_at_once_are_never_two(tmp_path: Path) -> None:
     assert (most[0], rounds[0]) == (1, 160)
 
 
-def test_a_file_system_without_locks_is_told(
+def test_a_file_system_without_locks_gives_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:
@@ -169,7 +169,7 @@ def test_a_file_system_without_locks_is_told(
 
 @pytest.fixture
 def run(workplace: Path, tiny_recipe: Callable[..., Recipe]) -> Path:
-    """A run under way."""
+    """The folder of a run that goes on."""
     out = workplace / "out"
     out.mkdir()
     for file in (workplace / "tiny.yaml", out / "recipe.yaml"):
@@ -192,7 +192,7 @@ def run(workplace: Path, tiny_recipe: Callable[..., Recipe]) -> Path:
     ],
     ids=" ".join,
 )
-def test_no_command_starts_in_a_held_folder(
+def test_no_command_starts_in_a_locked_folder(
     run: Path, words: list[str], capsys: pytest.CaptureFixture[str], platform: Any
 ) -> None:
     if words[0] == "compare" and "tiny.yaml" in words:
@@ -202,20 +202,20 @@ def test_no_command_starts_in_a_held_folder(
         before = content(run)
         assert cli.run(words) == 2
         assert content(run) == before
-    said = capsys.readouterr().err
-    assert f"is in use by process {driver.process.pid} on {socket.gethostname()} since" in said
+    message = capsys.readouterr().err
+    assert f"is in use by process {driver.process.pid} on {socket.gethostname()} since" in message
     assert platform.connected == started
 
 
-def test_readers_are_not_held_up(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_that_only_read_do_not_wait(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Driver(run):
         assert cli.run(["status", "out"]) == 0
         assert cli.run(["evaluate", "out"]) == 0
     assert "held-out real images" in capsys.readouterr().out
 
 
-def test_a_new_run_is_refused_in_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
-    """And nothing is put there on the way."""
+def test_a_new_run_is_refused_in_a_folder_with_other_files(tmp_path: Path) -> None:
+    """The folder is read-only here, so writing a lock file first would be another error."""
     (tmp_path / "notes.txt").write_text("")
     tmp_path.chmod(0o555)
     try:
@@ -228,10 +228,10 @@ def test_a_new_run_is_refused_in_a_folder_that_is_not_its_own(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
-def test_a_killed_run_is_resumed_at_once_and_a_living_one_not(
+def test_a_killed_run_can_be_resumed_at_once_and_a_running_one_cannot(
     workplace: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A real driver with Ray's processes below it."""
+    """With a real driver and its Ray processes."""
     out = workplace / "run"
     command = [sys.executable, "-c", "from fastdfkd.cli import main; main()", "distill"]
     words = [
@@ -270,18 +270,18 @@ def test_a_killed_run_is_resumed_at_once_and_a_living_one_not(
         assert time.monotonic() < deadline
         time.sleep(0.1)
     second = begin("--resume", str(out))
-    said = second.communicate(timeout=100)[1]
+    errors = second.communicate(timeout=100)[1]
     assert second.returncode == 2
-    assert f"is in use by process {driver.pid} on" in said
+    assert f"is in use by process {driver.pid} on" in errors
     assert driver.poll() is None
-    below = psutil.Process(driver.pid).children(recursive=True)
-    assert below
+    children = psutil.Process(driver.pid).children(recursive=True)
+    assert children
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     third = begin("--resume", str(out))
-    said = third.communicate(timeout=300)[1]
-    for process in psutil.wait_procs(below, timeout=30)[1]:
+    errors = third.communicate(timeout=300)[1]
+    for process in psutil.wait_procs(children, timeout=30)[1]:
         process.kill()
-    assert third.returncode == 0, said
+    assert third.returncode == 0, errors
     assert (out / "result.json").is_file()
     assert not (out / LOCK_FILE).exists()

@@ -33,7 +33,7 @@ ROW = {
 
 
 class Folder:
-    """A run's folder in the making."""
+    """The folder of a run, with functions that write its files."""
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
         self.path, self.recipe = path, recipe
@@ -48,7 +48,7 @@ class Folder:
         (self.path / "state.json").write_text(json.dumps(values))
 
     def aged(self, seconds: float) -> None:
-        """Make every file as old as this."""
+        """Set the age of all files."""
         then = time.time() - seconds
         for file in self.path.iterdir():
             os.utime(file, (then, then))
@@ -67,7 +67,7 @@ def test_a_folder_without_a_run_is_an_error(
         assert f"{name} holds no run" in capsys.readouterr().err
 
 
-def test_the_state_is_read_from_what_is_there(
+def test_the_state_depends_on_the_files(
     folder: Folder, make_result: Callable[..., RunResult]
 ) -> None:
     assert read_status(folder.path).state == "starting"
@@ -76,10 +76,10 @@ def test_the_state_is_read_from_what_is_there(
     folder.aged(QUIET_S + 5)
     assert read_status(folder.path).state == "silent"
     folder.state(state="running")
-    assert read_status(folder.path).state == "running", "a fresh state.json is news"
+    assert read_status(folder.path).state == "running", "state.json has just changed"
     folder.state(state="failed", error="disk full")
-    found = read_status(folder.path)
-    assert (found.state, found.error, found.over) == ("failed", "disk full", True)
+    status = read_status(folder.path)
+    assert (status.state, status.error, status.over) == ("failed", "disk full", True)
     (folder.path / "result.json").write_text(make_result().model_dump_json())
     assert read_status(folder.path).state == "finished"
 
@@ -102,7 +102,7 @@ def test_a_damaged_file_counts_as_missing(folder: Folder, name: str) -> None:
     assert cli.run(["status", str(folder.path)]) == 0
 
 
-def test_a_half_written_row_is_not_shown(folder: Folder) -> None:
+def test_an_incomplete_row_is_not_shown(folder: Folder) -> None:
     folder.rows(ROW, {**ROW, "updates": 8, "end_to_end_seconds": 9.0})
     file = folder.path / "metrics.csv"
     whole = read_status(folder.path).latest
@@ -114,7 +114,7 @@ def test_a_half_written_row_is_not_shown(folder: Folder) -> None:
     assert whole["updates"] == 8
 
 
-def test_time_left_follows_the_newest_pace(tiny_recipe: Callable[..., Recipe]) -> None:
+def test_time_left_follows_the_newest_rate(tiny_recipe: Callable[..., Recipe]) -> None:
     recipe = tiny_recipe(
         synthesis={"rounds": 10, "warmup_rounds": 0, "batch_size": 4},
         distillation={"updates_per_round": 10, "batch_size": 4},
@@ -136,7 +136,7 @@ def test_faults_come_from_the_rows_before_the_state(folder: Folder) -> None:
     assert read_status(folder.path).faults == {"restarts": 3, "lost": 2}
 
 
-def test_the_screen_says_it_all(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_screen_shows_all_parts(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     (folder.path / "teacher.json").write_text('{"accuracy": 0.998}')
     folder.rows(
         {"rounds": 1, "images": 4, "synthesis_seconds": 1.0},
@@ -152,19 +152,19 @@ def test_the_screen_says_it_all(folder: Folder, capsys: pytest.CaptureFixture[st
         "1 synthesizer, student in the driver",
         "resnet14 to resnet8-half, teacher's accuracy 99.8%",
         "accuracy 50.0%, agreement 25.0%",
-        "4 of 8, 4 held",
+        "4 of 8, 4 in bank",
         "1 student versions",
         "2 synthesizer restarts, 1 batches rejected, 0 batches lost",
         "8 images, oldest round out; 5 draws an insert",
         "synthesizers - of their time, trainer -",
     ):
         assert words in shown
-    assert re.search(r"synthesizer idle +1\.0 s +20%", shown), "1 of 5 seconds"
+    assert re.search(r"synthesizer idle +1\.0 s +20%", shown), "1 s of 5 s"
     assert re.search(r"trainer idle +2\.5 s +50%", shown)
     assert len(shown.splitlines()) <= 24, "one screen"
 
 
-def test_shares_are_of_all_synthesizers(
+def test_shares_are_relative_to_all_synthesizers(
     tmp_path: Path, tiny_recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture[str]
 ) -> None:
     four = Folder(tmp_path / "four", tiny_recipe(platform={"synthesizers": 4, "workers": 2}))
@@ -181,21 +181,21 @@ def test_watch_ends_with_the_run(
     from rich.console import Console
 
     folder.rows(ROW)
-    naps: list[float] = []
+    pauses: list[float] = []
 
-    def nap(seconds: float) -> None:
-        naps.append(seconds)
-        if len(naps) == 2:
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
             (folder.path / "result.json").write_text(make_result().model_dump_json())
-        assert len(naps) < 5, "it should have ended"
+        assert len(pauses) < 5, "it should have ended"
 
-    monkeypatch.setattr(status_screen.time, "sleep", nap)
+    monkeypatch.setattr(status_screen.time, "sleep", pause)
     monkeypatch.setattr(Console, "is_terminal", True)
     status_screen.show(folder.path, watch=True)
-    assert naps == [2.0, 2.0]
+    assert pauses == [2.0, 2.0]
 
 
-def test_status_starts_no_torch_and_no_ray(folder: Folder) -> None:
+def test_status_imports_no_torch_and_no_ray(folder: Folder) -> None:
     folder.rows(ROW)
     code = (
         "import sys\nfrom fastdfkd.cli import commands as cli\n"
@@ -205,7 +205,7 @@ def test_status_starts_no_torch_and_no_ray(folder: Folder) -> None:
     subprocess.run([sys.executable, "-c", code, str(folder.path)], check=True, capture_output=True)
 
 
-def test_hostile_text_is_shown_as_text_and_whole(
+def test_hostile_text_is_shown_completely_as_text(
     tmp_path: Path, tiny_recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = "pkg.[red]:" + "long_" * 40 + "\x1b[31m"

@@ -149,5 +149,5 @@ class QuickPlatform:
             experiment.distiller().load_state_dict(state["trainer"]["distiller"])
             for index, left in state["synthesizers"].items():
                 experiment.synthesizer(index=index).load_state_dict(left)
-            point.past(recipe)
+            point.driver_history(recipe)
         return self.result

@@ -541,7 +541,7 @@ def _kind(build: Callable[..., Any], *without: str, **facts: Any) -> Stranger:
 
 _FIXED = "exported in and does not show its layers"
 _MISSING = "missing a required argument.*`arguments`"
-_QUANTISED = "head.* quantised, and integers pass no gradient"
+_QUANTISED = r"head.* quantised\. Integer layers pass no gradient"
 
 STRANGERS: dict[str, Stranger] = {
     "plain": _kind(Base, both_precisions=True),
@@ -569,7 +569,7 @@ STRANGERS: dict[str, Stranger] = {
     ),
     "sigmoid": _kind(Sigmoid, teacher="multi-label", student="multi-label"),
     "one number": _kind(OneNumber, teacher="binary_logit", student="binary_logit"),
-    "maps of logits": _kind(Segments, teacher="Maps of logits", student="Maps of logits"),
+    "maps of logits": _kind(Segments, teacher="maps of logits", student="maps of logits"),
     "GroupNorm": _kind(GroupNorms, bn=0.0),
     "GroupNorm with bn": _kind(GroupNorms, teacher="has no BatchNorm layer"),
     "InstanceNorm": _kind(InstanceNorms, bn=0.0),

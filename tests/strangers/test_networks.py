@@ -12,7 +12,7 @@ import pytest
 import torch
 from ray import cloudpickle
 
-from fastdfkd.core.evaluation import predict
+from fastdfkd.core.evaluation import evaluate
 from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.experiment import Experiment, image_spec
@@ -91,7 +91,9 @@ def run(recipe: Recipe, tmp_path: Path) -> Experiment:
     images = torch.from_numpy(np.arange(3 * 256, dtype=np.uint8).reshape(3, 1, 16, 16))
     output = recipe.student.output
     said = [
-        predict(each, images, trainer.normalisation("cpu"), "cpu", output=output)
+        evaluate(
+            each, images, None, trainer.kind, trainer.normalisation("cpu"), "cpu", output=output
+        ).classes
         for each in (again, distiller.module)
     ]
     assert torch.equal(*said)

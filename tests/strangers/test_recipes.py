@@ -1,4 +1,4 @@
-"""Damaged recipes and overrides: one short message that names the key, and never a traceback."""
+"""Damaged recipes and overrides: one short message that names the key, never a traceback."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Words(HTMLParser):
 
 
 @given(anything)
-def test_what_is_shown_is_one_line_of_letters(text: str) -> None:
+def test_visible_text_is_one_printable_line(text: str) -> None:
     shown = printable(text)
     assert shown.isprintable()
     assert printable(shown) == shown
@@ -56,12 +56,12 @@ def test_what_is_shown_is_one_line_of_letters(text: str) -> None:
     assert visible(text).translate(ISOLATES) == shown
 
 
-def test_escape_sequences_and_directions_are_spelled_out() -> None:
+def test_control_and_direction_characters_are_escaped() -> None:
     assert printable("\x1b[31mred\u202e\n") == "\\x1b[31mred\\u202e\\n"
-    assert lines("one\ntwo\x07") == "one\ntwo\\x07", "messages of several lines stay so"
+    assert lines("one\ntwo\x07") == "one\ntwo\\x07", "line breaks stay"
 
 
-def test_right_to_left_words_do_not_move_what_stands_beside_them() -> None:
+def test_right_to_left_words_do_not_reorder_the_text_next_to_them() -> None:
     assert visible(f"{HEBREW} 12 (1x)") == f"\u2068{HEBREW}\u2069 12 (1x)"
     assert visible(f"a {HEBREW} b {HEBREW}") == f"a \u2068{HEBREW}\u2069 b \u2068{HEBREW}\u2069"
 
@@ -82,7 +82,7 @@ def test_markdown_shows_the_text_in_paragraph_heading_and_cell(text: str) -> Non
 
 @given(anything)
 def test_no_cell_of_a_csv_is_a_formula_and_numbers_stay(text: str) -> None:
-    text = text.encode(errors="replace").decode()  # pandas takes no half of a letter
+    text = text.encode(errors="replace").decode()  # pandas refuses lone surrogates
     table = pd.DataFrame({"setting": [text, "b"], "value": [-0.5, 2.0], "count": [-1, 3]})
     rows = list(csv.DictReader(io.StringIO(csv_text(table).removeprefix("\ufeff"))))
     assert len(rows) == 2
@@ -93,7 +93,7 @@ def test_no_cell_of_a_csv_is_a_formula_and_numbers_stay(text: str) -> None:
     assert [row["count"] for row in rows] == ["-1", "3"]
 
 
-def test_excel_is_told_of_letters_beyond_ascii_and_pandas_reads_them() -> None:
+def test_a_csv_with_non_ascii_text_has_a_byte_order_mark_and_pandas_reads_it() -> None:
     table = pd.DataFrame({"setting": [HEBREW, "=1"], "value": [1.0, 2.0]})
     assert csv_text(table).encode().startswith(b"\xef\xbb\xbf")
     assert list(pd.read_csv(io.BytesIO(csv_text(table).encode()))["setting"]) == [HEBREW, "'=1"]
@@ -101,7 +101,7 @@ def test_excel_is_told_of_letters_beyond_ascii_and_pandas_reads_them() -> None:
     assert not csv_text(table[1:]).startswith("\ufeff")
 
 
-def test_the_progress_rows_come_back_as_they_were(tmp_path: Path) -> None:
+def test_progress_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
     with RowFile(tmp_path / "metrics.csv") as rows:
         rows.append({"updates": 1, "loss": -0.5, "adv_loss": float("-inf")})
     assert read_rows(tmp_path / "metrics.csv") == [
@@ -117,7 +117,7 @@ def test_file_names_stay_in_their_folder_and_within_its_limits(text: str, times:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_mlflow_takes_the_names(text: str) -> None:
+def test_mlflow_accepts_the_names(text: str) -> None:
     from mlflow.utils.validation import _validate_metric_name
 
     _validate_metric_name(metric_name(f"{text}.accuracy"))

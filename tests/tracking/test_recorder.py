@@ -31,7 +31,7 @@ def client(uri: str):
     return open_store(uri, "fastdfkd").client
 
 
-def test_a_finished_run_is_all_there(
+def test_a_finished_run_is_recorded_completely(
     workplace: Path, tracking_uri: str, tiny_recipe: Make, make_result: MakeResult
 ) -> None:
     recipe = tiny_recipe(seed=7)
@@ -67,7 +67,7 @@ def test_a_finished_run_is_all_there(
     [b"\0" * 700, b"\xff\xfe\n", b"7,8,abc\n", b"1," * 40 + b"1\n", b"15,2"],
     ids=["zeros", "bytes", "words", "cells", "half"],
 )
-def test_rows_that_a_power_cut_left_damaged_are_left_out(workplace: Path, damage: bytes) -> None:
+def test_damaged_rows_are_skipped(workplace: Path, damage: bytes) -> None:
     path = workplace / "metrics.csv"
     with RowFile(path) as file:
         file.append({"updates": 5, "loss": 1.5})
@@ -84,13 +84,13 @@ def test_rows_that_a_power_cut_left_damaged_are_left_out(workplace: Path, damage
         (SystemExit(143), "KILLED"),
     ],
 )
-def test_a_broken_run_is_not_left_running(
+def test_a_run_that_raises_does_not_stay_running(
     workplace: Path, tracking_uri: str, tiny_recipe: Make, error: BaseException, status: str
 ) -> None:
-    def break_down(row: object) -> None:
+    def fail(row: object) -> None:
         raise error
 
-    recorder = Recorder(tiny_recipe(), workplace, progress=break_down)
+    recorder = Recorder(tiny_recipe(), workplace, progress=fail)
     with pytest.raises(type(error)), recorder:
         recorder.log({"updates": 1, "loss": 2.0})
     run = client(tracking_uri).get_run(recorder.run_id)
@@ -99,7 +99,7 @@ def test_a_broken_run_is_not_left_running(
     assert read_rows(workplace / "metrics.csv") == [{"updates": 1, "loss": 2.0}]
 
 
-def test_leaving_without_a_result_is_a_failure(
+def test_a_run_without_a_result_has_failed(
     workplace: Path, tracking_uri: str, tiny_recipe: Make
 ) -> None:
     with Recorder(tiny_recipe(), workplace) as recorder:
@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written_fails_the_run(
     assert client(tracking_uri).get_run(recorder.run_id).info.status == "FAILED"
 
 
-def test_mlflow_lost_for_good_costs_two_warnings(
+def test_a_permanent_failure_of_mlflow_logs_two_warnings(
     workplace: Path,
     tiny_recipe: Make,
     make_result: MakeResult,
@@ -134,7 +134,7 @@ def test_mlflow_lost_for_good_costs_two_warnings(
         recorder.finish(make_result())
     assert [record.getMessage().split()[0] for record in caplog.records] == ["MLflow", "rows"]
     assert "the server has gone" in caplog.text
-    assert "in metrics.csv alone, not in MLflow: 1" in caplog.text
+    assert "only in metrics.csv, not in MLflow: 1" in caplog.text
     assert read_rows(workplace / "metrics.csv") == [{"updates": 1, "loss": 2.0}]
 
 
@@ -154,12 +154,12 @@ def test_training_does_not_wait_for_a_slow_store(
         for step in range(300):
             recorder.log({"updates": step, "loss": 1.0})
         released.set()
-    assert all(in_time), "all rows were logged while the store was still at the first"
+    assert all(in_time), "all rows were logged while the store was writing the first one"
     history = client(tracking_uri).get_metric_history(recorder.run_id, "loss")
     assert [point.step for point in history] == list(range(300))
 
 
-def test_rows_that_the_store_refused_come_when_it_is_back(
+def test_rows_that_the_store_refused_are_sent_again(
     workplace: Path,
     tracking_uri: str,
     tiny_recipe: Make,
@@ -173,8 +173,8 @@ def test_rows_that_the_store_refused_come_when_it_is_back(
         raise ConnectionError("the server has gone")
 
     with caplog.at_level(logging.WARNING), Recorder(tiny_recipe(), workplace) as recorder:
-        with monkeypatch.context() as away:
-            away.setattr(recorder._run.store.client, "log_batch", refuse)
+        with monkeypatch.context() as failing:
+            failing.setattr(recorder._run.store.client, "log_batch", refuse)
             for step in range(100):
                 recorder.log({"updates": step, "loss": 1.0})
             assert refused.wait(60)
@@ -194,15 +194,15 @@ def test_a_full_disk_does_not_stop_the_training(
         recorder._rows._writer = csv.DictWriter(recorder._rows._file, COLUMNS)
         for step in range(3):
             recorder.log({"updates": step, "loss": 1.0})
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 2
-    assert "No space left on device" in said[0]
-    assert "last rows of metrics.csv are lost" in said[1]
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert "No space left on device" in messages[0]
+    assert "last rows of metrics.csv are lost" in messages[1]
     history = client(tracking_uri).get_metric_history(recorder.run_id, "loss")
     assert [point.step for point in history] == [0, 1, 2]
 
 
-def test_a_row_without_updates_belongs_to_the_step_before(
+def test_a_row_without_updates_has_the_step_of_the_row_before(
     workplace: Path, tracking_uri: str, tiny_recipe: Make
 ) -> None:
     with Recorder(tiny_recipe(), workplace) as recorder:
@@ -212,7 +212,7 @@ def test_a_row_without_updates_belongs_to_the_step_before(
     assert [(point.step, point.value) for point in history] == [(0, 1), (5, 2), (9, 3)]
 
 
-def test_numbers_that_are_not_finite_stay_in_the_file(
+def test_numbers_that_are_not_finite_are_only_in_the_file(
     workplace: Path, tracking_uri: str, tiny_recipe: Make
 ) -> None:
     with Recorder(tiny_recipe(), workplace) as recorder:
@@ -231,7 +231,7 @@ def test_an_unknown_column_is_refused(tmp_path: Path) -> None:
     assert line == ",,,,1.0" + "," * (len(COLUMNS) - 5)
 
 
-def test_children_are_shown_under_their_parent(
+def test_child_runs_have_the_tag_of_their_parent(
     workplace: Path, tracking_uri: str, tiny_recipe: Make, make_result: MakeResult
 ) -> None:
     table = workplace / "table.md"
@@ -257,15 +257,16 @@ def test_an_interrupted_parent_is_killed(workplace: Path, tracking_uri: str) -> 
 
 @contextmanager
 def mlflow_server(folder: Path, port: int) -> Iterator[str]:
-    """A real tracking server on loopback, once it answers; killed at the end of the block."""
-    line = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    line += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"]
-    line += ["--artifacts-destination", str(folder / "artifacts")]
+    """Start a real tracking server and wait until it answers; kill it when the block ends."""
+    command = [sys.executable, "-m", "mlflow", "server"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment.pop("MLFLOW_TRACKING_URI", None)
     with (folder / "server.log").open("ab") as log:
         server = subprocess.Popen(
-            line, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
         uri, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 240
@@ -275,7 +276,7 @@ def mlflow_server(folder: Path, port: int) -> Iterator[str]:
                 break
             except OSError:
                 assert server.poll() is None, (folder / "server.log").read_text()
-                assert time.monotonic() < deadline, "the server did not come up"
+                assert time.monotonic() < deadline, "the server did not start"
                 time.sleep(0.3)
         yield uri
     finally:
@@ -285,7 +286,7 @@ def mlflow_server(folder: Path, port: int) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_real_server_that_is_killed_in_mid_run_gets_every_row_when_it_is_back(
+def test_a_server_that_is_killed_and_restarted_gets_all_rows(
     tmp_path: Path,
     tiny_recipe: Make,
     make_result: MakeResult,

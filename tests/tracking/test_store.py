@@ -1,4 +1,4 @@
-"""Where MLflow's store is, and how one that cannot be opened is told."""
+"""The place of the MLflow store, and the errors for a store that cannot be opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastdfkd.tracking import ParentRun, TrackingError, check_reachable, store_u
 from fastdfkd.tracking.store import open_store
 
 
-def test_the_store_is_the_recipes_or_the_environments_or_beside_the_runs(
+def test_the_store_is_that_of_the_recipe_or_the_environment_or_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -25,45 +25,45 @@ def test_the_store_is_the_recipes_or_the_environments_or_beside_the_runs(
     assert store_uri("sqlite:////elsewhere.db") == "sqlite:////elsewhere.db"
 
 
-def test_artifacts_lie_beside_the_database(workplace: Path, tracking_uri: str) -> None:
-    with ParentRun("place") as parent:
+def test_artifacts_are_next_to_the_database(workplace: Path, tracking_uri: str) -> None:
+    with ParentRun("artifacts") as parent:
         pass
-    place = open_store(tracking_uri, "fastdfkd").client.get_run(parent.run_id).info.artifact_uri
+    uri = open_store(tracking_uri, "fastdfkd").client.get_run(parent.run_id).info.artifact_uri
     folder = Path(tracking_uri.removeprefix("sqlite:///")).parent
-    assert place.startswith((folder / "mlartifacts").as_uri())
+    assert uri.startswith((folder / "mlartifacts").as_uri())
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql", "mysql+pymysql"])
-def test_a_server_that_is_not_there_is_told_at_once(scheme: str) -> None:
+def test_a_server_that_does_not_run_is_an_error_at_once(scheme: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = time.perf_counter()
-    with pytest.raises(TrackingError, match=rf"127.0.0.1:{port} cannot be opened") as told:
+    with pytest.raises(TrackingError, match=rf"127.0.0.1:{port} cannot be opened") as raised:
         check_reachable(f"{scheme}://user:secret@127.0.0.1:{port}")
-    assert time.perf_counter() - started < 60, "MLflow itself would try for minutes"
-    assert "secret" not in str(told.value)
-    assert "MLFLOW_TRACKING_URI" in str(told.value)
+    assert time.perf_counter() - started < 60, "MLflow itself retries for minutes"
+    assert "secret" not in str(raised.value)
+    assert "MLFLOW_TRACKING_URI" in str(raised.value)
 
 
-def test_a_database_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TrackingError, match="cannot be opened"):
         open_store(f"sqlite:///{tmp_path}/file/mlflow.db", "fastdfkd")
 
 
-def test_a_strange_uri_is_told() -> None:
+def test_an_unknown_uri_scheme_is_an_error() -> None:
     with pytest.raises(TrackingError, match="no-such-scheme"):
         open_store("no-such-scheme://x", "fastdfkd")
 
 
-def test_importing_the_tracking_does_not_import_mlflow() -> None:
+def test_importing_tracking_does_not_import_mlflow() -> None:
     code = "import sys, fastdfkd.tracking; assert 'mlflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.slow
-def test_two_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
+def test_two_processes_may_create_the_database_at_once(tmp_path: Path) -> None:
     code = (
         "import sys; from fastdfkd.tracking.store import open_store; "
         "print(open_store(sys.argv[1], 'fastdfkd').experiment_id)"
@@ -74,6 +74,6 @@ def test_two_processes_may_make_the_database_at_once(tmp_path: Path) -> None:
     assert [process.returncode for process in both] == [0, 0]
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_spent() -> None:
+def test_a_folder_that_is_not_writable_is_an_error_before_any_work() -> None:
     with pytest.raises(TrackingError, match=r"in /proc/no\. Set MLFLOW_TRACKING_URI=sqlite"):
         check_reachable("sqlite:////proc/no/mlflow.db")

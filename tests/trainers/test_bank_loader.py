@@ -1,4 +1,4 @@
-"""A trainer's mirror of the bank, with the bank and the object store played by plain values."""
+"""A trainer's copy of the bank; plain Python values replace the bank and the object store."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LOST = "lost"
 
 @dataclass
 class Answer:
-    """A reference to an answer."""
+    """An object reference to a result."""
 
     value: Any
 
 
 class Bank:
-    """Answers `grant` from a list."""
+    """`grant` returns the results of a list."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -96,7 +96,7 @@ def test_others_stand_in_for_images_that_are_gone(gone: Any) -> None:
 
 
 def test_nothing_to_stand_in_is_told() -> None:
-    with pytest.raises(RuntimeError, match=r"rounds \[0\] are lost"):
+    with pytest.raises(RuntimeError, match=r"rounds \[0\] were lost"):
         loader(Grant(3, [0], [LOST])).advance(0)
 
 

@@ -14,7 +14,7 @@ SPEC, READ = DATASETS["digits"]
 
 
 def few(split, count=96):
-    """Ten easy classes: a bright bar whose row is the class."""
+    """Ten easy classes: the class is the row of a bright bar."""
     generator = torch.Generator().manual_seed(int(split == "test"))
     labels = torch.arange(count) % 10
     images = torch.randint(0, 60, (count, 1, 16, 16), dtype=torch.uint8, generator=generator)

@@ -1,8 +1,8 @@
-"""A recipe whose runs take a second or two, and spaces for it."""
+"""Recipes whose runs take a second or two, and search spaces for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +37,19 @@ QUICK = {
 
 @pytest.fixture
 def small() -> Recipe:
-    """Its student learns: 25 % or more after a few seconds."""
+    """A recipe whose student reaches 25 % or more within a few seconds."""
     return load_recipe("digits-fast5", SMALL)
 
 
 @pytest.fixture
 def quick() -> Recipe:
-    """Its student learns nothing to speak of; all its time is the start of processes."""
+    """A recipe whose student hardly learns; nearly all its time is the start of processes."""
     return load_recipe("digits-fast5", QUICK)
 
 
 @pytest.fixture
 def space_file(tmp_path: Path) -> Callable[[str], Path]:
-    """Writes the part under `space:` to a file."""
+    """A function that writes a space file; its text is the part under `space:`."""
 
     def write(text: str, name: str = "space.yaml") -> Path:
         lines = "\n".join(f"  {line}" for line in text.strip().splitlines())
@@ -62,7 +62,7 @@ def space_file(tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def options() -> Callable[..., Any]:
-    """Makes a sweep's options; keywords replace them."""
+    """A function that makes the options of a sweep; keywords replace the defaults."""
     from fastdfkd.tuning.trial_log import Options
 
     def make(**changes: Any) -> Options:
@@ -76,11 +76,3 @@ def options() -> Callable[..., Any]:
         return Options(**{**values, **changes})
 
     return make
-
-
-@pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    from fastdfkd.platform.cluster import connect
-
-    with connect(None):
-        yield

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastdfkd.tuning.objective import Judge, Objective, pareto_front, parse_objectives
+from fastdfkd.tuning.objective import Objective, ObjectiveTracker, pareto_front, parse_objectives
 
 
 def test_objectives_are_read() -> None:
@@ -18,8 +18,8 @@ def test_objectives_are_read() -> None:
         ("acuracy", "expected one of accuracy"),
         ("accuracy,accuracy", "two different"),
         ("accuracy,agreement,synthesis_seconds", "two different"),
-        ("accuracy_at_seconds", "after how many seconds"),
-        ("accuracy_at_seconds:-1", "after how many seconds"),
+        ("accuracy_at_seconds", "number of seconds above 0"),
+        ("accuracy_at_seconds:-1", "number of seconds above 0"),
         ("accuracy:3", "takes no seconds"),
     ],
 )
@@ -28,27 +28,27 @@ def test_bad_objectives_are_refused(text: str, words: str) -> None:
         parse_objectives(text)
 
 
-def test_accuracy_at_seconds_is_the_last_in_time() -> None:
-    judge = Judge(parse_objectives("accuracy_at_seconds:10,end_to_end_seconds"))
-    seen = [
-        judge({"accuracy": accuracy, "end_to_end_seconds": seconds})
+def test_accuracy_at_seconds_is_the_last_within_the_budget() -> None:
+    tracker = ObjectiveTracker(parse_objectives("accuracy_at_seconds:10,end_to_end_seconds"))
+    values = [
+        tracker({"accuracy": accuracy, "end_to_end_seconds": seconds})
         for accuracy, seconds in ((0.5, 5.0), (0.7, 9.9), (0.9, 10.1))
     ]
-    assert [found["accuracy_at_seconds"] for found in seen] == [0.5, 0.7, 0.7]
-    assert seen[-1]["end_to_end_seconds"] == 10.1
+    assert [each["accuracy_at_seconds"] for each in values] == [0.5, 0.7, 0.7]
+    assert values[-1]["end_to_end_seconds"] == 10.1
 
 
 @pytest.mark.parametrize("objective", ["accuracy", "accuracy_at_seconds:10"])
-def test_what_the_runs_do_not_measure_is_told_with_what_they_do(objective: str) -> None:
-    judge = Judge(parse_objectives(objective))
+def test_an_objective_that_the_runs_do_not_measure_is_refused(objective: str) -> None:
+    tracker = ObjectiveTracker(parse_objectives(objective))
     with pytest.raises(
         ValueError,
         match=rf"--objective {objective}: .* do not measure accuracy.*synthesis_seconds",
     ):
-        judge({"synthesis_seconds": 1.0, "end_to_end_seconds": 2.0})
+        tracker({"synthesis_seconds": 1.0, "end_to_end_seconds": 2.0})
 
 
-def test_the_front_holds_what_nothing_beats() -> None:
+def test_the_front_holds_all_points_that_are_not_dominated() -> None:
     objectives = parse_objectives("accuracy,synthesis_seconds")
     values = [(0.9, 10.0), (0.8, 5.0), (0.8, 6.0), (0.95, 20.0), (0.9, 10.0), (0.7, 5.0)]
     assert pareto_front(values, objectives) == [0, 1, 3, 4]

@@ -12,13 +12,13 @@ from fastdfkd.tuning.pictures import _Axis, parallel_coordinates, pareto_picture
 
 def test_values_are_placed_by_size_or_by_order() -> None:
     assert [_Axis([2, 5, 8]).height(v) for v in (2, 5, 8)] == [0, 0.5, 1]
-    assert _Axis([0.001, 0.1]).height(0.01) == pytest.approx(0.5), "log where that spreads them"
+    assert _Axis([0.001, 0.1]).height(0.01) == pytest.approx(0.5), "logarithmic"
     words = _Axis(["reptile", "fomaml", "none"])
     assert [text for _, text in words.ticks()] == ["fomaml", "none", "reptile"]
     assert _Axis([3, 3]).height(3) == 0.5
 
 
-def test_a_key_that_did_not_apply_has_a_place_of_its_own() -> None:
+def test_a_key_that_did_not_apply_has_its_own_height() -> None:
     axis = _Axis([1.0, None, 2.0])
     assert axis.ticks()[0] == (axis.height(None), "not used")
     assert axis.height(float("nan")) < 0

@@ -18,10 +18,10 @@ SHIPPED = sorted((recipes_folder() / "sweeps").glob("*.yaml"))
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 @pytest.mark.parametrize("recipe", ["digits-fast5", "glyphs-fast5"])
 def test_shipped_spaces_fit_the_sample_recipes(file: Path, recipe: str) -> None:
-    chosen = load_recipe(recipe)
-    space = load_space(file.stem, chosen)
-    for point in space.grid(chosen.flat()):
-        load_recipe(chosen, point)
+    base = load_recipe(recipe)
+    space = load_space(file.stem, base)
+    for point in space.grid(base.flat()):
+        load_recipe(base, point)
 
 
 def test_three_spaces_ship() -> None:
@@ -39,11 +39,11 @@ def test_three_spaces_ship() -> None:
         ("synthesis.steps: {choice: [2, 0]}", ["synthesis.steps = 0", "at least 1"]),
         ("synthesis.lr_g: {uniform: [-0.1, 0.1]}", ["synthesis.lr_g = -0.1", "above 0"]),
         ("synthesis.oh: {loguniform: [0, 1]}", ["synthesis.oh", "above 0", "[0, 1]"]),
-        ("synthesis.oh: {uniform: [1, 0]}", ["synthesis.oh", "lowest first"]),
+        ("synthesis.oh: {uniform: [1, 0]}", ["synthesis.oh", "lowest value first"]),
         ("synthesis.oh: {uniform: [1]}", ["[lowest, highest]"]),
         ("synthesis.steps: {randint: [1, 2.5]}", ["synthesis.steps", "whole numbers"]),
         ("synthesis.steps: {randint: [1, 5], q: 0}", ["q: expected", "at least 1"]),
-        ("synthesis.oh: {uniform: [0, 1], q: 2}", ["q means nothing here"]),
+        ("synthesis.oh: {uniform: [0, 1], q: 2}", ["q has no meaning here"]),
         ("synthesis.steps: {choise: [2]}", ["did you mean choice?"]),
         ("synthesis.steps: {choice: [2, 2]}", ["twice"]),
         ("synthesis.steps: {choice: []}", ["a list of values"]),
@@ -55,16 +55,16 @@ def test_three_spaces_ship() -> None:
         (
             "synthesis.lr_g: {choice: [0.1], when: {synthesis.steps: 2}}\n"
             "synthesis.steps: {choice: [2, 5]}",
-            ["put that one first"],
+            ["put synthesis.steps before it"],
         ),
         (
             "synthesis.steps: {choice: [2, 5]}\n"
             "synthesis.lr_g: {choice: [0.1], when: {synthesis.steps: 3}}",
-            ["which it never is"],
+            ["does not contain these values"],
         ),
     ],
 )
-def test_a_bad_space_is_refused_with_key_and_reason(
+def test_the_error_for_a_bad_space_gives_key_and_reason(
     small: Recipe, space_file: SpaceFile, text: str, words: list[str]
 ) -> None:
     with pytest.raises(SpaceError) as refused:
@@ -92,7 +92,9 @@ synthesis.reptile_scale: {uniform: [10, 90], grid: 3, when: {synthesis.meta: rep
         assert ("synthesis.reptile_scale" in point) == (point["synthesis.meta"] == "reptile")
 
 
-def test_a_condition_may_name_what_the_recipe_fixes(small: Recipe, space_file: SpaceFile) -> None:
+def test_a_condition_may_name_a_key_that_does_not_vary(
+    small: Recipe, space_file: SpaceFile
+) -> None:
     space = load_space(
         space_file("synthesis.lr_g: {choice: [0.1, 0.2], when: {synthesis.steps: 2}}"), small
     )
@@ -108,14 +110,31 @@ synthesis.oh: {uniform: [0.25, 0.5]}
 """
     space = load_space(space_file(text), small)
     source = random.Random(3)
-    drawn = [space.resolve(lambda d: d.draw(source), small.flat()) for _ in range(300)]
+    drawn = [space.resolve(lambda p: p.draw(source), small.flat()) for _ in range(300)]
     assert {p["synthesis.rounds"] for p in drawn} == {10, 20, 30}
     small_rates = sum(p["synthesis.lr_z"] < 0.01 for p in drawn)
     assert 110 < small_rates < 190, "half of a log-uniform draw is below the geometric middle"
     assert all(0.25 <= p["synthesis.oh"] <= 0.5 for p in drawn)
 
 
-def test_a_grid_over_a_range_wants_a_number(small: Recipe, space_file: SpaceFile) -> None:
+def test_a_grid_over_a_range_needs_a_number(small: Recipe, space_file: SpaceFile) -> None:
     space = load_space(space_file("synthesis.oh: {uniform: [0, 1]}"), small)
     with pytest.raises(SpaceError, match=r"synthesis\.oh: a grid needs"):
         space.grid(small.flat())
+
+
+def test_methods_are_swept_with_their_own_keys(
+    tiny_recipe: Callable[..., Recipe], space_file: SpaceFile
+) -> None:
+    recipe = tiny_recipe(synthesis={"rounds": 3, "warmup_rounds": 1, "batch_size": 4})
+    file = space_file(
+        "synthesis.method: {choice: [fast, deep_inversion]}\n"
+        "synthesis.lr_g: {choice: [0.01, 0.02], when: {synthesis.method: fast}}\n"
+        "synthesis.lr: {choice: [0.1], when: {synthesis.method: deep_inversion}}"
+    )
+    points = load_space(file, recipe).grid(recipe.flat())
+    assert [load_recipe(recipe, point).synthesis.summary for point in points] == [
+        "fast, 5 steps",
+        "fast, 5 steps",
+        "deep_inversion, 2000 steps",
+    ]

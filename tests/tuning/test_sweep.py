@@ -21,8 +21,8 @@ from fastdfkd.tuning.trial_log import TrialLog
 SpaceFile = Callable[[str], Path]
 MakeOptions = Callable[..., Any]
 
-# Two rates that learn, three that learn nothing, and a student that cannot be trained.
-SIX = """
+# Two learning rates that work, three that are too small, and a student without parameters.
+SIX_POINTS = """
 student.model: {choice: [resnet8-half, 'torch.nn:Identity']}
 distillation.lr:
   choice: [0.1, 0.08, 1.0e-9, 2.0e-9, 3.0e-9]
@@ -30,27 +30,27 @@ distillation.lr:
 """
 
 
-def test_everything_is_checked_before_anything_is_made(
+def test_a_sweep_is_validated_before_a_folder_is_made(
     workplace: Path, small: Recipe, space_file: SpaceFile, options: MakeOptions
 ) -> None:
     space = space_file("synthesis.rounds: {choice: [2, 9]}\nsynthesis.warmup_rounds: {choice: [5]}")
     with pytest.raises(ValueError, match="warmup_rounds"):
         new_sweep(small, space, (), options(), None).__enter__()
-    fine = space_file("synthesis.steps: {choice: [2, 5]}")
+    valid = space_file("synthesis.steps: {choice: [2, 5]}")
     for changes, words in (
         ({"scheduler": "asha", "objective": "accuracy,synthesis_seconds"}, "one --objective"),
         ({"seeds": 0}, "--seeds"),
         ({"trials": 0}, "--trials"),
     ):
         with pytest.raises(ValueError, match=words):
-            new_sweep(small, fine, (), options(**changes), None).__enter__()
-    asked = options(scheduler="asha")
+            new_sweep(small, valid, (), options(**changes), None).__enter__()
+    asha = options(scheduler="asha")
     with pytest.raises(ValueError, match="evaluations"):
-        new_sweep(small, fine, {"platform.evaluations": 1}, asked, None).__enter__()
+        new_sweep(small, valid, {"platform.evaluations": 1}, asha, None).__enter__()
     assert not (workplace / "runs").exists()
 
 
-def test_random_points_differ_and_follow_from_the_seed(
+def test_random_points_are_distinct_and_depend_on_the_seed_only(
     workplace: Path, small: Recipe, space_file: SpaceFile, options: MakeOptions
 ) -> None:
     space = space_file("synthesis.steps: {choice: [1, 2, 3]}\nsynthesis.meta: {choice: [none]}")
@@ -70,7 +70,7 @@ def test_random_points_differ_and_follow_from_the_seed(
 @pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
-def test_asha_stops_bad_trials_one_fails_and_nothing_is_left(
+def test_asha_stops_bad_trials_one_fails_and_all_resources_are_freed(
     workplace: Path,
     tracking_uri: str,
     ray_cluster: None,
@@ -78,7 +78,7 @@ def test_asha_stops_bad_trials_one_fails_and_nothing_is_left(
     space_file: SpaceFile,
     options: MakeOptions,
 ) -> None:
-    with new_sweep(small, space_file(SIX), (), options(scheduler="asha"), "out") as sweep:
+    with new_sweep(small, space_file(SIX_POINTS), (), options(scheduler="asha"), "out") as sweep:
         folder = run_sweep(sweep)
     check_cluster_is_free()
     records = TrialLog(folder).records()
@@ -102,7 +102,7 @@ def test_asha_stops_bad_trials_one_fails_and_nothing_is_left(
 
 
 def check_cluster_is_free(seconds: float = 10.0) -> None:
-    """What the trials held is given back within seconds: cores, and every placement group."""
+    """The trials have freed their cores and placement groups, within seconds."""
     import ray
 
     deadline = time.monotonic() + seconds
@@ -116,7 +116,7 @@ def check_cluster_is_free(seconds: float = 10.0) -> None:
 
 
 def check_mlflow(uri: str, folder: Path, stopped: int) -> None:
-    """The trials are children of the sweep's run, which holds the findings."""
+    """The trials are children of the sweep's run, which has the best figures and the files."""
     store = open_store(uri, "fastdfkd")
     parent = store.client.get_run(TrialLog(folder).options().parent_run_id)
     assert parent.info.status == "FINISHED"
@@ -130,11 +130,11 @@ def check_mlflow(uri: str, folder: Path, stopped: int) -> None:
         "model=torch.nn:Identity",
         *(f"model=resnet8-half lr={lr}" for lr in ("0.1", "0.08", "1e-09", "2e-09", "3e-09")),
     }
-    ends = [child.info.status for child in children]
-    assert len(ends) == 6
-    assert (ends.count("KILLED"), ends.count("FAILED")) == (stopped, 1)
-    good = [child for child in children if child.info.status != "FAILED"]
-    assert all("accuracy" in child.data.metrics for child in good)
+    statuses = [child.info.status for child in children]
+    assert len(statuses) == 6
+    assert (statuses.count("KILLED"), statuses.count("FAILED")) == (stopped, 1)
+    not_failed = [child for child in children if child.info.status != "FAILED"]
+    assert all("accuracy" in child.data.metrics for child in not_failed)
 
 
 @pytest.mark.slow
@@ -161,7 +161,7 @@ def test_several_seeds_give_a_mean_and_a_deviation(
 @pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
-def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
+def test_optuna_finds_a_front_and_resumes_from_a_trial_log(
     workplace: Path,
     ray_cluster: None,
     quick: Recipe,
@@ -172,8 +172,8 @@ def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
         "synthesis.meta: {choice: [fomaml, none]}\n"
         "synthesis.meta_lr: {loguniform: [1.0e-3, 0.1], when: {synthesis.meta: fomaml}}"
     )
-    asked = options(search="optuna", objective="accuracy,synthesis_seconds", trials=3)
-    with new_sweep(quick, space, (), asked, "out") as sweep:
+    two_objectives = options(search="optuna", objective="accuracy,synthesis_seconds", trials=3)
+    with new_sweep(quick, space, (), two_objectives, "out") as sweep:
         folder = run_sweep(sweep)
     trial_log = TrialLog(folder)
     first = trial_log.records()
@@ -187,13 +187,13 @@ def test_optuna_finds_a_front_and_goes_on_from_a_ledger(
         run_sweep(sweep)
     second = trial_log.records()
     assert sorted(record.index for record in second) == [0, 1, 2]
-    assert [second[0], second[1]] == [first[0], first[2]], "what had ended is not run again"
+    assert [second[0], second[1]] == [first[0], first[2]], "trials that had ended do not run again"
 
 
 @pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
-def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(
+def test_a_killed_sweep_resumes_and_repeats_no_finished_trial(
     workplace: Path, quick: Recipe, space_file: SpaceFile
 ) -> None:
     (workplace / "quick.yaml").write_text(quick.to_yaml())
@@ -214,7 +214,7 @@ def test_a_killed_sweep_goes_on_and_repeats_no_finished_trial(
     }
     done = subprocess.run(command("sweep", "--resume", "out"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"{len(ended)} of 3 trials have ended before" in done.stdout
+    assert f"{len(ended)} of 3 trials are done already" in done.stdout
     assert trial_log.read_text().startswith(before)
     names = [
         (row["index"], row["seed"]) for row in map(json.loads, trial_log.read_text().splitlines())

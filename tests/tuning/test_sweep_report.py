@@ -1,4 +1,4 @@
-"""A sweep's tables and files where what varies is text that somebody else wrote."""
+"""The tables and files of a sweep whose values are hostile text."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from fastdfkd.cli.printing import print_findings
+from fastdfkd.cli.printing import print_sweep
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.text.safe_text import markdown, printable
 from fastdfkd.tuning.plan import Sweep
 from fastdfkd.tuning.sweep import new_sweep
-from fastdfkd.tuning.sweep_report import write_findings
+from fastdfkd.tuning.sweep_report import write_sweep_report
 from fastdfkd.tuning.trial_log import TrialLog, TrialRecord
 from tests.hostile import TEXTS
 
@@ -28,12 +28,12 @@ def sweep(workplace: Path, small: Recipe, options: Callable[..., Any]) -> Iterat
     space = {"student.model": {"choice": MODELS}, "synthesis.steps": {"choice": [2]}}
     file = workplace / "space\nof <b>models.yaml"
     OmegaConf.save(OmegaConf.create({"space": space}), file)
-    asked = options(objective="accuracy,synthesis_seconds", trials=len(MODELS))
-    with new_sweep(small, file, (), asked, "out") as made:
-        yield made
+    two_objectives = options(objective="accuracy,synthesis_seconds", trials=len(MODELS))
+    with new_sweep(small, file, (), two_objectives, "out") as sweep:
+        yield sweep
 
 
-def test_what_varies_is_shown_as_text(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+def test_varied_values_are_shown_as_text(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     trial_log = TrialLog(sweep.folder)
     assert sweep.points is not None
     for index, point in enumerate(sweep.points):
@@ -46,7 +46,7 @@ def test_what_varies_is_shown_as_text(sweep: Sweep, capsys: pytest.CaptureFixtur
         record = {"index": index, "seed": 0, "point": point, "figures": figures}
         error = f"ValueError: {point['student.model']}"
         trial_log.append(TrialRecord(**record, status="finished", error=error))
-    files, _ = write_findings(sweep, trial_log.records())
+    files, _ = write_sweep_report(sweep, trial_log.records())
     assert all(file.stat().st_size for file in files)
     table = (sweep.folder / "table.md").read_text()
     assert len([line for line in table.splitlines() if line.startswith("| ")]) == len(MODELS) + 2
@@ -62,7 +62,7 @@ def test_what_varies_is_shown_as_text(sweep: Sweep, capsys: pytest.CaptureFixtur
     recipes = sorted(sweep.folder.glob("pareto-*.yaml"))
     assert [load_recipe(file).student.model for file in recipes] == MODELS
     assert load_recipe(sweep.folder / "best.yaml").student.model == MODELS[-1]
-    print_findings(sweep, print)
-    shown = capsys.readouterr().out
-    assert "\x1b" not in shown
-    assert "model=[red]not red[/red]" in shown
+    print_sweep(sweep, print)
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    assert "model=[red]not red[/red]" in output

@@ -20,25 +20,25 @@ def record(index: int, status: Any = "finished", **changes: Any) -> TrialRecord:
     return TrialRecord(index=index, seed=0, point=point, status=status, **changes)
 
 
-def test_records_come_back(tmp_path: Path) -> None:
+def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     trial_log = TrialLog(tmp_path)
     assert trial_log.records() == []
     kept = [record(0, figures={"accuracy": 0.5}), record(1, "failed", error="ValueError: no")]
     for one in kept:
         trial_log.append(one)
     assert trial_log.records() == kept
-    assert trial_log.done() == kept[:1], "a failed trial is tried again"
+    assert trial_log.done() == kept[:1], "a failed trial runs again"
     trial_log.append(record(1, "stopped"))
     assert [one.status for one in trial_log.records()] == ["finished", "stopped"]
 
 
-def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_skipped_and_repaired(tmp_path: Path) -> None:
     trial_log, path = TrialLog(tmp_path), tmp_path / "trials.jsonl"
     trial_log.append(record(0))
     with path.open("a") as file:
         file.write('{"index": 1, "se')
     assert [one.index for one in trial_log.records()] == [0]
-    trial_log.mend()
+    trial_log.repair()
     trial_log.append(record(1))
     assert [one.index for one in trial_log.records()] == [0, 1]
     path.write_text("{damaged}\n" + path.read_text())
@@ -46,7 +46,7 @@ def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path: Path) -> None:
         trial_log.records()
 
 
-def test_options_come_back(tmp_path: Path, options: Callable[..., Any]) -> None:
+def test_options_are_read_as_they_were_written(tmp_path: Path, options: Callable[..., Any]) -> None:
     trial_log = TrialLog(tmp_path)
     with pytest.raises(ValueError, match="holds no sweep"):
         trial_log.options()
@@ -57,7 +57,7 @@ def test_options_come_back(tmp_path: Path, options: Callable[..., Any]) -> None:
         trial_log.options()
 
 
-def test_a_sweep_whose_folders_have_old_names_is_read_and_gone_on_with(
+def test_a_sweep_with_old_folder_names_can_be_resumed(
     tmp_path: Path, small: Recipe, space_file: Callable[[str], Path], options: Callable[..., Any]
 ) -> None:
     space = space_file("synthesis.steps: {choice: [1, 2]}")
@@ -86,7 +86,7 @@ def test_a_sweep_whose_folders_have_old_names_is_read_and_gone_on_with(
         ("\0" * 40, ""),
     ],
 )
-def test_a_damaged_line_is_named_and_a_last_one_is_cut_off(
+def test_a_damaged_line_is_an_error_but_a_damaged_last_line_is_removed(
     tmp_path: Path, line: str, message: str
 ) -> None:
     trial_log, path = TrialLog(tmp_path), tmp_path / "trials.jsonl"
@@ -94,25 +94,27 @@ def test_a_damaged_line_is_named_and_a_last_one_is_cut_off(
     whole = path.read_bytes()
     path.write_bytes(whole + line.encode() + b"\n")
     assert [one.index for one in trial_log.records()] == [0]
-    trial_log.mend()
+    trial_log.repair()
     assert path.read_bytes() == whole
     path.write_bytes(line.encode() + b"\n" + whole)
     with pytest.raises(ValueError, match=rf"trials\.jsonl, line 1: damaged .*{message}"):
         trial_log.records()
-    trial_log.mend()
-    assert path.read_bytes() == line.encode() + b"\n" + whole, "only the last line is cut"
+    trial_log.repair()
+    assert path.read_bytes() == line.encode() + b"\n" + whole, "only a last line is removed"
 
 
 @pytest.mark.parametrize("damage", sorted(set(WHOLE) - {"flipped in the middle"}))
-def test_damaged_options_are_told(tmp_path: Path, options: Callable[..., Any], damage: str) -> None:
+def test_damaged_options_give_an_error_with_the_file_name(
+    tmp_path: Path, options: Callable[..., Any], damage: str
+) -> None:
     trial_log, path = TrialLog(tmp_path), tmp_path / "sweep.json"
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/kept.txt").write_text("kept")
     trial_log.save_options(options())
     WHOLE[damage](path, tmp_path / "outside")
     if damage in ("whole, behind a link", "carriage returns", "unreadable", "last byte gone"):
-        assert trial_log.options() == options(), "root reads it too"
+        assert trial_log.options() == options(), "the tests may run as root, who can read it"
     else:
-        with pytest.raises((ValueError, OSError), match=r"sweep\.json") as told:
+        with pytest.raises((ValueError, OSError), match=r"sweep\.json") as raised:
             trial_log.options()
-        assert len(str(told.value)) < 1_000
+        assert len(str(raised.value)) < 1_000

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdfkd.comparison.run_records import labels, setting_of
-from fastdfkd.recipe import Recipe, load_recipe
-from fastdfkd.recipe.naming import by_what_varies, short_keys
+from fastdfkd.recipe import Recipe
 from fastdfkd.tuning.search_space import load_space
 from fastdfkd.tuning.trial_names import TrialNames
 from tests.hostile import HEBREW
@@ -19,7 +17,7 @@ def names(space: str, seeds: int, space_file: SpaceFile, recipe: Recipe) -> Tria
     return TrialNames.of(load_space(space_file(space), recipe), seeds)
 
 
-def test_trials_are_called_by_what_varies(small: Recipe, space_file: SpaceFile) -> None:
+def test_trials_are_named_by_the_values_that_vary(small: Recipe, space_file: SpaceFile) -> None:
     space = (
         "synthesis.steps: {choice: [2, 5]}\n"
         "synthesis.meta: {choice: [fomaml]}\n"
@@ -35,23 +33,20 @@ def test_trials_are_called_by_what_varies(small: Recipe, space_file: SpaceFile) 
     assert two.point({"synthesis.steps": 2}) == "steps=2", "a key that does not apply is left out"
 
 
-def test_keys_with_the_same_last_word_keep_their_sections() -> None:
-    keys = ["synthesis.batch_size", "distillation.batch_size", "distillation.lr"]
-    assert list(short_keys(keys).values()) == [*keys[:2], "lr"]
-
-
-def test_a_space_of_a_single_point_is_called_by_it(small: Recipe, space_file: SpaceFile) -> None:
+def test_the_only_point_of_a_space_is_named_by_its_values(
+    small: Recipe, space_file: SpaceFile
+) -> None:
     only = names("synthesis.steps: {choice: [2]}", 1, space_file, small)
     assert only.point({"synthesis.steps": 2}) == "steps=2"
 
 
 @pytest.mark.parametrize("value", ["../../x", "a\nb", "<b>", "x" * 500, HEBREW, "=1+1"])
-def test_folders_of_any_values_are_safe_and_differ(
+def test_folder_names_are_safe_and_unique_for_any_value(
     value: str, small: Recipe, space_file: SpaceFile
 ) -> None:
-    found = names("student.model: {choice: [resnet8-half, resnet14]}", 2, space_file, small)
+    trial_names = names("student.model: {choice: [resnet8-half, resnet14]}", 2, space_file, small)
     folders = [
-        found.folder(index, {"student.model": text}, seed)
+        trial_names.folder(index, {"student.model": text}, seed)
         for index, text in enumerate((value, value + " "))
         for seed in (0, 1)
     ]
@@ -60,24 +55,4 @@ def test_folders_of_any_values_are_safe_and_differ(
         assert len(folder) < 150
         assert Path(folder).name == folder
         assert folder.isascii()
-    assert found.point({"student.model": value}).isprintable()
-
-
-def test_namesakes_are_told_apart_by_what_varies(tiny_recipe: Callable[..., Recipe]) -> None:
-    first = tiny_recipe()
-    recipes = [
-        first,
-        load_recipe(first, {"synthesis.steps": 2, "seed": 4, "tracking.experiment": "other"}),
-        load_recipe(first, {"name": "else", "synthesis.steps": 2, "platform.evaluations": 3}),
-    ]
-    called = labels({setting_of(recipe): recipe for recipe in recipes})
-    assert list(called.values()) == ["tiny steps=5", "tiny steps=2", "else"]
-
-
-def test_values_that_look_alike_are_written_out() -> None:
-    settings = [{"synthesis.lr_g": 0.015, "a.b": True}, {"synthesis.lr_g": 0.01500004, "a.b": True}]
-    assert by_what_varies(settings) == ["lr_g=0.015", "lr_g=0.01500004"]
-    assert by_what_varies([{"a.b": None, "a.c": 1}, {"a.b": True, "a.d": 2}]) == [
-        "b=null",
-        "b=true",
-    ]
+    assert trial_names.point({"student.model": value}).isprintable()

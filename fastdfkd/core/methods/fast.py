@@ -1,12 +1,12 @@
 """FastDFKD's synthesizer (Algorithm 1 of arXiv 2112.06253).
 
-A batch is a few Adam steps on a copy of the shared generator and on the latent codes; what those
-steps did to the copy is what the shared generator learns from.
+A batch is made by a few Adam steps on a copy of the meta-generator and on the latent codes. The
+meta-generator then learns from the gradients or the weights of the copy (`core/meta_gradient.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +14,13 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.augment import Augmentation
-from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
 from fastdfkd.core.bn_statistics import Moments
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import captured
-from fastdfkd.core.clock import Clock
-from fastdfkd.core.interfaces import MetaUpdate, StateDict
-from fastdfkd.core.losses import adversarial_loss
 from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.methods.inner_copies import InnerCopies
-from fastdfkd.core.methods.objective import InversionObjective, draw_labels
+from fastdfkd.core.methods.inversion import Draws, InversionMethod, Optimised
 from fastdfkd.core.precision import autocast
-from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.task import Task
 
 if TYPE_CHECKING:
@@ -34,40 +29,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """What k steps on one batch produced. The next batch overwrites the tensors."""
+    """Result of the k steps on a batch. The next batch overwrites its tensors."""
 
     images: Tensor
-    """(B, C, H, W) float in [0, 1], of the lowest-loss step."""
+    """(B, C, H, W) float in [0, 1], of the step with the lowest loss."""
     losses: dict[str, float]
     """Loss terms of that step: `loss`, `bn`, `oh`, `adv` (the last three unweighted)."""
     summed_gradients: list[Tensor]
     """Sum over the steps of dL/dtheta', for each generator parameter."""
     fast: list[Tensor]
     """theta'_k, for each generator parameter."""
-    labels: Tensor
-    """(B,) int64, the classes the images were pulled towards."""
 
 
-class FastSynthesizer:
+class FastSynthesizer(InversionMethod):
     """Implements `Synthesizer`."""
 
+    section: FastSynthesis
+
     def __init__(self, section: FastSynthesis, task: Task, index: int = 0):
-        self.section, self.num_classes = section, task.num_classes
-        self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
-        self.device = torch.device(task.device)
-        self.objective = InversionObjective(
-            task,
-            (section.bn, section.oh, section.adv),
-            adversarial_loss,
-            bn_momentum=section.bn_momentum,
+        super().__init__(
+            section, task, index, task.kind.adversarial_loss, bn_momentum=section.bn_momentum
         )
-        self.meta = MetaGenerator(section, task.image_shape, task.seed, task.device)
+        self.shared = self.meta = self.shared_generator(section, task)
         self.copies = InnerCopies(self.meta.generator, section)
         self.step = captured(self._step, task.device, task.capture and self._capturable(task))
-        self.clock = Clock(self.device)
+
+    @classmethod
+    def shared_generator(cls, section: FastSynthesis, task: Task) -> MetaGenerator:
+        """The meta-generator in its initial state."""
+        return MetaGenerator(section, task.image_shape, task.seed, task.device)
 
     def _capturable(self, task: Task) -> bool:
-        """Whether both networks can be part of a captured step."""
+        """Whether a step with both networks can be captured as a CUDA graph."""
         networks = (
             (self.objective.fused_teacher, task.teacher_use),
             (self.objective.fused_student, task.student_use),
@@ -77,51 +70,23 @@ class FastSynthesizer:
             for network, use in networks
         )
 
-    def load_student(self, state: StateDict, version: int) -> None:
-        """Take the student's newest weights for the adversarial loss."""
-        self.objective.load_student(state, version)
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """(latent_dim,)."""
+        return (self.section.latent_dim,)
 
-    def make(self, round: int, attempt: int = 0) -> tuple[SyntheticBatch, MetaUpdate]:
-        """Synthesise batch `round`; everything random follows from (seed, round, attempt)."""
-        section = self.section
-        start = self.clock.now()
+    def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
+        """Run the inner loop with the noise as z and compute its meta-update."""
+        round, labels = draws.round, draws.labels
+        inner = self.inner_loop(draws.noise, labels, adversarial, draws.randomness, round)
+        update = self.meta.update_of(round, inner.summed_gradients, inner.fast)
+        return Optimised(inner.images, labels, inner.losses, update)
 
-        def optimised(adversarial: bool) -> InnerLoop:
-            z, labels, randomness = self._draws(round, attempt)
-            return self.inner_loop(z, labels, adversarial, randomness, round)
-
-        adversarial = round >= section.warmup_rounds
-        inner, note = self.objective.make(
-            optimised, adversarial, lambda: self._first_images(round, attempt)
-        )
-        images = to_uint8(inner.images).contiguous()
-        batch = SyntheticBatch(
-            images=images,
-            labels=inner.labels,
-            provenance=Provenance(
-                round=round,
-                synthesizer=self.index,
-                student_version=self.objective.student_version,
-                generator_version=self.meta.version,
-                synthesis_seconds=self.clock.now() - start,
-                losses=inner.losses,
-                note=note,
-            ),
-        )
-        return batch, self.meta.update_of(round, inner.summed_gradients, inner.fast)
-
-    def learn(self, updates: Sequence[MetaUpdate]) -> None:
-        """Move the shared generator."""
-        self.meta.learn(updates)
-
-    def synthesize(self, round: int, attempt: int = 0) -> SyntheticBatch:
-        """`make`, then `learn` from it. The meta-update counts as synthesis time."""
-        self.meta.begin(round)
-        batch, update = self.make(round, attempt)
-        start = self.clock.now()
-        self.learn([update])
-        seconds = batch.provenance.synthesis_seconds + self.clock.now() - start
-        return batch.timed(seconds)
+    def first_images(self, noise: Tensor) -> Tensor:
+        """Images (B, C, H, W) of theta and z = `noise`, normalised."""
+        with autocast(self.device, self.objective.precision):
+            images = self.meta.generator(noise)
+        return self.normalisation(images.to(noise.dtype))
 
     def inner_loop(
         self,
@@ -131,14 +96,17 @@ class FastSynthesizer:
         randomness: torch.Generator,
         round: int = 0,
     ) -> InnerLoop:
-        """K Adam steps on copies of theta and z. theta itself is not changed.
+        """Make k Adam steps on copies of theta and z. theta itself is not changed.
 
         Args:
             z: (B, latent_dim) latent codes.
-            labels: (B,) int64.
-            adversarial: whether the student takes part.
+            labels: (B, *space) int64.
+            adversarial: whether the loss has its adversarial term.
             randomness: draws the augmentation of each step.
-            round: named in the error if every loss is NaN or infinite.
+            round: number of the batch, for the error message.
+
+        Raises:
+            DivergedError: the loss of a step was NaN or infinite.
         """
         section, copies, statistics = self.section, self.copies, self.objective.statistics
         copies.begin(z)
@@ -151,24 +119,7 @@ class FastSynthesizer:
                 seen = self.step(*kind, labels, *move)
             statistics.record_all(seen)
             kept, losses = copies.best.take(round)
-        return InnerLoop(kept, losses, copies.summed, [p.detach() for p in copies.fast], labels)
-
-    def _draws(self, round: int, attempt: int) -> tuple[Tensor, Tensor, torch.Generator]:
-        """Z (B, latent_dim) and labels (B,) of a batch, and the stream after them."""
-        section = self.section
-        randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
-        z = torch.randn(
-            section.batch_size, section.latent_dim, generator=randomness, device=self.device
-        )
-        labels = draw_labels(len(z), self.num_classes, section.balanced_labels, randomness)
-        return z, labels, randomness
-
-    def _first_images(self, round: int, attempt: int) -> Tensor:
-        """Images (B, C, H, W) of a batch before its first step, normalised."""
-        z = self._draws(round, attempt)[0]
-        with autocast(self.device, self.objective.precision):
-            images = self.meta.generator(z)
-        return self.normalisation(images.to(z.dtype))
+        return InnerLoop(kept, losses, copies.summed, [p.detach() for p in copies.fast])
 
     def _step(
         self,
@@ -180,12 +131,13 @@ class FastSynthesizer:
         flip: Tensor,
         invert: Tensor | None,
     ) -> dict[str, Moments]:
-        """One inner step on the copies, as `captured` wants it: nothing here waits for the device.
+        """One inner step on the copies. It can be captured: no statement waits for the device.
 
         Args:
-            adversarial: whether the student takes part.
-            _estimated: whether there are running estimates to mix the statistics with.
-            labels: (B,) int64.
+            adversarial: whether the loss has its adversarial term.
+            _estimated: whether running estimates exist. It is an argument because a captured step
+                is recorded once for each combination of such values.
+            labels: (B, *space) int64.
             dy: a field of `Augmentation`.
             dx: likewise.
             flip: likewise.
@@ -205,10 +157,10 @@ class FastSynthesizer:
         return objective.statistics.newest
 
     def state_dict(self) -> dict[str, Any]:
-        """Shared generator with its optimiser, and the BatchNorm running estimates."""
+        """State of the meta-generator and its optimiser, and the BatchNorm running estimates."""
         return {"meta": self.meta.state_dict(), "bn": self.objective.statistics.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()`."""
+        """Restore `state_dict()`."""
         self.meta.load_state_dict(state["meta"])
         self.objective.statistics.load_state_dict(state["bn"])

@@ -1,7 +1,7 @@
-"""Copies of the shared generator and of z, and all else that the k steps of a batch change.
+"""Everything that the k steps of a batch change: copies of the meta-generator and of z, and more.
 
-The tensors are made once and filled anew for every batch: a captured step finds them where they
-were.
+The tensors are allocated once and refilled for every batch, because a captured step (CUDA graph)
+reads and writes fixed memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class InnerCopies:
-    """theta' and z with their optimisers, the summed gradients, the best images so far."""
+    """theta' and z with their optimisers, the summed gradients and the best images so far."""
 
     def __init__(self, generator: nn.Module, section: FastSynthesis):
         self.generator = generator
@@ -38,24 +38,24 @@ class InnerCopies:
 
     @torch.no_grad()
     def begin(self, z: Tensor) -> None:
-        """Copy theta and z (B, latent_dim); forget the batch before."""
+        """Copy theta and z (B, latent_dim), and reset all that the previous batch left."""
         assert z.shape == self.z.shape, f"z is {tuple(z.shape)}, expected {tuple(self.z.shape)}"
         torch._foreach_copy_(self.fast, list(self.generator.parameters()))
         self.z.copy_(z)
         torch._foreach_zero_(self.summed)
         for optimizer in self.optimizers:
-            optimizer.zero_grad()  # of a step that was broken off
+            optimizer.zero_grad()  # gradients of a step that raised
             optimizer.forget()
         self.best.forget()
 
     def images(self) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] of z by the copy theta'."""
+        """The images (B, C, H, W) in [0, 1] that theta' generates from z."""
         weights = dict(zip(self.names, self.fast, strict=True))
         images: Tensor = functional_call(self.generator, weights, (self.z,))
         return images
 
     def step(self, loss: Tensor) -> None:
-        """One Adam step of theta' and z down `loss`."""
+        """Make one Adam step of theta' and z on `loss`, and add the gradients to `summed`."""
         loss.backward()  # type: ignore[no-untyped-call]
         torch._foreach_add_(self.summed, [p.grad for p in self.fast if p.grad is not None])
         for optimizer in self.optimizers:

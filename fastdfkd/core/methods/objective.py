@@ -1,4 +1,4 @@
-"""What every inversion method minimises: the teacher's memory of its data, classes, novelty."""
+"""The loss of the inversion methods: BatchNorm statistics, target classes, adversarial term."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.interfaces import StateDict
-from fastdfkd.core.losses import one_hot_loss
 from fastdfkd.core.network_use import NetworkUse, copied, load_state
 from fastdfkd.core.task import Task
 
@@ -28,7 +27,7 @@ STUDENT_NOT_READY = (
 
 
 class DivergedError(FloatingPointError):
-    """A loss of a batch became NaN or infinite. `terms` are those of the first such step."""
+    """A loss of a batch became NaN or infinite. `terms`: which, in the first step where one was."""
 
     def __init__(self, round: int, terms: Set[str], cause: str = ""):
         self.round, self.terms = round, frozenset(terms)
@@ -44,9 +43,9 @@ class DivergedError(FloatingPointError):
 
 
 class InversionObjective:
-    """L = bn * L_bn + oh * L_oh + adv * L_adv on images as the networks see them (Eq. 1).
+    """L = bn * L_bn + oh * L_oh + adv * L_adv on normalised images (Eq. 1 of arXiv 2112.06253).
 
-    Both networks are frozen, in eval mode; the student is a copy that `load_student` refreshes.
+    Both networks are frozen and in eval mode. The student is a copy; `load_student` updates it.
     """
 
     def __init__(
@@ -57,6 +56,7 @@ class InversionObjective:
         *,
         bn_momentum: float = 0.0,
     ):
+        self.kind = task.kind
         self.device, self.precision = torch.device(task.device), task.precision
         self.teacher_use, self.student_use = task.teacher_use, task.student_use
         self.teacher = self.teacher_use.frozen(task.teacher, self.device)
@@ -75,7 +75,11 @@ class InversionObjective:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """The steps of one batch: statistics are recorded inside, running estimates moved last."""
+        """Context of the steps of a batch.
+
+        Inside, the teacher's BatchNorm statistics are recorded. At the end the running estimates
+        are updated.
+        """
         recorder = self.statistics.record
         with self.statistics.watching(), recording(self.fused_teacher, recorder):
             yield
@@ -83,19 +87,19 @@ class InversionObjective:
                 self.statistics.end_batch()
 
     def __call__(self, inputs: Tensor, labels: Tensor, adversarial: bool) -> Tensor:
-        """Loss terms in the order of `TERMS`, (4,): only the first carries the gradient.
+        """Compute the loss terms in the order of `TERMS`, (4,). Only the first has a gradient.
 
         Args:
             inputs: (B, C, H, W) normalised images.
-            labels: (B,) int64.
-            adversarial: whether the student takes part (not in warm-up).
+            labels: (B, *space) int64.
+            adversarial: whether the loss has its adversarial term (not in warm-up).
         """
         inputs = self.teacher_use.images(inputs)
         teacher_logits = self._ask(self.teacher_use, self.fused_teacher, inputs)
         student_logits = None
         if adversarial and self.adv > 0:
             student_logits = self._ask(self.student_use, self.fused_student, inputs)
-        oh = one_hot_loss(teacher_logits, labels)
+        oh = self.kind.one_hot_loss(teacher_logits, labels)
         bn = self.statistics.loss() if self.bn > 0 else oh.new_zeros(())
         adv = oh.new_zeros(())
         if student_logits is not None:
@@ -106,21 +110,22 @@ class InversionObjective:
     def make(
         self, batch: Callable[[bool], T], adversarial: bool, first: Callable[[], Tensor]
     ) -> tuple[T, str]:
-        """A batch, without the adversarial term where the student is not ready for it.
+        """Make a batch. Make it again without the adversarial term if that term is not finite.
 
-        The statistics of an untrained student may be so far from its data that its answers in eval
-        mode are not finite. Such a batch is made again without the student.
+        The BatchNorm statistics of an untrained student may be so far from its data that its logits
+        in eval mode are NaN or infinite.
 
         Args:
-            batch: makes it, with or without the adversarial term, from the same draws each time.
-            adversarial: whether the student should take part.
-            first: the images (B, C, H, W), normalised, from which the first step starts.
+            batch: makes the batch with or without the adversarial term, from the same random
+                numbers at each call.
+            adversarial: whether the loss should have its adversarial term.
+            first: computes the normalised images (B, C, H, W) with which the first step starts.
 
         Returns:
-            The batch, and a note where the student was left out.
+            The batch, and a note if the adversarial term was left out, else "".
 
         Raises:
-            DivergedError: with the cause.
+            DivergedError: the loss was not finite; its message names the cause if it is found.
         """
         adversarial = adversarial and self.adv > 0
         try:
@@ -135,7 +140,7 @@ class InversionObjective:
 
     @torch.no_grad()
     def _explained(self, error: DivergedError, first: Tensor) -> DivergedError:
-        """The error with what was not finite at the batch's first step."""
+        """The error with its cause: what was not finite in the first step, if anything."""
         if not torch.isfinite(first).all():
             cause = (
                 "the generator's first images are not finite already: lower synthesis.meta_lr and "
@@ -151,14 +156,14 @@ class InversionObjective:
         return DivergedError(error.round, error.terms, cause)
 
     def _ask(self, use: NetworkUse, network: nn.Module, inputs: Tensor) -> Tensor:
-        """A network's logits (B, K), float32 or float64."""
+        """Run a network; return its logits (B, K) as float32 or float64."""
         with use.autocast(self.device, self.precision):
             logits = use.logits(network(use.images(inputs)))
         return logits if logits.dtype is torch.float64 else logits.float()
 
 
 def draw_labels(count: int, num_classes: int, balanced: bool, generator: torch.Generator) -> Tensor:
-    """Target classes, (count,) int64: uniform, or as equal in number as `count` allows."""
+    """Draw target classes, (count,) int64: uniformly, or each class equally often (up to one)."""
     device = generator.device
     if not balanced:
         return torch.randint(num_classes, (count,), generator=generator, device=device)
@@ -167,16 +172,16 @@ def draw_labels(count: int, num_classes: int, balanced: bool, generator: torch.G
 
 
 class Best:
-    """The images of the lowest-loss step, kept on the device without waiting for it.
+    """Keeps the images of the step with the lowest loss, without waiting for the device.
 
-    Its tensors are made by the first offer and changed in place from then on.
+    The first `offer` allocates its tensors; they are changed in place from then on.
     """
 
     def __init__(self) -> None:
         self.terms: Tensor | None = None
         self.images: Tensor | None = None
         self.first: Tensor | None = None
-        """Terms of the first step in which one was not finite; else of the last step."""
+        """Terms of the first step with a term that is not finite, or else of the last step."""
 
     def offer(self, terms: Tensor, images: Tensor) -> None:
         """Keep `images` if `terms[0]` is the lowest loss so far."""
@@ -191,17 +196,17 @@ class Best:
         torch.where(torch.isfinite(self.first).all(), terms, self.first, out=self.first)
 
     def forget(self) -> None:
-        """Before a new batch: any step is better than none."""
+        """Reset before a new batch."""
         if self.terms is not None and self.first is not None:
             self.terms.fill_(torch.inf)
             self.first.zero_()
 
     def take(self, round: int) -> tuple[Tensor, dict[str, float]]:
-        """The images and the loss terms of their step. Waits for the device.
+        """Return the images and the loss terms of their step. Waits for the device.
 
         Raises:
-            DivergedError: the loss of some step was NaN or infinite, so that nothing may be
-                learned from this batch.
+            DivergedError: a loss term of some step was NaN or infinite. Nothing may be learned from
+                such a batch.
         """
         assert self.terms is not None
         assert self.images is not None

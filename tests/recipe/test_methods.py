@@ -1,0 +1,188 @@
+"""The table of methods: recipes, messages, schema and building follow from it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import pickle
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+
+import fastdfkd
+from docs import make_recipe_keys
+from fastdfkd.recipe import METHODS, Recipe, RecipeError, SynthesisSection, load_recipe
+from fastdfkd.recipe.methods import DefaultMethod
+from fastdfkd.recipe.numbers import Rate
+from tests.platform.own_method import OneImage, OneImageSynthesis
+
+ReadRecipe = Callable[..., Recipe]
+ROOT = Path(fastdfkd.__file__).parent
+OWN = "synthesis: {method: one_image, rounds: 30}\n"
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's method in the table."""
+    monkeypatch.setitem(METHODS, "one_image", OneImageSynthesis)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_section_carries_its_name_and_its_class(name: str) -> None:
+    section = METHODS[name]
+    assert section.method_name() == name
+    implementation = pkgutil.resolve_name(section.implementation)
+    assert implementation.__module__ == f"fastdfkd.core.methods.{name}"
+    assert (section is DefaultMethod) != section.model_fields["method"].is_required()
+
+
+@pytest.mark.usefixtures("own")
+def test_a_line_in_the_table_is_all_that_a_recipe_needs(read: ReadRecipe) -> None:
+    recipe = read(OWN)
+    assert isinstance(recipe.synthesis, OneImageSynthesis)
+    assert pkgutil.resolve_name(recipe.synthesis.implementation) is OneImage
+    assert recipe.flat()["synthesis.lr"] == 0.1
+    assert "lr_g" not in recipe.to_yaml()
+    assert load_recipe(recipe, {"synthesis.lr": 0.5}).synthesis.lr == 0.5
+    assert load_recipe(recipe, {"synthesis.lr": 0.5}).digest() != recipe.digest()
+    named = Recipe.model_json_schema()["properties"]["synthesis"]["discriminator"]["mapping"]
+    assert set(named) == set(METHODS)
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("synthesis.method=one_imag", "fast, deep_inversion, one_image, got 'one_imag', did you"),
+        ("synthesis.lr=0", "synthesis.lr: expected a number above 0, got 0"),
+        ("synthesis.rr=1", "did you mean lr?; allowed: batch_size, lr, method, rounds, warmup_"),
+        ("synthesis.bn=1", "synthesis.bn: unknown key"),
+        ("synthesis.warmup_rounds=30", "synthesis: warmup_rounds (30) must be below rounds (30)"),
+    ],
+)
+def test_its_settings_are_refused_as_any_others(read: ReadRecipe, override: str, part: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        read(OWN, [override])
+    assert part in str(caught.value)
+
+
+def test_without_its_line_it_is_unknown(read: ReadRecipe) -> None:
+    with pytest.raises(RecipeError, match="expected one of fast, deep_inversion, got 'one_image'"):
+        read(OWN)
+
+
+@pytest.mark.usefixtures("own")
+def test_the_tables_of_keys_have_its_keys() -> None:
+    heading = "### `synthesis`, `method: one_image`"
+    own = make_recipe_keys.block().partition(heading)[2].partition("\n### ")[0]
+    assert "| `lr` | number > 0 | `0.1` | Learning rate of the image. |" in own
+    assert "`bn`" not in own
+
+
+def test_every_key_has_a_meaning_in_the_tables() -> None:
+    rows = [line for line in make_recipe_keys.block().splitlines() if line.startswith("| `")]
+    assert len(rows) > 80
+    assert [row for row in rows if row.endswith("|  |")] == []
+
+
+class Nameless(SynthesisSection):
+    implementation: ClassVar[str] = "nowhere:Nothing"
+
+
+class Forgettable(SynthesisSection):
+    implementation: ClassVar[str] = "nowhere:Nothing"
+    method: Literal["forgettable"] = "forgettable"
+
+
+class Bodiless(SynthesisSection):
+    method: Literal["bodiless"]
+    lr: Rate = 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "part"),
+    [
+        ("nameless", Nameless, r"Nameless needs `method: Literal\['nameless'\]`"),
+        ("other", OneImageSynthesis, r"OneImageSynthesis needs `method: Literal\['other'\]`"),
+        ("forgettable", Forgettable, "`method` of Forgettable must have no default"),
+        ("bodiless", Bodiless, "Bodiless needs `implementation"),
+    ],
+)
+def test_a_line_that_cannot_work_is_an_error(
+    read: ReadRecipe,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    section: type[SynthesisSection],
+    part: str,
+) -> None:
+    monkeypatch.setitem(METHODS, name, section)
+    with pytest.raises(TypeError, match=part):
+        read("synthesis: {rounds: 30}\n")
+
+
+PROCESS = """
+import pickle, sys
+from fastdfkd.recipe import METHODS
+recipe = pickle.loads(bytes.fromhex(sys.argv[1]))
+assert "one_image" not in METHODS
+print(recipe.digest(), recipe.synthesis.summary)
+"""
+
+
+@pytest.mark.usefixtures("own")
+def test_a_section_reaches_a_process_whose_table_does_not_have_it(read: ReadRecipe) -> None:
+    """By reference to the user's module, as Ray sends it."""
+    recipe = read(OWN)
+    done = subprocess.run(
+        [sys.executable, "-c", PROCESS, pickle.dumps(recipe).hex()],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT.parent,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
+    )
+    assert done.stdout.split() == [recipe.digest(), "one_image"], done.stderr
+
+
+def test_reading_a_recipe_imports_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from fastdfkd.recipe import load_recipe\n"
+        "load_recipe('digits-deep-inversion'), load_recipe('digits-fast5')\n"
+        "assert not {'torch', 'ray', 'mlflow', 'fastdfkd.core'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent)
+
+
+METHODS_OWN = {ROOT / "recipe/methods", ROOT / "core/methods"}
+TYPES_ONLY = {ROOT / "core/meta_gradient.py", ROOT / "recipe/__init__.py"}
+"""FastDFKD's generator, and the names that `fastdfkd.recipe` has always offered."""
+
+
+def words(file: Path) -> Iterator[str]:
+    """Names and imports of a module, and the texts that it compares or looks up."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Attribute(attr=word) | ast.alias(name=word):
+                yield word
+            case ast.Compare() | ast.Subscript() | ast.MatchValue():
+                texts = (each for each in ast.walk(node) if isinstance(each, ast.Constant))
+                yield from (text.value for text in texts if isinstance(text.value, str))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_other_module_names_a_method(name: str) -> None:
+    section = METHODS[name]
+    implementation = pkgutil.resolve_name(section.implementation).__name__
+    named = {name, section.__name__, implementation}
+    found = {
+        file
+        for file in ROOT.rglob("*.py")
+        if not METHODS_OWN & set(file.parents) and named & set(words(file))
+    }
+    assert found <= TYPES_ONLY
