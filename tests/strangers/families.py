@@ -1,11 +1,9 @@
-"""Networks of libraries, the smallest of each family, for images (3, 64, 64) of 10 classes."""
+"""Networks of libraries, the smallest of each family, for square RGB images of 10 classes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
-
-SHAPE = (3, 64, 64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +14,17 @@ class Family:
     arguments: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     """Of transformers."""
+    side: int = 64
+    """Height and width of the images."""
 
 
 def _torchvision(name: str, bn: float = 1.0, **arguments: Any) -> Family:
     return Family(model=f"torchvision:{name}", bn=bn, arguments=arguments)
+
+
+def _large(name: str, side: int, **arguments: Any) -> Family:
+    """One that reads no smaller images."""
+    return Family(model=f"torchvision:{name}", bn=1.0, arguments=arguments, side=side)
 
 
 def _timm(name: str, bn: float = 1.0, **arguments: Any) -> Family:
@@ -36,8 +41,8 @@ FAMILIES = [
     _torchvision("densenet121"),
     _torchvision("efficientnet_b0"),
     _torchvision("googlenet", init_weights=False),
-    _torchvision("inception_v3", init_weights=False, aux_logits=False),
-    _torchvision("maxvit_t", input_size=[64, 64], partition_size=2),
+    _large("inception_v3", 80, init_weights=False, aux_logits=False),
+    _large("maxvit_t", 224),
     _torchvision("mnasnet0_5"),
     _torchvision("mobilenet_v2"),
     _torchvision("mobilenet_v3_small"),
@@ -66,7 +71,7 @@ FAMILIES = [
     _timm("repvgg_a0"),
     _timm("xcit_nano_12_p16_224"),
     _timm("poolformer_s12", 0.0),
-    _timm("efficientformer_l1"),
+    _timm("efficientvit_b0"),
     _timm("coat_tiny", 0.0),
     _timm("nf_regnet_b0", 0.0),
     _hugging_face(
@@ -82,6 +87,7 @@ FAMILIES = [
     ),
     _hugging_face(
         "deit",
+        architectures=["DeiTForImageClassification"],
         hidden_size=16,
         intermediate_size=16,
         num_attention_heads=2,
@@ -99,7 +105,9 @@ FAMILIES = [
     _hugging_face("convnext", hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1]),
     _hugging_face("swin", embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=2),
     _hugging_face("mobilenet_v2", 1.0, depth_multiplier=0.35),
-    _hugging_face("efficientnet", 1.0, width_coefficient=0.25, depth_coefficient=0.25),
+    _hugging_face(
+        "efficientnet", 1.0, width_coefficient=0.25, depth_coefficient=0.25, hidden_dim=320
+    ),
     _hugging_face(
         "regnet", 1.0, embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], groups_width=8
     ),

@@ -20,13 +20,12 @@ from fastdfkd.models import open_network, save_weights
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.trainers.teacher import prepare_teacher
 
-from .families import FAMILIES, SHAPE, Family
+from .families import FAMILIES, Family
 
 
-@pytest.fixture(autouse=True)
-def images_of_64_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_images(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
     half = (0.5, 0.5, 0.5)
-    spec = ImageSpec(name="digits", shape=SHAPE, num_classes=10, mean=half, std=half)
+    spec = ImageSpec(name="digits", shape=(3, side, side), num_classes=10, mean=half, std=half)
     monkeypatch.setitem(table.DATASETS, "digits", (spec, lambda split, root: None))
 
 
@@ -55,10 +54,14 @@ def recipe_of(tiny: Any, role: str, family: Family, folder: Path) -> Recipe:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("family", FAMILIES, ids=[family.model for family in FAMILIES])
 @pytest.mark.parametrize("role", ["teacher", "student"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_a_family_is_distilled(tiny_recipe: Any, tmp_path: Path, role: str, family: Family) -> None:
+def test_a_family_is_distilled(
+    tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, family: Family
+) -> None:
+    use_images(monkeypatch, family.side)
     recipe = recipe_of(tiny_recipe, role, family, tmp_path)
     spec, weights = image_spec(recipe), tmp_path / "teacher.safetensors"
     save_weights(weights, open_network(recipe.teacher, spec))
@@ -70,7 +73,7 @@ def test_a_family_is_distilled(tiny_recipe: Any, tmp_path: Path, role: str, fami
     assert distiller.updates == recipe.updates
     save_weights(tmp_path / "student.safetensors", distiller.student_state())
     again = open_network(recipe.student, spec, tmp_path / "student.safetensors")
-    images = torch.arange(3 * math.prod(SHAPE), dtype=torch.uint8).reshape(3, *SHAPE)
+    images = torch.arange(3 * math.prod(spec.shape)).to(torch.uint8).reshape(3, *spec.shape)
     normalise = spec.normalisation("cpu")
     said = [predict(net, images, normalise, "cpu") for net in (again, distiller.module)]
     assert torch.equal(*said)
