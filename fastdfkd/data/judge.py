@@ -7,6 +7,7 @@ the figures that it returns. It does not ask whether there are real images.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.answers import Output
-from fastdfkd.core.evaluation import Evaluated, agreement, evaluate
+from fastdfkd.core.evaluation import Evaluated, agreement, evaluate_batches
 from fastdfkd.core.task_kind import TaskKind
-from fastdfkd.data.images import LabelledImages
+from fastdfkd.data.images import Images
 
 
 class Judge(Protocol):
@@ -61,8 +62,10 @@ class Judge(Protocol):
 class RealImages:
     """Evaluates on held-out real images: the task's figures and `agreement`, from 0 to 1."""
 
-    test: LabelledImages
+    test: Images
     kind: TaskKind
+    batch_size: int = 500
+    """Images per forward pass."""
     judged_on: str = "held-out real images"
 
     def __len__(self) -> int:
@@ -77,8 +80,8 @@ class RealImages:
         output: Output = "logits",
     ) -> Evaluated:
         """Classes of the images, and figures by their labels."""
-        images, labels = self.test.images, self.test.labels
-        return evaluate(network, images, labels, self.kind, normalise, device, output=output)
+        with closing(self.test.batches(self.batch_size)) as batches:
+            return evaluate_batches(network, batches, self.kind, normalise, device, output=output)
 
     def figures(
         self, answers: Evaluated, teacher_answers: Evaluated | None = None

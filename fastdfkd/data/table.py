@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import get_args
 
 from fastdfkd.core.image_spec import ImageSpec
@@ -11,7 +10,7 @@ from fastdfkd.data.cifar import load_cifar
 from fastdfkd.data.digits import load_digits
 from fastdfkd.data.glyph_drawing import LETTERS
 from fastdfkd.data.glyphs import load_glyphs
-from fastdfkd.data.images import DataSource, LabelledImages, Split
+from fastdfkd.data.images import DataSource, Images, Split
 from fastdfkd.recipe import DataSection
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.text.shown import shown
@@ -63,14 +62,14 @@ _SPECS = (
     ),
 )
 
-Reader = Callable[[Split, str | None], LabelledImages | None]
-"""Maps a split and `data.root` to the images; None if there is no such split."""
+Reader = Callable[[Split, DataSection], Images | None]
+"""Maps a split and the data section to the images; None if there is no such split."""
 
 _READERS: dict[str, Reader] = {
     "digits": lambda split, _: load_digits(split),
     "glyphs": lambda split, _: load_glyphs(split),
-    "cifar10": partial(load_cifar, "cifar10"),
-    "cifar100": partial(load_cifar, "cifar100"),
+    "cifar10": load_cifar,
+    "cifar100": load_cifar,
 }
 
 DATASETS: dict[str, tuple[ImageSpec, Reader]] = {
@@ -89,9 +88,9 @@ def data_source(section: DataSection) -> DataSource:
         raise RecipeError(unknown(f"data.name: data set {shown(name)}", name, list(DATASETS)))
     spec, read = DATASETS[name]
 
-    def load(split: Split) -> LabelledImages | None:
+    def load(split: Split) -> Images | None:
         if split not in get_args(Split):
             raise ValueError(f"split: expected train or test, got {shown(split)}")
-        return read(split, section.root)
+        return read(split, section)
 
     return DataSource(spec, load)

@@ -7,6 +7,7 @@ value, what is allowed and the nearest match.
     recipe = load_recipe("recipes/sample/digits-fast5.yaml", {"synthesis.steps": 2})
 """
 
+from fastdfkd.recipe.data_section import DataSection
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.recipe.methods import (
     METHODS,
@@ -17,7 +18,6 @@ from fastdfkd.recipe.methods import (
 from fastdfkd.recipe.reading import Overrides, find_recipe, load_recipe, shipped_recipes
 from fastdfkd.recipe.sections import (
     BankSection,
-    DataSection,
     DistillationSection,
     PlatformSection,
     StudentSection,

@@ -21,18 +21,18 @@ from pydantic import (
 from fastdfkd.addresses.credentials import taken_out
 
 
-def _no_bool(value: Any) -> Any:
+def no_bool(value: Any) -> Any:
     """Refuse `true` and `false` for numbers: Python would take them as 1 and 0."""
     if isinstance(value, bool):
         raise ValueError(f"expected a number, got {str(value).lower()}")
     return value
 
 
-_Whole = Annotated[int, BeforeValidator(_no_bool), Field(lt=2**31)]
-_Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+_Whole = Annotated[int, BeforeValidator(no_bool), Field(lt=2**31)]
+_Real = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
 Positive = Annotated[_Whole, Field(ge=1)]
 Count = Annotated[_Whole, Field(ge=0)]
-Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**32)]
+Seed = Annotated[int, BeforeValidator(no_bool), Field(ge=0, lt=2**32)]
 Rate = Annotated[_Real, Field(gt=0)]
 Weight = Annotated[_Real, Field(ge=0)]
 Share = Annotated[_Real, Field(ge=0, lt=1)]
@@ -42,15 +42,6 @@ class Section(BaseModel):
     """A frozen group of settings. It takes keyword arguments only and refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class DataSection(Section):
-    """Real images: they evaluate the student and train sample teachers, never the student."""
-
-    name: str
-    """Name of the data set: `digits`, `glyphs`, `cifar10` or `cifar100`."""
-    root: str | None = None
-    """Folder that holds CIFAR; nothing is downloaded. `digits` and `glyphs` need none."""
 
 
 class NetworkSection(Section):

@@ -9,11 +9,11 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import Field, model_validator
 
+from fastdfkd.recipe.data_section import DataSection
 from fastdfkd.recipe.methods import AnyMethod, DefaultMethod
 from fastdfkd.recipe.plain import escaped, flatten
 from fastdfkd.recipe.sections import (
     BankSection,
-    DataSection,
     DistillationSection,
     PlatformSection,
     Section,
@@ -130,6 +130,7 @@ class Recipe(Section):
                 "name": True,
                 "description": True,
                 "tracking": True,
+                "data": self.data.silent,
                 "teacher": self.teacher.silent,
                 "student": self.student.silent,
             }
