@@ -16,23 +16,39 @@ import torch
 from torch import nn
 
 from fastdfkd.core.augment import Normalisation
+from fastdfkd.core.bn_statistics import batch_norm_layers
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
 from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_trial import tried
-from fastdfkd.core.network_use import NetworkUse
+from fastdfkd.core.network_use import NetworkUse, copied
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
-from fastdfkd.data import DataSource, Judge, NothingHeldOut, RealImages, data_source
-from fastdfkd.models import baked, open_network, parametrised_layers
+from fastdfkd.data import (
+    DEFAULT_IMAGES,
+    DataSource,
+    Judge,
+    NothingHeldOut,
+    RealAndSynthetic,
+    RealImages,
+    SyntheticImages,
+    completed,
+    data_source,
+    images_at_once,
+    synthetic_images,
+)
+from fastdfkd.models import baked, open_network, parametrised_layers, weights_digest
 from fastdfkd.recipe import Recipe
+from fastdfkd.runs.figures import REAL, SYNTHETIC, main_figure
 
 log = logging.getLogger(__name__)
+_BN_WEIGHT = 10.0
+"""Weight of the BatchNorm statistics in the synthesis of held-out images."""
 
 
 def real_images(recipe: Recipe, root: str | Path | None = None) -> DataSource:
@@ -55,24 +71,77 @@ def image_spec(recipe: Recipe) -> ImageSpec:
     """Description of a recipe's images: shape, classes, mean and standard deviation.
 
     Raises:
-        RecipeError: there is no such data set.
+        RecipeError: there is no such data set, or neither it nor `input` says what they are.
     """
-    return real_images(recipe).spec
+    return completed(real_images(recipe).stated, recipe.input)
 
 
-def judge_of(recipe: Recipe, root: str | Path | None = None) -> Judge:
-    """The judge of a recipe: its test split, or `NothingHeldOut` if there is none.
+def judge_of(
+    recipe: Recipe,
+    teacher: nn.Module | None = None,
+    root: str | Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Judge:
+    """The judge of a recipe: its test split, synthetic images, both, or nothing.
 
     Args:
         recipe: of the experiment.
+        teacher: synthetic images are made from it. Without it there are none.
         root: replaces `data.root` if set.
+        device: where synthetic images are made, unless the cache has them.
+
+    Raises:
+        ValueError: image files are missing or damaged, or do not fit `input`.
+    """
+    spec = image_spec(recipe)
+    test = real_images(recipe, root).load("test", spec)
+    real = None if test is None else RealImages(test, spec.kind, images_at_once(spec.shape))
+    count = _synthetic_count(recipe, has_test=real is not None)
+    if teacher is None or not count:
+        return real or NothingHeldOut()
+    synthetic = _synthetic_judge(recipe, teacher, spec, count, torch.device(device))
+    return RealAndSynthetic(real, synthetic) if real else synthetic
+
+
+def compared_by(recipe: Recipe) -> str:
+    """The figure by which a recipe's students are compared, by its column in `metrics.csv`.
 
     Raises:
         ValueError: image files are missing or damaged.
     """
-    real = real_images(recipe, root)
-    test = real.load("test")
-    return NothingHeldOut() if test is None else RealImages(test, real.spec.kind)
+    if real_images(recipe).load("test", image_spec(recipe)) is not None:
+        return main_figure(REAL)
+    return main_figure(SYNTHETIC if _synthetic_count(recipe, has_test=False) else ())
+
+
+def _synthetic_count(recipe: Recipe, *, has_test: bool) -> int:
+    count = recipe.evaluation.synthetic_images
+    return count if count is not None else 0 if has_test else DEFAULT_IMAGES
+
+
+def _synthetic_judge(
+    recipe: Recipe, teacher: nn.Module, spec: ImageSpec, count: int, device: torch.device
+) -> SyntheticImages:
+    output = recipe.teacher.output
+
+    def task() -> Task:
+        network = baked(copied(teacher))
+        use = tried(network, spec.shape, output=output, spatial_axes=spec.kind.spatial_axes)
+        return Task(
+            teacher=network,
+            student=network,  # there is no student: the adversarial term is off
+            teacher_use=use,
+            student_use=use,
+            image_shape=spec.shape,
+            kind=spec.kind,
+            normalisation=spec.normalisation(device),
+            seed=0,
+            device=device,
+        )
+
+    bn = _BN_WEIGHT if batch_norm_layers(teacher) else 0.0
+    key = f"{type(teacher).__qualname__} {output} {weights_digest(teacher.state_dict())}"
+    return SyntheticImages(synthetic_images(task, spec, count, bn=bn, key=key), spec.kind)
 
 
 def initial_student(recipe: Recipe) -> nn.Module:
@@ -126,6 +195,8 @@ class Experiment:
         spec, output = image_spec(recipe), recipe.teacher.output
         shape, kind, bn = spec.shape, spec.kind, recipe.synthesis.bn_weight
         check_teacher(teacher, shape, kind, bn, output=output)
+        here = device if device != "cuda" or torch.cuda.is_available() else "cpu"
+        judge = judge_of(recipe, teacher, device=here)
         teacher, student = baked(teacher), initial_student(recipe)
         precision = recipe.platform.precision
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
@@ -136,7 +207,7 @@ class Experiment:
             teacher=teacher,
             student=student,
             spec=spec,
-            judge=judge_of(recipe),
+            judge=judge,
             teacher_use=try_network(teacher, shape, output=output),
             student_use=try_network(student, shape, output=recipe.student.output, student=True),
         )
@@ -151,7 +222,11 @@ class Experiment:
 
     @property
     def notes(self) -> list[str]:
-        """One line per network that says what it runs without, and why; none if nothing."""
+        """What a user should know, one line each; none if nothing.
+
+        How the classes of image files were matched and which files were skipped, and for each
+        network what it runs without, and why.
+        """
         lines = [
             use.line(f"{role} {type(network).__name__}")
             for role, network, use in (
@@ -159,7 +234,7 @@ class Experiment:
                 ("student", self.student, self.student_use),
             )
         ]
-        return [line for line in lines if line]
+        return [*self.judge.notes, *(line for line in lines if line)]
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
         """Maps images in 0..1 to the input of both networks, on `device`."""

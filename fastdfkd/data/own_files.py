@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -39,6 +40,10 @@ FORMS: dict[str, Form] = {
 """By `data.name`; a name that ends with `:` stands for all names that begin with it."""
 
 
+_opened: OrderedDict[str, Images] = OrderedDict()
+_MOST_OPENED = 2
+
+
 def form_of(name: str) -> Form | None:
     """The form of a `data.name`; None if it is none of these."""
     prefix, colon, _ = name.partition(":")
@@ -71,7 +76,19 @@ def own_images(section: DataSection, split: Split, spec: ImageSpec) -> Images | 
         where=found.where,
         said=found.notes,
     )
-    return streamed.in_memory() if streamed.nbytes <= IN_MEMORY_BYTES else streamed
+    return _opened_before(streamed)
+
+
+def _opened_before(streamed: StreamedImages) -> Images:
+    """The same images if this process has opened them already: a run opens them several times."""
+    key = repr((streamed.where, streamed.digest(), streamed.broken_share, streamed.said))
+    if key not in _opened:
+        small = streamed.nbytes <= IN_MEMORY_BYTES
+        _opened[key] = streamed.in_memory() if small else streamed
+        if len(_opened) > _MOST_OPENED:
+            _opened.popitem(last=False)
+    _opened.move_to_end(key)
+    return _opened[key]
 
 
 def _geometry(section: DataSection, spec: ImageSpec) -> Geometry:

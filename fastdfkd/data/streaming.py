@@ -123,7 +123,7 @@ class StreamedImages:
         if order is not None:
             rows = rows[order.cpu().numpy()]
         waiting: list[tuple[Pixels, IntArray]] = []
-        count = 0
+        count, known = 0, len(self.broken)
         with closing(self._decoded(rows)) as chunks:
             for chunk in chunks:
                 self._note(chunk.broken)
@@ -136,6 +136,8 @@ class StreamedImages:
         if count:
             pixels, found = (np.concatenate(part) for part in zip(*waiting, strict=True))
             yield self._batch(pixels, found)
+        if len(self.broken) > known:
+            log.warning("%s: %s", self.where, self._broken_line())
         if not len(self):
             raise ValueError(f"{self.where}: no image can be read: {self._broken_line()}")
 
@@ -160,7 +162,6 @@ class StreamedImages:
 
     def _note(self, broken: list[tuple[int, str]]) -> None:
         """Remember unreadable images; end if there are too many."""
-        new = dict(broken).keys() - self.broken.keys()
         self.broken.update(broken)
         allowed = self.broken_share * len(self.records.labels)
         if len(self.broken) > allowed:
@@ -168,8 +169,6 @@ class StreamedImages:
                 f"{self.where}: {self._broken_line()}. At most {self.broken_share:.2%} may be "
                 "unreadable: repair or remove them, or raise data.broken_share"
             )
-        for row in sorted(new):
-            log.warning("%s: skipped %s: %s", self.where, self._name(row), self.broken[row])
 
     def _broken_line(self) -> str:
         rows = sorted(self.broken)

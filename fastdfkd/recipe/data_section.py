@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, JsonValue, model_validator
 
-from fastdfkd.recipe.sections import Positive, Section, Share, no_bool
+from fastdfkd.recipe.numbers import Positive, Share, no_bool
+from fastdfkd.recipe.section import Section
 
 
 def _pair(size: Any) -> Any:
@@ -28,9 +29,10 @@ class DataSection(Section):
     )
 
     name: str
-    """A data set: `digits`, `glyphs`, `cifar10` or `cifar100`. Or the form of your own files:
-    `folder` (a folder for each class, or a zip file of that), `npz`, `npy`, `parquet`. Or
-    `torchvision:` and the name of a class of `torchvision.datasets`. See
+    """`none`: there is no real image, `input` says what the images are, and the student is judged
+    on synthetic ones. Or a data set: `digits`, `glyphs`, `cifar10`, `cifar100`. Or the form of your
+    own files: `folder` (a folder for each class, or a zip file of that), `npz`, `npy`, `parquet`.
+    Or `torchvision:` and the name of a class of `torchvision.datasets`. See
     [your own images](data.md)."""
     root: str | None = None
     """Folder or file of the images. `digits` and `glyphs` need none."""
@@ -69,15 +71,6 @@ class DataSection(Section):
                 "first"
             )
         return self
-
-    def __hash__(self) -> int:
-        """Hash of the values as JSON: `arguments` is a mapping, which Python cannot hash."""
-        return hash(self.model_dump_json())
-
-    @property
-    def silent(self) -> set[str]:
-        """Keys at their default that digests leave out: older recipes keep their digests."""
-        return set(self.later) - set(self.model_dump(exclude_defaults=True))
 
     def split_path(self, split: Literal["train", "test"]) -> str | None:
         """`train` or `test`."""

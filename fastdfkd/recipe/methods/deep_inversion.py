@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from fastdfkd.recipe.methods.section import InversionSection
-from fastdfkd.recipe.sections import Positive, Rate, Share, Weight
+from fastdfkd.recipe.numbers import Positive, Rate, Share, Weight
 
 
 class DeepInversionSynthesis(InversionSection):

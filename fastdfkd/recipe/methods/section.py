@@ -14,7 +14,8 @@ from typing import ClassVar, get_args
 
 from pydantic import model_validator
 
-from fastdfkd.recipe.sections import Count, Positive, Section, Weight
+from fastdfkd.recipe.numbers import Count, Positive, Weight
+from fastdfkd.recipe.section import Section
 
 
 class SynthesisSection(Section):
