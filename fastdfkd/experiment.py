@@ -41,6 +41,7 @@ from fastdfkd.data import (
     SyntheticImages,
     completed,
     data_source,
+    images_at_once,
     synthetic_images,
 )
 from fastdfkd.models import baked, open_network, parametrised_layers, weights_digest
@@ -116,11 +117,9 @@ def judge_of(
     Raises:
         ValueError: image files are missing or damaged, or do not fit `input`.
     """
-    spec, test = image_spec(recipe), real_images(recipe, root).load("test")
-    real = None
-    if test is not None:
-        test.check_fits(spec)
-        real = RealImages(test, spec.kind)
+    spec = image_spec(recipe)
+    test = real_images(recipe, root).load("test", spec)
+    real = None if test is None else RealImages(test, spec.kind, images_at_once(spec.shape))
     count = _synthetic_count(recipe, has_test=real is not None)
     if teacher is None or not count:
         return real or NothingHeldOut()
@@ -134,7 +133,7 @@ def compared_by(recipe: Recipe) -> str:
     Raises:
         ValueError: image files are missing or damaged.
     """
-    if real_images(recipe).load("test") is not None:
+    if real_images(recipe).load("test", image_spec(recipe)) is not None:
         return main_figure(REAL)
     return main_figure(SYNTHETIC if _synthetic_count(recipe, has_test=False) else ())
 
@@ -250,7 +249,11 @@ class Experiment:
 
     @property
     def notes(self) -> list[str]:
-        """One line per network that says what it runs without, and why; none if nothing."""
+        """What a user should know, one line each; none if nothing.
+
+        How the classes of image files were matched and which files were skipped, and for each
+        network what it runs without, and why.
+        """
         lines = [
             use.line(f"{role} {type(network).__name__}")
             for role, network, use in (
@@ -258,7 +261,7 @@ class Experiment:
                 ("student", self.student, self.student_use),
             )
         ]
-        return [line for line in lines if line]
+        return [*self.judge.notes, *(line for line in lines if line)]
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
         """Maps images in 0..1 to the teacher's input, on `device`."""

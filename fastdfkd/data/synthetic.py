@@ -37,6 +37,11 @@ class SyntheticImages:
     kind: TaskKind
     judged_on: str = "held-out synthetic images"
 
+    @property
+    def notes(self) -> list[str]:
+        """An empty list."""
+        return []
+
     def __len__(self) -> int:
         return len(self.images)
 

@@ -16,17 +16,6 @@ from fastdfkd.recipe.pixel_form import PixelForm
 from fastdfkd.recipe.section import Section
 
 
-class DataSection(Section):
-    """Real images: they evaluate the student and train sample teachers, never the student."""
-
-    name: str
-    """Name of the data set: `digits`, `glyphs`, `cifar10` or `cifar100`; `none` where there is no
-    real image. Then `input` says what the images are, and the student is judged on synthetic
-    ones."""
-    root: str | None = None
-    """Folder that holds CIFAR; nothing is downloaded. `digits` and `glyphs` need none."""
-
-
 class NetworkSection(Section):
     """Keys of both networks."""
 
