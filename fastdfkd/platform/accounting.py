@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fastdfkd.core.batch import Provenance
+from fastdfkd.core.batch_figures import BatchFigures
 from fastdfkd.runs.metrics import FAULTS
 
 
@@ -25,6 +26,8 @@ class BatchRecord:
     staleness: int
     """Student versions between the one used and the newest at the end of the batch."""
     losses: dict[str, float]
+    figures: BatchFigures | None = None
+    """Signs of a collapse; None: not measured, or too old to matter."""
     peak_memory_bytes: int = 0
     """Peak memory of its synthesizer up to then."""
 
@@ -40,6 +43,7 @@ class BatchRecord:
             idle_seconds=record["idle"],
             staleness=record["staleness"],
             losses=dict(provenance.losses),
+            figures=provenance.figures,
             peak_memory_bytes=record["memory"],
         )
 
