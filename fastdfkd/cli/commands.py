@@ -248,7 +248,8 @@ def _summary(result: RunResult) -> str:
         "end to end": f"{result.end_to_end_seconds:.1f} s without evaluation",
         "run": f"{result.directory}",
     }
-    return "\n".join(f"{key:<11}{value}" for key, value in rows.items())
+    said = [("warning", warning) for warning in result.warnings]
+    return "\n".join(f"{key:<11}{value}" for key, value in (*rows.items(), *said))
 
 
 def run(arguments: Sequence[str]) -> int:

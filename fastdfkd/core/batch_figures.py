@@ -27,7 +27,8 @@ class BatchFigures:
     classes: dict[int, int]
     """Images by the class that the teacher assigns to them; classes without any are left out."""
     distinct: float
-    """Share of the compared images that resemble no image before them, above 0 to 1."""
+    """Share of the compared images after the first that resemble no image before them, 0 to 1.
+    One image is distinct."""
 
 
 @torch.no_grad()
@@ -63,4 +64,5 @@ def distinct_share(images: Tensor) -> Tensor:
     squares = products.diagonal()
     distances = (squares[:, None] + squares - 2 * products) / pixels.shape[1]
     alike = distances <= ALIKE**2 * pixels.square().mean()
-    return (~alike.tril(-1).any(1)).double().mean()
+    distinct = ~alike.tril(-1).any(1)[1:]
+    return distinct.double().mean() if len(distinct) else distinct.new_ones((), dtype=torch.double)
