@@ -31,9 +31,9 @@ UNEVEN = 0.5
 """Most classes are missing below this entropy, as a share of that of evenly spread images."""
 RARE = 0.1
 """A class is missing if fewer images belong to it than this share of an equal share."""
-ALIKE = 0.2
+ALIKE = 0.3
 """The images look alike if no more than this share of them is distinct."""
-WEAK = 0.5
+WEAK = 0.8
 """A student that has stopped improving is reported below this agreement only."""
 
 

@@ -61,7 +61,8 @@ class Recorder:
         self._progress = progress
         self._resume_at = resume_at
         self._step = resume_at or 0
-        self._warnings: list[str] = []
+        self.warnings: list[str] = []
+        """Warnings of the run so far, one line each."""
         self._finished = self._csv_failing = False
 
     @property
@@ -117,9 +118,9 @@ class Recorder:
 
     def warn(self, warning: str) -> None:
         """Write a warning, one line, to `state.json` and to the MLflow tag `warnings`."""
-        self._warnings.append(warning)
+        self.warnings.append(warning)
         self._write_state("RUNNING")
-        self._writer.tag("warnings", "\n".join(self._warnings))
+        self._writer.tag("warnings", "\n".join(self.warnings))
 
     def finish(self, result: RunResult, artifacts: Iterable[Path] | None = None) -> None:
         """Log the figures of the result as metrics, and the run's files as artifacts.
@@ -179,8 +180,8 @@ class Recorder:
             "mlflow_run_id": self.run_id,
             "tracking_uri": self._run.uri,
         }
-        if self._warnings:
-            state["warnings"] = self._warnings
+        if self.warnings:
+            state["warnings"] = self.warnings
         if error is not None:
             state["error"] = reason(error)
         try:
