@@ -58,15 +58,16 @@ class DeepInversion(InversionMethod):
                     loss = loss + section.tv * total_variation(x)
                 if section.l2 > 0:
                     loss = loss + section.l2 * torch.linalg.vector_norm(x)
-                best.offer(torch.cat([loss.detach()[None], terms[1:].detach()]), x)
+                terms = torch.cat([loss.detach()[None], terms[1:].detach()])
+                best.offer(terms, x, self.objective.answers)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 with torch.no_grad():
                     x.clamp_(low, high)
-            kept, losses = best.take(draws.round)
+            kept, answers, losses = best.take(draws.round)
         images = self.normalisation.inverse(kept)
-        return Optimised(images, draws.labels, losses, MetaUpdate(draws.round, []))
+        return Optimised(images, answers, draws.labels, losses, MetaUpdate(draws.round, []))
 
     def _moves(self, randomness: torch.Generator) -> list[list[int]]:
         """Draw the roll in y, the roll in x and the flip of the batch for each step, (steps, 3).

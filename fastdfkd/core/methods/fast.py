@@ -33,6 +33,8 @@ class InnerLoop:
 
     images: Tensor
     """(B, C, H, W) float in [0, 1], of the step with the lowest loss."""
+    answers: Tensor
+    """The teacher's logits in that step, (B, K, *space)."""
     losses: dict[str, float]
     """Loss terms of that step: `loss`, `bn`, `oh`, `adv` (the last three unweighted)."""
     summed_gradients: list[Tensor]
@@ -80,7 +82,7 @@ class FastSynthesizer(InversionMethod):
         round, labels = draws.round, draws.labels
         inner = self.inner_loop(draws.noise, labels, adversarial, draws.randomness, round)
         update = self.meta.update_of(round, inner.summed_gradients, inner.fast)
-        return Optimised(inner.images, labels, inner.losses, update)
+        return Optimised(inner.images, inner.answers, labels, inner.losses, update)
 
     def first_images(self, noise: Tensor) -> Tensor:
         """Images (B, C, H, W) of theta and z = `noise`, normalised."""
@@ -118,8 +120,9 @@ class FastSynthesizer(InversionMethod):
                 kind = adversarial, statistics.estimated
                 seen = self.step(*kind, labels, *move)
             statistics.record_all(seen)
-            kept, losses = copies.best.take(round)
-        return InnerLoop(kept, losses, copies.summed, [p.detach() for p in copies.fast])
+            kept, answers, losses = copies.best.take(round)
+        fast = [p.detach() for p in copies.fast]
+        return InnerLoop(kept, answers, losses, copies.summed, fast)
 
     def _step(
         self,
@@ -152,7 +155,7 @@ class FastSynthesizer(InversionMethod):
         images = images.to(copies.z.dtype)
         inputs = self.normalisation(Augmentation(dy, dx, flip, invert)(images))
         terms = objective(inputs, labels, adversarial)
-        copies.best.offer(terms, images)
+        copies.best.offer(terms, images, objective.answers)
         copies.step(terms[0])
         return objective.statistics.newest
 

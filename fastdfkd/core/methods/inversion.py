@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
+from fastdfkd.core.batch_figures import batch_figures
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, SharedGenerator, StateDict
 from fastdfkd.core.methods.objective import AdversarialLoss, InversionObjective
@@ -41,6 +42,8 @@ class Optimised:
 
     images: Tensor
     """(B, C, H, W) float in [0, 1], of the step with the lowest loss."""
+    answers: Tensor
+    """The teacher's logits in that step, (B, K, *space): for the augmented images."""
     labels: Tensor
     """(B, *space) int64, the target classes."""
     losses: dict[str, float]
@@ -121,6 +124,7 @@ class InversionMethod(ABC):
             lambda: self.first_images(self._draws(round, attempt).noise),
         )
         images = to_uint8(made.images).contiguous()
+        figures = batch_figures(made.answers, images)
         provenance = Provenance(
             round=round,
             synthesizer=self.index,
@@ -128,6 +132,7 @@ class InversionMethod(ABC):
             generator_version=0 if self.shared is None else self.shared.version,
             synthesis_seconds=self.clock.now() - start,
             losses=made.losses,
+            figures=figures,
             note=note,
         )
         return SyntheticBatch(images=images, labels=made.labels, provenance=provenance), made.update

@@ -38,3 +38,11 @@ class DeepInversionSynthesis(InversionSection):
     def summary(self) -> str:
         """The method and its number of steps."""
         return f"{self.method}, {self.steps} steps"
+
+    @property
+    def suspects(self) -> list[str]:
+        """The pixels' learning rate first."""
+        found = []
+        if self.lr > 1:
+            found.append(f"synthesis.lr is {self.lr:g}, and may saturate the pixels: set it to 0.1")
+        return found + super().suspects

@@ -53,6 +53,14 @@ class SynthesisSection(Section):
         """Whether several synthesizers train one generator together, on the weight board."""
         return False
 
+    @property
+    def suspects(self) -> list[str]:
+        """Unusual values of the section that may make images collapse, likeliest first.
+
+        Each is a clause with the key, its value and what to do.
+        """
+        return []
+
     @model_validator(mode="after")
     def _warmup_leaves_rounds(self) -> SynthesisSection:
         if self.warmup_rounds >= self.rounds:
@@ -84,3 +92,20 @@ class InversionSection(SynthesisSection):
     def bn_weight(self) -> float:
         """`bn`."""
         return self.bn
+
+    @property
+    def suspects(self) -> list[str]:
+        """The weights of the loss that are far from the paper's."""
+        found, bn = [], self.bn_weight
+        if self.oh < 0.01:
+            found.append(f"synthesis.oh is {self.oh:g}, so no class is asked for: set it to 0.5")
+        if bn == 0:
+            found.append(
+                "synthesis.bn is 0, so the images need not have the teacher's statistics: set it "
+                "to 10 if the teacher has any"
+            )
+        if bn > 100:
+            found.append(f"synthesis.bn is {bn:g}, and outweighs the other terms: set it to 10")
+        if self.adv > 10:
+            found.append(f"synthesis.adv is {self.adv:g}, and outweighs the others: set it to 1")
+        return found
