@@ -51,7 +51,7 @@ bench: $(STAMP) ## time one synthesis step and one student update
 setup: $(STAMP) ## install into .venv/
 
 constraints: | $(UV) ## write constraints.txt anew from pyproject.toml
-	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate -q -o constraints.txt
 	@! grep -n '://' constraints.txt || { echo 'constraints.txt names a host' >&2; exit 1; }
 

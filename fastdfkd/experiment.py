@@ -38,13 +38,22 @@ from fastdfkd.data import (
     NothingHeldOut,
     RealAndSynthetic,
     RealImages,
+    Stated,
     SyntheticImages,
     completed,
     data_source,
     images_at_once,
     synthetic_images,
 )
-from fastdfkd.models import baked, open_network, parametrised_layers, weights_digest
+from fastdfkd.models import (
+    SourceFile,
+    baked,
+    open_network,
+    parametrised_layers,
+    source_files,
+    stated_input,
+    weights_digest,
+)
 from fastdfkd.recipe import Recipe, RecipeError
 from fastdfkd.runs.figures import REAL, SYNTHETIC, main_figure
 
@@ -73,9 +82,31 @@ def image_spec(recipe: Recipe) -> ImageSpec:
     """Description of a recipe's images: shape, classes, mean and standard deviation.
 
     Raises:
-        RecipeError: there is no such data set, or neither it nor `input` says what they are.
+        RecipeError: there is no such data set, or neither it nor `input` nor the teacher's source
+            says what they are.
     """
-    return completed(real_images(recipe).stated, recipe.input)
+    return completed(_stated(recipe), recipe.input)
+
+
+def _stated(recipe: Recipe) -> ImageSpec | Stated:
+    """What the data source states, completed by what the teacher's source states.
+
+    The teacher's source fills in only what neither the data source nor `input` gives.
+    """
+    stated, section = real_images(recipe).stated, recipe.input
+    if isinstance(stated, ImageSpec):
+        return stated
+    teacher = stated_input(recipe.teacher)
+    found: dict[str, Any] = {}
+    shape = section.shape or stated.shape
+    if shape is None and teacher.channels and teacher.size:
+        shape = found["shape"] = (teacher.channels, *teacher.size)
+    if stated.mean is None and teacher.mean and shape and len(teacher.mean) == shape[0]:
+        found |= {"mean": teacher.mean, "std": teacher.std}
+    names = teacher.class_names
+    if names and section.classes is None and not (stated.num_classes or stated.read_classes):
+        found |= {"num_classes": len(names), "class_names": names}
+    return replace(stated, **found)
 
 
 def student_spec(recipe: Recipe) -> ImageSpec:
@@ -193,6 +224,9 @@ def initial_student(recipe: Recipe) -> nn.Module:
 class Experiment:
     """What synthesizers and trainers are built from. The networks are in their initial state."""
 
+    files: tuple[SourceFile, ...] = ()
+    """Python files that define the networks' classes. They are unpickled first, because unpickling
+    the networks needs them."""
     recipe: Recipe
     teacher: nn.Module
     student: nn.Module
@@ -229,6 +263,7 @@ class Experiment:
             precision = resolved(torch.device(device), precision)
         try_network = partial(tried, spatial_axes=kind.spatial_axes, precision=precision)
         parts = cls(
+            files=source_files(recipe),
             recipe=recipe,
             teacher=teacher,
             student=student,

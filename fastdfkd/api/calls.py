@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
+from fastdfkd.recipe.source_texts import given
 from fastdfkd.runs.folder import TEACHER_FILES, check_kinds, claimed
 from fastdfkd.runs.folder_lock import held
 from fastdfkd.runs.result import RunResult
+from fastdfkd.runs.source_texts import sources_in
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,7 +80,8 @@ def resume(
     """Continue an interrupted run from its newest complete checkpoint.
 
     In lock-step with one synthesizer and one worker, the student equals that of an uninterrupted
-    run bit for bit.
+    run bit for bit. Python files that the recipe names are read from the folder, as they were when
+    the run started.
 
     Args:
         directory: folder of the run.
@@ -102,9 +105,10 @@ def resume(
             _check_result(folder)
             raise ValueError(f"the run in {folder} is finished: there is nothing to resume")
         recipe = load_recipe(folder / "recipe.yaml")
-        return execute(
-            recipe, folder, address=address, model=teacher, progress=progress, resume=True
-        )
+        with given(sources_in(folder)):
+            return execute(
+                recipe, folder, address=address, model=teacher, progress=progress, resume=True
+            )
 
 
 def _check_result(folder: Path) -> None:
@@ -179,4 +183,6 @@ def evaluate(directory: str | Path, *, data_root: str | Path | None = None) -> E
     """
     from fastdfkd.api.evaluation import evaluate_folder
 
-    return evaluate_folder(Path(directory), data_root=data_root)
+    folder = Path(directory)
+    with given(sources_in(folder)):
+        return evaluate_folder(folder, data_root=data_root)

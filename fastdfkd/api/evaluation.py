@@ -1,4 +1,8 @@
-"""Evaluates the student in a run's folder. No file of the folder is unpickled."""
+"""Evaluates the student in a run's folder. No file of the folder is unpickled.
+
+The folder's recipe names the networks. Their code is run: an installed builder, or a Python file
+whose text the folder holds.
+"""
 
 from __future__ import annotations
 
@@ -94,11 +98,17 @@ def _find_teacher(recipe: Recipe, spec: ImageSpec, directory: Path) -> tuple[nn.
         return None, "teacher.json has no digest of the teacher"
     if facts.get("source") == "module":
         return None, "the teacher was a network given from Python, which is not stored"
+    if facts.get("source") == "network":
+        network = open_network(recipe.teacher, spec)
+        if weights_digest(network.state_dict()) == digest:
+            return network, f"with the teacher {recipe.teacher.model}"
+        return None, f"{recipe.teacher.model} now has other weights"
     named = [directory / "teacher.safetensors", facts.get("weights"), recipe.teacher.weights]
     for path in (Path(str(name)).expanduser() for name in named if name):
-        if not os.path.isfile(path):  # Path.is_file raises for names that cannot exist
+        if not os.path.exists(path):  # Path.exists raises for names that cannot exist
             continue
-        network = open_network(recipe.teacher, spec, path)
+        entry = recipe.teacher.entry if path != directory / "teacher.safetensors" else None
+        network = open_network(recipe.teacher, spec, path, entry=entry)
         if weights_digest(network.state_dict()) == digest:
             return network, f"with the teacher in {path}"
     return None, "no weights with the teacher's digest were found"

@@ -13,6 +13,7 @@ from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.report.progress import EpochProgress, RunProgress
 from fastdfkd.runs.folder import read_json, write_json, write_text
 from fastdfkd.runs.result import RunResult
+from fastdfkd.runs.source_texts import write_sources
 from fastdfkd.text.shown import shown, shown_name
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def execute(
         label = run_name or recipe.name
         recipe = placement.fitted_here(recipe)
         write_teacher(teacher, directory)
+        write_sources(recipe, directory)
         # The recipe is written last: from here on the run can be resumed.
         write_text(directory / "recipe.yaml", recipe.to_yaml())
         with (

@@ -3,9 +3,10 @@
     fastdfkd submit RECIPE --address http://127.0.0.1:8265
 
 The recipe is read and checked here. Its YAML with all overrides is sent in an environment variable
-of the job, which pipes it to `fastdfkd distill -`. No working directory is uploaded. Values that
-the recipe leaves open are chosen on the cluster from its resources. The package must be installed
-on the nodes, with `fastdfkd` on the PATH of the head.
+of the job, which pipes it to `fastdfkd distill -`. The Python files that it names
+(`file.py:builder`) are sent in another one. No working directory is uploaded. Values that the
+recipe leaves open are chosen on the cluster from its resources. The package must be installed on
+the nodes, with `fastdfkd` on the PATH of the head.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from fastdfkd.addresses import ray_token
 from fastdfkd.addresses.credentials import HINT, configured_uri, for_another_process
 from fastdfkd.addresses.probe import Kind, probe
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
+from fastdfkd.recipe.source_texts import SOURCES_VARIABLE, packed, texts_of
 
 log = logging.getLogger(__name__)
 
@@ -111,12 +113,13 @@ def entrypoint(out: str | Path | None, *, overwrite: bool = False) -> str:
 
 
 def environment(recipe: Recipe) -> dict[str, str]:
-    """The job's environment variables: its recipe, its time to end, and the MLflow server.
+    """The job's environment variables: its recipe and files, its time to end, the MLflow server.
 
     The server is passed on only if its URI is HTTP, and without credentials, because the dashboard
     shows a job's environment.
 
     Raises:
+        RecipeError: a Python file of the recipe cannot be read, or is too long.
         ValueError: MLflow cannot use `MLFLOW_TRACKING_URI`.
     """
     values_set = OmegaConf.create(recipe.literal(unset=False))
@@ -124,6 +127,8 @@ def environment(recipe: Recipe) -> dict[str, str]:
         RECIPE_VARIABLE: OmegaConf.to_yaml(values_set),
         "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S),
     }
+    if texts := texts_of(recipe):
+        values[SOURCES_VARIABLE] = packed(texts)
     server = configured_uri()
     if server.startswith(("http://", "https://")):
         values["MLFLOW_TRACKING_URI"] = server

@@ -1,23 +1,41 @@
 """Networks: a table of classifiers, and networks and weights of the user's own.
 
-`build_network` builds a network of the table. `open_network` builds the network that a recipe
-describes, which may be `package.module:builder`, and loads weights. `save_weights` writes weights.
-Weights are read as safetensors or by `torch.load(weights_only=True)`: no pickled object is loaded.
+`build_network` builds a network of the table. `open_network` builds the network that a recipe's
+section describes, from any source, and loads weights; `opened` also reports what was loaded.
+`save_weights` writes weights. Nothing of a weights file is executed. The code that a recipe names
+(a builder, a program) is executed.
 """
 
-from fastdfkd.models.opening import open_network, save_weights, weights_digest
+from fastdfkd.models.huggingface import InputDefaults, input_defaults
+from fastdfkd.models.opening import (
+    OpenedNetwork,
+    brings_weights,
+    open_network,
+    opened,
+    stated_input,
+)
+from fastdfkd.models.source_files import SourceFile, source_files
 from fastdfkd.models.table import CLASSIFIERS, build_network
 from fastdfkd.models.unwrapping import baked, parametrised_layers, plain_network
-from fastdfkd.models.weights import load_weights
+from fastdfkd.models.weights import OpenedWeights, load_weights, save_weights, weights_digest
 
 __all__ = [
     "CLASSIFIERS",
+    "InputDefaults",
+    "OpenedNetwork",
+    "OpenedWeights",
+    "SourceFile",
     "baked",
+    "brings_weights",
     "build_network",
+    "input_defaults",
     "load_weights",
     "open_network",
+    "opened",
     "parametrised_layers",
     "plain_network",
     "save_weights",
+    "source_files",
+    "stated_input",
     "weights_digest",
 ]

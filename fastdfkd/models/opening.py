@@ -1,42 +1,85 @@
-"""Builds a network from the table or by the user's builder, and loads weights into it."""
+"""Builds the network of a recipe's section, from any source, and loads weights into it."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from fastdfkd.core.image_spec import ImageSpec
+from fastdfkd.models.builders import Request, call, importable
+from fastdfkd.models.exported import exported_network
+from fastdfkd.models.huggingface import (
+    InputDefaults,
+    has_weights,
+    huggingface_network,
+    input_defaults,
+)
+from fastdfkd.models.libraries import timm_network, torchvision_network
+from fastdfkd.models.programs import script_network
+from fastdfkd.models.source_files import builder_in_file
 from fastdfkd.models.table import build_network
-from fastdfkd.models.unwrapping import plain_network, uncompiled
-from fastdfkd.models.weights import load_weights, save_weights, weights_digest
-from fastdfkd.recipe.messages import RecipeError, unknown
+from fastdfkd.models.weights import OpenedWeights, load_weights
+from fastdfkd.recipe.messages import RecipeError
 from fastdfkd.recipe.sections import NetworkSection
-from fastdfkd.text.shown import reason, shown, shown_name
+from fastdfkd.text.shown import shown, shown_name
 
-__all__ = ["open_network", "save_weights", "weights_digest"]
+SOURCES: dict[str, Callable[[str, Request], nn.Module]] = {
+    "torchvision": torchvision_network,
+    "timm": timm_network,
+    "hf": huggingface_network,
+    "torchscript": script_network,
+    "pt2": exported_network,
+}
+"""By the part of `model` before the colon. The part after it is their first argument."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenedNetwork:
+    """A network, and what was loaded into it."""
+
+    network: nn.Module
+    """In float32."""
+    weights: OpenedWeights | None
+    """None: no weights file was given."""
 
 
 def open_network(
-    section: NetworkSection, spec: ImageSpec, weights: str | Path | None = None
+    section: NetworkSection,
+    spec: ImageSpec,
+    weights: str | Path | None = None,
+    *,
+    entry: str | None = None,
 ) -> nn.Module:
+    """The network of a recipe's section; see `opened`."""
+    return opened(section, spec, weights, entry=entry).network
+
+
+def opened(
+    section: NetworkSection,
+    spec: ImageSpec,
+    weights: str | Path | None = None,
+    *,
+    entry: str | None = None,
+) -> OpenedNetwork:
     """Build the network of a recipe's section in float32, and load weights if they are given.
 
     Args:
-        section: the teacher or the student section. Its `model` is a name of the table, or
-            `package.module:builder` for any importable callable. The builder is called with
+        section: the teacher or the student section. Its `model` is a name of the table,
+            `file.py:builder`, `SOURCE:NAME` with a source of `SOURCES`, or
+            `package.module:builder` for any importable callable. A builder is called with
             `num_classes=` if it accepts that keyword, and with `in_channels=` only if a parameter
-            has that name, so `torchvision.models:resnet18` works. `arguments` of the section are
-            passed too and override these two. `weights` of the section are not used.
-        spec: description of the images; gives the number of classes and of channels.
-        weights: a `.safetensors` file, or a state dict saved by `torch.save` as `.pt`, `.pth`,
-            `.ckpt` or `.bin`, possibly inside a dictionary under `state_dict`,
-            `model_state_dict`, `model` or `net`. Unset: the weights are drawn from torch's global
-            random state.
+            has that name. `positional` and `arguments` of the section are passed too and override
+            these two. `weights` of the section are not used.
+        spec: description of the images; gives the number of classes and the images' shape.
+        weights: a file of tensors by name (`models/weights.py`). Unset: the weights are those of
+            the source, or else drawn from torch's global random state.
+        entry: which state of the file to load if two fit.
 
     Raises:
         RecipeError: the network cannot be built.
@@ -47,71 +90,74 @@ def open_network(
     except RecipeError as error:
         raise RecipeError(f"{section.role}.model: {error}") from error
     network.float()  # a builder may use another type
-    if weights is not None:
-        sizes = f"{spec.num_classes} classes, {spec.channels} input channels"
-        load_weights(network, Path(weights), f"{shown_name(section.model)} ({sizes})")
-    return network
+    if weights is None:
+        return OpenedNetwork(network=network, weights=None)
+    sizes = f"{spec.num_classes} classes, {spec.channels} input channels"
+    built = f"{shown_name(section.model)} ({sizes})"
+    found = load_weights(network, Path(weights), built, entry=entry)
+    log.info("%s: %s", section.role, found.line)
+    return OpenedNetwork(network=network, weights=found)
+
+
+def brings_weights(section: NetworkSection) -> bool:
+    """Whether the source of the network has weights, so that the network is not trained here.
+
+    Raises:
+        RecipeError: the folder that the section names does not exist.
+    """
+    source, colon, name = section.model.partition(":")
+    if not colon or name.endswith(".py"):
+        return False
+    arguments = section.arguments
+    wished = {
+        "torchvision": bool(arguments.get("weights")),
+        "timm": bool(arguments.get("pretrained") or arguments.get("checkpoint_path")),
+        "torchscript": True,
+        "pt2": True,
+    }
+    return has_weights(name) if source == "hf" else wished.get(source, False)
+
+
+def stated_input(section: NetworkSection) -> InputDefaults:
+    """What the source of the network states about its images; most sources state nothing.
+
+    Raises:
+        RecipeError: the folder that the section names does not exist, or a file in it is damaged.
+    """
+    source, _, name = section.model.partition(":")
+    return input_defaults(name) if source == "hf" else InputDefaults()
 
 
 def _built(section: NetworkSection, spec: ImageSpec) -> nn.Module:
-    name, arguments = section.model, section.arguments
-    if ":" in name:
-        wanted = {"num_classes": spec.num_classes, "in_channels": spec.channels}
-        return _call(_find(name), name, wanted, dict(arguments))
-    if arguments:
+    name = section.model
+    request = Request(
+        num_classes=spec.num_classes,
+        shape=spec.shape,
+        positional=tuple(section.positional),
+        arguments=section.arguments,
+    )
+    source, colon, rest = name.partition(":")
+    if not colon:
+        return _of_table(name, request)
+    if (builder := builder_in_file(name)) is not None:
+        return call(builder, name, request)
+    if source == "pt2" and section.role == "student":
         raise RecipeError(
-            f"arguments ({', '.join(arguments)}) are only passed to your own builder "
-            f"(package.module:builder); {shown(name)} is a network of the table: remove them"
+            "expected a network that can be trained, got an exported program, which runs only in "
+            "eval mode: give the Python network that it was exported from"
         )
-    return build_network(name, spec.num_classes, spec.channels)
+    if source in SOURCES:
+        return SOURCES[source](rest, request)
+    return call(importable(name), name, request)
 
 
-def _find(name: str) -> Callable[..., Any]:
-    """Import the callable that `package.module:builder` names."""
-    module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # the user's module may raise anything
+def _of_table(name: str, request: Request) -> nn.Module:
+    if name.endswith(".py"):
+        raise RecipeError(f"{shown(name)}: expected a builder in it, {shown_name(name)}:BUILDER")
+    if "/" in name or Path(name).suffix in (".pt", ".pth", ".ckpt", ".safetensors", ".pt2"):
         raise RecipeError(
-            f"model {shown(name)}: module {shown(module_name)} cannot be imported "
-            f"({reason(error)}); install it in this environment or put its folder on PYTHONPATH"
-        ) from error
-    builder = getattr(module, attribute, None)
-    if callable(builder):
-        return builder  # type: ignore[no-any-return]
-    public = [key for key, value in vars(module).items() if key[0] != "_" and callable(value)]
-    raise RecipeError(unknown(f"model {shown(name)}", attribute, public))
-
-
-def _call(
-    builder: Callable[..., Any], name: str, wanted: dict[str, int], arguments: dict[str, Any]
-) -> nn.Module:
-    given = {**_accepted(builder, wanted), **arguments}
-    try:
-        inspect.signature(builder).bind(**given)
-    except TypeError as error:
-        raise RecipeError(
-            f"model {shown(name)}: the builder takes {inspect.signature(builder)} and cannot be "
-            f"called with {', '.join(f'{key}={shown(value)}' for key, value in given.items())} "
-            f"({reason(error)}); set its parameters under `arguments`, next to `model`"
-        ) from error
-    try:
-        network = builder(**given)
-    except Exception as error:  # the user's builder may raise anything
-        raise RecipeError(
-            f"model {shown(name)}: its builder raised {type(error).__name__}: {reason(error)}"
-        ) from error
-    try:
-        return uncompiled(plain_network(network, f"model {shown(name)}"))
-    except ValueError as error:
-        raise RecipeError(str(error)) from error
-
-
-def _accepted(builder: Callable[..., Any], wanted: dict[str, int]) -> dict[str, int]:
-    """The `wanted` keywords that the builder accepts; `**kwargs` alone gets only `num_classes`."""
-    parameters = inspect.signature(builder).parameters
-    by_keyword = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
-    named = {key for key in wanted if key in parameters and parameters[key].kind in by_keyword}
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        named.add("num_classes")
-    return {key: wanted[key] for key in wanted if key in named}
+            f"{shown(name)}: expected a network, got what looks like a file: weights are named "
+            "under `weights`, programs as torchscript:FILE or pt2:FILE"
+        )
+    request.refuse_arguments(f"{shown(name)} is a network of the table and")
+    return build_network(name, request.num_classes, request.channels)

@@ -52,6 +52,7 @@ def build_network(name: str, num_classes: int, in_channels: int = 3) -> nn.Modul
     if name not in CLASSIFIERS:
         raise RecipeError(
             f"{unknown(f'model {shown(name)}', name, list(CLASSIFIERS))}, "
-            "or package.module:builder for a network of your own"
+            "or package.module:builder, file.py:builder, torchvision:NAME, timm:NAME, hf:FOLDER, "
+            "torchscript:FILE or pt2:FILE for a network of your own"
         )
     return CLASSIFIERS[name](num_classes, in_channels)

@@ -19,16 +19,19 @@ from fastdfkd.recipe.section import Section
 class NetworkSection(Section):
     """Keys of both networks."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"arguments", "output"})
+    later: ClassVar[frozenset[str]] = frozenset({"arguments", "positional", "output"})
     role: ClassVar[str]
     """The section's key in a recipe."""
 
     model: str
-    """A name from the model table (`fastdfkd/models/table.py`), or `package.module:builder` for
-    your own network."""
+    """A name from the model table (`fastdfkd/models/table.py`), or `SOURCE:NAME`:
+    `package.module:builder`, `file.py:builder`, `torchvision:NAME`, `timm:NAME`, `hf:FOLDER`,
+    `torchscript:FILE`, `pt2:FILE`."""
     arguments: dict[str, JsonValue] = {}  # noqa: RUF012, pydantic copies it
-    """Keyword arguments for the builder of your own network. `num_classes` and `in_channels` are
-    passed in addition if the builder has such parameters."""
+    """Keyword arguments for the builder. `num_classes` and `in_channels` are passed in addition if
+    the builder has such parameters."""
+    positional: list[JsonValue] = []  # noqa: RUF012, pydantic copies it
+    """Positional arguments for the builder."""
     output: Literal[
         "logits", "probabilities", "log_probabilities", "binary_logit", "binary_probability"
     ] = "logits"
@@ -39,10 +42,14 @@ class NetworkSection(Section):
 class TeacherSection(NetworkSection):
     """The network to compress: with the given weights, or else trained here and cached."""
 
+    later = frozenset({"entry"})
     role = "teacher"
     weights: str | None = None
-    """A `.safetensors` file, or a state dict in a `.pt` or `.pth` file (loaded with
-    `weights_only=True`). Unset: the teacher is trained here."""
+    """A file that holds tensors by name: safetensors, the index.json of its shards, a file of
+    `torch.save`, or a pickle. Its kind is detected from its content, and nothing in it is executed.
+    Unset: the teacher is trained here, unless its source has weights."""
+    entry: str | None = None
+    """Which state of the file to load, if two fit the network. The message about it lists them."""
     epochs: Positive = 200
     """Passes over the training images, if the teacher is trained here."""
     batch_size: Positive = 128

@@ -17,6 +17,7 @@ from fastdfkd.text.shown import shown_name
 
 RUN_FILES = (
     "recipe.yaml",
+    "sources.json",
     "state.json",
     "teacher.json",
     "metrics.csv",

@@ -27,10 +27,13 @@ from fastdfkd.core.random_streams import seeded, stream
 from fastdfkd.data import Images, cache_folder
 from fastdfkd.experiment import image_spec, judge_of, real_images
 from fastdfkd.models import (
+    brings_weights,
     load_weights,
     open_network,
+    opened,
     plain_network,
     save_weights,
+    source_files,
     weights_digest,
 )
 from fastdfkd.recipe import Recipe, TeacherSection
@@ -65,7 +68,7 @@ def prepare_teacher(
     seed: int = 0,
     on_epoch: OnEpoch | None = None,
 ) -> Teacher:
-    """The teacher of a recipe: `model` if given, else opened from weights, else trained and cached.
+    """The teacher of a recipe: `model` if given, else with weights, else trained and cached.
 
     Args:
         recipe: its `data` and `teacher` sections and `synthesis.bn` are used.
@@ -85,7 +88,7 @@ def prepare_teacher(
     if model is not None:
         network = copied(plain_network(model, "the teacher"))
         facts = {"source": "module", "model": type(model).__qualname__}
-    elif recipe.teacher.weights is not None:
+    elif recipe.teacher.weights is not None or brings_weights(recipe.teacher):
         network, facts = _opened(recipe.teacher, spec)
     else:
         run = _TrainingRun(recipe, seed, device)
@@ -111,9 +114,20 @@ def prepare_teacher(
 
 
 def _opened(section: TeacherSection, spec: ImageSpec) -> tuple[nn.Module, dict[str, Any]]:
-    path = Path(section.weights or "").expanduser()
-    network = open_network(section, spec, path)
-    return network, {"source": "weights", "model": section.model, "weights": str(path.absolute())}
+    """A teacher that is not trained here, and facts for `teacher.json`."""
+    if section.weights is None:
+        network = open_network(section, spec)
+        return network, {"source": "network", "model": section.model}
+    path = Path(section.weights).expanduser()
+    found = opened(section, spec, path, entry=section.entry)
+    facts: dict[str, Any] = {
+        "source": "weights",
+        "model": section.model,
+        "weights": str(path.absolute()),
+    }
+    if found.weights is not None:
+        facts["opened"] = found.weights.facts()
+    return found.network, facts
 
 
 @dataclass(frozen=True)
@@ -183,6 +197,7 @@ class _TrainingRun:
                 exclude={"weights", "precision", *self.recipe.teacher.silent}
             ),
             (self.seed, self.precision),
+            *(file.text for file in source_files(self.recipe, "teacher")),
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

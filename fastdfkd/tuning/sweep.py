@@ -16,8 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
+from fastdfkd.recipe.source_texts import given
 from fastdfkd.runs.folder import claimed, write_text
 from fastdfkd.runs.folder_lock import held
+from fastdfkd.runs.source_texts import sources_in, write_sources
 from fastdfkd.tuning.plan import Sweep, plan_sweep
 from fastdfkd.tuning.search_space import find_space, load_space
 from fastdfkd.tuning.sweep_run import SweepRun
@@ -51,6 +53,7 @@ def new_sweep(
     sweep = plan_sweep(recipe, load_space(space_source, recipe), options, Path())
     with claimed(f"sweep-{recipe.name}", out, files=(*SWEEP_FILES, "trials")) as folder:
         write_text(folder / "recipe.yaml", recipe.to_yaml())
+        write_sources(recipe, folder)
         write_text(folder / "space.yaml", find_space(space_source).read_text(encoding="utf-8"))
         TrialLog(folder).save_options(sweep.options)
         yield replace(sweep, folder=folder)
@@ -67,7 +70,7 @@ def interrupted_sweep(directory: str | Path) -> Iterator[Sweep]:
     folder = Path(directory).expanduser().absolute()
     trial_log = TrialLog(folder)
     trial_log.options()  # raises, before the lock file is made, if the folder holds no sweep
-    with held(folder):
+    with held(folder), given(sources_in(folder)):
         recipe = load_recipe(folder / "recipe.yaml")
         space = load_space(folder / "space.yaml", recipe)
         yield plan_sweep(recipe, space, trial_log.options(), folder)

@@ -20,10 +20,13 @@ from typing import Any
 from ray import tune
 
 from fastdfkd import tracking
+from fastdfkd.models import SourceFile
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.recipe.source_texts import given
 from fastdfkd.runs.folder import claimed, write_text
 from fastdfkd.runs.metrics import JUDGED, Row, is_evaluation
 from fastdfkd.runs.result import RunResult
+from fastdfkd.runs.source_texts import write_sources
 from fastdfkd.tracking.run import TrackedRun
 from fastdfkd.tracking.store import open_store, store_uri
 from fastdfkd.trainers.teacher import Teacher
@@ -50,6 +53,9 @@ _FIGURES = (
 class TrialContext:
     """What all trials of a sweep share."""
 
+    files: tuple[SourceFile, ...]
+    """Python files that the recipes name. They are unpickled first, because unpickling the teacher
+    needs them."""
     recipe: Recipe
     teacher: Teacher
     folder: Path
@@ -140,8 +146,10 @@ class _TrialRun:
         folder = self.context.folder / "trials" / self.folder
         with claimed(recipe.name, folder, overwrite=True, wait_s=_FOLDER_TIMEOUT_S) as directory:
             write_text(directory / "recipe.yaml", recipe.to_yaml())
-            with cluster.connect(None):
-                result = self._run_pipeline(recipe, directory)
+            with given({file.path: file.text for file in self.context.files}):
+                write_sources(recipe, directory)
+                with cluster.connect(None):
+                    result = self._run_pipeline(recipe, directory)
         figures = self._metrics(scalars(result.model_dump()))
         ends = {"finished": True, "done": True, "warnings": "\n".join(result.warnings)}
         return {**figures, **ends}

@@ -18,6 +18,7 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 
 from fastdfkd.addresses.credentials import for_another_process
+from fastdfkd.models import SourceFile, source_files
 from fastdfkd.platform.cluster import cluster_resources
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.report.table import share
@@ -48,11 +49,13 @@ def run_trials(
     """
     cluster = cluster_resources()
     recipe = pinned_gpus(sweep.recipe, cluster)
-    cost = most_costly(_recipes_to_place(sweep, recipe), cluster)
+    placed = _recipes_to_place(sweep, recipe)
+    cost = most_costly(placed, cluster)
     concurrent = concurrent_trials(cost, cluster)
     say(f"{sweep.trials} trials, {concurrent} at a time: each uses {_resource_text(cost.total)}")
     objectives = parse_objectives(sweep.options.objective)
     context = TrialContext(
+        files=_files(recipe, *placed),
         recipe=load_recipe(recipe, {"tracking.uri": parent.uri}),
         teacher=teacher,
         folder=sweep.folder,
@@ -85,6 +88,11 @@ def run_trials(
             verbose=0,
         ),
     ).fit()
+
+
+def _files(*recipes: Recipe) -> tuple[SourceFile, ...]:
+    """The Python files that any of the recipes names."""
+    return tuple(dict.fromkeys(file for recipe in recipes for file in source_files(recipe)))
 
 
 def _search_arguments(

@@ -19,7 +19,8 @@ import yaml
 
 from fastdfkd.cli import commands as cli
 from fastdfkd.jobs.submit import RECIPE_VARIABLE, SubmissionError, connect, entrypoint, submit
-from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.recipe import Recipe, RecipeError, load_recipe
+from fastdfkd.recipe.source_texts import SOURCES_VARIABLE, text_of
 
 TOKEN = "b" * 64
 
@@ -96,6 +97,24 @@ def test_only_the_recipe_with_its_overrides_is_sent(server: JobServer) -> None:
     assert sent == load_recipe("digits-fast5", ["synthesis.steps=2"])
     assert "gpus_per_worker" not in text, "open values are chosen on the cluster"
     assert sent_job["metadata"]["recipe"] == "digits-fast5"
+
+
+def test_the_files_that_a_recipe_names_go_along(
+    server: JobServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net.py").write_text("built = 'here'")
+    monkeypatch.chdir(tmp_path)
+    submit("digits-fast5", ["student.model=net.py:build"], address=server.address)
+    variables = server.taken[0]["runtime_env"]["env_vars"]
+    (tmp_path / "net.py").unlink()
+    monkeypatch.setenv(SOURCES_VARIABLE, variables[SOURCES_VARIABLE])
+    assert text_of("net.py") == "built = 'here'"
+
+
+def test_a_file_that_is_not_there_is_refused_before_anything_is_sent(server: JobServer) -> None:
+    with pytest.raises(RecipeError, match=r"no file 'absent\.py'"):
+        submit("digits-fast5", ["student.model=absent.py:build"], address=server.address)
+    assert server.taken == []
 
 
 def test_distill_reads_the_recipe_from_a_pipe(tmp_path: Path) -> None:

@@ -1,0 +1,24 @@
+"""Packages that some sources of networks need, and that come with an extra of this one."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from fastdfkd.recipe.messages import RecipeError
+from fastdfkd.text.shown import reason
+
+
+def extra(package: str, name: str) -> ModuleType:
+    """The package that comes with the extra called `name`.
+
+    Raises:
+        RecipeError: it is not installed, or cannot be imported. Says which command installs it.
+    """
+    try:
+        return importlib.import_module(package)
+    except Exception as error:  # a package that does not fit the torch beside it, perhaps
+        raise RecipeError(
+            f"{name}:... needs the package {package}, which cannot be imported ({reason(error)}): "
+            f"pip install 'fastdfkd[{name}]'"
+        ) from error
