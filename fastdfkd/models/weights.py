@@ -168,7 +168,8 @@ def _named(found: Sequence[Candidate], entry: str, path: Path) -> list[Candidate
     if not named:
         names = ", ".join(dict.fromkeys(shown(each.label) for each in found))
         raise ValueError(
-            f"weights {shown_name(path)}: no entry {shown(entry)} with tensors; its entries are {names}"
+            f"weights {shown_name(path)}: no entry {shown(entry)} with tensors; its entries are "
+            f"{names}"
         )
     exactly = [each for each in named if each.label == entry]
     return exactly or named
