@@ -22,15 +22,16 @@ from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
 from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_trial import tried
-from fastdfkd.core.network_use import NetworkUse
+from fastdfkd.core.network_use import NetworkUse, freeze
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
+from fastdfkd.core.teacher_traits import settled
 from fastdfkd.data import DataSource, Judge, NothingHeldOut, RealImages, data_source
 from fastdfkd.models import baked, open_network, parametrised_layers
-from fastdfkd.recipe import Recipe
+from fastdfkd.recipe import Recipe, SynthesisSection
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +111,10 @@ class Experiment:
     """How the teacher is run, as `core/network_trial.py` found."""
     student_use: NetworkUse
     """How the student is run."""
+    synthesis: SynthesisSection
+    """The recipe's section with a number for `bn: auto`."""
+    choice: str
+    """What `auto` means for this teacher; "" if the recipe has no `auto`."""
 
     @classmethod
     def of(cls, recipe: Recipe, teacher: nn.Module, device: str = "cpu") -> Experiment:
@@ -131,6 +136,7 @@ class Experiment:
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
             precision = resolved(torch.device(device), precision)
         try_network = partial(tried, spatial_axes=kind.spatial_axes, precision=precision)
+        synthesis, choice = settled(recipe.synthesis, freeze(teacher), shape)
         parts = cls(
             recipe=recipe,
             teacher=teacher,
@@ -139,6 +145,8 @@ class Experiment:
             judge=judge_of(recipe),
             teacher_use=try_network(teacher, shape, output=output),
             student_use=try_network(student, shape, output=recipe.student.output, student=True),
+            synthesis=synthesis,
+            choice=choice,
         )
         for note in parts.notes:
             log.warning("%s", note)
@@ -151,7 +159,7 @@ class Experiment:
 
     @property
     def notes(self) -> list[str]:
-        """One line per network that says what it runs without, and why; none if nothing."""
+        """What `auto` means here, and for each network what it runs without, and why."""
         lines = [
             use.line(f"{role} {type(network).__name__}")
             for role, network, use in (
@@ -159,7 +167,7 @@ class Experiment:
                 ("student", self.student, self.student_use),
             )
         ]
-        return [line for line in lines if line]
+        return [line for line in (self.choice, *lines) if line]
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
         """Maps images in 0..1 to the input of both networks, on `device`."""
@@ -191,11 +199,11 @@ class Experiment:
 
     def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:
         """A synthesizer in its initial state."""
-        return build_synthesizer(self.recipe.synthesis, self.task(device), index)
+        return build_synthesizer(self.synthesis, self.task(device), index)
 
     def shared_generator(self) -> SharedGenerator | None:
         """What several synthesizers train together, in its initial state, on the CPU; or None."""
-        return build_shared_generator(self.recipe.synthesis, self.task("cpu", steps=False))
+        return build_shared_generator(self.synthesis, self.task("cpu", steps=False))
 
     def distiller(self, device: torch.device | str = "cpu", **worker: Any) -> StudentDistiller:
         """A distiller in its initial state; `worker` may set rank, world_size and wrap."""

@@ -132,6 +132,7 @@ class Recipe(Section):
                 "tracking": True,
                 "teacher": self.teacher.silent,
                 "student": self.student.silent,
+                "synthesis": self.synthesis.silent,
             }
         )
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
