@@ -95,7 +95,7 @@ class _Attention(TorchFunctionMode):
 
 def _patch(images: Tensor, weight: Tensor, maps: Tensor) -> int | None:
     """The side of the patches, if a layer maps each one of (B, C, H, W) to a position."""
-    if images.ndim != 4 or maps.ndim != 4:  # noqa: PLR2004 - axes of images
+    if images.ndim != 4 or maps.ndim != 4:
         return None
     side = int(weight.shape[-1])
     cut = tuple(length // side for length in images.shape[2:])

@@ -21,9 +21,7 @@ def _wide(depth: int, width: int) -> Builder:
     return lambda num_classes, in_channels: WideResNet(depth, width, num_classes, in_channels)
 
 
-def _residual(
-    blocks: Sequence[int], widths: Sequence[int], norm: Norm = nn.BatchNorm2d
-) -> Builder:
+def _residual(blocks: Sequence[int], widths: Sequence[int], norm: Norm = nn.BatchNorm2d) -> Builder:
     return lambda num_classes, in_channels: ResidualNetwork(
         blocks, widths, num_classes, in_channels, norm
     )
@@ -43,7 +41,9 @@ CLASSIFIERS: dict[str, Builder] = {
     "resnet8": _residual((1, 1, 1), (16, 32, 64)),
     "resnet8-half": _residual((1, 1, 1), (8, 16, 32)),
     "resnet14-gn": _residual((2, 2, 2), (16, 32, 64), group_norm),
-    "vit-tiny": lambda num_classes, in_channels: VisionTransformer(4, 64, 4, num_classes, in_channels),
+    "vit-tiny": lambda num_classes, in_channels: VisionTransformer(
+        4, 64, 4, num_classes, in_channels
+    ),
 }
 """All take images with sides of 8 pixels or more and return logits (B, num_classes)."""
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.interfaces import StateDict
-from fastdfkd.core.methods.priors import Priors, PriorWeights
+from fastdfkd.core.methods.priors import NO_PRIORS, Priors, PriorWeights
 from fastdfkd.core.network_use import NetworkUse, copied, load_state
 from fastdfkd.core.task import Task
 
@@ -46,7 +46,8 @@ class DivergedError(FloatingPointError):
 class InversionObjective:
     """L = bn * L_bn + oh * L_oh + adv * L_adv on normalised images (Eq. 1 of arXiv 2112.06253).
 
-    The priors (`core/methods/priors.py`) are added to L if they have weights. Both networks are frozen and in eval mode. The student is a copy; `load_student` updates it.
+    The priors (`core/methods/priors.py`) are added to L if they have weights. Both networks are
+    frozen and in eval mode. The student is a copy; `load_student` updates it.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class InversionObjective:
         adversarial_loss: AdversarialLoss,
         *,
         bn_momentum: float = 0.0,
-        priors: PriorWeights = PriorWeights(),
+        priors: PriorWeights = NO_PRIORS,
     ):
         self.kind = task.kind
         self.device, self.precision = torch.device(task.device), task.precision

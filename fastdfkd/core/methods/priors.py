@@ -36,6 +36,10 @@ class PriorWeights:
         return cls(section.confidence, section.balance, section.activation)
 
 
+NO_PRIORS = PriorWeights()
+"""All weights 0."""
+
+
 class Priors:
     """The weighted sum of the priors of positive weight."""
 
