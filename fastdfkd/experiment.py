@@ -22,16 +22,28 @@ from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
 from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_trial import tried
-from fastdfkd.core.network_use import NetworkUse, freeze
+from fastdfkd.core.network_use import NetworkUse, copied
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
-from fastdfkd.core.teacher_traits import settled
-from fastdfkd.data import DataSource, Judge, NothingHeldOut, RealImages, data_source
-from fastdfkd.models import baked, open_network, parametrised_layers
+from fastdfkd.core.teacher_traits import settled, traits_of
+from fastdfkd.data import (
+    DEFAULT_IMAGES,
+    DataSource,
+    Judge,
+    NothingHeldOut,
+    RealAndSynthetic,
+    RealImages,
+    SyntheticImages,
+    completed,
+    data_source,
+    synthetic_images,
+)
+from fastdfkd.models import baked, open_network, parametrised_layers, weights_digest
 from fastdfkd.recipe import Recipe, SynthesisSection
+from fastdfkd.runs.figures import REAL, SYNTHETIC, main_figure
 
 log = logging.getLogger(__name__)
 
@@ -56,24 +68,79 @@ def image_spec(recipe: Recipe) -> ImageSpec:
     """Description of a recipe's images: shape, classes, mean and standard deviation.
 
     Raises:
-        RecipeError: there is no such data set.
+        RecipeError: there is no such data set, or neither it nor `input` says what they are.
     """
-    return real_images(recipe).spec
+    return completed(real_images(recipe).stated, recipe.input)
 
 
-def judge_of(recipe: Recipe, root: str | Path | None = None) -> Judge:
-    """The judge of a recipe: its test split, or `NothingHeldOut` if there is none.
+def judge_of(
+    recipe: Recipe,
+    teacher: nn.Module | None = None,
+    root: str | Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Judge:
+    """The judge of a recipe: its test split, synthetic images, both, or nothing.
 
     Args:
         recipe: of the experiment.
+        teacher: synthetic images are made from it. Without it there are none.
         root: replaces `data.root` if set.
+        device: where synthetic images are made, unless the cache has them.
+
+    Raises:
+        ValueError: image files are missing or damaged, or do not fit `input`.
+    """
+    spec, test = image_spec(recipe), real_images(recipe, root).load("test")
+    real = None
+    if test is not None:
+        test.check_fits(spec)
+        real = RealImages(test, spec.kind)
+    count = _synthetic_count(recipe, has_test=real is not None)
+    if teacher is None or not count:
+        return real or NothingHeldOut()
+    synthetic = _synthetic_judge(recipe, teacher, spec, count, torch.device(device))
+    return RealAndSynthetic(real, synthetic) if real else synthetic
+
+
+def compared_by(recipe: Recipe) -> str:
+    """The figure by which a recipe's students are compared, by its column in `metrics.csv`.
 
     Raises:
         ValueError: image files are missing or damaged.
     """
-    real = real_images(recipe, root)
-    test = real.load("test")
-    return NothingHeldOut() if test is None else RealImages(test, real.spec.kind)
+    if real_images(recipe).load("test") is not None:
+        return main_figure(REAL)
+    return main_figure(SYNTHETIC if _synthetic_count(recipe, has_test=False) else ())
+
+
+def _synthetic_count(recipe: Recipe, *, has_test: bool) -> int:
+    count = recipe.evaluation.synthetic_images
+    return count if count is not None else 0 if has_test else DEFAULT_IMAGES
+
+
+def _synthetic_judge(
+    recipe: Recipe, teacher: nn.Module, spec: ImageSpec, count: int, device: torch.device
+) -> SyntheticImages:
+    output = recipe.teacher.output
+
+    def task() -> Task:
+        network = baked(copied(teacher))
+        use = tried(network, spec.shape, output=output, spatial_axes=spec.kind.spatial_axes)
+        return Task(
+            teacher=network,
+            student=network,  # there is no student: the adversarial term is off
+            teacher_use=use,
+            student_use=use,
+            image_shape=spec.shape,
+            kind=spec.kind,
+            normalisation=spec.normalisation(device),
+            seed=0,
+            device=device,
+        )
+
+    traits = traits_of(teacher, spec.shape)
+    key = f"{type(teacher).__qualname__} {output} {weights_digest(teacher.state_dict())}"
+    return SyntheticImages(synthetic_images(task, spec, count, traits=traits, key=key), spec.kind)
 
 
 def initial_student(recipe: Recipe) -> nn.Module:
@@ -131,18 +198,20 @@ class Experiment:
         spec, output = image_spec(recipe), recipe.teacher.output
         shape, kind, bn = spec.shape, spec.kind, recipe.synthesis.bn_weight
         check_teacher(teacher, shape, kind, bn, output=output)
+        here = device if device != "cuda" or torch.cuda.is_available() else "cpu"
+        judge = judge_of(recipe, teacher, device=here)
         teacher, student = baked(teacher), initial_student(recipe)
         precision = recipe.platform.precision
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
             precision = resolved(torch.device(device), precision)
         try_network = partial(tried, spatial_axes=kind.spatial_axes, precision=precision)
-        synthesis, choice = settled(recipe.synthesis, freeze(teacher), shape)
+        synthesis, choice = settled(recipe.synthesis, teacher, shape)
         parts = cls(
             recipe=recipe,
             teacher=teacher,
             student=student,
             spec=spec,
-            judge=judge_of(recipe),
+            judge=judge,
             teacher_use=try_network(teacher, shape, output=output),
             student_use=try_network(student, shape, output=recipe.student.output, student=True),
             synthesis=synthesis,

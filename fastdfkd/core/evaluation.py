@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 
 import torch
@@ -22,6 +22,8 @@ class Evaluated:
     """(N, *space) int64 on the CPU: the class with the largest logit."""
     figures: dict[str, float]
     """The task's figures (`TaskKind.figures`), 0 to 1; empty without labels."""
+    logits: Mapping[str, Tensor] = field(default_factory=dict)
+    """Logits (N, K, *space) float32 on the CPU for further images, by the name of the images."""
 
 
 def evaluate(
@@ -69,6 +71,25 @@ def evaluate(
                 counts.append(kind.counts(logits, wanted.to(device)))
     figures = kind.figures_of(torch.stack(counts).sum(0)) if counts else {}
     return Evaluated(classes=torch.cat(classes), figures=figures)
+
+
+def logits_of(
+    model: nn.Module,
+    images: Tensor,
+    kind: TaskKind,
+    normalise: Callable[[Tensor], Tensor],
+    device: torch.device | str,
+    batch_size: int = 500,
+    *,
+    output: Output = "logits",
+) -> Tensor:
+    """Logits (N, K, *space) float32 on the CPU, in eval mode. The arguments are `evaluate`'s."""
+    with _eval_mode(model), torch.inference_mode():
+        parts = [
+            logits_in(model(normalise(batch.to(device).float() / 255)), output, kind.spatial_axes)
+            for batch in torch.split(images, batch_size)
+        ]
+    return torch.cat([part.float().cpu() for part in parts])
 
 
 def agreement(first: Tensor, second: Tensor) -> float:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -16,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.last_layer import CONVOLUTIONS, LINEAR, LastLayer
+from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import SynthesisSection
@@ -36,36 +36,29 @@ _ATTENTION_AXES = 3
 """Softmax over maps of at least so many axes is attention; that of logits has two."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TeacherTraits:
-    """What a teacher offers to synthesis."""
+def traits_of(teacher: nn.Module, image_shape: Sequence[int]) -> TeacherTraits:
+    """Run a teacher on one image in eval mode.
 
-    statistics: tuple[str, ...]
-    """Names of the layers whose running statistics a forward pass uses."""
-    features: bool
-    """Whether the input of the last layer can be seen."""
-    patch: int | None
-    """Side of the patches in pixels, if the teacher is a transformer on patches."""
-
-    @classmethod
-    def of(cls, teacher: nn.Module, image_shape: Sequence[int]) -> TeacherTraits:
-        """Run the teacher on one image.
-
-        Args:
-            teacher: in eval mode; it is not modified.
-            image_shape: (C, H, W).
-        """
-        like = next(teacher.parameters(), torch.zeros(()))
-        image = torch.zeros(1, *image_shape, device=like.device, dtype=like.dtype)
-        statistics, last, attention = BatchNormStatistics(teacher), LastLayer(), _Attention()
+    Args:
+        teacher: it is not modified.
+        image_shape: (C, H, W).
+    """
+    like = next(teacher.parameters(), torch.zeros(()))
+    image = torch.zeros(1, *image_shape, device=like.device, dtype=like.dtype)
+    statistics, last, attention = BatchNormStatistics(teacher), LastLayer(), _Attention()
+    modes = {module: module.training for module in teacher.modules()}
+    try:
         with torch.no_grad(), statistics.watching(), last, attention:
-            teacher(image)
-            seen = tuple(statistics.newest)
-        return cls(
-            statistics=seen,
-            features=last.features is not None,
-            patch=attention.first_patch if attention.seen else None,
-        )
+            teacher.eval()(image)
+            layers = len(statistics.newest)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return TeacherTraits(
+        statistics=layers,
+        features=last.features is not None,
+        patch=attention.first_patch if attention.seen else None,
+    )
 
 
 class _Attention(TorchFunctionMode):
@@ -109,26 +102,26 @@ def settled(
 
     Args:
         section: of any method.
-        teacher: in eval mode; it is not modified.
+        teacher: it is not modified.
         image_shape: (C, H, W).
     """
     if not section.is_open:
         return section, ""
-    traits = TeacherTraits.of(teacher, image_shape)
-    chosen = section.settled(statistics=bool(traits.statistics), patch=traits.patch)
-    if not traits.statistics and not traits.features:
-        chosen = chosen.model_copy(update={"activation": 0.0})
+    traits = traits_of(teacher, image_shape)
+    chosen = section.settled(traits)
     return chosen, _note(chosen, traits)
 
 
 def _note(section: SynthesisSection, traits: TeacherTraits) -> str:
     if traits.statistics:
+        layers = "a layer" if traits.statistics == 1 else f"{traits.statistics} layers"
         return (
-            f"synthesis.bn auto: {section.bn_weight:g}, for the running statistics of "
-            f"{len(traits.statistics)} of the teacher's layers"
+            f"synthesis.bn auto: {section.bn_weight:g}, for the running statistics of {layers} of "
+            "the teacher"
         )
     priors = ", ".join(f"{name} {weight:g}" for name, weight in section.priors.items())
     return (
         "synthesis.bn auto: 0, because the teacher has no running statistics that can be "
-        f"compared; these priors stand in: {priors}. Expect a weaker student"
+        f"compared; these priors stand in: {priors}. Expect a weaker student "
+        "(docs/without-statistics.md)"
     )

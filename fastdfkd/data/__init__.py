@@ -2,18 +2,26 @@
 
 from fastdfkd.data.cache import cache_folder, cache_somewhere
 from fastdfkd.data.images import DataSource, LabelledImages, Split
-from fastdfkd.data.judge import Judge, NothingHeldOut, RealImages
+from fastdfkd.data.judge import Judge, NothingHeldOut, RealAndSynthetic, RealImages
+from fastdfkd.data.stated import Stated, completed
+from fastdfkd.data.synthetic import DEFAULT_IMAGES, SyntheticImages, synthetic_images
 from fastdfkd.data.table import DATASETS, data_source
 
 __all__ = [
     "DATASETS",
+    "DEFAULT_IMAGES",
     "DataSource",
     "Judge",
     "LabelledImages",
     "NothingHeldOut",
+    "RealAndSynthetic",
     "RealImages",
     "Split",
+    "Stated",
+    "SyntheticImages",
     "cache_folder",
     "cache_somewhere",
+    "completed",
     "data_source",
+    "synthetic_images",
 ]

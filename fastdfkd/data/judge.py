@@ -7,7 +7,7 @@ the figures that it returns. It does not ask whether there are real images.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -17,6 +17,7 @@ from fastdfkd.core.answers import Output
 from fastdfkd.core.evaluation import Evaluated, agreement, evaluate
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.data.images import LabelledImages
+from fastdfkd.data.synthetic import SyntheticImages
 
 
 class Judge(Protocol):
@@ -87,6 +88,44 @@ class RealImages:
         if teacher_answers is None:
             return answers.figures
         return {**answers.figures, "agreement": agreement(answers.classes, teacher_answers.classes)}
+
+
+@dataclass(frozen=True)
+class RealAndSynthetic:
+    """Evaluates on held-out real images and on synthetic ones: the figures of both."""
+
+    real: Judge
+    synthetic: SyntheticImages
+
+    @property
+    def judged_on(self) -> str:
+        """The real images."""
+        return self.real.judged_on
+
+    def __len__(self) -> int:
+        return len(self.real)
+
+    def answers(
+        self,
+        network: nn.Module,
+        normalise: Callable[[Tensor], Tensor],
+        device: torch.device | str,
+        *,
+        output: Output = "logits",
+    ) -> Evaluated:
+        """Classes and figures of the real images, logits of the synthetic ones."""
+        seen = self.real.answers(network, normalise, device, output=output)
+        made = self.synthetic.answers(network, normalise, device, output=output)
+        return replace(seen, logits={**seen.logits, **made.logits})
+
+    def figures(
+        self, answers: Evaluated, teacher_answers: Evaluated | None = None
+    ) -> dict[str, float]:
+        """Both judges' figures."""
+        return {
+            **self.real.figures(answers, teacher_answers),
+            **self.synthetic.figures(answers, teacher_answers),
+        }
 
 
 @dataclass(frozen=True)

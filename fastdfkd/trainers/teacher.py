@@ -78,7 +78,8 @@ def prepare_teacher(
             missing, or the network cannot be used (`check_teacher`). The message says what to do.
     """
     started = time.perf_counter()
-    spec, judge, device = image_spec(recipe), judge_of(recipe), torch.device(device)
+    spec, device = image_spec(recipe), torch.device(device)
+    judge_of(recipe)  # missing test images are an error before anything is trained
     facts: dict[str, Any]
     if model is not None:
         network = copied(plain_network(model, "the teacher"))
@@ -91,11 +92,13 @@ def prepare_teacher(
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     output, bn = recipe.teacher.output, recipe.synthesis.bn_weight
     check_teacher(network, spec.shape, spec.kind, bn, output=output)
+    judge = judge_of(recipe, network, device=device)
     answers = judge.answers(network, spec.normalisation(device), device, output=output)
     figures = judge.figures(answers)
     digest = weights_digest(network.state_dict())
     facts |= {
         "data": spec.name,
+        "input": spec.facts(),
         "accuracy": None,
         **figures,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),

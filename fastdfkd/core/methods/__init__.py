@@ -10,7 +10,6 @@ import pkgutil
 from typing import TYPE_CHECKING
 
 from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
-from fastdfkd.core.network_use import freeze
 from fastdfkd.core.task import Task
 from fastdfkd.core.teacher_traits import settled
 
@@ -29,8 +28,7 @@ def build_synthesizer(section: SynthesisSection, task: Task, index: int = 0) -> 
     Raises:
         ValueError: the section names a class that cannot be imported.
     """
-    if section.is_open:
-        section, _ = settled(section, freeze(task.teacher), task.image_shape)
+    section, _ = settled(section, task.teacher, task.image_shape)
     return _implementation(section)(section, task, index)
 
 

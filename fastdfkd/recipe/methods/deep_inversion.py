@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from fastdfkd.recipe.methods.section import InversionSection
-from fastdfkd.recipe.sections import Positive, Rate, Share, Weight
+from fastdfkd.recipe.numbers import Positive, Rate, Share, Weight
 
 
 class DeepInversionSynthesis(InversionSection):
@@ -15,7 +15,6 @@ class DeepInversionSynthesis(InversionSection):
     """
 
     implementation: ClassVar[str] = "fastdfkd.core.methods.deep_inversion:DeepInversion"
-    later: ClassVar[tuple[str, ...]] = tuple(key for key in InversionSection.later if key != "tv")
 
     method: Literal["deep_inversion"]
     """Selects this method."""

@@ -16,13 +16,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import TypeAdapter, ValidationError, WrapValidator, model_validator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
-from fastdfkd.recipe.sections import Count, Positive, Section, Share, Weight
+from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
+from fastdfkd.recipe.numbers import Count, Positive, Share, Weight
+from fastdfkd.recipe.section import Section
 from fastdfkd.text.shown import shown
 
 BN_WEIGHT = 10.0
 """Weight of L_bn that `auto` means for a teacher with statistics."""
-
-
 _NUMBER: TypeAdapter[float] = TypeAdapter(Weight)
 
 
@@ -72,11 +72,6 @@ class SynthesisSection(Section):
         return 0.0
 
     @property
-    def silent(self) -> set[str]:
-        """Keys at their default that digests leave out: older recipes keep their digests."""
-        return set()
-
-    @property
     def is_open(self) -> bool:
         """Whether a key is `auto`, so that its value depends on the teacher."""
         return False
@@ -86,13 +81,8 @@ class SynthesisSection(Section):
         """The priors of positive weight by their key."""
         return {}
 
-    def settled(self, *, statistics: bool, patch: int | None) -> Self:
-        """This section with a number for every `auto`.
-
-        Args:
-            statistics: whether the teacher has running statistics that can be compared.
-            patch: side of the patches that the teacher cuts images into, if it is a transformer.
-        """
+    def settled(self, traits: TeacherTraits) -> Self:
+        """This section with a number for every `auto`, chosen for a teacher."""
         return self
 
     @property
@@ -113,15 +103,9 @@ class SynthesisSection(Section):
 class InversionSection(SynthesisSection):
     """Keys of the methods that minimise a weighted sum of losses on each batch."""
 
-    later: ClassVar[tuple[str, ...]] = (
-        "confidence",
-        "balance",
-        "activation",
-        "tv",
-        "patch_drop",
-        "patch_size",
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"confidence", "balance", "activation", "patch_drop", "patch_size"}
     )
-    """Keys that older recipes do not have."""
     stand_ins: ClassVar[Mapping[str, float]] = {
         "confidence": 1.0,
         "balance": 5.0,
@@ -170,21 +154,18 @@ class InversionSection(SynthesisSection):
         """Whether `bn` is `auto`."""
         return self.bn == "auto"
 
-    @property
-    def silent(self) -> set[str]:
-        """The keys of `later` that are at their default."""
-        return set(self.later) - set(self.model_dump(exclude_defaults=True))
-
-    def settled(self, *, statistics: bool, patch: int | None) -> Self:
+    def settled(self, traits: TeacherTraits) -> Self:
         """With a number as `bn`, and with priors in place of statistics if `bn` was `auto`."""
         if self.bn != "auto":
             return self
-        if statistics:
+        if traits.statistics:
             return self.model_copy(update={"bn": BN_WEIGHT})
-        weights = {**self.stand_ins, **({"patch_drop": self.patch_stand_in} if patch else {})}
+        weights = {**self.stand_ins, "patch_drop": self.patch_stand_in if traits.patch else 0.0}
+        if not traits.features:
+            weights["activation"] = 0.0
         chosen: dict[str, Any] = {key: weights[key] for key in weights if not getattr(self, key)}
-        if patch and self.patch_size is None:
-            chosen["patch_size"] = patch
+        if traits.patch and self.patch_size is None:
+            chosen["patch_size"] = traits.patch
         return self.model_copy(update={"bn": 0.0, **chosen})
 
     @property
