@@ -112,7 +112,7 @@ def test_programs_that_are_for_something_else(tmp_path, program):
     train = export(plain().train(), tmp_path / "train.pt2")
     with pytest.raises(RecipeError, match=r"train mode; export it in eval mode"):
         open_model(f"pt2:{train}", 10, SHAPE)
-    with pytest.raises(RecipeError, match=r"arguments \(width\) are for a builder"):
+    with pytest.raises(RecipeError, match=r"arguments \(width\) are only passed to your own"):
         open_model(f"pt2:{program}", 10, SHAPE, arguments={"width": 3})
 
 

@@ -15,6 +15,7 @@ class FastSynthesis(InversionSection):
     """
 
     implementation: ClassVar[str] = "fastdfkd.core.methods.fast:FastSynthesizer"
+    later: ClassVar[frozenset[str]] = frozenset({"tv"})
 
     method: Literal["fast"] = "fast"
     """Selects this method."""
