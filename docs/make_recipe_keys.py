@@ -23,7 +23,14 @@ from fastdfkd.recipe.messages import sections_of
 PAGE = Path(__file__).with_name("recipes.md")
 BEGIN = "<!-- begin: python docs/make_recipe_keys.py -->"
 END = "<!-- end: python docs/make_recipe_keys.py -->"
-TYPES = {int: "whole number", float: "number", bool: "true, false", str: "text", dict: "mapping"}
+TYPES = {
+    int: "whole number",
+    float: "number",
+    bool: "true, false",
+    str: "text",
+    dict: "mapping",
+    list: "list",
+}
 LIMITS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 OF_THE_TYPE = (2**31, 2**32)
 """Upper limits that every whole number has. They are not shown."""

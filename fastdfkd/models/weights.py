@@ -202,7 +202,7 @@ def _chosen(
         names = ", ".join(shown(each.label) for each in different)
         raise ValueError(
             f"weights {shown_name(path)}: expected one state that fits {built}, got "
-            f"{len(different)} with other values: {names}; name one with teacher.entry"
+            f"{len(different)} with different values: {names}; set teacher.entry to one of them"
         )
     return fitting[0]
 

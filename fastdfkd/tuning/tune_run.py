@@ -91,7 +91,7 @@ def run_trials(
 
 
 def _files(*recipes: Recipe) -> tuple[SourceFile, ...]:
-    """The Python files that any of the recipes names."""
+    """All Python files that the recipes name, each once."""
     return tuple(dict.fromkeys(file for recipe in recipes for file in source_files(recipe)))
 
 

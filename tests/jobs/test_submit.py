@@ -105,7 +105,7 @@ def test_the_files_that_a_recipe_names_go_along(
     (tmp_path / "net.py").write_text("built = 'here'")
     monkeypatch.chdir(tmp_path)
     submit("digits-fast5", ["student.model=net.py:build"], address=server.address)
-    variables = server.taken[0]["runtime_env"]["env_vars"]
+    variables = server.jobs[0]["runtime_env"]["env_vars"]
     (tmp_path / "net.py").unlink()
     monkeypatch.setenv(SOURCES_VARIABLE, variables[SOURCES_VARIABLE])
     assert text_of("net.py") == "built = 'here'"
@@ -114,7 +114,7 @@ def test_the_files_that_a_recipe_names_go_along(
 def test_a_file_that_is_not_there_is_refused_before_anything_is_sent(server: JobServer) -> None:
     with pytest.raises(RecipeError, match=r"no file 'absent\.py'"):
         submit("digits-fast5", ["student.model=absent.py:build"], address=server.address)
-    assert server.taken == []
+    assert server.jobs == []
 
 
 def test_distill_reads_the_recipe_from_a_pipe(tmp_path: Path) -> None:
