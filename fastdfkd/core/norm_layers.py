@@ -29,7 +29,7 @@ _AXES = (2, 0, 1, 3)
 """Axes after the channels of the inputs with which an unknown module is tried."""
 _SPREAD = 1e4
 """Deviation of these inputs: so large that eps has no effect."""
-_CLOSE = {"rtol": 1e-3, "atol": 1e-3}
+_CLOSE: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-3}
 
 
 def normalising_layers(model: nn.Module) -> dict[str, nn.Module]:

@@ -34,7 +34,8 @@ class Encoder(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         seen = F.scaled_dot_product_attention(query, key, value)
         x = x + self.project(seen.transpose(1, 2).reshape(batch, patches, width))
-        return x + self.mlp(self.norm2(x))
+        result: Tensor = x + self.mlp(self.norm2(x))
+        return result
 
 
 class VisionTransformer(nn.Module):

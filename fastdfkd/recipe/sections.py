@@ -50,7 +50,11 @@ class NetworkSection(Section):
 class TeacherSection(NetworkSection):
     """The network to compress: with the given weights, or else trained here and cached."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"output_slice"})
     role = "teacher"
+    output_slice: tuple[Count, Positive] | None = None
+    """`[start, stop]`: the outputs from `start` to before `stop` are the classes. `[1, 1001]`
+    leaves out the background of an ImageNet network with 1,001 outputs."""
     weights: str | None = None
     """A `.safetensors` file, or a state dict in a `.pt` or `.pth` file (loaded with
     `weights_only=True`). Unset: the teacher is trained here."""
@@ -74,6 +78,22 @@ class TeacherSection(NetworkSection):
 def _side_by_side(size: Any) -> Any:
     """Height and width of a size that is given as one number."""
     return (size, size) if isinstance(no_bool(size), int) else size
+
+    @model_validator(mode="after")
+    def _slice_is_not_empty(self) -> TeacherSection:
+        if self.output_slice is None:
+            return self
+        start, stop = self.output_slice
+        if stop <= start:
+            raise ValueError(
+                f"output_slice is [start, stop] with start below stop, got [{start}, {stop}]"
+            )
+        if self.output.startswith("binary"):
+            raise ValueError(
+                f"output_slice does not apply to output: {self.output}, which is one number: "
+                "remove it"
+            )
+        return self
 
 
 class StudentSection(PixelForm, NetworkSection):

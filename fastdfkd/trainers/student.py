@@ -25,7 +25,7 @@ import ray.train
 import ray.train.torch
 import torch
 
-from fastdfkd.core.answers import Output
+from fastdfkd.core.answers import Output, output_of
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.evaluation import Evaluated
@@ -257,7 +257,7 @@ class StudentTraining:
         return self.clock.unix() - self.clock.seconds["evaluation"]
 
     def _teacher_answers(self) -> Evaluated:
-        return self._answers(self.experiment.teacher, self.recipe.teacher.output)
+        return self._answers(self.experiment.teacher, output_of(self.recipe.teacher))
 
     def _answers(self, model: torch.nn.Module, output: Output) -> Evaluated:
         normalise, judge = self.experiment.normalisation(self.device), self.experiment.judge

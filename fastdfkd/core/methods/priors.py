@@ -16,7 +16,7 @@ from fastdfkd.core.last_layer import LastLayer
 from fastdfkd.core.losses import activation_loss, balance_loss, confidence_loss
 
 if TYPE_CHECKING:
-    from fastdfkd.recipe import InversionSection
+    from fastdfkd.recipe.methods import InversionSection
 
 PATCH = 4
 """Side of a dropped patch in pixels where the recipe sets none."""
