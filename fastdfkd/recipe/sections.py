@@ -74,11 +74,6 @@ class TeacherSection(NetworkSection):
     """Autocast type of training; the weights are float32. `auto`: bfloat16 on hardware that
     multiplies in it, else float32; teachers of the two kinds of machines differ."""
 
-
-def _side_by_side(size: Any) -> Any:
-    """Height and width of a size that is given as one number."""
-    return (size, size) if isinstance(no_bool(size), int) else size
-
     @model_validator(mode="after")
     def _slice_is_not_empty(self) -> TeacherSection:
         if self.output_slice is None:
@@ -94,6 +89,11 @@ def _side_by_side(size: Any) -> Any:
                 "remove it"
             )
         return self
+
+
+def _side_by_side(size: Any) -> Any:
+    """Height and width of a size that is given as one number."""
+    return (size, size) if isinstance(no_bool(size), int) else size
 
 
 class StudentSection(PixelForm, NetworkSection):

@@ -74,7 +74,7 @@ def test_the_last_layers_input_is_found() -> None:
     with watched:
         network(x)
     torch.testing.assert_close(watched.taken(), network.first(x).tanh())
-    with pytest.raises(ValueError, match="set synthesis.activation to 0"):
+    with pytest.raises(ValueError, match=r"set synthesis\.activation to 0"):
         watched.taken()
 
 

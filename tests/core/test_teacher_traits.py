@@ -41,14 +41,12 @@ def test_libraries_transformers_are_known() -> None:
     assert traits_of(vit, SHAPE).patch == 8
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_torchscript_shows_nothing() -> None:
-    traits = traits_of(torch.jit.trace(parts.teacher(), torch.randn(2, 3, 8, 8)), (3, 8, 8))
+    program = torch.jit.trace(parts.teacher(), torch.randn(2, 3, 8, 8))
+    traits = traits_of(program, parts.IMAGE_SHAPE)
     assert (traits.statistics, traits.features, traits.patch) == (0, False, None)
-    section, note = settled(
-        FastSynthesis(bn="auto"),
-        torch.jit.trace(parts.teacher(), torch.randn(2, 3, 8, 8)),
-        (3, 8, 8),
-    )
+    section, note = settled(FastSynthesis(bn="auto"), program, parts.IMAGE_SHAPE)
     assert set(section.priors) == {"confidence", "balance", "tv"}
     assert "no running statistics that can be compared" in note
 
