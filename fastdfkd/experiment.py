@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fastdfkd.core.answers import output_of
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.image_spec import ImageSpec
@@ -175,7 +176,7 @@ def _synthetic_count(recipe: Recipe, *, has_test: bool) -> int:
 def _synthetic_judge(
     recipe: Recipe, teacher: nn.Module, spec: ImageSpec, count: int, device: torch.device
 ) -> SyntheticImages:
-    output = recipe.teacher.output
+    output = output_of(recipe.teacher)
 
     def task() -> Task:
         network = baked(copied(teacher))
@@ -254,7 +255,7 @@ class Experiment:
         Raises:
             ValueError: the teacher or the student does not fit the images or the recipe.
         """
-        spec, own, output = image_spec(recipe), student_spec(recipe), recipe.teacher.output
+        spec, own, output = image_spec(recipe), student_spec(recipe), output_of(recipe.teacher)
         shape, kind, bn = spec.shape, spec.kind, recipe.synthesis.bn_weight
         check_teacher(teacher, shape, kind, bn, output=output)
         here = device if device != "cuda" or torch.cuda.is_available() else "cpu"

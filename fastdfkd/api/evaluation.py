@@ -19,7 +19,8 @@ from fastdfkd.runs.folder import read_json
 if TYPE_CHECKING:
     from torch import nn
 
-    from fastdfkd.core.image_spec import ImageSpec
+    from fastdfkd.core.answers import output_of
+from fastdfkd.core.image_spec import ImageSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
     taught: dict[str, float] = {}
     teacher_answers = None
     if teacher is not None:
-        output = recipe.teacher.output
+        output = output_of(recipe.teacher)
         teacher_answers = judge.answers(teacher, normalise, "cpu", output=output)
         taught = judge.figures(teacher_answers)
     found = judge.figures(answers, teacher_answers)

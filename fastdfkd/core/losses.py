@@ -84,7 +84,8 @@ def balance_loss(logits: Tensor) -> Tensor:
     It is low, at least -ln K, if the batch has all classes equally often.
     """
     mean = F.softmax(logits, dim=1).movedim(1, -1).flatten(0, -2).mean(0)
-    return torch.xlogy(mean, mean).sum()
+    # Clamped, because the gradient of the logarithm of 0 is infinite.
+    return (mean * mean.clamp_min(torch.finfo(mean.dtype).tiny).log()).sum()
 
 
 def activation_loss(features: Tensor) -> Tensor:

@@ -33,9 +33,9 @@ class Encoder(nn.Module):
         qkv = self.qkv(self.norm1(x)).reshape(batch, patches, 3, self.heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         seen = F.scaled_dot_product_attention(query, key, value)
-        attended: Tensor = x + self.project(seen.transpose(1, 2).reshape(batch, patches, width))
-        mixed: Tensor = attended + self.mlp(self.norm2(attended))
-        return mixed
+        x = x + self.project(seen.transpose(1, 2).reshape(batch, patches, width))
+        result: Tensor = x + self.mlp(self.norm2(x))
+        return result
 
 
 class VisionTransformer(nn.Module):

@@ -42,8 +42,11 @@ class NetworkSection(Section):
 class TeacherSection(NetworkSection):
     """The network to compress: with the given weights, or else trained here and cached."""
 
-    later = frozenset({"entry"})
+    later = frozenset({"entry", "output_slice"})
     role = "teacher"
+    output_slice: tuple[Count, Positive] | None = None
+    """`[start, stop]`: the outputs from `start` to before `stop` are the classes. `[1, 1001]`
+    leaves out the background of an ImageNet network with 1,001 outputs."""
     weights: str | None = None
     """A file that holds tensors by name: safetensors, the index.json of its shards, a file of
     `torch.save`, or a pickle. Its kind is detected from its content, and nothing in it is executed.
@@ -65,6 +68,22 @@ class TeacherSection(NetworkSection):
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """Autocast type of training; the weights are float32. `auto`: bfloat16 on hardware that
     multiplies in it, else float32; teachers of the two kinds of machines differ."""
+
+    @model_validator(mode="after")
+    def _slice_is_not_empty(self) -> TeacherSection:
+        if self.output_slice is None:
+            return self
+        start, stop = self.output_slice
+        if stop <= start:
+            raise ValueError(
+                f"output_slice is [start, stop] with start below stop, got [{start}, {stop}]"
+            )
+        if self.output.startswith("binary"):
+            raise ValueError(
+                f"output_slice does not apply to output: {self.output}, which is one number: "
+                "remove it"
+            )
+        return self
 
 
 def _side_by_side(size: Any) -> Any:

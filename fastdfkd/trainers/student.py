@@ -27,7 +27,7 @@ import ray.train.torch
 import torch
 from torch import Tensor
 
-from fastdfkd.core.answers import Output
+from fastdfkd.core.answers import Output, output_of
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.evaluation import Evaluated
@@ -261,7 +261,7 @@ class StudentTraining:
 
     def _teacher_answers(self) -> Evaluated:
         reads = self.experiment.normalisation(self.device)
-        return self._answers(self.experiment.teacher, reads, self.recipe.teacher.output)
+        return self._answers(self.experiment.teacher, reads, output_of(self.recipe.teacher))
 
     def _answers(
         self, model: torch.nn.Module, reads: Callable[[Tensor], Tensor], output: Output

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fastdfkd.core.answers import output_of
 from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.network_contract import check_student, check_teacher
@@ -94,7 +95,7 @@ def prepare_teacher(
         run = _TrainingRun(recipe, seed, device)
         network, facts = run.train_or_load(on_epoch)
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
-    output, bn = recipe.teacher.output, recipe.synthesis.bn_weight
+    output, bn = output_of(recipe.teacher), recipe.synthesis.bn_weight
     check_teacher(network, spec.shape, spec.kind, bn, output=output)
     judge = judge_of(recipe, network, device=device)
     answers = judge.answers(network, spec.normalisation(device), device, output=output)
@@ -148,7 +149,7 @@ class _TrainingRun:
         section, spec = self.recipe.teacher, image_spec(self.recipe)
         with seeded(self.seed, "teacher", "weights"):
             network = open_network(section, spec)
-        shape, kind, output = spec.shape, spec.kind, section.output
+        shape, kind, output = spec.shape, spec.kind, output_of(section)
         check_teacher(network, shape, kind, self.recipe.synthesis.bn_weight, output=output)
         check_student(
             network, shape, kind, output=output, batch_size=section.batch_size, role="teacher"
@@ -227,7 +228,7 @@ def train_classifier(
     use = tried(
         model,
         spec.shape,
-        output=section.output,
+        output=output_of(section),
         spatial_axes=spec.kind.spatial_axes,
         precision=precision,
         student=True,

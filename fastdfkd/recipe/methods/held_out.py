@@ -25,7 +25,7 @@ class HeldOutSynthesis:
     count: int
     image_shape: tuple[int, int, int]
     traits: TeacherTraits
-    """What the teacher offers to synthesis; priors replace statistics that it does not have."""
+    """What the teacher offers: priors stand in for statistics that it does not have."""
 
     @property
     def generators(self) -> int:
