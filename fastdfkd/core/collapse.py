@@ -161,9 +161,14 @@ class CollapseWatch:
         came = round(figures.coverage * classes)
         if came <= expected / 2 or figures.evenness < UNEVEN:
             label, share = figures.commonest
+            missing = (
+                f"{classes - came} of {classes} classes do not"
+                if came < classes
+                else ("most classes hardly")
+            )
             found["classes"] = (
-                f"images of {classes - came} of {classes} classes do not come: the teacher "
-                f"assigns {share:.0%} of {of} to class {self._name(label)}"
+                f"images of {missing} come: the teacher assigns {share:.0%} of {of} to class "
+                f"{self._name(label)}"
             )
         if figures.distinct <= ALIKE:
             found["alike"] = (
