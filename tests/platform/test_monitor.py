@@ -55,7 +55,7 @@ def test_a_collapse_is_recorded_once_and_survives_a_resume(
     (tmp_path / "resumed").mkdir()
     result = pipeline.run(recipe, constant, tmp_path / "whole", recorder)
     assert result.warnings == recorder.warnings
-    assert "100% of the 16 newest images to class 3" in result.warnings[0]
+    assert "100% of the 48 newest images to class 3" in result.warnings[0]
     assert sum("do not come" in warning for warning in result.warnings) == 1
     assert all(0 <= row[name] <= 1 for row in recorder.rows for name in COLUMNS)
     result.save(tmp_path / "whole" / "result.json")
