@@ -13,6 +13,7 @@ from fastdfkd.platform.monitor import times
 from fastdfkd.recipe import Recipe
 from fastdfkd.report.samples import save_grid
 from fastdfkd.runs.environment import commit, hardware, versions
+from fastdfkd.runs.figures import SYNTHETIC
 from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.weights import unpacked
 
@@ -59,6 +60,8 @@ def finish(
         teacher_accuracy=teacher.accuracy,
         teacher_digest=teacher.digest,
         agreement=row.get("agreement"),
+        **{name: row.get(name) for name in SYNTHETIC},
+        input=teacher.description.get("input", {}),
         images=totals.images,
         updates=int(row["updates"]),
         synthesis_seconds=totals.sum("synthesis_seconds"),

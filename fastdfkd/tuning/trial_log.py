@@ -38,7 +38,7 @@ class Options:
     search: Literal["grid", "random", "optuna"]
     scheduler: Literal["fifo", "asha"]
     objective: str
-    """In the form that `parse_objectives` reads."""
+    """In the form that `parse_objectives` reads; empty: `new_sweep` chooses it by the recipe."""
     trials: int
     """Number of points. A grid or random search sets it to the number of its points."""
     seeds: int

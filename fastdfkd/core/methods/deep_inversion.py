@@ -14,6 +14,7 @@ from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.losses import jensen_shannon_adversarial_loss, total_variation
 from fastdfkd.core.methods.inversion import Draws, InversionMethod, Optimised
 from fastdfkd.core.methods.objective import Best
+from fastdfkd.core.methods.priors import without_patches
 from fastdfkd.core.optimizers import Adam
 from fastdfkd.core.task import Task
 
@@ -52,7 +53,9 @@ class DeepInversion(InversionMethod):
         with self.objective.batch():
             for shift_y, shift_x, flip in moves:
                 seen = x.roll((shift_y, shift_x), (2, 3))
-                terms = self.objective(seen.flip(3) if flip else seen, draws.labels, adversarial)
+                seen = seen.flip(3) if flip else seen
+                kept = self.kept_patches(len(x), draws.randomness)
+                terms = self.objective(without_patches(seen, kept), draws.labels, adversarial)
                 loss = terms[0]
                 if section.tv > 0:
                     loss = loss + section.tv * total_variation(x)

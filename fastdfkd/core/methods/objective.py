@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.interfaces import StateDict
+from fastdfkd.core.methods.priors import NO_PRIORS, Priors, PriorWeights
 from fastdfkd.core.network_use import NetworkUse, copied, load_state
 from fastdfkd.core.task import Task
 
@@ -45,7 +46,8 @@ class DivergedError(FloatingPointError):
 class InversionObjective:
     """L = bn * L_bn + oh * L_oh + adv * L_adv on normalised images (Eq. 1 of arXiv 2112.06253).
 
-    Both networks are frozen and in eval mode. The student is a copy; `load_student` updates it.
+    The priors (`core/methods/priors.py`) are added to L if they have weights. Both networks are
+    frozen and in eval mode. The student is a copy; `load_student` updates it.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class InversionObjective:
         adversarial_loss: AdversarialLoss,
         *,
         bn_momentum: float = 0.0,
+        priors: PriorWeights = NO_PRIORS,
     ):
         self.kind = task.kind
         self.device, self.precision = torch.device(task.device), task.precision
@@ -63,10 +66,12 @@ class InversionObjective:
         self.student = self.student_use.frozen(copied(task.student), self.device)
         self.fused_teacher = self.teacher_use.fused(self.teacher)
         self.fused_student = self.student_use.fused(self.student)
+        self.student_form = task.student_form
         self.student_version = 0
         self.bn, self.oh, self.adv = weights
         self.adversarial_loss = adversarial_loss
         self.statistics = BatchNormStatistics(self.teacher, bn_momentum)
+        self.priors = Priors(priors)
         self.answers: Tensor
         """The teacher's logits (B, K, *space) in the newest call, without a gradient."""
 
@@ -92,22 +97,25 @@ class InversionObjective:
         """Compute the loss terms in the order of `TERMS`, (4,). Only the first has a gradient.
 
         Args:
-            inputs: (B, C, H, W) normalised images.
+            inputs: (B, C, H, W) images, normalised for the teacher.
             labels: (B, *space) int64.
             adversarial: whether the loss has its adversarial term (not in warm-up).
         """
         inputs = self.teacher_use.images(inputs)
-        teacher_logits = self._ask(self.teacher_use, self.fused_teacher, inputs)
+        with self.priors.watching():
+            teacher_logits = self._ask(self.teacher_use, self.fused_teacher, inputs)
         self.answers = teacher_logits.detach()
         student_logits = None
         if adversarial and self.adv > 0:
-            student_logits = self._ask(self.student_use, self.fused_student, inputs)
+            seen = inputs if self.student_form is None else self.student_form(inputs)
+            student_logits = self._ask(self.student_use, self.fused_student, seen)
         oh = self.kind.one_hot_loss(teacher_logits, labels)
         bn = self.statistics.loss() if self.bn > 0 else oh.new_zeros(())
         adv = oh.new_zeros(())
         if student_logits is not None:
             adv = self.adversarial_loss(teacher_logits, student_logits)
         loss = self.bn * bn + self.oh * oh + self.adv * adv
+        loss = self.priors.added(loss, teacher_logits)
         return torch.stack([loss, bn.detach(), oh.detach(), adv.detach()])
 
     def make(
@@ -163,6 +171,11 @@ class InversionObjective:
         with use.autocast(self.device, self.precision):
             logits = use.logits(network(use.images(inputs)))
         return logits if logits.dtype is torch.float64 else logits.float()
+
+
+def plus(terms: Tensor, prior: Tensor) -> Tensor:
+    """The loss terms (4,) with a prior added to the first, `loss`."""
+    return torch.cat([(terms[0] + prior)[None], terms[1:].detach()])
 
 
 def draw_labels(count: int, num_classes: int, balanced: bool, generator: torch.Generator) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from fastdfkd.recipe.methods.section import InversionSection
-from fastdfkd.recipe.sections import Positive, Rate, Share
+from fastdfkd.recipe.numbers import Positive, Rate, Share
 
 
 class FastSynthesis(InversionSection):
@@ -15,6 +15,7 @@ class FastSynthesis(InversionSection):
     """
 
     implementation: ClassVar[str] = "fastdfkd.core.methods.fast:FastSynthesizer"
+    later: ClassVar[frozenset[str]] = frozenset({"tv"})
 
     method: Literal["fast"] = "fast"
     """Selects this method."""
