@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from fastdfkd.core.image_spec import ImageSpec
     from fastdfkd.recipe import Recipe
 
-MOST_ROUNDS = 20
-"""Rounds that count as the newest ones: a quarter of those past warm-up, at most this many."""
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 20
+"""Limits of the number of newest rounds, which is a quarter of those past warm-up."""
 FEWEST_EVALUATIONS = 4
 """Evaluations before a student that does not improve is reported."""
 
@@ -118,7 +118,8 @@ class CollapseWatch:
     def rounds(self) -> int:
         """Number of rounds that count as the newest ones."""
         section = self.recipe.synthesis
-        return max(min((section.rounds - section.warmup_rounds) // 4, MOST_ROUNDS), 1)
+        past = section.rounds - section.warmup_rounds
+        return min(max(past // 4, FEWEST_ROUNDS), past, MOST_ROUNDS)
 
     def check(
         self, batches: Sequence[BatchFigures | None], row: Mapping[str, float]
@@ -161,9 +162,14 @@ class CollapseWatch:
         came = round(figures.coverage * classes)
         if came <= expected / 2 or figures.evenness < UNEVEN:
             label, share = figures.commonest
+            missing = (
+                f"{classes - came} of {classes} classes do not"
+                if came < classes
+                else ("most classes hardly")
+            )
             found["classes"] = (
-                f"images of {classes - came} of {classes} classes do not come: the teacher "
-                f"assigns {share:.0%} of {of} to class {self._name(label)}"
+                f"images of {missing} come: the teacher assigns {share:.0%} of {of} to class "
+                f"{self._name(label)}"
             )
         if figures.distinct <= ALIKE:
             found["alike"] = (
@@ -208,12 +214,12 @@ class CollapseWatch:
             "normalisation",
             "the teacher is not trained, or its weights do not belong to its network",
         ]
-        causes = [] if symptoms == ["student"] else [*recipe.synthesis.suspects, *pixels]
+        causes = [*recipe.synthesis.suspects, *pixels]
         if "student" in symptoms:
-            causes += recipe.distillation.suspects
+            causes = [*recipe.distillation.suspects, *causes]
             causes.append(
-                "the student is too small, its learning rate does not suit it (distillation.lr "
-                f"{recipe.distillation.lr:g}), or its images are not those of the teacher's classes"
+                "the student is too small, or its learning rate does not suit it (distillation.lr "
+                f"is {recipe.distillation.lr:g})"
             )
         listed = "; ".join(f"({number}) {cause}" for number, cause in enumerate(causes, 1))
         return f"Likely causes, the likeliest first: {listed}"

@@ -140,7 +140,7 @@ def _figures(status: Status) -> list[tuple[str, str]]:
         f"trainer {text('trainer_idle_ratio', '{:.0%}')}"
     )
     newest = (
-        f"teacher's confidence {text('newest_confidence', '{:.0%}')}, "
+        f"images: teacher's confidence {text('newest_confidence', '{:.0%}')}, "
         f"{text('newest_coverage', '{:.0%}')} of the classes, "
         f"{text('newest_distinct', '{:.0%}')} distinct"
     )
@@ -148,7 +148,7 @@ def _figures(status: Status) -> list[tuple[str, str]]:
     return [
         ("student", f"{_judged(latest)}, loss {text('loss', '{:.4g}')}"),
         ("images", f"{text('images', '{:,.0f}')}{total}, {text('bank_images', '{:,.0f}')} in bank"),
-        ("newest images", newest),
+        ("newest", newest),
         ("rates", f"{rates}{text('updates_per_second', '{:,.1f}')} updates/s"),
         ("idle", idle),
         ("staleness", f"{text('staleness', '{:.0f}')} student versions, newest batch"),

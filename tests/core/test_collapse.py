@@ -124,6 +124,13 @@ def test_a_run_of_one_round_is_judged_by_it() -> None:
     assert told([batch()], changes=changes) == []
 
 
+@pytest.mark.parametrize(
+    ("rounds", "newest"), [(6, 1), (7, 2), (8, 3), (20, 3), (25, 5), (85, 20), (500, 20)]
+)
+def test_the_newest_rounds_are_a_quarter_of_those_past_warm_up(rounds: int, newest: int) -> None:
+    assert CollapseWatch(recipe(**{"synthesis.rounds": rounds}), SPEC).rounds == newest
+
+
 def test_two_classes() -> None:
     spec = replace(SPEC, num_classes=2, class_names=("cat", "dog\n"))
     assert told([batch(classes={0: 30, 1: 30}, confidence=0.7)] * 40, spec=spec) == []
@@ -184,7 +191,15 @@ def test_a_student_that_stops_learning(agreements: tuple[float, ...], says: str)
     (warning,) = evaluated(*agreements)
     assert "the student stops learning" in warning
     assert says in warning
-    assert "distillation.lr 0.1" in warning
+    assert "another normalisation" in warning
+    assert "(distillation.lr is 0.1)" in warning
+
+
+def test_a_learning_rate_of_the_student_that_is_far_off_comes_first() -> None:
+    watch = CollapseWatch(recipe(**{"distillation.lr": 50}), SPEC)
+    for updates in (200, 300, 400, 500):
+        watch.check([], {"updates": updates, "agreement": 0.1})
+    assert "(1) distillation.lr is 50" in watch.warnings[0]
 
 
 def test_a_resumed_run_repeats_nothing() -> None:
