@@ -7,13 +7,14 @@ judged on (`judge_of`) follow from the recipe here and nowhere else.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.bn_statistics import batch_norm_layers
@@ -27,6 +28,7 @@ from fastdfkd.core.network_use import NetworkUse, copied
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.core.student_form import StudentForm
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.data import (
@@ -43,7 +45,7 @@ from fastdfkd.data import (
     synthetic_images,
 )
 from fastdfkd.models import baked, open_network, parametrised_layers, weights_digest
-from fastdfkd.recipe import Recipe
+from fastdfkd.recipe import Recipe, RecipeError
 from fastdfkd.runs.figures import REAL, SYNTHETIC, main_figure
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,28 @@ def image_spec(recipe: Recipe) -> ImageSpec:
         RecipeError: there is no such data set, or neither it nor `input` says what they are.
     """
     return completed(real_images(recipe).stated, recipe.input)
+
+
+def student_spec(recipe: Recipe) -> ImageSpec:
+    """The images as the student reads them: `image_spec`, in the student's size and normalisation.
+
+    Raises:
+        RecipeError: the images are not described, or have another number of channels.
+    """
+    spec, section = image_spec(recipe), recipe.student
+    try:
+        mean, std = section.moments(spec.channels) or (spec.mean, spec.std)
+    except ValueError as error:
+        raise RecipeError(f"student.{error}") from None
+    return replace(
+        spec, shape=(spec.channels, *(section.size or spec.shape[1:])), mean=mean, std=std
+    )
+
+
+def student_input(recipe: Recipe, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    """Maps images in 0..1, of the teacher's size, to the student's input on `device`."""
+    spec, own = image_spec(recipe), student_spec(recipe)
+    return spec.normalisation(device) if own == spec else StudentForm.of_pixels(own, device)
 
 
 def judge_of(
@@ -150,7 +174,7 @@ def initial_student(recipe: Recipe) -> nn.Module:
     Raises:
         ValueError: the student cannot be built, or does not fit the images.
     """
-    spec, section = image_spec(recipe), recipe.student
+    spec, section = student_spec(recipe), recipe.student
     with seeded(recipe.seed, "student"):
         student = open_network(section, spec)
     layers = parametrised_layers(student)
@@ -173,6 +197,8 @@ class Experiment:
     teacher: nn.Module
     student: nn.Module
     spec: ImageSpec
+    student_spec: ImageSpec
+    """The images as the student reads them."""
     judge: Judge
     """Evaluates teacher and student; nothing is trained on its images."""
     teacher_use: NetworkUse
@@ -192,7 +218,7 @@ class Experiment:
         Raises:
             ValueError: the teacher or the student does not fit the images or the recipe.
         """
-        spec, output = image_spec(recipe), recipe.teacher.output
+        spec, own, output = image_spec(recipe), student_spec(recipe), recipe.teacher.output
         shape, kind, bn = spec.shape, spec.kind, recipe.synthesis.bn_weight
         check_teacher(teacher, shape, kind, bn, output=output)
         here = device if device != "cuda" or torch.cuda.is_available() else "cpu"
@@ -207,9 +233,10 @@ class Experiment:
             teacher=teacher,
             student=student,
             spec=spec,
+            student_spec=own,
             judge=judge,
             teacher_use=try_network(teacher, shape, output=output),
-            student_use=try_network(student, shape, output=recipe.student.output, student=True),
+            student_use=try_network(student, own.shape, output=recipe.student.output, student=True),
         )
         for note in parts.notes:
             log.warning("%s", note)
@@ -237,8 +264,14 @@ class Experiment:
         return [*self.judge.notes, *(line for line in lines if line)]
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
-        """Maps images in 0..1 to the input of both networks, on `device`."""
+        """Maps images in 0..1 to the teacher's input, on `device`."""
         return self.spec.normalisation(device)
+
+    def student_form(self, device: torch.device | str) -> StudentForm | None:
+        """Maps the teacher's input to the student's, on `device`; None: they are the same."""
+        if self.student_spec == self.spec:
+            return None
+        return StudentForm.of_teacher_input(self.spec, self.student_spec, device)
 
     def task(self, device: torch.device | str, *, steps: bool = True) -> Task:
         """The networks, the images' description and the settings that both roles need.
@@ -258,6 +291,7 @@ class Experiment:
             image_shape=self.spec.shape,
             kind=self.kind,
             normalisation=self.normalisation(device),
+            student_form=self.student_form(device),
             seed=self.recipe.seed,
             device=device,
             precision=self.recipe.platform.precision,

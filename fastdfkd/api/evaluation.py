@@ -49,15 +49,16 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
         if not file.is_file():
             raise FileNotFoundError(f"{directory} holds no run to evaluate: {file.name} is missing")
     recipe = load_recipe(recipe_file)
-    from fastdfkd.experiment import image_spec, judge_of
+    from fastdfkd.experiment import image_spec, judge_of, student_input, student_spec
     from fastdfkd.models import open_network
 
     spec = image_spec(recipe)
     normalise = spec.normalisation("cpu")
-    student = open_network(recipe.student, spec, student_file)
+    student = open_network(recipe.student, student_spec(recipe), student_file)
     teacher, note = _find_teacher(recipe, spec, directory)
     judge = judge_of(recipe, teacher, data_root)
-    answers = judge.answers(student, normalise, "cpu", output=recipe.student.output)
+    reads = student_input(recipe, "cpu")
+    answers = judge.answers(student, reads, "cpu", output=recipe.student.output)
     taught: dict[str, float] = {}
     teacher_answers = None
     if teacher is not None:

@@ -62,12 +62,12 @@ class FastSynthesizer(InversionMethod):
     def _capturable(self, task: Task) -> bool:
         """Whether a step with both networks can be captured as a CUDA graph."""
         networks = (
-            (self.objective.fused_teacher, task.teacher_use),
-            (self.objective.fused_student, task.student_use),
+            (self.objective.fused_teacher, task.teacher_use, task.image_shape),
+            (self.objective.fused_student, task.student_use, task.student_shape),
         )
         return all(
-            capturable(network, use, task.image_shape, task.device, task.precision)
-            for network, use in networks
+            capturable(network, use, shape, task.device, task.precision)
+            for network, use, shape in networks
         )
 
     @property

@@ -63,6 +63,7 @@ class InversionObjective:
         self.student = self.student_use.frozen(copied(task.student), self.device)
         self.fused_teacher = self.teacher_use.fused(self.teacher)
         self.fused_student = self.student_use.fused(self.student)
+        self.student_form = task.student_form
         self.student_version = 0
         self.bn, self.oh, self.adv = weights
         self.adversarial_loss = adversarial_loss
@@ -90,7 +91,7 @@ class InversionObjective:
         """Compute the loss terms in the order of `TERMS`, (4,). Only the first has a gradient.
 
         Args:
-            inputs: (B, C, H, W) normalised images.
+            inputs: (B, C, H, W) images, normalised for the teacher.
             labels: (B, *space) int64.
             adversarial: whether the loss has its adversarial term (not in warm-up).
         """
@@ -98,7 +99,8 @@ class InversionObjective:
         teacher_logits = self._ask(self.teacher_use, self.fused_teacher, inputs)
         student_logits = None
         if adversarial and self.adv > 0:
-            student_logits = self._ask(self.student_use, self.fused_student, inputs)
+            seen = inputs if self.student_form is None else self.student_form(inputs)
+            student_logits = self._ask(self.student_use, self.fused_student, seen)
         oh = self.kind.one_hot_loss(teacher_logits, labels)
         bn = self.statistics.loss() if self.bn > 0 else oh.new_zeros(())
         adv = oh.new_zeros(())
