@@ -50,6 +50,18 @@ class ArrayRecords:
         """SHA-256 over the file's size and time, and the labels."""
         return hashlib.sha256(self.stamp.encode() + self.labels.tobytes()).hexdigest()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Of pixels that are on disk the file's path, not its content."""
+        on_disk = isinstance(self.pixels, np.memmap)
+        pixels = str(self.pixels.filename) if on_disk else self.pixels  # type: ignore[attr-defined]
+        return {**self.__dict__, "pixels": pixels}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the file of pixels that are on disk."""
+        if isinstance(state["pixels"], str):
+            state["pixels"] = np.load(state["pixels"], mmap_mode="r", allow_pickle=False)
+        self.__dict__.update(state)
+
 
 def read_npz(section: DataSection, split: Split, spec: ImageSpec) -> Found | None:
     """The arrays of a split in an `.npz` file; None if there is no such split.
