@@ -109,6 +109,13 @@ class DistillationSection(Section):
     """Average number of updates that use the same view (augmented image) and the teacher's logits
     for it. Unset: every update draws new views, and the teacher's forward pass runs on each."""
 
+    @property
+    def suspects(self) -> list[str]:
+        """Unusual values of the section that may keep the student from learning."""
+        if 1e-3 <= self.lr <= 1:
+            return []
+        return [f"distillation.lr is {self.lr:g}: set it to 0.1"]
+
 
 class BankSection(Section):
     """Limits of the sample bank."""
