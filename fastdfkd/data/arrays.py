@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,18 @@ class ArrayRecords:
         """SHA-256 over the file's size and time, and the labels."""
         return hashlib.sha256(self.stamp.encode() + self.labels.tobytes()).hexdigest()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Of pixels that are on disk the file's path, not its content."""
+        on_disk = isinstance(self.pixels, np.memmap)
+        pixels = str(self.pixels.filename) if on_disk else self.pixels  # type: ignore[attr-defined]
+        return {**self.__dict__, "pixels": pixels}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the file of pixels that are on disk."""
+        if isinstance(state["pixels"], str):
+            state["pixels"] = np.load(state["pixels"], mmap_mode="r", allow_pickle=False)
+        self.__dict__.update(state)
+
 
 def read_npz(section: DataSection, split: Split, spec: ImageSpec) -> Found | None:
     """The arrays of a split in an `.npz` file; None if there is no such split.
@@ -64,30 +77,25 @@ def read_npz(section: DataSection, split: Split, spec: ImageSpec) -> Found | Non
         if path is root and any((root / f"{name}.npz").is_file() for name in _every_split()):
             return None
     where = f"data ({path})"
-    try:
-        with _opened_npz(path, where) as file:
-            own = asked is not None or path != root
-            pair = section.columns or _pair(file.files, split, own)
-            if pair is None:
-                if split == "train":
-                    return None
-                raise ValueError(
-                    f"{where}: expected arrays such as test_images and test_labels, found "
-                    f"{', '.join(file.files[:20]) or 'none'}. Set data.columns to the names of "
-                    "images and labels"
-                )
-            missing = [name for name in pair if name not in file.files]
-            if missing:
-                raise ValueError(
-                    f"data.columns: expected arrays of {path}, which are "
-                    f"{', '.join(file.files[:20])}; {', '.join(missing)} is none of them"
-                )
-            pixels, labels = (_member(path, file, name, where) for name in pair)
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(
-            f"{where}: expected an .npz file of numpy.savez, it cannot be read ({reason(error)}). "
-            "If it is one, it is cut off or damaged: copy it again"
-        ) from error
+    with _opened_npz(path, where) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        own = asked is not None or path != root
+        pair = section.columns or _pair(names, split, own)
+        if pair is None and split == "train":
+            return None
+        if pair is None:
+            raise ValueError(
+                f"{where}: expected arrays such as test_images and test_labels, found "
+                f"{', '.join(names[:20]) or 'none'}. Set data.columns to the names of images and "
+                "labels"
+            )
+        missing = [name for name in pair if name not in names]
+        if missing:
+            raise ValueError(
+                f"data.columns: expected arrays of {path}, which are {', '.join(names[:20])}; "
+                f"{', '.join(missing)} is none of them"
+            )
+        pixels, labels = (_member(archive, name, where) for name in pair)
     return _found(pixels, labels, path, where, spec)
 
 
@@ -114,7 +122,7 @@ def read_npy(section: DataSection, split: Split, spec: ImageSpec) -> Found | Non
         pixels = np.load(pair[0], mmap_mode="r", allow_pickle=False)
         labels = np.load(pair[1], allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(_unusable(where, error)) from error
+        raise ValueError(_unusable(where, reason(error))) from error
     return _found(pixels, labels, pair[0], where, spec)
 
 
@@ -178,27 +186,34 @@ def _asked_pair(root: Path, asked: str) -> tuple[Path, Path]:
     return images, images.with_name(other)
 
 
-def _opened_npz(path: Path, where: str) -> Any:
+def _opened_npz(path: Path, where: str) -> zipfile.ZipFile:
+    """The zip file that an `.npz` is."""
     try:
-        file = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(_unusable(where, error)) from error
-    if isinstance(file, np.ndarray):
-        raise ValueError(f"{where}: expected an .npz file, it is an .npy file: data.name: npy")
-    return file
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        with path.open("rb") as file:
+            start = file.read(6)
+        if start == b"\x93NUMPY":
+            raise ValueError(
+                f"{where}: expected an .npz file, it is an .npy file: set data.name: npy"
+            ) from error
+        hint = " pickle" if start.startswith(b"\x80") else ""
+        raise ValueError(_unusable(where, f"{reason(error)}{hint}")) from error
+    except OSError as error:
+        raise ValueError(_unusable(where, reason(error))) from error
 
 
-def _member(path: Path, file: Any, name: str, where: str) -> Any:
+def _member(archive: zipfile.ZipFile, name: str, where: str) -> Any:
     """An array; its size is read from its header first."""
-    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
-        head = member.read(4096)
-    nbytes = _declared_bytes(head)
-    if nbytes > _MOST_BYTES:
-        raise ValueError(f"{where}: the array {shown(name)} would take {nbytes:,} bytes of memory")
     try:
-        return file[name]
-    except ValueError as error:
-        raise ValueError(_unusable(f"{where}, array {shown(name)}", error)) from error
+        with archive.open(f"{name}.npy") as member:
+            nbytes = _declared_bytes(member.read(4096))
+        if nbytes > _MOST_BYTES:
+            raise ValueError(f"it would take {nbytes:,} bytes of memory")
+        with archive.open(f"{name}.npy") as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+    except (OSError, ValueError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+        raise ValueError(_unusable(f"{where}, array {shown(name)}", reason(error))) from error
 
 
 def _declared_bytes(head: bytes) -> int:
@@ -211,13 +226,13 @@ def _declared_bytes(head: bytes) -> int:
         return 0
 
 
-def _unusable(where: str, error: Exception) -> str:
-    if "pickle" in str(error).lower():
+def _unusable(where: str, why: str) -> str:
+    if "pickle" in why.lower():
         return (
             f"{where}: expected arrays of numbers, it holds pickled objects, which are not opened "
             "because opening them can execute code. Save images and labels as arrays of numbers"
         )
     return (
-        f"{where}: expected a file of numpy.save or numpy.savez, it cannot be read "
-        f"({reason(error)}). If it is one, it is cut off or damaged: copy it again"
+        f"{where}: expected a file of numpy.save or numpy.savez, it cannot be read ({why}). "
+        "If it is one, it is cut off or damaged: copy it again"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,18 @@ def test_npy(tmp_path: Path) -> None:
     np.save(tmp_path / "test_labels.npy", labels)
     assert names_in(images_of(tmp_path, "npy")) == EACH_TWICE
     assert own_images(DataSection(name="npy", root=str(tmp_path)), "train", spec_of()) is None
+
+
+def test_pixels_on_disk_are_not_sent(tmp_path: Path) -> None:
+    np.save(tmp_path / "test_images.npy", np.zeros((500, 32, 32, 3), np.uint8))
+    np.save(tmp_path / "test_labels.npy", np.zeros(500, int))
+    form = form_of("npy")
+    assert form is not None
+    found = form.read(DataSection(name="npy", root=str(tmp_path)), "test", spec_of())
+    assert found is not None
+    sent = pickle.dumps(found.records)
+    assert len(sent) < 10_000
+    assert pickle.loads(sent).image(499).size == (32, 32)
 
 
 def table_of(labels: Any, names: tuple[str, ...] = (), image: str = "image") -> pa.Table:
