@@ -134,7 +134,8 @@ class CalibratedExperiment(Experiment):
                 LabelledImages(
                     torch.randint(0, 256, (10, *SHAPE), dtype=torch.uint8),
                     torch.zeros(10, dtype=torch.int64),
-                )
+                ),
+                SPEC.kind,
             ),
             teacher_use=NetworkUse(),
             student_use=NetworkUse(),

@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from fastdfkd.recipe import Recipe, messages
+from fastdfkd.recipe import Recipe
+from fastdfkd.recipe.messages import sections_of
 
 PAGE = Path(__file__).with_name("recipes.md")
 BEGIN = "<!-- begin: python docs/make_recipe_keys.py -->"
@@ -49,19 +50,19 @@ def block() -> str:
 
 def sections(name: str) -> list[Section]:
     """The sections that a key of the recipe may hold; none where it is a plain value."""
-    return messages.section_models(Recipe, name)
+    return sections_of(Recipe, name)
 
 
 def _tables(name: str, kinds: list[Section]) -> Iterator[str]:
     """One table; where there are several methods one of shared keys, then one for each method."""
     if len(kinds) == 1:
-        yield _table(f"`{name}`", kinds[0], dict(kinds[0].model_fields))
+        yield _table(f"`{name}`", kinds[0], kinds[0].model_fields)
     if len(kinds) < 2:
         return
-    tables = [_rows(kind, dict(kind.model_fields)) for kind in kinds]
+    tables = [_rows(kind.model_fields) for kind in kinds]
     shared = {row for row in tables[0] if all(row in rows for rows in tables)}
     common = {key: field for key, field in kinds[0].model_fields.items() if _in(key, shared)}
-    yield _table(f"`{name}`, every method", None, common, kinds[0])
+    yield _table(f"`{name}`, every method", None, common)
     for kind in kinds:
         own = {key: field for key, field in kind.model_fields.items() if not _in(key, shared)}
         method = own.pop("method").annotation
@@ -72,30 +73,18 @@ def _in(key: str, rows: set[str]) -> bool:
     return any(row.startswith(f"| `{key}` |") for row in rows)
 
 
-def _table(title: str, described: Section | None, fields: Fields, of: Section | None = None) -> str:
-    owner = of or described
-    assert owner is not None
+def _table(title: str, described: Section | None, fields: Fields) -> str:
     about = [_line(described.__doc__ or ""), ""] if described and described is not Recipe else []
     heads = ["| key | values | default | meaning |", "| --- | --- | --- | --- |"]
-    return "\n".join([f"### {title}", "", *about, *heads, *_rows(owner, fields)])
+    return "\n".join([f"### {title}", "", *about, *heads, *_rows(fields)])
 
 
-def _rows(section: Section, fields: Fields) -> list[str]:
+def _rows(fields: Fields) -> list[str]:
     return [
         f"| `{key}` | {_values(field.annotation, field.metadata)} | {_default(field)} "
-        f"| {_line(_description(section, key))} |"
+        f"| {_line(field.description or '')} |"
         for key, field in fields.items()
     ]
-
-
-def _description(section: Section, key: str) -> str:
-    """The key's docstring, or that of the section which this one derives from."""
-    inherited = (
-        parent.model_fields[key].description
-        for parent in section.__mro__
-        if isinstance(parent, type) and issubclass(parent, BaseModel) and key in parent.model_fields
-    )
-    return next(filter(None, inherited), "")
 
 
 def _values(annotation: Any, metadata: list[Any]) -> str:

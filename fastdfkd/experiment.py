@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.augment import Normalisation
-from fastdfkd.core.bn_statistics import batch_norm_layers
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
@@ -31,6 +30,7 @@ from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.student_form import StudentForm
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
+from fastdfkd.core.teacher_traits import settled, traits_of
 from fastdfkd.data import (
     DEFAULT_IMAGES,
     DataSource,
@@ -41,15 +41,14 @@ from fastdfkd.data import (
     SyntheticImages,
     completed,
     data_source,
+    images_at_once,
     synthetic_images,
 )
 from fastdfkd.models import baked, open_network, parametrised_layers, weights_digest
-from fastdfkd.recipe import Recipe, RecipeError
+from fastdfkd.recipe import Recipe, RecipeError, SynthesisSection
 from fastdfkd.runs.figures import REAL, SYNTHETIC, main_figure
 
 log = logging.getLogger(__name__)
-_BN_WEIGHT = 10.0
-"""Weight of the BatchNorm statistics in the synthesis of held-out images."""
 
 
 def real_images(recipe: Recipe, root: str | Path | None = None) -> DataSource:
@@ -117,11 +116,9 @@ def judge_of(
     Raises:
         ValueError: image files are missing or damaged, or do not fit `input`.
     """
-    spec, test = image_spec(recipe), real_images(recipe, root).load("test")
-    real = None
-    if test is not None:
-        test.check_fits(spec)
-        real = RealImages(test, spec.kind)
+    spec = image_spec(recipe)
+    test = real_images(recipe, root).load("test", spec)
+    real = None if test is None else RealImages(test, spec.kind, images_at_once(spec.shape))
     count = _synthetic_count(recipe, has_test=real is not None)
     if teacher is None or not count:
         return real or NothingHeldOut()
@@ -135,7 +132,7 @@ def compared_by(recipe: Recipe) -> str:
     Raises:
         ValueError: image files are missing or damaged.
     """
-    if real_images(recipe).load("test") is not None:
+    if real_images(recipe).load("test", image_spec(recipe)) is not None:
         return main_figure(REAL)
     return main_figure(SYNTHETIC if _synthetic_count(recipe, has_test=False) else ())
 
@@ -165,9 +162,9 @@ def _synthetic_judge(
             device=device,
         )
 
-    bn = _BN_WEIGHT if batch_norm_layers(teacher) else 0.0
+    traits = traits_of(teacher, spec.shape)
     key = f"{type(teacher).__qualname__} {output} {weights_digest(teacher.state_dict())}"
-    return SyntheticImages(synthetic_images(task, spec, count, bn=bn, key=key), spec.kind)
+    return SyntheticImages(synthetic_images(task, spec, count, traits=traits, key=key), spec.kind)
 
 
 def initial_student(recipe: Recipe) -> nn.Module:
@@ -207,6 +204,10 @@ class Experiment:
     """How the teacher is run, as `core/network_trial.py` found."""
     student_use: NetworkUse
     """How the student is run."""
+    synthesis: SynthesisSection
+    """The recipe's section with a number for `bn: auto`."""
+    choice: str
+    """What `auto` means for this teacher; "" if the recipe has no `auto`."""
 
     @classmethod
     def of(cls, recipe: Recipe, teacher: nn.Module, device: str = "cpu") -> Experiment:
@@ -230,6 +231,7 @@ class Experiment:
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
             precision = resolved(torch.device(device), precision)
         try_network = partial(tried, spatial_axes=kind.spatial_axes, precision=precision)
+        synthesis, choice = settled(recipe.synthesis, teacher, shape)
         parts = cls(
             recipe=recipe,
             teacher=teacher,
@@ -239,6 +241,8 @@ class Experiment:
             judge=judge,
             teacher_use=try_network(teacher, shape, output=output),
             student_use=try_network(student, own.shape, output=recipe.student.output, student=True),
+            synthesis=synthesis,
+            choice=choice,
         )
         for note in parts.notes:
             log.warning("%s", note)
@@ -251,7 +255,11 @@ class Experiment:
 
     @property
     def notes(self) -> list[str]:
-        """One line per network that says what it runs without, and why; none if nothing."""
+        """What a user should know, one line each; none if nothing.
+
+        What `auto` means here, how the classes of image files were matched and which files were
+        skipped, and for each network what it runs without, and why.
+        """
         lines = [
             use.line(f"{role} {type(network).__name__}")
             for role, network, use in (
@@ -259,7 +267,7 @@ class Experiment:
                 ("student", self.student, self.student_use),
             )
         ]
-        return [line for line in lines if line]
+        return [*self.judge.notes, *(line for line in (self.choice, *lines) if line)]
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
         """Maps images in 0..1 to the teacher's input, on `device`."""
@@ -298,11 +306,11 @@ class Experiment:
 
     def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:
         """A synthesizer in its initial state."""
-        return build_synthesizer(self.recipe.synthesis, self.task(device), index)
+        return build_synthesizer(self.synthesis, self.task(device), index)
 
     def shared_generator(self) -> SharedGenerator | None:
         """What several synthesizers train together, in its initial state, on the CPU; or None."""
-        return build_shared_generator(self.recipe.synthesis, self.task("cpu", steps=False))
+        return build_shared_generator(self.synthesis, self.task("cpu", steps=False))
 
     def distiller(self, device: torch.device | str = "cpu", **worker: Any) -> StudentDistiller:
         """A distiller in its initial state; `worker` may set rank, world_size and wrap."""

@@ -267,7 +267,8 @@ def _summary(result: RunResult) -> str:
         "run": f"{result.directory}",
     }
     width = max(map(len, rows)) + 1
-    return "\n".join(f"{key:<{width}}{value}" for key, value in rows.items())
+    table = [*rows.items(), *(("warning", warning) for warning in result.warnings)]
+    return "\n".join(f"{key:<{width}}{value}" for key, value in table)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -140,14 +140,14 @@ def _walk(loc: Sequence[Any], schema: type[BaseModel]) -> tuple[list[type[BaseMo
             continue
         path.append(part)
         inner = [
-            m for model in models if part in model.model_fields for m in section_models(model, part)
+            m for model in models if part in model.model_fields for m in sections_of(model, part)
         ]
         models = inner or models
     return models, path
 
 
-def section_models(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
-    """The sections that a field may hold; for `synthesis` those of all methods."""
+def sections_of(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
+    """The sections that a field can hold: one, one for each method, or none for a plain value."""
     annotation = model.model_fields[field].annotation
     options: Iterable[Any] = get_args(annotation) or (annotation,)
     if annotation is SynthesisSection:
@@ -162,6 +162,6 @@ def _fields(models: Iterable[type[BaseModel]]) -> list[str]:
 def _dotted(schema: type[BaseModel]) -> list[str]:
     """Dotted keys of all sections, each once."""
     sections = [
-        (name, model) for name in schema.model_fields for model in section_models(schema, name)
+        (name, model) for name in schema.model_fields for model in sections_of(schema, name)
     ]
     return list(dict.fromkeys(f"{name}.{key}" for name, m in sections for key in m.model_fields))

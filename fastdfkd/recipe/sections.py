@@ -16,17 +16,6 @@ from fastdfkd.recipe.pixel_form import PixelForm
 from fastdfkd.recipe.section import Section
 
 
-class DataSection(Section):
-    """Real images: they evaluate the student and train sample teachers, never the student."""
-
-    name: str
-    """Name of the data set: `digits`, `glyphs`, `cifar10` or `cifar100`; `none` where there is no
-    real image. Then `input` says what the images are, and the student is judged on synthetic
-    ones."""
-    root: str | None = None
-    """Folder that holds CIFAR; nothing is downloaded. `digits` and `glyphs` need none."""
-
-
 class NetworkSection(Section):
     """Keys of both networks."""
 
@@ -119,6 +108,13 @@ class DistillationSection(Section):
     teacher_cache: Annotated[Whole, Field(ge=2)] | None = None
     """Average number of updates that use the same view (augmented image) and the teacher's logits
     for it. Unset: every update draws new views, and the teacher's forward pass runs on each."""
+
+    @property
+    def suspects(self) -> list[str]:
+        """Unusual values of the section that may keep the student from learning."""
+        if 1e-3 <= self.lr <= 1:
+            return []
+        return [f"distillation.lr is {self.lr:g}: set it to 0.1"]
 
 
 class BankSection(Section):

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from fastdfkd.core.network_use import copied, freeze
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded, stream
-from fastdfkd.data import LabelledImages, cache_folder
+from fastdfkd.data import Images, cache_folder
 from fastdfkd.experiment import image_spec, judge_of, real_images
 from fastdfkd.models import (
     load_weights,
@@ -138,11 +139,12 @@ class _TrainingRun:
         check_student(
             network, shape, kind, output=output, batch_size=section.batch_size, role="teacher"
         )
-        train = real_images(self.recipe).load("train")
+        train = real_images(self.recipe).load("train", spec)
         if train is None:
             raise ValueError(
                 f"teacher.weights: unset, so the teacher would be trained, but {spec.name} has no "
-                "training images: set teacher.weights to the weights of a trained teacher"
+                "training images: set teacher.weights to the weights of a trained teacher, or "
+                "data.train to the training images"
             )
         path = cache_folder() / "teachers" / f"{self.key(train)[:16]}.safetensors"
         settings = section.model_dump(include=_TRAINING)
@@ -171,7 +173,7 @@ class _TrainingRun:
             log.warning("the teacher cannot be cached for the next run: %s", error)
         return network, {**facts, "cached": False}
 
-    def key(self, train: LabelledImages) -> str:
+    def key(self, train: Images) -> str:
         """SHA-256 (hex) of everything but the device; names the cache file."""
         spec = image_spec(self.recipe)
         content = [
@@ -187,7 +189,7 @@ class _TrainingRun:
 
 def train_classifier(
     model: nn.Module,
-    train: LabelledImages,
+    train: Images,
     spec: ImageSpec,
     section: TeacherSection,
     *,
@@ -216,7 +218,7 @@ def train_classifier(
         student=True,
     )
     use.placed(model, device).train()
-    data = LabelledImages(train.images.to(device), train.labels.to(device))
+    data = train.on(device)
     steps = max(len(data) // section.batch_size, 1)
     optimizer = SGD(
         model.parameters(),
@@ -266,13 +268,19 @@ def one_cycle(peak: float, steps: int) -> Iterator[float]:
 
 
 def _batches(
-    data: LabelledImages, section: TeacherSection, generator: torch.Generator
+    data: Images, section: TeacherSection, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Full batches of one epoch: augmented images (B, C, H, W) uint8 channels-last, and labels."""
+    """Full batches of one epoch: augmented images (B, C, H, W) uint8 channels-last, and labels.
+
+    Both are on the generator's device.
+    """
+    device = generator.device
     size = min(section.batch_size, len(data))
-    order = torch.randperm(len(data), generator=generator, device=generator.device)
-    for start in range(0, len(data) - size + 1, size):
-        rows = order[start : start + size]
-        move = Augmentation.draw(size, section.crop_padding, section.flip, False, generator)
-        images = move(data.images[rows]).contiguous(memory_format=torch.channels_last)
-        yield images, data.labels[rows]
+    order = torch.randperm(len(data), generator=generator, device=device)
+    with closing(data.batches(size, order[: len(data) // size * size])) as batches:
+        for images, labels in batches:
+            if len(labels) < size:  # files were found to be unreadable in this epoch
+                continue
+            images, labels = images.to(device), labels.to(device)
+            move = Augmentation.draw(size, section.crop_padding, section.flip, False, generator)
+            yield move(images).contiguous(memory_format=torch.channels_last), labels

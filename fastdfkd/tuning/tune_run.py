@@ -162,6 +162,7 @@ class _TrialLogger(Callback):
             status=status,
             figures=figures,
             evaluations=int(result.get("training_iteration", 0)) - (status == "finished"),
+            warnings=str(result.get("warnings", "")),
             error=error,
             directory=str(folder),
         )

@@ -49,6 +49,8 @@ def test_lockstep_equals_the_reference_bit_for_bit(
         assert torch.equal(ours[name], tensor), name
     assert (result.images, result.updates) == (7 * 16, 5 * 3)
     assert result.max_staleness == 0
+    assert result.top5_accuracy is not None, "ten classes"
+    assert 0 <= result.accuracy <= result.top5_accuracy <= 1
 
 
 class AveragedPair:

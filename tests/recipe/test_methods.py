@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 import pytest
 
 import fastdfkd
+from docs import make_recipe_keys
 from fastdfkd.recipe import METHODS, Recipe, RecipeError, SynthesisSection, load_recipe
 from fastdfkd.recipe.methods import DefaultMethod
 from fastdfkd.recipe.numbers import Rate
@@ -73,6 +74,20 @@ def test_its_settings_are_refused_as_any_others(read: ReadRecipe, override: str,
 def test_without_its_line_it_is_unknown(read: ReadRecipe) -> None:
     with pytest.raises(RecipeError, match="expected one of fast, deep_inversion, got 'one_image'"):
         read(OWN)
+
+
+@pytest.mark.usefixtures("own")
+def test_the_tables_of_keys_have_its_keys() -> None:
+    heading = "### `synthesis`, `method: one_image`"
+    own = make_recipe_keys.block().partition(heading)[2].partition("\n### ")[0]
+    assert "| `lr` | number > 0 | `0.1` | Learning rate of the image. |" in own
+    assert "`bn`" not in own
+
+
+def test_every_key_has_a_meaning_in_the_tables() -> None:
+    rows = [line for line in make_recipe_keys.block().splitlines() if line.startswith("| `")]
+    assert len(rows) > 80
+    assert [row for row in rows if row.endswith("|  |")] == []
 
 
 class Nameless(SynthesisSection):

@@ -97,6 +97,31 @@ def test_evaluate_gives_the_accuracy_of_the_result(
     assert f"with the teacher in {release / 'teacher.safetensors'}" in shown
 
 
+@pytest.mark.parametrize("run", ["finished", "interrupted"])
+def test_the_recipe_of_a_run_keeps_its_digest(release: Path, run: str) -> None:
+    written = facts(release / "finished/result.json")
+    changes = {"platform.checkpoint_every": 10}  # the one setting that differs
+    assert load_recipe(f"{run}/recipe.yaml", changes).digest() == written["recipe_digest"]
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_runs_recipe_gives_its_figures_again(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bitwise on the machine that wrote it; other instruction sets move the first loss by 1%."""
+    assert cli.run(["distill", "finished/recipe.yaml", "--out", "again"]) == 0, capsys.readouterr()
+    written, found = (facts(release / run / "result.json") for run in ("finished", "again"))
+    for same in ("recipe_digest", "teacher_digest", "images", "updates"):
+        assert found[same] == written[same], same
+    assert found["accuracy"] == pytest.approx(written["accuracy"], abs=0.15)
+    first = [
+        next(float(row["loss"]) for row in rows(release / run / "metrics.csv") if row["loss"])
+        for run in ("finished", "again")
+    ]
+    assert first[1] == pytest.approx(first[0], rel=0.03)
+
+
 @pytest.mark.cluster
 @pytest.mark.usefixtures("ray_cluster")
 def test_compare_takes_a_finished_run_on_either_side(

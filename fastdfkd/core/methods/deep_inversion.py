@@ -12,8 +12,9 @@ from torch import Tensor
 
 from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.losses import jensen_shannon_adversarial_loss, total_variation
-from fastdfkd.core.methods.inversion import InversionMethod, Optimised
+from fastdfkd.core.methods.inversion import Draws, InversionMethod, Optimised
 from fastdfkd.core.methods.objective import Best
+from fastdfkd.core.methods.priors import without_patches
 from fastdfkd.core.optimizers import Adam
 from fastdfkd.core.task import Task
 
@@ -40,40 +41,36 @@ class DeepInversion(InversionMethod):
         """The noise, unchanged."""
         return noise
 
-    def optimise(
-        self,
-        noise: Tensor,
-        labels: Tensor,
-        adversarial: bool,
-        randomness: torch.Generator,
-        round: int,
-    ) -> Optimised:
+    def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
         """Optimise normalised pixels by Adam; clamp them to the range of images in [0, 1]."""
-        section = self.section
+        section, noise = self.section, draws.noise
         low = self.normalisation(torch.zeros_like(noise[:1]))
         high = self.normalisation(torch.ones_like(noise[:1]))
         x = noise.contiguous(memory_format=torch.channels_last).requires_grad_()
         optimizer = Adam([x], section.lr, BETAS)
-        moves = self._moves(randomness)
+        moves = self._moves(draws.randomness)
         best = Best()
         with self.objective.batch():
             for shift_y, shift_x, flip in moves:
                 seen = x.roll((shift_y, shift_x), (2, 3))
-                terms = self.objective(seen.flip(3) if flip else seen, labels, adversarial)
+                seen = seen.flip(3) if flip else seen
+                kept = self.kept_patches(len(x), draws.randomness)
+                terms = self.objective(without_patches(seen, kept), draws.labels, adversarial)
                 loss = terms[0]
                 if section.tv > 0:
                     loss = loss + section.tv * total_variation(x)
                 if section.l2 > 0:
                     loss = loss + section.l2 * torch.linalg.vector_norm(x)
-                best.offer(torch.cat([loss.detach()[None], terms[1:].detach()]), x)
+                terms = torch.cat([loss.detach()[None], terms[1:].detach()])
+                best.offer(terms, x, self.objective.answers)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 with torch.no_grad():
                     x.clamp_(low, high)
-            kept, losses = best.take(round)
+            kept, answers, losses = best.take(draws.round)
         images = self.normalisation.inverse(kept)
-        return Optimised(images, labels, losses, MetaUpdate(round, []))
+        return Optimised(images, answers, draws.labels, losses, MetaUpdate(draws.round, []))
 
     def _moves(self, randomness: torch.Generator) -> list[list[int]]:
         """Draw the roll in y, the roll in x and the flip of the batch for each step, (steps, 3).

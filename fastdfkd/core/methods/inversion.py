@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
+from fastdfkd.core.batch_figures import batch_figures
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, SharedGenerator, StateDict
 from fastdfkd.core.methods.objective import AdversarialLoss, InversionObjective
+from fastdfkd.core.methods.priors import PATCH, PriorWeights, draw_patches
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.task import Task
 
@@ -22,11 +24,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Draws:
+    """The random inputs of a batch."""
+
+    round: int
+    """Number of the batch."""
+    noise: Tensor
+    """(B, *noise_shape), standard normal."""
+    labels: Tensor
+    """(B, *space) int64, the target classes."""
+    randomness: torch.Generator
+    """The batch's random stream after noise and labels were drawn from it."""
+
+
+@dataclass(frozen=True)
 class Optimised:
     """An optimised batch."""
 
     images: Tensor
     """(B, C, H, W) float in [0, 1], of the step with the lowest loss."""
+    answers: Tensor
+    """The teacher's logits in that step, (B, K, *space): for the augmented images."""
     labels: Tensor
     """(B, *space) int64, the target classes."""
     losses: dict[str, float]
@@ -59,7 +77,11 @@ class InversionMethod(ABC):
         self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
         self.image_shape, self.device = tuple(task.image_shape), torch.device(task.device)
         self.objective = InversionObjective(
-            task, (section.bn, section.oh, section.adv), adversarial_loss, bn_momentum=bn_momentum
+            task,
+            (section.bn_weight, section.oh, section.adv),
+            adversarial_loss,
+            bn_momentum=bn_momentum,
+            priors=PriorWeights.of(section),
         )
         self.clock = Clock(self.device)
 
@@ -74,22 +96,12 @@ class InversionMethod(ABC):
         """Shape of the noise for one image."""
 
     @abstractmethod
-    def optimise(
-        self,
-        noise: Tensor,
-        labels: Tensor,
-        adversarial: bool,
-        randomness: torch.Generator,
-        round: int,
-    ) -> Optimised:
+    def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
         """Optimise a batch.
 
         Args:
-            noise: (B, *noise_shape), standard normal.
-            labels: (B, *space) int64.
+            draws: its random inputs.
             adversarial: whether the loss has its adversarial term.
-            randomness: the batch's random stream, from which noise and labels were drawn.
-            round: number of the batch.
 
         Raises:
             DivergedError: a loss became NaN or infinite.
@@ -111,17 +123,13 @@ class InversionMethod(ABC):
     def make(self, round: int, attempt: int = 0) -> tuple[SyntheticBatch, MetaUpdate]:
         """Synthesise batch `round`. All random numbers follow from (seed, round, attempt)."""
         start = self.clock.now()
-
-        def batch(adversarial: bool) -> Optimised:
-            noise, labels, randomness = self._draws(round, attempt)
-            return self.optimise(noise, labels, adversarial, randomness, round)
-
         made, note = self.objective.make(
-            batch,
+            lambda adversarial: self.optimise(self._draws(round, attempt), adversarial),
             round >= self.section.warmup_rounds,
-            lambda: self.first_images(self._draws(round, attempt)[0]),
+            lambda: self.first_images(self._draws(round, attempt).noise),
         )
         images = to_uint8(made.images).contiguous()
+        figures = batch_figures(made.answers, images)
         provenance = Provenance(
             round=round,
             synthesizer=self.index,
@@ -129,6 +137,7 @@ class InversionMethod(ABC):
             generator_version=0 if self.shared is None else self.shared.version,
             synthesis_seconds=self.clock.now() - start,
             losses=made.losses,
+            figures=figures,
             note=note,
         )
         return SyntheticBatch(images=images, labels=made.labels, provenance=provenance), made.update
@@ -155,8 +164,20 @@ class InversionMethod(ABC):
         """Restore `state_dict()`."""
         assert not state, f"{type(self).__name__} has no state, got {sorted(state)}"
 
-    def _draws(self, round: int, attempt: int) -> tuple[Tensor, Tensor, torch.Generator]:
-        """Noise (B, *noise_shape) and labels (B, *space) of a batch, and their random stream."""
+    def kept_patches(self, count: int, randomness: torch.Generator) -> Tensor | None:
+        """Draw the pixels of `count` images that a step sees; None if it sees all.
+
+        Without `patch_drop` nothing is drawn.
+        """
+        section = self.section
+        if section.patch_drop == 0:
+            return None
+        height, width = self.image_shape[1:]
+        patch = section.patch_size or PATCH
+        return draw_patches(count, (height, width), section.patch_drop, patch, randomness)
+
+    def _draws(self, round: int, attempt: int) -> Draws:
+        """Draw noise and labels; a new attempt gets other ones."""
         section = self.section
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
         noise = torch.randn(
@@ -165,4 +186,4 @@ class InversionMethod(ABC):
         labels = self.kind.draw_labels(
             len(noise), self.image_shape, section.balanced_labels, randomness
         )
-        return noise, labels, randomness
+        return Draws(round, noise, labels, randomness)
