@@ -133,6 +133,7 @@ def student_input(recipe: Recipe, device: torch.device | str) -> Callable[[Tenso
 def judge_of(
     recipe: Recipe,
     teacher: nn.Module | None = None,
+    *,
     root: str | Path | None = None,
     device: torch.device | str = "cpu",
 ) -> Judge:

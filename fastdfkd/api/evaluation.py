@@ -61,7 +61,7 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
     normalise = spec.normalisation("cpu")
     student = open_network(recipe.student, student_spec(recipe), student_file)
     teacher, note = _find_teacher(recipe, spec, directory)
-    judge = judge_of(recipe, teacher, data_root)
+    judge = judge_of(recipe, teacher, root=data_root)
     reads = student_input(recipe, "cpu")
     answers = judge.answers(student, reads, "cpu", output=recipe.student.output)
     taught: dict[str, float] = {}
