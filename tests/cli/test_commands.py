@@ -177,7 +177,7 @@ def test_recipes_are_listed_sample_first(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_recipes_are_listed_as_on_file(capsys: pytest.CaptureFixture[str]) -> None:
-    """`golden/recipes.txt` was written by commit 083f766, newer recipes added. No line depends on the terminal."""
+    """Commit 083f766 wrote `golden/recipes.txt`; newer recipes were added since."""
     assert cli.run(["recipes"]) == 0
     expected = Path(__file__).parents[1] / "golden" / "recipes.txt"
     assert capsys.readouterr().out == expected.read_text(encoding="utf-8")
