@@ -210,7 +210,9 @@ def test_objects_beside_the_state_are_left_unread(state, tmp_path, kind):
 def test_two_states_that_fit_are_listed_and_entry_names_one(state, tmp_path):
     other = {name: value + 1 for name, value in state.items()}
     torch.save({"state_dict": state, "ema": {"shadow": other}}, tmp_path / "net.pt")
-    with pytest.raises(ValueError, match=r"got 2 with different values: 'state_dict', 'ema\.shadow'"):
+    with pytest.raises(
+        ValueError, match=r"got 2 with different values: 'state_dict', 'ema\.shadow'"
+    ):
         report(tmp_path / "net.pt")
     averaged = network()
     load_weights(averaged, tmp_path / "net.pt", entry="ema.shadow")
