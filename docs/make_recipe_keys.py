@@ -110,8 +110,6 @@ def _values(annotation: Any, metadata: list[Any]) -> str:
         member, *more = get_args(annotation)
         count = "" if Ellipsis in more else f"{len(more) + 1} of: "
         return f"list of {count}{_values(member, [])}"
-    if origin is list:
-        return "list"
     flat = [
         each for entry in metadata for each in getattr(entry, "metadata", None) or [entry]
     ]  # a Field inside Annotated holds its limits in a list of its own
