@@ -21,8 +21,10 @@ from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
 from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
+from fastdfkd.core.network_facts import NetworkFacts
 from fastdfkd.core.network_trial import tried
 from fastdfkd.core.network_use import NetworkUse
+from fastdfkd.core.plausibility import NormalisationFinding, normalisation_finding
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
@@ -97,6 +99,22 @@ def initial_student(recipe: Recipe) -> nn.Module:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExperimentFacts:
+    """What can be said of an experiment before its first step."""
+
+    teacher: NetworkFacts
+    student: NetworkFacts
+    normalisation: NormalisationFinding
+
+    def log(self) -> None:
+        """Log a line for each; a normalisation that cannot be right is a warning."""
+        log.info("teacher %s", self.teacher.summary)
+        log.info("student %s", self.student.summary)
+        level = logging.INFO if self.normalisation.plausible else logging.WARNING
+        log.log(level, "%s", self.normalisation.line)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """What synthesizers and trainers are built from. The networks are in their initial state."""
 
@@ -112,13 +130,16 @@ class Experiment:
     """How the student is run."""
 
     @classmethod
-    def of(cls, recipe: Recipe, teacher: nn.Module, device: str = "cpu") -> Experiment:
+    def of(
+        cls, recipe: Recipe, teacher: nn.Module, device: str = "cpu", judge: Judge | None = None
+    ) -> Experiment:
         """Build the parts of a recipe for a given teacher.
 
         Args:
             recipe: of the experiment.
             teacher: the network to compress. Its parametrisations are replaced by their values.
             device: kind of device that the roles use, `cpu` or `cuda`.
+            judge: evaluates both networks; unset: that of the recipe.
 
         Raises:
             ValueError: the teacher or the student does not fit the images or the recipe.
@@ -136,7 +157,7 @@ class Experiment:
             teacher=teacher,
             student=student,
             spec=spec,
-            judge=judge_of(recipe),
+            judge=judge_of(recipe) if judge is None else judge,
             teacher_use=try_network(teacher, shape, output=output),
             student_use=try_network(student, shape, output=recipe.student.output, student=True),
         )
@@ -160,6 +181,20 @@ class Experiment:
             )
         ]
         return [line for line in lines if line]
+
+    def facts(self, *, count_macs: bool = False) -> ExperimentFacts:
+        """What the networks consist of, and whether the normalisation can be right.
+
+        Args:
+            count_macs: see `NetworkFacts.of`.
+        """
+        shape = self.spec.shape
+        of = partial(NetworkFacts.of, image_shape=shape, count_macs=count_macs)
+        return ExperimentFacts(
+            teacher=of(self.teacher, self.teacher_use),
+            student=of(self.student, self.student_use),
+            normalisation=normalisation_finding(self.teacher, shape, self.normalisation("cpu")),
+        )
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
         """Maps images in 0..1 to the input of both networks, on `device`."""

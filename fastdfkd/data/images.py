@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from fastdfkd.core.image_spec import ImageSpec
@@ -26,6 +27,12 @@ class LabelledImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def part(self, count: int) -> LabelledImages:
+        """Some of the images: `count` drawn at random, always the same ones; all if fewer."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
+        rows = order[:count].sort().values
+        return LabelledImages(self.images[rows], self.labels[rows])
 
     def digest(self) -> str:
         """SHA-256 (hex) over shape, pixels and labels."""

@@ -7,7 +7,7 @@ the figures that it returns. It does not ask whether there are real images.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -28,6 +28,9 @@ class Judge(Protocol):
 
     def __len__(self) -> int:
         """Number of images."""
+
+    def part(self, count: int) -> Judge:
+        """A judge on `count` of the images, drawn at random and always the same; all if fewer."""
 
     def answers(
         self,
@@ -68,6 +71,10 @@ class RealImages:
     def __len__(self) -> int:
         return len(self.test)
 
+    def part(self, count: int) -> RealImages:
+        """See `Judge.part`."""
+        return replace(self, test=self.test.part(count))
+
     def answers(
         self,
         network: nn.Module,
@@ -97,6 +104,10 @@ class NothingHeldOut:
 
     def __len__(self) -> int:
         return 0
+
+    def part(self, count: int) -> NothingHeldOut:
+        """The same: there is nothing."""
+        return self
 
     def answers(
         self,

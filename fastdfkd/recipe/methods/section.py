@@ -10,7 +10,7 @@ Symbols (`bn`, `oh`, `adv`) are those of arXiv 2112.06253, Sec. 3 and 4, "the pa
 
 from __future__ import annotations
 
-from typing import ClassVar, get_args
+from typing import ClassVar, Self, get_args
 
 from pydantic import model_validator
 
@@ -51,6 +51,23 @@ class SynthesisSection(Section):
     def shares_generator(self) -> bool:
         """Whether several synthesizers train one generator together, on the weight board."""
         return False
+
+    @property
+    def steps_per_batch(self) -> int:
+        """Optimisation steps of a batch; 1 for a method without `steps`."""
+        steps: int = getattr(self, "steps", 1)
+        return steps
+
+    def shortened(self, *, steps: int, batch_size: int) -> Self:
+        """A copy with no more than these steps and images of a batch, to measure what they cost."""
+        most = {"steps": steps, "batch_size": batch_size}
+        return self.model_copy(
+            update={
+                key: min(getattr(self, key), value)
+                for key, value in most.items()
+                if key in type(self).model_fields
+            }
+        )
 
     @model_validator(mode="after")
     def _warmup_leaves_rounds(self) -> SynthesisSection:
