@@ -80,11 +80,7 @@ def check_recipe(
         },
         estimate=asdict(estimate),
         plan=_plan(recipe, plan),
-        schedule={
-            "rounds": recipe.synthesis.rounds,
-            "images": recipe.synthesis.rounds * recipe.synthesis.batch_size,
-            "updates": recipe.updates,
-        },
+        schedule=_schedule(recipe),
         machine={"hardware": hardware(), "versions": versions(), "commit": commit()},
         seconds=time.perf_counter() - started,
         warnings=[*_of_teacher(about, facts, figures), *_of_memory(plan, estimate)],
@@ -190,6 +186,17 @@ def _held_out(teacher: Teacher, judge: Judge, of: int) -> HeldOut:
     return HeldOut(
         judged_on=judge.judged_on, images=len(judge), of=of, figures=figures if trained else {}
     )
+
+
+def _schedule(recipe: Recipe) -> dict[str, int]:
+    synthesis, workers = recipe.synthesis, max(recipe.platform.workers, 1)
+    return {
+        "rounds": synthesis.rounds,
+        "images": synthesis.rounds * synthesis.batch_size,
+        "round_images": synthesis.batch_size,
+        "updates": recipe.updates,
+        "update_images": recipe.distillation.batch_size // workers,
+    }
 
 
 def _plan(recipe: Recipe, plan: Plan) -> dict[str, Any]:

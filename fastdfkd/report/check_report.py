@@ -68,7 +68,8 @@ class CheckReport:
     plan: dict[str, Any]
     """What a run here would have: `device`, `synthesizers`, `workers`, `schedule`, `precision`."""
     schedule: dict[str, int]
-    """`rounds`, `images` and `updates` of the run."""
+    """`rounds`, `images` and `updates` of the run; `round_images` of a round, `update_images` of an
+    update on one worker."""
     machine: dict[str, Any]
     """`hardware`, `versions` and `commit`."""
     seconds: float

@@ -119,6 +119,8 @@ def _run(report: CheckReport) -> Iterator[tuple[str, str]]:
         f"{_seconds(estimate['update_seconds'])} an update; "
         f"{_seconds(estimate['distillation_seconds'])} for {schedule['updates']:,} updates",
     )
+    yield from _scaled("synthesis", estimate["measured_synthesis_images"], schedule["round_images"])
+    yield from _scaled("updates", estimate["measured_update_images"], schedule["update_images"])
     yield "  end to end", f"about {_seconds(estimate['end_to_end_seconds'])} without evaluation"
     yield (
         "  memory",
@@ -127,6 +129,12 @@ def _run(report: CheckReport) -> Iterator[tuple[str, str]]:
         f"{_megabytes(estimate['bank_bytes'])}",
     )
     yield "check", f"took {_seconds(report.seconds)}"
+
+
+def _scaled(what: str, measured: int, whole: int) -> Iterator[tuple[str, str]]:
+    """A line if a part of a batch was measured."""
+    if measured < whole:
+        yield "  measured", f"{what} with {measured} of {whole} images, scaled by their number"
 
 
 def _numbers(values: list[float]) -> str:
