@@ -99,6 +99,10 @@ def _values(annotation: Any, metadata: list[Any]) -> str:
         return ", ".join(f"`{choice}`" for choice in get_args(annotation))
     if annotation is type(None):
         return "null"
+    if origin is tuple:
+        member, *more = get_args(annotation)
+        count = "" if Ellipsis in more else f"{len(more) + 1} of: "
+        return f"list of {count}{_values(member, [])}"
     flat = [
         each for entry in metadata for each in getattr(entry, "metadata", None) or [entry]
     ]  # a Field inside Annotated holds its limits in a list of its own

@@ -7,13 +7,14 @@ judged on (`judge_of`) follow from the recipe here and nowhere else.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.distillation import StudentDistiller
@@ -23,16 +24,32 @@ from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_facts import NetworkFacts
 from fastdfkd.core.network_trial import tried
-from fastdfkd.core.network_use import NetworkUse
+from fastdfkd.core.network_use import NetworkUse, copied
 from fastdfkd.core.plausibility import NormalisationFinding, normalisation_finding
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.core.student_form import StudentForm
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
-from fastdfkd.data import DataSource, Judge, NothingHeldOut, RealImages, data_source
-from fastdfkd.models import baked, open_network, parametrised_layers
-from fastdfkd.recipe import Recipe
+from fastdfkd.core.teacher_traits import settled, traits_of
+from fastdfkd.data import (
+    DEFAULT_IMAGES,
+    DataSource,
+    Judge,
+    NothingHeldOut,
+    PartOfImages,
+    RealAndSynthetic,
+    RealImages,
+    SyntheticImages,
+    completed,
+    data_source,
+    images_at_once,
+    synthetic_images,
+)
+from fastdfkd.models import baked, open_network, parametrised_layers, weights_digest
+from fastdfkd.recipe import Recipe, RecipeError, SynthesisSection
+from fastdfkd.runs.figures import REAL, SYNTHETIC, main_figure
 
 log = logging.getLogger(__name__)
 
@@ -57,24 +74,103 @@ def image_spec(recipe: Recipe) -> ImageSpec:
     """Description of a recipe's images: shape, classes, mean and standard deviation.
 
     Raises:
-        RecipeError: there is no such data set.
+        RecipeError: there is no such data set, or neither it nor `input` says what they are.
     """
-    return real_images(recipe).spec
+    return completed(real_images(recipe).stated, recipe.input)
 
 
-def judge_of(recipe: Recipe, root: str | Path | None = None) -> Judge:
-    """The judge of a recipe: its test split, or `NothingHeldOut` if there is none.
+def student_spec(recipe: Recipe) -> ImageSpec:
+    """The images as the student reads them: `image_spec`, in the student's size and normalisation.
+
+    Raises:
+        RecipeError: the images are not described, or have another number of channels.
+    """
+    spec, section = image_spec(recipe), recipe.student
+    try:
+        mean, std = section.moments(spec.channels) or (spec.mean, spec.std)
+    except ValueError as error:
+        raise RecipeError(f"student.{error}") from None
+    return replace(
+        spec, shape=(spec.channels, *(section.size or spec.shape[1:])), mean=mean, std=std
+    )
+
+
+def student_input(recipe: Recipe, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    """Maps images in 0..1, of the teacher's size, to the student's input on `device`."""
+    spec, own = image_spec(recipe), student_spec(recipe)
+    return spec.normalisation(device) if own == spec else StudentForm.of_pixels(own, device)
+
+
+def judge_of(
+    recipe: Recipe,
+    teacher: nn.Module | None = None,
+    root: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    most: int | None = None,
+) -> Judge:
+    """The judge of a recipe: its test split, synthetic images, both, or nothing.
 
     Args:
         recipe: of the experiment.
+        teacher: synthetic images are made from it. Without it there are none.
         root: replaces `data.root` if set.
+        device: where synthetic images are made, unless the cache has them.
+        most: use no more real images than these.
+
+    Raises:
+        ValueError: image files are missing or damaged, or do not fit `input`.
+    """
+    spec = image_spec(recipe)
+    test = real_images(recipe, root).load("test", spec)
+    if test is not None and most is not None and most < len(test):
+        test = PartOfImages.of(test, most)
+    real = None if test is None else RealImages(test, spec.kind, images_at_once(spec.shape))
+    count = _synthetic_count(recipe, has_test=real is not None)
+    if teacher is None or not count:
+        return real or NothingHeldOut()
+    synthetic = _synthetic_judge(recipe, teacher, spec, count, torch.device(device))
+    return RealAndSynthetic(real, synthetic) if real else synthetic
+
+
+def compared_by(recipe: Recipe) -> str:
+    """The figure by which a recipe's students are compared, by its column in `metrics.csv`.
 
     Raises:
         ValueError: image files are missing or damaged.
     """
-    real = real_images(recipe, root)
-    test = real.load("test")
-    return NothingHeldOut() if test is None else RealImages(test, real.spec.kind)
+    if real_images(recipe).load("test", image_spec(recipe)) is not None:
+        return main_figure(REAL)
+    return main_figure(SYNTHETIC if _synthetic_count(recipe, has_test=False) else ())
+
+
+def _synthetic_count(recipe: Recipe, *, has_test: bool) -> int:
+    count = recipe.evaluation.synthetic_images
+    return count if count is not None else 0 if has_test else DEFAULT_IMAGES
+
+
+def _synthetic_judge(
+    recipe: Recipe, teacher: nn.Module, spec: ImageSpec, count: int, device: torch.device
+) -> SyntheticImages:
+    output = recipe.teacher.output
+
+    def task() -> Task:
+        network = baked(copied(teacher))
+        use = tried(network, spec.shape, output=output, spatial_axes=spec.kind.spatial_axes)
+        return Task(
+            teacher=network,
+            student=network,  # there is no student: the adversarial term is off
+            teacher_use=use,
+            student_use=use,
+            image_shape=spec.shape,
+            kind=spec.kind,
+            normalisation=spec.normalisation(device),
+            seed=0,
+            device=device,
+        )
+
+    traits = traits_of(teacher, spec.shape)
+    key = f"{type(teacher).__qualname__} {output} {weights_digest(teacher.state_dict())}"
+    return SyntheticImages(synthetic_images(task, spec, count, traits=traits, key=key), spec.kind)
 
 
 def initial_student(recipe: Recipe) -> nn.Module:
@@ -83,7 +179,7 @@ def initial_student(recipe: Recipe) -> nn.Module:
     Raises:
         ValueError: the student cannot be built, or does not fit the images.
     """
-    spec, section = image_spec(recipe), recipe.student
+    spec, section = student_spec(recipe), recipe.student
     with seeded(recipe.seed, "student"):
         student = open_network(section, spec)
     layers = parametrised_layers(student)
@@ -122,12 +218,18 @@ class Experiment:
     teacher: nn.Module
     student: nn.Module
     spec: ImageSpec
+    student_spec: ImageSpec
+    """The images as the student reads them."""
     judge: Judge
     """Evaluates teacher and student; nothing is trained on its images."""
     teacher_use: NetworkUse
     """How the teacher is run, as `core/network_trial.py` found."""
     student_use: NetworkUse
     """How the student is run."""
+    synthesis: SynthesisSection
+    """The recipe's section with a number for `bn: auto`."""
+    choice: str
+    """What `auto` means for this teacher; "" if the recipe has no `auto`."""
 
     @classmethod
     def of(
@@ -144,22 +246,29 @@ class Experiment:
         Raises:
             ValueError: the teacher or the student does not fit the images or the recipe.
         """
-        spec, output = image_spec(recipe), recipe.teacher.output
+        spec, own, output = image_spec(recipe), student_spec(recipe), recipe.teacher.output
         shape, kind, bn = spec.shape, spec.kind, recipe.synthesis.bn_weight
         check_teacher(teacher, shape, kind, bn, output=output)
+        here = device if device != "cuda" or torch.cuda.is_available() else "cpu"
+        if judge is None:
+            judge = judge_of(recipe, teacher, device=here)
         teacher, student = baked(teacher), initial_student(recipe)
         precision = recipe.platform.precision
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
             precision = resolved(torch.device(device), precision)
         try_network = partial(tried, spatial_axes=kind.spatial_axes, precision=precision)
+        synthesis, choice = settled(recipe.synthesis, teacher, shape)
         parts = cls(
             recipe=recipe,
             teacher=teacher,
             student=student,
             spec=spec,
-            judge=judge_of(recipe) if judge is None else judge,
+            student_spec=own,
+            judge=judge,
             teacher_use=try_network(teacher, shape, output=output),
-            student_use=try_network(student, shape, output=recipe.student.output, student=True),
+            student_use=try_network(student, own.shape, output=recipe.student.output, student=True),
+            synthesis=synthesis,
+            choice=choice,
         )
         for note in parts.notes:
             log.warning("%s", note)
@@ -172,7 +281,11 @@ class Experiment:
 
     @property
     def notes(self) -> list[str]:
-        """One line per network that says what it runs without, and why; none if nothing."""
+        """What a user should know, one line each; none if nothing.
+
+        What `auto` means here, how the classes of image files were matched and which files were
+        skipped, and for each network what it runs without, and why.
+        """
         lines = [
             use.line(f"{role} {type(network).__name__}")
             for role, network, use in (
@@ -180,7 +293,7 @@ class Experiment:
                 ("student", self.student, self.student_use),
             )
         ]
-        return [line for line in lines if line]
+        return [*self.judge.notes, *(line for line in (self.choice, *lines) if line)]
 
     def facts(self, *, count_macs: bool = False) -> ExperimentFacts:
         """What the networks consist of, and whether the normalisation can be right.
@@ -188,17 +301,22 @@ class Experiment:
         Args:
             count_macs: see `NetworkFacts.of`.
         """
-        shape = self.spec.shape
-        of = partial(NetworkFacts.of, image_shape=shape, count_macs=count_macs)
+        shape, of = self.spec.shape, partial(NetworkFacts.of, count_macs=count_macs)
         return ExperimentFacts(
-            teacher=of(self.teacher, self.teacher_use),
-            student=of(self.student, self.student_use),
+            teacher=of(self.teacher, self.teacher_use, shape),
+            student=of(self.student, self.student_use, self.student_spec.shape),
             normalisation=normalisation_finding(self.teacher, shape, self.normalisation("cpu")),
         )
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
-        """Maps images in 0..1 to the input of both networks, on `device`."""
+        """Maps images in 0..1 to the teacher's input, on `device`."""
         return self.spec.normalisation(device)
+
+    def student_form(self, device: torch.device | str) -> StudentForm | None:
+        """Maps the teacher's input to the student's, on `device`; None: they are the same."""
+        if self.student_spec == self.spec:
+            return None
+        return StudentForm.of_teacher_input(self.spec, self.student_spec, device)
 
     def task(self, device: torch.device | str, *, steps: bool = True) -> Task:
         """The networks, the images' description and the settings that both roles need.
@@ -218,6 +336,7 @@ class Experiment:
             image_shape=self.spec.shape,
             kind=self.kind,
             normalisation=self.normalisation(device),
+            student_form=self.student_form(device),
             seed=self.recipe.seed,
             device=device,
             precision=self.recipe.platform.precision,
@@ -226,11 +345,11 @@ class Experiment:
 
     def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:
         """A synthesizer in its initial state."""
-        return build_synthesizer(self.recipe.synthesis, self.task(device), index)
+        return build_synthesizer(self.synthesis, self.task(device), index)
 
     def shared_generator(self) -> SharedGenerator | None:
         """What several synthesizers train together, in its initial state, on the CPU; or None."""
-        return build_shared_generator(self.recipe.synthesis, self.task("cpu", steps=False))
+        return build_shared_generator(self.synthesis, self.task("cpu", steps=False))
 
     def distiller(self, device: torch.device | str = "cpu", **worker: Any) -> StudentDistiller:
         """A distiller in its initial state; `worker` may set rank, world_size and wrap."""

@@ -46,7 +46,7 @@ def check_recipe(
     plan = Plan.of(recipe, resources)
     initial_student(recipe)  # a student that does not fit is refused before images are read
     held_out = judge_of(recipe)
-    judge = held_out.part(images)
+    judge = judge_of(recipe, most=images)
     teacher = prepare_teacher(recipe, model=model, device=plan.device, train=False, judge=judge)
     experiment = Experiment.of(recipe, teacher.model, plan.device, judge)
     process_bytes = 0 if plan.device == "cuda" else peak_memory_bytes()
@@ -103,7 +103,7 @@ def _estimate(
 
     recipe, workers = experiment.recipe, max(plan.workers, 1)
     synthesis = synthesis_costs(
-        recipe.synthesis, experiment.task(plan.device), threads=plan.threads(plan.synthesizer)
+        experiment.synthesis, experiment.task(plan.device), threads=plan.threads(plan.synthesizer)
     )
     update = update_costs(
         recipe.distillation,

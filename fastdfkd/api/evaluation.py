@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.runs.figures import SYNTHETIC
 from fastdfkd.runs.folder import read_json
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Evaluation:
     """The same for the teacher; None also if the teacher was not found."""
     agreement: float | None
     """Share that student and teacher assign to the same class, 0 to 1; None as for the teacher."""
+    synthetic: Mapping[str, float]
+    """The student's figures on held-out synthetic images, by column (`runs.figures.SYNTHETIC`)."""
     note: str
     """Which teacher the student was compared with, or why there was none."""
 
@@ -46,14 +49,16 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
         if not file.is_file():
             raise FileNotFoundError(f"{directory} holds no run to evaluate: {file.name} is missing")
     recipe = load_recipe(recipe_file)
-    from fastdfkd.experiment import image_spec, judge_of
+    from fastdfkd.experiment import image_spec, judge_of, student_input, student_spec
     from fastdfkd.models import open_network
 
-    spec, judge = image_spec(recipe), judge_of(recipe, data_root)
+    spec = image_spec(recipe)
     normalise = spec.normalisation("cpu")
-    student = open_network(recipe.student, spec, student_file)
-    answers = judge.answers(student, normalise, "cpu", output=recipe.student.output)
+    student = open_network(recipe.student, student_spec(recipe), student_file)
     teacher, note = _find_teacher(recipe, spec, directory)
+    judge = judge_of(recipe, teacher, data_root)
+    reads = student_input(recipe, "cpu")
+    answers = judge.answers(student, reads, "cpu", output=recipe.student.output)
     taught: dict[str, float] = {}
     teacher_answers = None
     if teacher is not None:
@@ -69,6 +74,7 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
         figures={name: found[key] for key, name in spec.kind.figures.items() if key in found},
         teacher_accuracy=taught.get("accuracy"),
         agreement=found.get("agreement"),
+        synthetic={name: found[name] for name in SYNTHETIC if name in found},
         note=note,
     )
 

@@ -88,7 +88,8 @@ def teacher(
     trained, folder = train_teacher_into(
         recipe, overrides or [], out=out, overwrite=overwrite, progress=True
     )
-    typer.echo(f"accuracy   {share(trained.accuracy)} on held-out real images")
+    if trained.accuracy is not None:
+        typer.echo(f"accuracy   {share(trained.accuracy)} on held-out real images")
     typer.echo(f"digest     {trained.digest}")
     typer.echo(lines(f"weights    {folder / 'teacher.safetensors'}"))
 
@@ -239,18 +240,24 @@ def evaluate(
         typer.Option("--data-root", metavar="DIR", help="Folder of CIFAR, if it has moved."),
     ] = None,
 ) -> None:
-    """Evaluate the student of a run again, on real held-out images."""
+    """Evaluate the student of a run again, on held-out images."""
     from fastdfkd.api import evaluate as evaluate_run
     from fastdfkd.report.table import share
+    from fastdfkd.runs.figures import FIGURES
 
     evaluation = evaluate_run(directory, data_root=data_root)
-    width = max(map(len, (*evaluation.figures, "agreement")))
-    for name, value in evaluation.figures.items():
-        typer.echo(
-            f"{name:<{width}} {share(value)} of {evaluation.images:,} {evaluation.judged_on}"
-        )
-    agreement = f"{share(evaluation.agreement)} ({evaluation.note})"
-    typer.echo(lines(f"{'agreement':<{width}} {agreement}"))
+    rows = {
+        name: f"{share(value)} of {evaluation.images:,} {evaluation.judged_on}"
+        for name, value in evaluation.figures.items()
+    }
+    if evaluation.figures or not evaluation.synthetic:
+        rows["agreement"] = f"{share(evaluation.agreement)} ({evaluation.note})"
+    rows |= {FIGURES[key].name: FIGURES[key].show(v) for key, v in evaluation.synthetic.items()}
+    width = max(map(len, rows))
+    for name, text in rows.items():
+        typer.echo(lines(f"{name:<{width}} {text}"))
+    if not evaluation.figures and evaluation.synthetic:
+        typer.echo(lines(f"on {evaluation.images:,} {evaluation.judged_on}, {evaluation.note}"))
 
 
 @app.command(epilog="Example: fastdfkd recipes")
@@ -269,17 +276,30 @@ tuning.register(app)
 
 def _summary(result: RunResult) -> str:
     from fastdfkd.report.table import share
+    from fastdfkd.runs.figures import FIGURES, SYNTHETIC, measured
 
+    figures = measured(result.model_dump(include=set(FIGURES)))
     rows = {
-        "accuracy": f"{share(result.accuracy)} (teacher {share(result.teacher_accuracy)})",
-        "agreement": f"{share(result.agreement)} with the teacher",
+        figure.name: figure.show(figures[name])
+        for name, figure in SYNTHETIC.items()
+        if name in figures
+    }
+    if not rows or result.accuracy is not None:
+        rows = {
+            "accuracy": f"{share(result.accuracy)} (teacher {share(result.teacher_accuracy)})",
+            "agreement": f"{share(result.agreement)} with the teacher",
+            **rows,
+        }
+    rows |= {
         "images": f"{result.images:,} synthesised, {result.updates:,} student updates",
         "synthesis": f"{result.synthesis_seconds:.1f} s "
         f"({result.synthesis_seconds_per_image * 1e3:.3g} ms per image)",
         "end to end": f"{result.end_to_end_seconds:.1f} s without evaluation",
         "run": f"{result.directory}",
     }
-    return "\n".join(f"{key:<11}{value}" for key, value in rows.items())
+    width = max(map(len, rows)) + 1
+    table = [*rows.items(), *(("warning", warning) for warning in result.warnings)]
+    return "\n".join(f"{key:<{width}}{value}" for key, value in table)
 
 
 def run(arguments: Sequence[str]) -> int:

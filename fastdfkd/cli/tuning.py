@@ -19,11 +19,12 @@ AddressOption = Annotated[
     typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
 ]
 ObjectiveOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--objective",
-        help="accuracy, agreement, synthesis_seconds, end_to_end_seconds or "
-        "accuracy_at_seconds:30; or two with a comma.",
+        help="accuracy, agreement, synthetic_agreement, synthesis_seconds, end_to_end_seconds or "
+        "accuracy_at_seconds:30; or two with a comma. Default: accuracy, or without real test "
+        "images synthetic_agreement.",
     ),
 ]
 
@@ -46,7 +47,7 @@ def sweep(
     scheduler: Annotated[
         Literal["fifo", "asha"], typer.Option("--scheduler", help="asha stops bad trials early.")
     ] = "fifo",
-    objective: ObjectiveOption = "accuracy",
+    objective: ObjectiveOption = None,
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="N", help="Seeds, and so runs, of each point.")
     ] = 1,
@@ -71,7 +72,11 @@ def sweep(
         if recipe is None or space is None:
             raise ValueError("a sweep needs a RECIPE and a SPACE, or --resume DIR")
         options = Options(
-            search=search, scheduler=scheduler, objective=objective, trials=trials, seeds=seeds
+            search=search,
+            scheduler=scheduler,
+            objective=objective or "",
+            trials=trials,
+            seeds=seeds,
         )
         opened = new_sweep(recipe, space, overrides or [], options, out)
     check_named(address)

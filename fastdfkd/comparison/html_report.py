@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdfkd.comparison.table import cells
+from fastdfkd.runs.figures import FIGURES
 from fastdfkd.text.safe_text import visible
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from fastdfkd.comparison.records import Comparison
 
 _PICTURES = {
-    "accuracy_vs_synthesis.png": "Accuracy against seconds of synthesis",
-    "accuracy_vs_end_to_end.png": "Accuracy against seconds end to end",
+    "accuracy_vs_synthesis.png": "{figure} against seconds of synthesis",
+    "accuracy_vs_end_to_end.png": "{figure} against seconds end to end",
     "time.png": "Where the time goes",
     "samples.png": "The newest images of each setting",
 }
@@ -77,8 +78,13 @@ def render(comparison: Comparison, table: pd.DataFrame, notes: list[str], folder
 
     heads, rows = cells(comparison, table)
     marks = [bool(mark) for mark in table["mark"]]
+    figure = FIGURES[comparison.figure].name
+    figure = figure[0].upper() + figure[1:]
     pictures = [
-        {"caption": caption, "data": base64.b64encode((folder / name).read_bytes()).decode()}
+        {
+            "caption": caption.format(figure=figure),
+            "data": base64.b64encode((folder / name).read_bytes()).decode(),
+        }
         for name, caption in _PICTURES.items()
         if (folder / name).is_file()
     ]

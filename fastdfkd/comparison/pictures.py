@@ -25,6 +25,7 @@ def draw_all(comparison: Comparison, folder: Path) -> None:
             {name: [run.folder for run in runs] for name, runs in comparison.runs.items()},
             folder / f"accuracy_vs_{column.removesuffix('_seconds')}.png",
             column=column,
+            figure=comparison.figure,
             teacher_accuracy=comparison.runs[comparison.reference][0].result.teacher_accuracy,
         )
     _draw_time_per_image(comparison, folder / "time.png")

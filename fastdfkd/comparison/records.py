@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastdfkd.core.image_spec import ImageSpec
+from fastdfkd.runs.figures import FIGURES, main_figure, measured
 from fastdfkd.runs.metrics import read_rows
 from fastdfkd.runs.result import RunResult
 
@@ -24,15 +26,15 @@ class RunRecord:
     reused: bool
     """Whether it is an earlier run, not one that this comparison made."""
 
-    def seconds_to(self, accuracy: float | None) -> float | None:
-        """End-to-end seconds at the first evaluation with at least this accuracy.
+    def seconds_to(self, target: float | None, figure: str = "accuracy") -> float | None:
+        """End-to-end seconds at the first evaluation whose `figure` is at least `target`.
 
-        None if there is none, or `accuracy` is None.
+        None if there is none, or `target` is None.
         """
-        if accuracy is None:
+        if target is None:
             return None
         for row in read_rows(self.folder / "metrics.csv"):
-            if row.get("accuracy", -1.0) >= accuracy and "end_to_end_seconds" in row:
+            if row.get(figure, -1.0) >= target and "end_to_end_seconds" in row:
                 return row["end_to_end_seconds"]
         return None
 
@@ -46,8 +48,23 @@ class Comparison:
     runs: dict[str, list[RunRecord]]
     """Runs by label, in the order of the table. The runs of a setting are in order of seed."""
     target_accuracy: float | None
-    """The table shows the time to this accuracy, 0 to 1.
+    """The table shows the time until `figure` has this value, 0 to 1.
 
-    None: none was given, and not every run has an accuracy.
+    None: none was given, and not every run has that figure.
     """
     title: str
+
+    @property
+    def figure(self) -> str:
+        """What students are compared by, as a column of `metrics.csv`; see `main_figure`."""
+        return figure_of(self.runs)
+
+
+def figure_of(runs: Mapping[str, Sequence[RunRecord]]) -> str:
+    """The figure by which all these runs can be compared."""
+    every = [
+        measured(run.result.model_dump(include=set(FIGURES)))
+        for group in runs.values()
+        for run in group
+    ]
+    return main_figure([name for name in FIGURES if all(name in found for found in every)])

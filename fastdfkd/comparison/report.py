@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdfkd import tracking
-from fastdfkd.comparison.records import RunRecord
+from fastdfkd.comparison.records import RunRecord, figure_of
 from fastdfkd.report.table import csv_text
 from fastdfkd.runs.folder import write_text
 from fastdfkd.text.safe_text import metric_name
@@ -40,15 +40,16 @@ def check_target_accuracy(accuracy: float | None) -> None:
 def resolve_target_accuracy(
     accuracy: float | None, runs: dict[str, list[RunRecord]]
 ) -> float | None:
-    """`accuracy`, or the lowest mean accuracy of all settings, rounded down to a whole percent.
+    """`accuracy`, or the lowest mean of all settings, rounded down to a whole percent.
 
-    None if `accuracy` is None and a run has no accuracy.
+    The mean is that of the figure by which the runs are compared: the accuracy, or without real
+    images the agreement on synthetic ones. None if `accuracy` is None and a run lacks that figure.
     """
     if accuracy is not None:
         return accuracy
-    means = []
+    figure, means = figure_of(runs), []
     for group in runs.values():
-        known = [a for run in group if (a := run.result.accuracy) is not None]
+        known = [a for run in group if (a := getattr(run.result, figure)) is not None]
         if len(known) < len(group):
             return None
         means.append(sum(known) / len(known))
@@ -72,7 +73,7 @@ def write_report(comparison: Comparison, folder: Path, parent: ParentRun) -> Non
     figures = {
         metric_name(f"{row['setting']}.{name}"): float(row[name])
         for row in table.to_dict("records")
-        for name in ("accuracy", "synthesis_speedup", "end_to_end_speedup")
+        for name in (comparison.figure, "synthesis_speedup", "end_to_end_speedup")
     }
     files = [folder / name for name in COMPARISON_FILES if (folder / name).is_file()]
     parent.log(metrics=figures, artifacts=files)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fastdfkd.comparison.records import RunRecord
 from fastdfkd.report.speedup import with_speedups
 from fastdfkd.report.table import markdown_table, seconds, share, times
+from fastdfkd.runs.figures import FIGURES as JUDGED
+from fastdfkd.runs.figures import SYNTHETIC, shown_columns
 from fastdfkd.runs.result import RunResult
 from fastdfkd.text import safe_text
 
@@ -32,7 +34,7 @@ def run_table(comparison: Comparison) -> pd.DataFrame:
     references = {run.result.seed: run.result for run in comparison.runs[comparison.reference]}
     first = comparison.runs[comparison.reference][0].result
     rows = [
-        _row(run, references.get(run.result.seed, first), comparison.target_accuracy)
+        _row(run, references.get(run.result.seed, first), comparison)
         for runs in comparison.runs.values()
         for run in runs
     ]
@@ -94,11 +96,14 @@ def cells(
     comparison: Comparison, table: pd.DataFrame, *, marks: bool = True
 ) -> tuple[list[str], list[list[str]]]:
     """Headings and cell texts, `mean ± deviation`; `*` marks an extrapolated speed-up."""
-    heads = ["setting", "seeds", *(head for head, _ in FIGURES.values())]
-    target = comparison.target_accuracy
-    target_text = "accuracy" if target is None else f"{target:.0%}"
+    columns = _columns(table)
+    heads = ["setting", "seeds", *(FIGURES[name][0] for name in columns)]
+    target, goal = comparison.target_accuracy, JUDGED[comparison.figure].name
+    target_text = goal
+    if target is not None:
+        target_text = f"{target:.0%}" + ("" if goal == "accuracy" else f" {goal}")
     heads = [head.replace("TARGET", target_text) for head in heads]
-    heads.append("speed-up at that accuracy")
+    heads.append(f"speed-up at that {'accuracy' if goal == 'accuracy' else 'agreement'}")
     rows = []
     for record in table.to_dict("records"):
         name = str(record["setting"])
@@ -107,16 +112,23 @@ def cells(
         count = f"{record['seeds']}"
         count += f" ({record['reused']} re-used)" if record["reused"] else ""
         equal = record["equal_accuracy_speedup"]
-        figures = [_cell(str(figure), record) for figure in FIGURES]
+        figures = [_cell(figure, record) for figure in columns]
         rows.append([name, count, *figures, "-" if math.isnan(equal) else times(equal)])
     return heads, rows
+
+
+def _columns(table: pd.DataFrame) -> list[str]:
+    """The columns of the table: figures of an evaluation as far as they are measured."""
+    measured = [name for name in JUDGED if name in table and table[name].notna().any()]
+    left_out = set(JUDGED) - set(shown_columns(measured))
+    return [name for name in FIGURES if name not in left_out]
 
 
 def table_notes(comparison: Comparison, table: pd.DataFrame) -> list[str]:
     """The notes below the table, one paragraph each."""
     by_label = table.set_index("setting")
     reference = comparison.reference
-    notes = [_goal_note(by_label, goal, reference) for goal in GOALS]
+    notes = [_goal_note(by_label, goal, reference, comparison.figure) for goal in GOALS]
     images: Any = by_label["images"].to_dict()[reference]
     if table["extrapolated"].any():
         notes.append(
@@ -125,6 +137,12 @@ def table_notes(comparison: Comparison, table: pd.DataFrame) -> list[str]:
             "sequential order."
         )
     notes += _hardware_notes(comparison)
+    notes += [
+        f"Warning: {run.label}, seed {run.result.seed}: {warning}"
+        for runs in comparison.runs.values()
+        for run in runs
+        for warning in run.result.warnings
+    ]
     notes.append(
         "Figures are means ± sample standard deviation over seeds. All seeds share one teacher. "
         "Synthesis speed-up compares the time to make images, as the paper does; end to end also "
@@ -135,6 +153,12 @@ def table_notes(comparison: Comparison, table: pd.DataFrame) -> list[str]:
             "Memory is the peak of one process of the role: memory allocated on its GPU, or "
             "resident memory on a CPU, which includes some hundred MiB of libraries."
         )
+    if comparison.figure in SYNTHETIC:
+        notes.append(
+            "There are no real images: students are compared by their agreement with the teacher "
+            "on held-out synthetic images. That is no accuracy; docs/without-data.md says what it "
+            "is worth."
+        )
     if comparison.runs[reference][0].result.recipe.startswith("digits"):
         notes.append(
             "Digits is an easy data set: it shows how the system works and what it costs, not "
@@ -143,14 +167,15 @@ def table_notes(comparison: Comparison, table: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _row(run: RunRecord, reference: RunResult, target_accuracy: float | None) -> dict[str, Any]:
+def _row(run: RunRecord, reference: RunResult, comparison: Comparison) -> dict[str, Any]:
     result = with_speedups(reference, run.result)
-    reached = run.seconds_to(target_accuracy)
+    reached = run.seconds_to(comparison.target_accuracy, comparison.figure)
     return {
         "setting": run.label,
         "seed": result.seed,
         "accuracy": _number(result.accuracy),
         "agreement": _number(result.agreement),
+        **{name: _number(getattr(result, name)) for name in SYNTHETIC},
         "teacher_accuracy": _number(result.teacher_accuracy),
         "images": result.images,
         "updates": result.updates,
@@ -178,7 +203,7 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _goal_note(table: pd.DataFrame, goal: int, reference: str) -> str:
+def _goal_note(table: pd.DataFrame, goal: int, reference: str, figure: str) -> str:
     label = first_to_reach(table, goal, reference)
     if label is None:
         best = table["synthesis_speedup"].drop(reference).max()
@@ -187,7 +212,7 @@ def _goal_note(table: pd.DataFrame, goal: int, reference: str) -> str:
     return (
         f"{goal}x: {label} is the first to reach it, {times(row['synthesis_speedup'])} in "
         f"synthesis and {times(row['end_to_end_speedup'])} end to end, at "
-        f"{share(row['accuracy'])} accuracy."
+        f"{share(row[figure])} {JUDGED[figure].name}."
     )
 
 
@@ -234,6 +259,10 @@ def _mebibytes(value: float) -> str:
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
     "accuracy": ("accuracy", percent),
     "agreement": ("agreement", percent),
+    **{
+        name: (figure.name, percent if figure.unit == "share" else figure.show)
+        for name, figure in SYNTHETIC.items()
+    },
     "images": ("images", lambda value: f"{value:,.0f}"),
     "synthesis_seconds_per_image": ("synthesis / image", seconds),
     "synthesis_speedup": ("synthesis speed-up", times),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,12 +15,11 @@ from fastdfkd.core.random_streams import seeded
 class Generator(nn.Module):
     """The paper's CIFAR generator: linear, then two upsampling stages and a last convolution.
 
-    Maps z (B, latent_dim) to images (B, C, H, W) in [0, 1]; H and W must be multiples of 4.
+    Maps z (B, latent_dim) to images (B, C, H, W) in [0, 1]. The first map has a quarter of the
+    height and width, rounded up; where H or W is no multiple of 4, the last convolution's map is
+    cropped, as evenly as possible on both sides.
     BatchNorm always uses the statistics of the batch and keeps no running ones. `output_norm` adds
     a BatchNorm before the sigmoid (not in the paper).
-
-    Raises:
-        ValueError: H or W is no multiple of 4.
     """
 
     def __init__(
@@ -27,13 +27,8 @@ class Generator(nn.Module):
     ):
         super().__init__()
         channels, height, side = image_shape
-        if height % 4 or side % 4:
-            raise ValueError(
-                f"the generator doubles its resolution twice: image height and width must be "
-                f"multiples of 4, got {height}x{side}"
-            )
-        self.start = (2 * width, height // 4, side // 4)
-        self.project = nn.Linear(latent_dim, 2 * width * (height // 4) * (side // 4))
+        self.start = (2 * width, -(-height // 4), -(-side // 4))
+        self.project = nn.Linear(latent_dim, math.prod(self.start))
         self.norm = _batch_norm(2 * width)
         self.blocks = nn.Sequential(
             UpsampledConv2d(2 * width, 2 * width, 3, padding=1, bias=False),
@@ -43,6 +38,7 @@ class Generator(nn.Module):
             _batch_norm(width),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(width, channels, 3, padding=1),
+            *([_CentreCrop(height, side)] if height % 4 or side % 4 else []),
             *([_batch_norm(channels)] if output_norm else []),
             nn.Sigmoid(),
         )
@@ -60,6 +56,16 @@ class Generator(nn.Module):
             for layer in (self.project, self.norm):
                 layer.weight.copy_(torch.empty(layer.weight.shape).normal_(0.0, 0.02))
                 layer.bias.zero_()
+
+
+class _CentreCrop(nn.Module):
+    def __init__(self, height: int, width: int):
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        top, left = (x.shape[2] - self.height) // 2, (x.shape[3] - self.width) // 2
+        return x[..., top : top + self.height, left : left + self.width]
 
 
 class UpsampledConv2d(nn.Conv2d):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -54,6 +55,16 @@ class ImageSpec:
     def kind(self) -> TaskKind:
         """What a network answers for these images."""
         return Classification(self.num_classes)
+
+    def facts(self) -> dict[str, Any]:
+        """What the images are, as plain data for files."""
+        return {
+            "data": self.name,
+            "shape": list(self.shape),
+            "classes": self.num_classes,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
 
     @property
     def channels(self) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from fastdfkd.core.answers import BINARY, Output, logits_in, looks_like
-from fastdfkd.core.bn_statistics import BatchNormStatistics, batch_norm_layers
+from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.task_kind import TaskKind
 
 IMAGES = 2
@@ -45,17 +45,19 @@ def check_teacher(
             `kind` or not finite, or its logits have no gradient for the images. The message says
             what to do.
     """
-    if bn > 0:
-        _check_statistics(teacher, bn)
-    _check_tensors(teacher, "teacher")
     statistics = BatchNormStatistics(teacher)
+    if bn > 0 and not (statistics.layers or statistics.buffers):
+        raise ValueError(_no_statistics(teacher, bn))
+    _check_tensors(teacher, "teacher")
     with _mode(teacher, training=False), statistics.watching():
         pixels, logits = _answer(teacher, "teacher", image_shape, kind, output)
         seen, reached = statistics.newest, _gradient(logits, [pixels])
+    if bn > 0 and not seen and not statistics.layers:
+        raise ValueError(_no_statistics(teacher, bn))
     if bn > 0 and not seen:
         raise ValueError(
             f"synthesis.bn is {bn}, but no image passes through a BatchNorm layer of the teacher "
-            "in eval mode: set synthesis.bn to 0, or use a teacher whose forward uses its "
+            "in eval mode: set synthesis.bn to 0 or auto, or use a teacher whose forward uses its "
             "BatchNorm layers"
         )
     _check_finite(logits, "teacher", "in eval mode")
@@ -117,20 +119,19 @@ def check_student(
     _check_values(student, role, image_shape, kind, output)
 
 
-def _check_statistics(teacher: nn.Module, bn: float) -> None:
-    if batch_norm_layers(teacher):
-        return
+def _no_statistics(teacher: nn.Module, bn: float) -> str:
     name = type(teacher).__name__
     if any(isinstance(module, _SCRIPTS) for module in teacher.modules()):
-        raise ValueError(
+        return (
             f"synthesis.bn is {bn}, but the teacher is a TorchScript module ({name}), whose "
             "BatchNorm inputs cannot be read: give the Python network that it was made from, with "
-            "its weights, or set synthesis.bn to 0"
+            "its weights, or set synthesis.bn to 0 or auto"
         )
-    raise ValueError(
-        f"synthesis.bn is {bn}, but the teacher {name} has no BatchNorm "
-        "layer with running statistics, so that loss would be zero: set synthesis.bn to 0, "
-        "or use a teacher with BatchNorm (track_running_stats=True)"
+    return (
+        f"synthesis.bn is {bn}, but the teacher {name} has no BatchNorm layer with running "
+        "statistics, so that loss would be zero: set synthesis.bn to 0 or auto, or use a teacher "
+        "with BatchNorm (track_running_stats=True; a BatchNorm that was folded into its "
+        "convolution has no statistics left)"
     )
 
 

@@ -58,11 +58,15 @@ class NetworkFacts:
         twin = freeze(copied(network))
         image = _image(twin, image_shape)
         statistics = BatchNormStatistics(twin)
+        layers = statistics.layers
         devices = [image.device] if image.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), torch.no_grad():
             with statistics.watching():
                 answer = twin(image)
-                used = [_kind(statistics.layers[name]) for name in statistics.newest]
+                used = [
+                    _kind(layers[name]) if name in layers else "call of batch_norm"
+                    for name in statistics.newest
+                ]
             macs = _macs(twin, image) if count_macs else None
         return cls(
             network=_kind(network),

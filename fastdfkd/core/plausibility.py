@@ -22,12 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.bn_statistics import Moments, batch_norm_layers, channel_moments
+from fastdfkd.core.bn_statistics import BatchNormStatistics, Moments
 from fastdfkd.core.network_use import copied, freeze
 
 LEAST, MOST = 0.01, 0.75
@@ -90,14 +89,14 @@ def normalisation_finding(
     images = natural_images(_IMAGES, image_shape, torch.Generator().manual_seed(0))
     twin = freeze(copied(teacher))
     like = next(twin.parameters(), torch.zeros(()))
-    seen = _first_moments(twin, normalise(images).to(like.device, like.dtype))
+    seen = _first_layer(twin, normalise(images).to(like.device, like.dtype))
     if seen is None:
         return _unknown("no layer of the teacher that runs has running mean and variance")
-    name, layer, (_, variance) = seen
-    if not (layer.running_mean.any() or (layer.running_var != 1).any()):
+    name, (_, variance), (running_mean, running_variance) = seen
+    if not (running_mean.any() or (running_variance != 1).any()):
         return _unknown(f"the statistics of its layer {name} are still those of a new layer")
     live = variance > variance.max() * 1e-6
-    ratio = (layer.running_var.double() / variance.double())[live]
+    ratio = (running_variance.double() / variance.double())[live]
     if not len(ratio) or not torch.isfinite(ratio).all():
         return _unknown(f"its layer {name} gives the same for all images")
     contrast = float(images.std() * ratio.clamp_min(0).median().sqrt())
@@ -124,30 +123,29 @@ def natural_images(count: int, image_shape: Sequence[int], randomness: torch.Gen
 class _SeenError(Exception):
     """Ends a forward pass at the first statistics layer."""
 
-    def __init__(self, name: str, layer: Any, moments: Moments):
-        self.name, self.layer, self.moments = name, layer, moments
+    def __init__(self, name: str, moments: Moments):
+        self.name, self.moments = name, moments
         super().__init__(name)
 
 
-def _first_moments(network: nn.Module, inputs: Tensor) -> tuple[str, Any, Moments] | None:
-    """Name, layer and input moments of the first statistics layer that runs; None: there is none.
+class _First(BatchNormStatistics):
+    """Ends the forward pass at the first layer that is recorded."""
+
+    def record(self, name: str, moments: Moments) -> None:
+        raise _SeenError(name, moments)
+
+
+def _first_layer(network: nn.Module, inputs: Tensor) -> tuple[str, Moments, Moments] | None:
+    """Name, input moments and running moments of the first statistics layer that runs, or None.
 
     The rest of the network does not run.
     """
-
-    def stop_at(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
-        def stop(layer: nn.Module, arguments: tuple[Tensor]) -> None:
-            raise _SeenError(name, layer, channel_moments(arguments[0]))
-
-        return stop
-
-    for name, layer in batch_norm_layers(network).items():
-        layer.register_forward_pre_hook(stop_at(name))
+    statistics = _First(network)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), statistics.watching():
             network(inputs)
     except _SeenError as seen:
-        return seen.name, seen.layer, seen.moments
+        return seen.name, seen.moments, statistics.target(seen.name)
     return None
 
 

@@ -6,7 +6,9 @@ the figures that it returns. It does not ask whether there are real images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -14,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.answers import Output
-from fastdfkd.core.evaluation import Evaluated, agreement, evaluate
+from fastdfkd.core.evaluation import Evaluated, agreement, evaluate_batches
 from fastdfkd.core.task_kind import TaskKind
-from fastdfkd.data.images import LabelledImages
+from fastdfkd.data.images import Images
+from fastdfkd.data.synthetic import SyntheticImages
 
 
 class Judge(Protocol):
@@ -25,6 +28,10 @@ class Judge(Protocol):
     @property
     def judged_on(self) -> str:
         """What messages call the images."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know about the images, such as files that were skipped."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -60,13 +67,25 @@ class Judge(Protocol):
         """
 
 
+def images_at_once(shape: tuple[int, int, int]) -> int:
+    """Images (C, H, W) of a forward pass in an evaluation: 500, and fewer of large ones."""
+    return max(min(2**24 // math.prod(shape), 500), 1)
+
+
 @dataclass(frozen=True)
 class RealImages:
     """Evaluates on held-out real images: the task's figures and `agreement`, from 0 to 1."""
 
-    test: LabelledImages
+    test: Images
     kind: TaskKind
+    batch_size: int = 500
+    """Images per forward pass."""
     judged_on: str = "held-out real images"
+
+    @property
+    def notes(self) -> list[str]:
+        """How classes were matched, and files that were skipped."""
+        return self.test.notes
 
     def __len__(self) -> int:
         return len(self.test)
@@ -84,8 +103,8 @@ class RealImages:
         output: Output = "logits",
     ) -> Evaluated:
         """Classes of the images, and figures by their labels."""
-        images, labels = self.test.images, self.test.labels
-        return evaluate(network, images, labels, self.kind, normalise, device, output=output)
+        with closing(self.test.batches(self.batch_size)) as batches:
+            return evaluate_batches(network, batches, self.kind, normalise, device, output=output)
 
     def figures(
         self, answers: Evaluated, teacher_answers: Evaluated | None = None
@@ -97,10 +116,58 @@ class RealImages:
 
 
 @dataclass(frozen=True)
+class RealAndSynthetic:
+    """Evaluates on held-out real images and on synthetic ones: the figures of both."""
+
+    real: Judge
+    synthetic: SyntheticImages
+
+    @property
+    def judged_on(self) -> str:
+        """The real images."""
+        return self.real.judged_on
+
+    @property
+    def notes(self) -> list[str]:
+        """Those of the real images."""
+        return self.real.notes
+
+    def __len__(self) -> int:
+        return len(self.real)
+
+    def answers(
+        self,
+        network: nn.Module,
+        normalise: Callable[[Tensor], Tensor],
+        device: torch.device | str,
+        *,
+        output: Output = "logits",
+    ) -> Evaluated:
+        """Classes and figures of the real images, logits of the synthetic ones."""
+        seen = self.real.answers(network, normalise, device, output=output)
+        made = self.synthetic.answers(network, normalise, device, output=output)
+        return replace(seen, logits={**seen.logits, **made.logits})
+
+    def figures(
+        self, answers: Evaluated, teacher_answers: Evaluated | None = None
+    ) -> dict[str, float]:
+        """Both judges' figures."""
+        return {
+            **self.real.figures(answers, teacher_answers),
+            **self.synthetic.figures(answers, teacher_answers),
+        }
+
+
+@dataclass(frozen=True)
 class NothingHeldOut:
     """The judge where there are no held-out images. It returns no figures."""
 
     judged_on: str = "held-out images"
+
+    @property
+    def notes(self) -> list[str]:
+        """An empty list."""
+        return []
 
     def __len__(self) -> int:
         return 0

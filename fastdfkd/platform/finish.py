@@ -13,6 +13,7 @@ from fastdfkd.platform.monitor import times
 from fastdfkd.recipe import Recipe
 from fastdfkd.report.samples import save_grid
 from fastdfkd.runs.environment import commit, hardware, versions
+from fastdfkd.runs.figures import SYNTHETIC
 from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.weights import unpacked
 
@@ -31,6 +32,7 @@ def finish(
     images: Any,
     start_time: float,
     notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> RunResult:
     """Write `student.safetensors` and `samples.png`; return the run's figures.
 
@@ -44,6 +46,7 @@ def finish(
         images: newest batch, (B, C, H, W) uint8.
         start_time: `time.monotonic()` at the start of the run.
         notes: deviations from the recipe, a sentence each.
+        warnings: of the run, a line each.
     """
     save_weights(directory / "student.safetensors", unpacked(final["student"]))
     save_grid(images[:_GRID_IMAGES], directory / "samples.png")
@@ -57,6 +60,8 @@ def finish(
         teacher_accuracy=teacher.accuracy,
         teacher_digest=teacher.digest,
         agreement=row.get("agreement"),
+        **{name: row.get(name) for name in SYNTHETIC},
+        input=teacher.description.get("input", {}),
         images=totals.images,
         updates=int(row["updates"]),
         synthesis_seconds=totals.sum("synthesis_seconds"),
@@ -74,5 +79,6 @@ def finish(
         hardware=hardware(),
         commit=commit(),
         notes=list(notes),
+        warnings=list(warnings),
         directory=directory,
     )

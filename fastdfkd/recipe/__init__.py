@@ -7,6 +7,8 @@ value, what is allowed and the nearest match.
     recipe = load_recipe("recipes/sample/digits-fast5.yaml", {"synthesis.steps": 2})
 """
 
+from fastdfkd.recipe.data_section import DataSection
+from fastdfkd.recipe.image_input import InputSection
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.recipe.methods import (
     METHODS,
@@ -14,11 +16,12 @@ from fastdfkd.recipe.methods import (
     FastSynthesis,
     SynthesisSection,
 )
+from fastdfkd.recipe.pixel_form import NORMALISATIONS, PixelForm
 from fastdfkd.recipe.reading import Overrides, find_recipe, load_recipe, shipped_recipes
 from fastdfkd.recipe.sections import (
     BankSection,
-    DataSection,
     DistillationSection,
+    EvaluationSection,
     PlatformSection,
     StudentSection,
     TeacherSection,
@@ -28,12 +31,16 @@ from fastdfkd.recipe.whole import Recipe
 
 __all__ = [
     "METHODS",
+    "NORMALISATIONS",
     "BankSection",
     "DataSection",
     "DeepInversionSynthesis",
     "DistillationSection",
+    "EvaluationSection",
     "FastSynthesis",
+    "InputSection",
     "Overrides",
+    "PixelForm",
     "PlatformSection",
     "Recipe",
     "RecipeError",

@@ -19,6 +19,7 @@ _KINDS = {
     "finite": "a finite number",
     "bool": "true or false",
     "string_type": "text",
+    "tuple_type": "a list",
     "model": "a section of settings",
 }
 """The expected kind of value, by the first letters of pydantic's error type."""

@@ -23,4 +23,6 @@ def escaped(tree: Any) -> Any:
     """
     if isinstance(tree, dict):
         return {key: escaped(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [escaped(value) for value in tree]
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", tree) if isinstance(tree, str) else tree

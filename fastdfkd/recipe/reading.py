@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
+from fastdfkd.recipe.class_names import read_class_names
 from fastdfkd.recipe.messages import RecipeError, explain, nearest, unreadable
 from fastdfkd.recipe.whole import Recipe
 from fastdfkd.text.shown import shown, shown_name
@@ -48,6 +49,7 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = ()) -> Recip
         raise RecipeError(
             f"{where}: not a readable recipe: {shown_name(key)}: {unreadable(error)}"
         ) from error
+    _read_class_names(values, source)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -96,6 +98,16 @@ def _tree(source: str | Path | Recipe) -> Any:
     else:
         found = OmegaConf.load(find_recipe(source))
     return OmegaConf.to_container(found)
+
+
+def _read_class_names(values: Any, source: str | Path | Recipe) -> None:
+    """Replace the file that `input.classes` names by the names in it."""
+    section = values.get("input") if isinstance(values, dict) else None
+    if isinstance(section, dict) and isinstance(section.get("classes"), str):
+        folder = None
+        if not isinstance(source, Recipe) and source != "-":
+            folder = find_recipe(source).absolute().parent
+        section["classes"] = read_class_names(section["classes"], folder)
 
 
 def _pairs(overrides: Overrides) -> Iterator[tuple[str, Any]]:

@@ -8,61 +8,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
 from fastdfkd.addresses.credentials import taken_out
-
-
-def _no_bool(value: Any) -> Any:
-    """Refuse `true` and `false` for numbers: Python would take them as 1 and 0."""
-    if isinstance(value, bool):
-        raise ValueError(f"expected a number, got {str(value).lower()}")
-    return value
-
-
-_Whole = Annotated[int, BeforeValidator(_no_bool), Field(lt=2**31)]
-_Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-Positive = Annotated[_Whole, Field(ge=1)]
-Count = Annotated[_Whole, Field(ge=0)]
-Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**32)]
-Rate = Annotated[_Real, Field(gt=0)]
-Weight = Annotated[_Real, Field(ge=0)]
-Share = Annotated[_Real, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """A frozen group of settings. It takes keyword arguments only and refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class DataSection(Section):
-    """Real images: they evaluate the student and train sample teachers, never the student."""
-
-    name: str
-    """Name of the data set: `digits`, `glyphs`, `cifar10` or `cifar100`."""
-    root: str | None = None
-    """Folder that holds CIFAR; nothing is downloaded. `digits` and `glyphs` need none."""
+from fastdfkd.recipe.numbers import Count, Positive, Rate, Share, Weight, Whole, no_bool
+from fastdfkd.recipe.pixel_form import PixelForm
+from fastdfkd.recipe.section import Section
 
 
 class NetworkSection(Section):
     """Keys of both networks."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"arguments", "output"})
     role: ClassVar[str]
     """The section's key in a recipe."""
 
     model: str
     """A name from the model table (`fastdfkd/models/table.py`), or `package.module:builder` for
     your own network."""
-    arguments: dict[str, JsonValue] = {}
+    arguments: dict[str, JsonValue] = {}  # noqa: RUF012, pydantic copies it
     """Keyword arguments for the builder of your own network. `num_classes` and `in_channels` are
     passed in addition if the builder has such parameters."""
     output: Literal[
@@ -70,15 +34,6 @@ class NetworkSection(Section):
     ] = "logits"
     """What the network returns for an image. Anything but `logits` is converted to logits. A binary
     output is one number, for the second of two classes."""
-
-    def __hash__(self) -> int:
-        """Hash of the values as JSON: `arguments` is a mapping, which Python cannot hash."""
-        return hash(self.model_dump_json())
-
-    @property
-    def silent(self) -> set[str]:
-        """Keys at their default that digests leave out: older recipes keep their digests."""
-        return {"arguments", "output"} - set(self.model_dump(exclude_defaults=True))
 
 
 class TeacherSection(NetworkSection):
@@ -105,10 +60,23 @@ class TeacherSection(NetworkSection):
     multiplies in it, else float32; teachers of the two kinds of machines differ."""
 
 
-class StudentSection(NetworkSection):
-    """The smaller network, which learns from the teacher."""
+def _side_by_side(size: Any) -> Any:
+    """Height and width of a size that is given as one number."""
+    return (size, size) if isinstance(no_bool(size), int) else size
 
+
+class StudentSection(PixelForm, NetworkSection):
+    """The smaller network, which learns from the teacher.
+
+    It sees the teacher's images. Where it is used may want them in another form than the teacher
+    does: with another normalisation (unset: the teacher's) or in another size.
+    """
+
+    later = frozenset({"size"})
     role = "student"
+    size: Annotated[tuple[Positive, Positive] | None, BeforeValidator(_side_by_side)] = None
+    """Height and width of the student's images, as one number if they are equal. Images are resized
+    bilinearly, with antialiasing. Unset: those of `input.shape`."""
 
 
 class DistillationSection(Section):
@@ -137,9 +105,16 @@ class DistillationSection(Section):
     """Random horizontal flips."""
     invert: bool = False
     """Replace random images x in [0, 1] by 1 - x in each update (not in the paper)."""
-    teacher_cache: Annotated[_Whole, Field(ge=2)] | None = None
+    teacher_cache: Annotated[Whole, Field(ge=2)] | None = None
     """Average number of updates that use the same view (augmented image) and the teacher's logits
     for it. Unset: every update draws new views, and the teacher's forward pass runs on each."""
+
+    @property
+    def suspects(self) -> list[str]:
+        """Unusual values of the section that may keep the student from learning."""
+        if 1e-3 <= self.lr <= 1:
+            return []
+        return [f"distillation.lr is {self.lr:g}: set it to 0.1"]
 
 
 class BankSection(Section):
@@ -147,6 +122,17 @@ class BankSection(Section):
 
     capacity: Positive | None = None
     """Images kept at most; the oldest are removed first. Unset: every image of the run."""
+
+
+class EvaluationSection(Section):
+    """What the student is judged on besides real images."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"synthetic_images"})
+
+    synthetic_images: Count | None = None
+    """Held-out images that are synthesised from the teacher alone, before the run, to compare the
+    student with it. They never enter the bank. Unset: 2000 if there are no real test images, else
+    none."""
 
 
 class PlatformSection(Section):
@@ -195,7 +181,7 @@ class PlatformSection(Section):
     """async: most versions that the student which a batch was made with may be behind the newest
     one when the batch is inserted."""
     evaluations: Count = 10
-    """Evaluations on held-out real images during the run. The one at the end is always made."""
+    """Evaluations on held-out images during the run. The one at the end is always made."""
     checkpoint_every: Positive | None = 10
     """Rounds between two checkpoints. `null`: none, and the run cannot be resumed."""
     most_worker_failures: Count = 3

@@ -9,15 +9,17 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import Field, model_validator
 
+from fastdfkd.recipe.data_section import DataSection
+from fastdfkd.recipe.image_input import InputSection
 from fastdfkd.recipe.methods import AnyMethod, DefaultMethod
+from fastdfkd.recipe.numbers import Seed
 from fastdfkd.recipe.plain import escaped, flatten
+from fastdfkd.recipe.section import Section
 from fastdfkd.recipe.sections import (
     BankSection,
-    DataSection,
     DistillationSection,
+    EvaluationSection,
     PlatformSection,
-    Section,
-    Seed,
     StudentSection,
     TeacherSection,
     TrackingSection,
@@ -35,11 +37,13 @@ class Recipe(Section):
     seed: Seed = 0
     """Seed of all random numbers of the run."""
     data: DataSection
+    input: InputSection = InputSection()
     teacher: TeacherSection
     student: StudentSection
     synthesis: AnyMethod = DefaultMethod()
     distillation: DistillationSection = DistillationSection()
     bank: BankSection = BankSection()
+    evaluation: EvaluationSection = EvaluationSection()
     platform: PlatformSection = PlatformSection()
     tracking: TrackingSection = TrackingSection()
 
@@ -107,7 +111,7 @@ class Recipe(Section):
 
     def flat(self) -> dict[str, Any]:
         """Every value by its dotted key, as logged to MLflow."""
-        return dict(flatten(self.model_dump()))
+        return dict(flatten(self.model_dump(mode="json")))
 
     def literal(self, *, unset: bool = True) -> dict[str, Any]:
         """The recipe as plain data, with `${` escaped so that OmegaConf does not interpolate.
@@ -115,7 +119,7 @@ class Recipe(Section):
         Args:
             unset: include keys that the recipe leaves at their default.
         """
-        tree = escaped(self.model_dump(exclude_unset=not unset))
+        tree = escaped(self.model_dump(mode="json", exclude_unset=not unset))
         assert isinstance(tree, dict)
         return tree
 
@@ -125,13 +129,11 @@ class Recipe(Section):
 
     def digest(self) -> str:
         """SHA-256 over all keys that can change the result: not name, description or tracking."""
-        content = self.model_dump(
-            exclude={
-                "name": True,
-                "description": True,
-                "tracking": True,
-                "teacher": self.teacher.silent,
-                "student": self.student.silent,
-            }
-        )
+        left_out: dict[str, Any] = {"name": True, "description": True, "tracking": True}
+        for name in type(self).model_fields:
+            section = getattr(self, name)
+            if name not in left_out and isinstance(section, Section):
+                silent = section.silent
+                left_out[name] = silent if silent < set(type(section).model_fields) else True
+        content = self.model_dump(exclude=left_out)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

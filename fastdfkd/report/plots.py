@@ -13,6 +13,7 @@ from fastdfkd.report.drawing import (
     seconds_axis,
     style,
 )
+from fastdfkd.runs.figures import FIGURES, SYNTHETIC
 from fastdfkd.runs.metrics import read_rows
 from fastdfkd.text.safe_text import printable
 
@@ -23,6 +24,7 @@ def accuracy_against_seconds(
     *,
     column: str = "synthesis_seconds",
     teacher_accuracy: float | None,
+    figure: str = "accuracy",
     title: str = "",
 ) -> None:
     """Draw accuracy against seconds (log scale) as PNG: one line per run, one style per setting.
@@ -32,6 +34,7 @@ def accuracy_against_seconds(
         path: file to write.
         column: column of `metrics.csv` for the x-axis; its name ends in `_seconds`.
         teacher_accuracy: 0 to 1, drawn as a horizontal line; None draws no line.
+        figure: column of `metrics.csv` for the y-axis, a share.
         title: title of the picture.
 
     Raises:
@@ -39,10 +42,10 @@ def accuracy_against_seconds(
     """
     names = [printable(name) for name in runs]
     with picture(Path(path), 8, 5 + legend_inches(names)) as axes:
-        accuracy_axis(axes, teacher_accuracy)
+        accuracy_axis(axes, teacher_accuracy, FIGURES[figure].name if figure in SYNTHETIC else "")
         for index, (name, folders) in enumerate(zip(names, runs.values(), strict=True)):
             for number, folder in enumerate(folders):
-                curve = points(folder, column)
+                curve = points(folder, column, figure)
                 axes.plot(
                     [x for x, _ in curve],
                     [y * 100 for _, y in curve],
@@ -56,14 +59,14 @@ def accuracy_against_seconds(
         legend(axes, names)
 
 
-def points(folder: Path, column: str) -> list[tuple[float, float]]:
-    """(seconds, accuracy) of the evaluations of a run, in order of time.
+def points(folder: Path, column: str, figure: str = "accuracy") -> list[tuple[float, float]]:
+    """(seconds, figure) of the evaluations of a run, in order of time.
 
     An evaluation row without seconds takes those of the row before it.
     """
     evaluations, seconds = [], 0.0
     for row in read_rows(folder / "metrics.csv"):
         seconds = row.get(column, seconds)
-        if "accuracy" in row and seconds > 0:
-            evaluations.append((seconds, row["accuracy"]))
+        if figure in row and seconds > 0:
+            evaluations.append((seconds, row[figure]))
     return evaluations

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fastdfkd.recipe import Recipe
+from fastdfkd.runs.figures import FIGURES, main_figure
 from fastdfkd.text.safe_text import printable
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class RunProgress:
                 self._bars.update(task, completed=row[key])
             if f"{key}_per_second" in row:
                 self._bars.update(task, rate=f"{row[f'{key}_per_second']:,.1f} {key}/s")
-        if "accuracy" in row:
-            note = f"accuracy {row['accuracy']:.1%}"
+        if (name := main_figure(row)) in row:
+            note = f"{FIGURES[name].name} {FIGURES[name].show(row[name])}"
             self._bars.update(self._tasks["updates"], note=note)
 
     def __exit__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastdfkd.recipe.policies import BankPolicies
+from fastdfkd.runs.figures import FIGURES, measured
 from fastdfkd.runs.status import Status, read_status
 from fastdfkd.text.safe_text import visible
 
@@ -93,11 +95,12 @@ def _progress(status: Status) -> list[Any]:
 
 
 def _details(status: Status) -> Table:
-    """Rows of label and value: roles, figures, faults and notes."""
+    """Rows of label and value: roles, figures, faults, warnings and notes."""
     table = Table.grid(padding=(0, 3))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    notes = [("note", note) for note in status.notes]
+    notes = [("warning", warning) for warning in status.warnings]
+    notes += [("note", note) for note in status.notes]
     for label, value in (*_roles(status), *_figures(status), ("faults", _faults(status)), *notes):
         table.add_row(Text(label, style="bold"), Text(visible(value), overflow="fold"))
     return table
@@ -118,6 +121,8 @@ def _roles(status: Status) -> list[tuple[str, str]]:
     accuracy = status.teacher.get("accuracy")
     if isinstance(accuracy, float):
         rows[-1] = ("teacher", f"{rows[-1][1]}, teacher's accuracy {accuracy:.1%}")
+    if isinstance(images := status.teacher.get("input"), dict):
+        rows.append(("input", ", ".join(f"{key} {value}" for key, value in images.items())))
     return rows
 
 
@@ -130,19 +135,32 @@ def _figures(status: Status) -> list[tuple[str, str]]:
 
     images = status.recipe and status.recipe.synthesis.rounds * status.recipe.synthesis.batch_size
     total = f" of {images:,}" if images else ""
-    accuracy = f"{text('accuracy', '{:.1%}')}, agreement {text('agreement', '{:.1%}')}"
     idle = (
         f"synthesizers {text('synthesizer_idle_ratio', '{:.0%}')} of their time, "
         f"trainer {text('trainer_idle_ratio', '{:.0%}')}"
     )
+    newest = (
+        f"teacher's confidence {text('newest_confidence', '{:.0%}')}, "
+        f"{text('newest_coverage', '{:.0%}')} of the classes, "
+        f"{text('newest_distinct', '{:.0%}')} distinct"
+    )
     rates = f"{text('images_per_second', '{:,.1f}')} images/s per synthesizer, "
     return [
-        ("student", f"accuracy {accuracy}, loss {text('loss', '{:.4g}')}"),
+        ("student", f"{_judged(latest)}, loss {text('loss', '{:.4g}')}"),
         ("images", f"{text('images', '{:,.0f}')}{total}, {text('bank_images', '{:,.0f}')} in bank"),
+        ("newest images", newest),
         ("rates", f"{rates}{text('updates_per_second', '{:,.1f}')} updates/s"),
         ("idle", idle),
         ("staleness", f"{text('staleness', '{:.0f}')} student versions, newest batch"),
     ]
+
+
+def _judged(latest: Mapping[str, float]) -> str:
+    """What the newest evaluation measured; accuracy and agreement before the first one."""
+    found = measured(latest)
+    found.pop("top5_accuracy", None)
+    texts = [f"{FIGURES[name].name} {FIGURES[name].show(value)}" for name, value in found.items()]
+    return ", ".join(texts) or f"accuracy {_UNKNOWN}, agreement {_UNKNOWN}"
 
 
 def _faults(status: Status) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from fastdfkd.runs.figures import FIGURES
 from fastdfkd.runs.files import read_whole, write_whole
 
 Row = Mapping[str, float]
@@ -16,7 +17,7 @@ Row = Mapping[str, float]
 FAULTS = ("restarts", "worker_restarts", "bank_restarts", "board_restarts", "rejected", "lost")
 """Columns that count faults from which the run recovered."""
 
-JUDGED = ("accuracy", "top5_accuracy", "agreement")
+JUDGED = tuple(FIGURES)
 """Columns that an evaluation fills in, as far as there are images to judge on."""
 
 COLUMNS = (
@@ -46,12 +47,16 @@ COLUMNS = (
     "trainer_peak_memory_bytes",
     "end_to_end_seconds",
     *FAULTS,
+    "newest_confidence",
+    "newest_coverage",
+    "newest_distinct",
 )
 """All columns of `metrics.csv`, in order. Times are in seconds, totals since the run started.
 
 `updates` is the step. `loss` is the student's KL divergence. `accuracy`, `top5_accuracy` (with more
-than five classes) and `agreement` (0 to 1) are in evaluation rows only. Cells without a value are
-empty.
+than five classes) and `agreement` (0 to 1) are in evaluation rows only, and so are the columns that
+begin with `synthetic_`, for held-out synthetic images. The columns `newest_*` describe the images
+of the newest rounds (`core/collapse.py`). Cells without a value are empty.
 """
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fastdfkd.runs.figures import SHARES
 from fastdfkd.runs.folder import figures_of, read_json
 
 
@@ -36,6 +37,25 @@ class RunResult(BaseModel):
 
     None without such images.
     """
+    synthetic_agreement: float | None = None
+    """Share of held-out synthetic images for which student and teacher predict one class, 0 to 1.
+
+    This and the figures below are None for a run without such images.
+    """
+    synthetic_agreement_mixed: float | None = None
+    """The same on mixtures of two such images."""
+    synthetic_agreement_augmented: float | None = None
+    """The same on shifted and flipped ones."""
+    synthetic_kl: float | None = None
+    """Mean KL(T || S) at temperature 1 on held-out synthetic images, in nats."""
+    synthetic_teacher_confidence: float | None = None
+    """The teacher's mean largest probability on them, 0 to 1."""
+    synthetic_coverage: float | None = None
+    """Entropy of the classes that the student predicts for them / log of their number, 0 to 1."""
+    synthetic_unseen_classes: float | None = None
+    """Classes that the student predicts for none of them."""
+    input: dict[str, Any] = {}
+    """What the images are: `data`, `shape`, `classes`, `mean` and `std`; empty if unknown."""
     images: int
     """Images synthesised and inserted into the bank."""
     updates: int
@@ -47,7 +67,7 @@ class RunResult(BaseModel):
     distillation_seconds: float
     """Student updates including augmentation and the teacher's forward pass, on rank 0."""
     evaluation_seconds: float
-    """Evaluation on held-out real images."""
+    """Evaluation on held-out images."""
     synthesizer_idle_seconds: float
     """Time that synthesizers waited for the trainer, summed over synthesizers."""
     trainer_idle_seconds: float
@@ -72,6 +92,8 @@ class RunResult(BaseModel):
     """Git commit of the code, with `-dirty` for local changes; `unknown` outside a checkout."""
     notes: list[str] = []
     """Deviations from the default treatment of these networks, with reasons; one line each."""
+    warnings: list[str] = []
+    """What went wrong with the images or the student, with likely causes; one line each."""
     synthesizer_peak_memory_bytes: int = 0
     """Peak memory of one synthesizer: on its GPU, or resident on a CPU; 0 if unknown."""
     trainer_peak_memory_bytes: int = 0
@@ -121,7 +143,7 @@ def _impossible_figures(result: RunResult) -> list[str]:
     """Names of figures that are not finite, or outside the range that a run can have."""
     figures = {k: v for k, v in result.model_dump().items() if isinstance(v, int | float)}
     impossible = set(figures) - set(figures_of(figures)) - {"seed"}
-    shares = ("accuracy", "top5_accuracy", "teacher_accuracy", "agreement")
+    shares = (*SHARES, "teacher_accuracy")
     impossible |= {name for name in shares if not 0 <= figures.get(name, 0) <= 1}
     impossible |= {name for name in ("images",) if figures[name] < 1}
     return sorted(impossible)

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from fastdfkd.core.network_use import copied, freeze
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded, stream
-from fastdfkd.data import Judge, LabelledImages, cache_folder
+from fastdfkd.data import Images, Judge, cache_folder
 from fastdfkd.experiment import image_spec, judge_of, real_images
 from fastdfkd.models import (
     load_weights,
@@ -84,7 +85,8 @@ def prepare_teacher(
     """
     started = time.perf_counter()
     spec, device = image_spec(recipe), torch.device(device)
-    judge = judge_of(recipe) if judge is None else judge
+    if judge is None:
+        judge_of(recipe)  # missing test images are an error before anything is trained
     facts: dict[str, Any]
     if model is not None:
         network = copied(plain_network(model, "the teacher"))
@@ -97,11 +99,14 @@ def prepare_teacher(
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     output, bn = recipe.teacher.output, recipe.synthesis.bn_weight
     check_teacher(network, spec.shape, spec.kind, bn, output=output)
+    if judge is None:
+        judge = judge_of(recipe, network, device=device)
     answers = judge.answers(network, spec.normalisation(device), device, output=output)
     figures = judge.figures(answers)
     digest = weights_digest(network.state_dict())
     facts |= {
         "data": spec.name,
+        "input": spec.facts(),
         "accuracy": None,
         **figures,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -146,11 +151,12 @@ class _TrainingRun:
         check_student(
             network, shape, kind, output=output, batch_size=section.batch_size, role="teacher"
         )
-        data = real_images(self.recipe).load("train")
+        data = real_images(self.recipe).load("train", spec)
         if data is None:
             raise ValueError(
                 f"teacher.weights: unset, so the teacher would be trained, but {spec.name} has no "
-                "training images: set teacher.weights to the weights of a trained teacher"
+                "training images: set teacher.weights to the weights of a trained teacher, or "
+                "data.train to the training images"
             )
         path = cache_folder() / "teachers" / f"{self.key(data)[:16]}.safetensors"
         settings = section.model_dump(include=_TRAINING)
@@ -181,7 +187,7 @@ class _TrainingRun:
             log.warning("the teacher cannot be cached for the next run: %s", error)
         return network, {**facts, "cached": False}
 
-    def key(self, train: LabelledImages) -> str:
+    def key(self, train: Images) -> str:
         """SHA-256 (hex) of everything but the device; names the cache file."""
         spec = image_spec(self.recipe)
         content = [
@@ -197,7 +203,7 @@ class _TrainingRun:
 
 def train_classifier(
     model: nn.Module,
-    train: LabelledImages,
+    train: Images,
     spec: ImageSpec,
     section: TeacherSection,
     *,
@@ -226,7 +232,7 @@ def train_classifier(
         student=True,
     )
     use.placed(model, device).train()
-    data = LabelledImages(train.images.to(device), train.labels.to(device))
+    data = train.on(device)
     steps = max(len(data) // section.batch_size, 1)
     optimizer = SGD(
         model.parameters(),
@@ -276,13 +282,19 @@ def one_cycle(peak: float, steps: int) -> Iterator[float]:
 
 
 def _batches(
-    data: LabelledImages, section: TeacherSection, generator: torch.Generator
+    data: Images, section: TeacherSection, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Full batches of one epoch: augmented images (B, C, H, W) uint8 channels-last, and labels."""
+    """Full batches of one epoch: augmented images (B, C, H, W) uint8 channels-last, and labels.
+
+    Both are on the generator's device.
+    """
+    device = generator.device
     size = min(section.batch_size, len(data))
-    order = torch.randperm(len(data), generator=generator, device=generator.device)
-    for start in range(0, len(data) - size + 1, size):
-        rows = order[start : start + size]
-        move = Augmentation.draw(size, section.crop_padding, section.flip, False, generator)
-        images = move(data.images[rows]).contiguous(memory_format=torch.channels_last)
-        yield images, data.labels[rows]
+    order = torch.randperm(len(data), generator=generator, device=device)
+    with closing(data.batches(size, order[: len(data) // size * size])) as batches:
+        for images, labels in batches:
+            if len(labels) < size:  # files were found to be unreadable in this epoch
+                continue
+            images, labels = images.to(device), labels.to(device)
+            move = Augmentation.draw(size, section.crop_padding, section.flip, False, generator)
+            yield move(images).contiguous(memory_format=torch.channels_last), labels

@@ -11,6 +11,7 @@ from fastdfkd.text.shown import shown
 _MODES: dict[str, Literal["max", "min"]] = {
     "accuracy": "max",
     "agreement": "max",
+    "synthetic_agreement": "max",
     "accuracy_at_seconds": "max",
     "synthesis_seconds": "min",
     "end_to_end_seconds": "min",
@@ -91,7 +92,8 @@ class ObjectiveTracker:
         """Values of the objectives after an evaluation, by name.
 
         Args:
-            figures: `accuracy`, `agreement`, `synthesis_seconds` and `end_to_end_seconds` so far.
+            figures: those of the evaluation, and `synthesis_seconds` and `end_to_end_seconds` so
+                far.
 
         Raises:
             ValueError: the run does not measure an objective.
@@ -101,7 +103,7 @@ class ObjectiveTracker:
             if objective.figure not in figures:
                 raise ValueError(
                     f"--objective {objective.text}: these runs do not measure "
-                    f"{objective.figure}, because there are no images to judge on; expected one of "
+                    f"{objective.figure}, because there are no such images; expected one of "
                     f"{', '.join(name for name in _MODES if name in figures)}"
                 )
             if objective.budget is None:

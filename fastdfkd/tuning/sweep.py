@@ -44,6 +44,10 @@ def new_sweep(
         ValueError: the space, the options or `out` is not valid.
     """
     recipe = load_recipe(source, overrides)
+    if not options.objective:
+        from fastdfkd.experiment import compared_by
+
+        options = replace(options, objective=compared_by(recipe))
     sweep = plan_sweep(recipe, load_space(space_source, recipe), options, Path())
     with claimed(f"sweep-{recipe.name}", out, files=(*SWEEP_FILES, "trials")) as folder:
         write_text(folder / "recipe.yaml", recipe.to_yaml())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastdfkd.recipe import load_recipe
 from fastdfkd.recipe.plain import escaped
 from fastdfkd.report.table import csv_text, markdown_table
+from fastdfkd.runs.figures import FIGURES, shown_columns
 from fastdfkd.runs.folder import write_text
-from fastdfkd.runs.metrics import JUDGED
 from fastdfkd.text.safe_text import file_name, markdown, printable
 from fastdfkd.tuning.objective import Objective, pareto_front, parse_objectives
 from fastdfkd.tuning.trial_log import TrialRecord
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from fastdfkd.tuning.plan import Sweep
 
-_FIGURES = (*JUDGED, "synthesis_seconds", "end_to_end_seconds")
-"""Figures that every report shows, besides the objectives."""
+_SECONDS = ("synthesis_seconds", "end_to_end_seconds")
 CAVEAT = (
     "The best point was selected on the same held-out images that its figures are measured on, so "
     "these figures are optimistic; `fastdfkd compare` with other seeds gives fair ones. Seconds "
@@ -64,9 +63,10 @@ def write_sweep_report(
     files += [_write_recipe(sweep, points.loc[label], name) for name, label in recipes.items()]
     files.append(folder / "table.md")
     table = markdown_table(*cells(points, objectives))
-    write_text(files[-1], f"# {markdown(title(sweep))}\n\n{table}\n{CAVEAT}\n")
+    notes = "\n\n".join([CAVEAT, *map(markdown, warning_notes(sweep, records))])
+    write_text(files[-1], f"# {markdown(title(sweep))}\n\n{table}\n{notes}\n")
     files += _draw_pictures(points, objectives, list(front), folder)
-    names = dict.fromkeys([*(objective.name for objective in objectives), *_FIGURES])
+    names = _figures(points.columns, objectives)
     figures: dict[Any, Any] = points.loc[best, list(names)].to_dict()
     return files, {f"best.{name}": float(value) for name, value in figures.items()}
 
@@ -101,6 +101,7 @@ def trial_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
                 "evaluations": record.evaluations,
                 **{p.key: record.point.get(p.key) for p in sweep.space.parameters},
                 **record.figures,
+                "warnings": record.warnings,
                 "error": record.error,
             }
             for record in sorted(records, key=lambda record: (record.index, record.seed))
@@ -112,12 +113,13 @@ def point_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
     """One row per point: name, swept keys, `<figure>` and `<figure> std` over its finished seeds.
 
     `<figure>` is the mean, `<figure> std` the sample standard deviation. `whole` is true if all
-    seeds finished. If none did, the figures are the last ones of the unfinished trials.
+    seeds finished. If none did, the figures are the last ones of the unfinished trials. `warned` is
+    the number of trials with a warning.
     """
     import pandas as pd
 
-    objectives = [o.name for o in parse_objectives(sweep.options.objective)]
-    figures = dict.fromkeys([*objectives, *_FIGURES])
+    objectives = parse_objectives(sweep.options.objective)
+    figures = _figures({name for record in records for name in record.figures}, objectives)
     rows = []
     for index in sorted({record.index for record in records}):
         trials = [record for record in records if record.index == index]
@@ -127,6 +129,7 @@ def point_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
             "setting": sweep.names.point(trials[0].point),
             "seeds": len(finished),
             "status": ", ".join(sorted({record.status for record in trials})),
+            "warned": sum(bool(record.warnings) for record in trials),
             "whole": len(finished) == sweep.options.seeds,
             **{p.key: trials[0].point.get(p.key) for p in sweep.space.parameters},
         }
@@ -148,16 +151,26 @@ def cells(
     points: pd.DataFrame, objectives: Sequence[Objective]
 ) -> tuple[list[str], list[list[str]]]:
     """Headings and cell texts of the points: best point first, unfinished points last."""
-    names = list(dict.fromkeys([*(o.name for o in objectives), *_FIGURES]))
+    names = _figures(points.columns, objectives)
     ordered = points.sort_values(
         ["whole", objectives[0].name], ascending=[False, objectives[0].mode == "min"]
     )
-    heads = ["setting", "seeds", *(name.replace("_", " ") for name in names), "status"]
+    heads = ["setting", "seeds", *map(_heading, names), "status"]
     rows = []
     for row in ordered.to_dict("records"):
         figures = [_figure(name, row[name], row[f"{name} std"]) for name in names]
-        rows.append([row["setting"], str(row["seeds"]), *figures, row["status"]])
+        status = row["status"] + (f", {row['warned']} with a warning" if row["warned"] else "")
+        rows.append([row["setting"], str(row["seeds"]), *figures, status])
     return heads, rows
+
+
+def warning_notes(sweep: Sweep, records: Sequence[TrialRecord]) -> list[str]:
+    """The warnings of all trials, a paragraph each."""
+    return [
+        f"Warning: {sweep.names.trial(record.point, record.seed)}: {warning}"
+        for record in sorted(records, key=lambda record: (record.index, record.seed))
+        for warning in record.warnings.splitlines()
+    ]
 
 
 def _write_recipe(sweep: Sweep, row: Any, name: str) -> Path:
@@ -214,10 +227,23 @@ def _deviation(values: Sequence[float]) -> float:
     return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
+def _figures(measured: Collection[str], objectives: Sequence[Objective]) -> list[str]:
+    """Columns of the report: the objectives, what was measured, and seconds."""
+    names = [objective.name for objective in objectives]
+    return list(dict.fromkeys([*names, *shown_columns(measured), *_SECONDS]))
+
+
+def _heading(name: str) -> str:
+    return FIGURES[name].name if name in FIGURES else name.replace("_", " ")
+
+
 def _figure(name: str, value: float, deviation: float) -> str:
     if math.isnan(value):
         return "-"
-    scale, unit = (100.0, " %") if name.startswith(("accuracy", "agreement")) else (1.0, " s")
+    judged = FIGURES.get("accuracy" if name.startswith("accuracy") else name)
+    if judged is not None and judged.unit != "share":
+        return judged.show(value)
+    scale, unit = (100.0, " %") if judged is not None else (1.0, " s")
     spread = "" if math.isnan(deviation) else f" ± {deviation * scale:.1f}"
     return f"{value * scale:.1f}{spread}{unit}"
 

@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,9 @@ class _TrialRun:
             write_text(directory / "recipe.yaml", recipe.to_yaml())
             with cluster.connect(None):
                 result = self._run_pipeline(recipe, directory)
-        return {**self._metrics(scalars(result.model_dump())), "finished": True, "done": True}
+        figures = self._metrics(scalars(result.model_dump()))
+        ends = {"finished": True, "done": True, "warnings": "\n".join(result.warnings)}
+        return {**figures, **ends}
 
     def _run_pipeline(self, recipe: Recipe, directory: Path) -> RunResult:
         from fastdfkd.api.execution import write_teacher
@@ -149,12 +152,12 @@ class _TrialRun:
         from fastdfkd.platform.stopping import RunStopped
 
         write_teacher(self.context.teacher, directory)
-        recorder = tracking.Recorder(
+        recorder: tracking.Recorder = tracking.Recorder(
             recipe,
             directory,
             run_name=self.name,
             parent_run_id=self.context.parent_run_id,
-            progress=self._on_row,
+            progress=lambda row: self._on_row(row, recorder.warnings),
         )
         try:
             with recorder:
@@ -168,9 +171,10 @@ class _TrialRun:
             raise
         return result
 
-    def _on_row(self, row: Row) -> None:
+    def _on_row(self, row: Row, warnings: Sequence[str]) -> None:
         if is_evaluation(row):
-            self.events.put({**self._metrics(row), "finished": False})
+            said = "\n".join(warnings)
+            self.events.put({**self._metrics(row), "finished": False, "warnings": said})
 
     def _metrics(self, row: Row) -> dict[str, float]:
         """The figures that Tune gets: those of a row, and the objectives."""

@@ -38,7 +38,7 @@ class Options:
     search: Literal["grid", "random", "optuna"]
     scheduler: Literal["fifo", "asha"]
     objective: str
-    """In the form that `parse_objectives` reads."""
+    """In the form that `parse_objectives` reads; empty: `new_sweep` chooses it by the recipe."""
     trials: int
     """Number of points. A grid or random search sets it to the number of its points."""
     seeds: int
@@ -63,6 +63,8 @@ class TrialRecord:
     """Objectives, accuracy, agreement, images, updates and seconds at the last evaluation."""
     evaluations: int = 0
     """Number of evaluations that were reported to the scheduler."""
+    warnings: str = ""
+    """What the trial warned of (`RunResult.warnings`), one warning a line."""
     error: str = ""
     """The error of a failed trial, one line."""
     directory: str = ""

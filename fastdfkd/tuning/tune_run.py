@@ -21,6 +21,7 @@ from fastdfkd.addresses.credentials import for_another_process
 from fastdfkd.platform.cluster import cluster_resources
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.report.table import share
+from fastdfkd.runs.figures import FIGURES, main_figure
 from fastdfkd.trainers.teacher import Teacher
 from fastdfkd.tuning.objective import Objective, parse_objectives
 from fastdfkd.tuning.optuna_search import OptunaSearcher
@@ -161,6 +162,7 @@ class _TrialLogger(Callback):
             status=status,
             figures=figures,
             evaluations=int(result.get("training_iteration", 0)) - (status == "finished"),
+            warnings=str(result.get("warnings", "")),
             error=error,
             directory=str(folder),
         )
@@ -172,10 +174,10 @@ class _TrialLogger(Callback):
 def _summary(names: TrialNames, record: TrialRecord) -> str:
     """One line about a trial: name, status, figures and error."""
     figures = record.figures
-    text = record.error
+    text, name = record.error, main_figure(figures)
     if "synthesis_seconds" in figures:
         text = (
-            f"accuracy {share(figures.get('accuracy'))}, "
+            f"{FIGURES[name].name} {share(figures.get(name))}, "
             f"{figures['synthesis_seconds']:.1f} s synthesis, "
             f"{figures['end_to_end_seconds']:.1f} s end to end {text}"
         )

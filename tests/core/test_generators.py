@@ -64,10 +64,21 @@ def test_output_norm_keeps_images_off_the_ends() -> None:
     )
 
 
-@pytest.mark.parametrize("shape", [(3, 30, 32), (3, 32, 6)])
-def test_sizes_it_cannot_double_twice_are_refused(shape: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match=f"multiples of 4, got {shape[1]}x{shape[2]}"):
-        Generator(5, 4, shape)
+@pytest.mark.parametrize(
+    "shape", [(1, 28, 28), (3, 30, 30), (3, 33, 33), (3, 50, 50), (3, 96, 96), (3, 50, 30)]
+)
+def test_every_size_is_made(shape: tuple[int, int, int]) -> None:
+    """The middle of the images of the next multiples of 4, which have the same weights."""
+    larger = (shape[0], -(-shape[1] // 4) * 4, -(-shape[2] // 4) * 4)
+    with seeded(0, "test"):
+        generator, whole = Generator(5, 4, shape), Generator(5, 4, larger)
+        z = torch.randn(6, 5)
+    whole.load_state_dict(generator.state_dict())
+    images = generator(z)
+    assert images.shape == (6, *shape)
+    top, left = ((a - b) // 2 for a, b in zip(larger[1:], shape[1:], strict=True))
+    expected = whole(z)[..., top : top + shape[1], left : left + shape[2]]
+    torch.testing.assert_close(images, expected)
 
 
 def test_a_reset_follows_from_its_seed() -> None:

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.data import DATASETS, cache_folder, data_source
 from fastdfkd.recipe import DataSection, RecipeError
 
@@ -11,7 +12,9 @@ def source(name):
 
 def load(split):
     """A split of digits."""
-    return source("digits").load(split)
+    digits = source("digits")
+    assert isinstance(digits.stated, ImageSpec)
+    return digits.load(split, digits.stated)
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +25,7 @@ def home(monkeypatch, tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["digits", "glyphs", "cifar10", "cifar100"])
 def test_specs_agree_with_themselves(name):
-    spec = source(name).spec
+    spec = source(name).stated
     assert spec.name == name
     assert len(set(spec.class_names)) == len(spec.class_names) == spec.num_classes
     assert all(0 < std < 0.5 for std in spec.std)
@@ -50,7 +53,7 @@ def test_cache_folder(monkeypatch, tmp_path):
 
 
 def test_digits():
-    spec = source("digits").spec
+    spec = source("digits").stated
     train, test = load("train"), load("test")
     assert (len(train), len(test)) == (1297, 500)
     for part in (train, test):

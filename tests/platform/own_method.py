@@ -19,7 +19,7 @@ from fastdfkd.core.optimizers import Adam
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.task import Task
 from fastdfkd.recipe import SynthesisSection
-from fastdfkd.recipe.sections import Rate
+from fastdfkd.recipe.numbers import Rate
 
 
 class OneImageSynthesis(SynthesisSection):

@@ -18,7 +18,7 @@ import fastdfkd
 from docs import make_recipe_keys
 from fastdfkd.recipe import METHODS, Recipe, RecipeError, SynthesisSection, load_recipe
 from fastdfkd.recipe.methods import DefaultMethod
-from fastdfkd.recipe.sections import Rate
+from fastdfkd.recipe.numbers import Rate
 from tests.platform.own_method import OneImage, OneImageSynthesis
 
 ReadRecipe = Callable[..., Recipe]

@@ -25,7 +25,7 @@ def refusal(read: ReadRecipe, *overrides: str, more: str = "") -> str:
         ("sythesis.steps=2", ["sythesis: unknown key", "did you mean synthesis?"]),
         ("lr_g=1", ["lr_g: unknown key", "did you mean synthesis.lr_g?"]),
         ("synthesis.fast=1", ["synthesis.fast: unknown key"]),
-        ("data.path=x", ["data.path: unknown key", "allowed: name, root"]),
+        ("data.path=x", ["data.path: unknown key", "allowed: arguments, broken_share"]),
         (
             "synthesis.method=deep_invertion",
             ["synthesis.method", "fast, deep_inversion", "mean deep_"],

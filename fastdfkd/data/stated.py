@@ -1,0 +1,99 @@
+"""What a recipe's images are: what its data source states, completed by its `input` section."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastdfkd.core.image_spec import ImageSpec
+from fastdfkd.recipe import NORMALISATIONS, InputSection
+from fastdfkd.recipe.messages import RecipeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What a data source states about its images. The recipe must state the rest.
+
+    The fields are those of `ImageSpec`; None: not known.
+    """
+
+    name: str
+    shape: tuple[int, int, int] | None = None
+    num_classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    read_classes: Callable[[], tuple[str, ...]] | None = None
+    """Reads the names of the classes from the files, where the recipe does not state them."""
+
+
+def completed(stated: ImageSpec | Stated, section: InputSection) -> ImageSpec:
+    """The description of a recipe's images. What the recipe says wins.
+
+    Args:
+        stated: what the data source states.
+        section: `input` of the recipe.
+
+    Raises:
+        RecipeError: something is stated by neither, or the two contradict each other.
+    """
+    shape, classes = _shape(stated, section), section.classes
+    count = len(classes) if isinstance(classes, tuple) else classes
+    if count is None and isinstance(stated, Stated) and stated.read_classes is not None:
+        classes = stated.read_classes() or None
+        count = len(classes) if classes else None
+    if count is None:
+        count = stated.num_classes
+    if count is None:
+        raise RecipeError(_missing("classes", "their number or their names", stated))
+    if stated.num_classes not in (None, count):
+        raise RecipeError(
+            f"input.classes: {count} classes, but {stated.name} has {stated.num_classes}: give one "
+            "for each, or leave input.classes out"
+        )
+    mean, std = _moments(stated, section, shape[0])
+    return ImageSpec(
+        name=stated.name,
+        shape=shape,
+        num_classes=count,
+        class_names=classes if isinstance(classes, tuple) else stated.class_names,
+        mean=mean,
+        std=std,
+    )
+
+
+def _shape(stated: ImageSpec | Stated, section: InputSection) -> tuple[int, int, int]:
+    if section.shape is None:
+        if stated.shape is None:
+            raise RecipeError(
+                _missing("shape", "[channels, height, width], such as [3, 224, 224]", stated)
+            )
+        return stated.shape
+    channels, height, width = section.shape
+    if stated.shape not in (None, (channels, height, width)):
+        raise RecipeError(
+            f"input.shape: {list(section.shape)}, but the images of {stated.name} are "
+            f"{list(stated.shape or ())}: leave input.shape out"
+        )
+    return channels, height, width
+
+
+def _moments(
+    stated: ImageSpec | Stated, section: InputSection, channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    try:
+        moments = section.moments(channels)
+    except ValueError as error:
+        raise RecipeError(f"input.{error}") from None
+    if moments is not None:
+        return moments
+    if stated.mean is None or stated.std is None:
+        what = f"one of {', '.join(NORMALISATIONS)}, or input.mean and input.std"
+        raise RecipeError(
+            _missing("normalisation", f"what the teacher was trained with, {what}", stated)
+        )
+    return stated.mean, stated.std
+
+
+def _missing(key: str, what: str, stated: ImageSpec | Stated) -> str:
+    return f"input.{key}: is required with data.name: {stated.name} and was not given: {what}"

@@ -1,0 +1,103 @@
+"""The judge that needs no real image: it compares student and teacher on synthetic ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastdfkd.core.answers import Output
+from fastdfkd.core.evaluation import Evaluated, logits_of
+from fastdfkd.core.held_out import compared, held_out_images, views_of
+from fastdfkd.core.image_spec import ImageSpec
+from fastdfkd.core.task import Task
+from fastdfkd.core.task_kind import TaskKind
+from fastdfkd.data.cache import cached_arrays
+from fastdfkd.recipe.methods.held_out import HeldOutSynthesis
+from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
+
+DEFAULT_IMAGES = 2000
+"""Held-out synthetic images where there is no real test image and the recipe sets no number."""
+
+log = logging.getLogger(__name__)
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticImages:
+    """Compares a student with its teacher on held-out synthetic images. It measures no accuracy."""
+
+    images: Tensor
+    """(N, C, H, W) uint8."""
+    kind: TaskKind
+    judged_on: str = "held-out synthetic images"
+
+    @property
+    def notes(self) -> list[str]:
+        """An empty list."""
+        return []
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def answers(
+        self,
+        network: nn.Module,
+        normalise: Callable[[Tensor], Tensor],
+        device: torch.device | str,
+        *,
+        output: Output = "logits",
+    ) -> Evaluated:
+        """Logits for the images, and for a mixed and an augmented view of them."""
+        logits = {
+            name: logits_of(network, view, self.kind, normalise, device, output=output)
+            for name, view in views_of(self.images).items()
+        }
+        return Evaluated(classes=torch.zeros(0, dtype=torch.int64), figures={}, logits=logits)
+
+    def figures(
+        self, answers: Evaluated, teacher_answers: Evaluated | None = None
+    ) -> dict[str, float]:
+        """What `core.held_out.compared` returns, its names after `synthetic_`.
+
+        Empty without the teacher's answers: there are no labels.
+        """
+        if teacher_answers is None:
+            return {}
+        found = compared(answers.logits, teacher_answers.logits)
+        return {f"synthetic_{name}": value for name, value in found.items()}
+
+
+def synthetic_images(
+    task: Callable[[], Task], spec: ImageSpec, count: int, *, traits: TeacherTraits, key: str
+) -> Tensor:
+    """Held-out synthetic images of a teacher, (count, C, H, W) uint8, made once and cached.
+
+    Args:
+        task: returns teacher and device, see `held_out_images`; called where images are made.
+        spec: the images' description.
+        count: number of images.
+        traits: what the teacher offers to synthesis.
+        key: tells this teacher from all others.
+
+    Raises:
+        FloatingPointError: a loss became NaN or infinite.
+    """
+    settings = HeldOutSynthesis(count, spec.shape, traits)
+    about = [key, spec.num_classes, spec.mean, spec.std, settings.section.model_dump()]
+    content = [_FORMAT, count, spec.shape, *about]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def make() -> dict[str, Any]:
+        log.info("making %d held-out synthetic images", count)
+        return {"images": held_out_images(settings, task()).numpy()}
+
+    shapes = {"images": (count, *spec.shape)}
+    arrays: Mapping[str, Any] = cached_arrays(f"synthetic-{digest[:16]}", shapes, make)
+    return torch.from_numpy(arrays["images"])
