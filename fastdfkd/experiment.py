@@ -23,8 +23,10 @@ from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
 from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
+from fastdfkd.core.network_facts import NetworkFacts
 from fastdfkd.core.network_trial import tried
 from fastdfkd.core.network_use import NetworkUse, copied
+from fastdfkd.core.plausibility import NormalisationFinding, normalisation_finding
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
@@ -37,6 +39,7 @@ from fastdfkd.data import (
     DataSource,
     Judge,
     NothingHeldOut,
+    PartOfImages,
     RealAndSynthetic,
     RealImages,
     Stated,
@@ -136,6 +139,7 @@ def judge_of(
     *,
     root: str | Path | None = None,
     device: torch.device | str = "cpu",
+    most: int | None = None,
 ) -> Judge:
     """The judge of a recipe: its test split, synthetic images, both, or nothing.
 
@@ -144,12 +148,15 @@ def judge_of(
         teacher: synthetic images are made from it. Without it there are none.
         root: replaces `data.root` if set.
         device: where synthetic images are made, unless the cache has them.
+        most: use no more real images than these.
 
     Raises:
         ValueError: image files are missing or damaged, or do not fit `input`.
     """
     spec = image_spec(recipe)
     test = real_images(recipe, root).load("test", spec)
+    if test is not None and most is not None and most < len(test):
+        test = PartOfImages.of(test, most)
     real = None if test is None else RealImages(test, spec.kind, images_at_once(spec.shape))
     count = _synthetic_count(recipe, has_test=real is not None)
     if teacher is None or not count:
@@ -221,6 +228,22 @@ def initial_student(recipe: Recipe) -> nn.Module:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExperimentFacts:
+    """What can be said of an experiment before its first step."""
+
+    teacher: NetworkFacts
+    student: NetworkFacts
+    normalisation: NormalisationFinding
+
+    def log(self) -> None:
+        """Log a line for each; a normalisation that cannot be right is a warning."""
+        log.info("teacher %s", self.teacher.summary)
+        log.info("student %s", self.student.summary)
+        level = logging.INFO if self.normalisation.plausible else logging.WARNING
+        log.log(level, "%s", self.normalisation.line)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """What synthesizers and trainers are built from. The networks are in their initial state."""
 
@@ -245,13 +268,16 @@ class Experiment:
     """What `auto` means for this teacher; "" if the recipe has no `auto`."""
 
     @classmethod
-    def of(cls, recipe: Recipe, teacher: nn.Module, device: str = "cpu") -> Experiment:
+    def of(
+        cls, recipe: Recipe, teacher: nn.Module, device: str = "cpu", judge: Judge | None = None
+    ) -> Experiment:
         """Build the parts of a recipe for a given teacher.
 
         Args:
             recipe: of the experiment.
             teacher: the network to compress. Its parametrisations are replaced by their values.
             device: kind of device that the roles use, `cpu` or `cuda`.
+            judge: evaluates both networks; unset: that of the recipe.
 
         Raises:
             ValueError: the teacher or the student does not fit the images or the recipe.
@@ -260,7 +286,8 @@ class Experiment:
         shape, kind, bn = spec.shape, spec.kind, recipe.synthesis.bn_weight
         check_teacher(teacher, shape, kind, bn, output=output)
         here = device if device != "cuda" or torch.cuda.is_available() else "cpu"
-        judge = judge_of(recipe, teacher, device=here)
+        if judge is None:
+            judge = judge_of(recipe, teacher, device=here)
         teacher, student = baked(teacher), initial_student(recipe)
         precision = recipe.platform.precision
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
@@ -304,6 +331,19 @@ class Experiment:
             )
         ]
         return [*self.judge.notes, *(line for line in (self.choice, *lines) if line)]
+
+    def facts(self, *, count_macs: bool = False) -> ExperimentFacts:
+        """What the networks consist of, and whether the normalisation can be right.
+
+        Args:
+            count_macs: see `NetworkFacts.of`.
+        """
+        shape, of = self.spec.shape, partial(NetworkFacts.of, count_macs=count_macs)
+        return ExperimentFacts(
+            teacher=of(self.teacher, self.teacher_use, shape),
+            student=of(self.student, self.student_use, self.student_spec.shape),
+            normalisation=normalisation_finding(self.teacher, shape, self.normalisation("cpu")),
+        )
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
         """Maps images in 0..1 to the teacher's input, on `device`."""

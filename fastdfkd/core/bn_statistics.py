@@ -87,6 +87,11 @@ class BatchNormStatistics:
         found = [tensor for pair in mixed.values() for tensor in pair]
         return _SumOfNorms.apply(targets, *found)  # type: ignore[no-any-return, no-untyped-call]
 
+    def target(self, name: str) -> Moments:
+        """Running mean and variance of a layer that was recorded."""
+        layer: Any = self._called.get(name) or self.layers[name]
+        return layer.running_mean, layer.running_var
+
     def end_batch(self) -> None:
         """Update the running estimates from the newest forward pass; once per synthesised batch."""
         if self.momentum > 0:

@@ -1,7 +1,7 @@
 """Real images: teachers are trained on them, teachers and students are judged on them."""
 
 from fastdfkd.data.cache import cache_folder, cache_somewhere
-from fastdfkd.data.images import DataSource, Images, LabelledImages, Split
+from fastdfkd.data.images import DataSource, Images, LabelledImages, PartOfImages, Split
 from fastdfkd.data.judge import Judge, NothingHeldOut, RealAndSynthetic, RealImages, images_at_once
 from fastdfkd.data.stated import Stated, completed
 from fastdfkd.data.synthetic import DEFAULT_IMAGES, SyntheticImages, synthetic_images
@@ -15,6 +15,7 @@ __all__ = [
     "Judge",
     "LabelledImages",
     "NothingHeldOut",
+    "PartOfImages",
     "RealAndSynthetic",
     "RealImages",
     "Split",

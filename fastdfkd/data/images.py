@@ -112,6 +112,44 @@ class LabelledImages:
             yield self.images[rows], self.labels[rows]
 
 
+@dataclass(frozen=True, eq=False)
+class PartOfImages:
+    """Implements `Images`: some of other images."""
+
+    whole: Images
+    numbers: Tensor
+    """(N,) int64, numbers of images in `whole`."""
+
+    @classmethod
+    def of(cls, whole: Images, count: int) -> PartOfImages:
+        """`count` images drawn at random, always the same ones."""
+        numbers = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
+        return cls(whole, numbers[:count].sort().values)
+
+    @property
+    def notes(self) -> list[str]:
+        """Those of the whole."""
+        return self.whole.notes
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the whole's digest and the numbers."""
+        content = f"{self.whole.digest()} {self.numbers.tolist()}"
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def on(self, device: torch.device | str) -> PartOfImages:
+        """The whole on a device."""
+        return PartOfImages(self.whole.on(device), self.numbers.to(device))
+
+    def batches(
+        self, size: int, order: Tensor | None = None
+    ) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """See `Images`."""
+        return self.whole.batches(size, self.numbers if order is None else self.numbers[order])
+
+
 @dataclass(frozen=True)
 class DataSource:
     """The real images that the data section of a recipe describes."""

@@ -74,6 +74,7 @@ def run(
     plan = planned(recipe)
     experiment = Experiment.of(recipe, teacher.model, plan.device)
     check_memory(plan, recipe.capacity * math.prod(experiment.spec.shape))
+    experiment.facts().log()
     log.info("bank: %s", BankPolicies.of(recipe))
     resume = ResumeState.of(experiment, checkpoint)
     checkpoints = CheckpointFolder(directory, checkpoint)

@@ -25,7 +25,7 @@ from fastdfkd.core.network_use import copied, freeze
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded, stream
-from fastdfkd.data import Images, cache_folder
+from fastdfkd.data import Images, Judge, cache_folder
 from fastdfkd.experiment import image_spec, judge_of, real_images
 from fastdfkd.models import (
     brings_weights,
@@ -68,6 +68,8 @@ def prepare_teacher(
     device: torch.device | str = "cpu",
     seed: int = 0,
     on_epoch: OnEpoch | None = None,
+    train: bool = True,
+    judge: Judge | None = None,
 ) -> Teacher:
     """The teacher of a recipe: `model` if given, else with weights, else trained and cached.
 
@@ -77,6 +79,9 @@ def prepare_teacher(
         device: device of training and evaluation, and of the result.
         seed: seed of training. It is not the recipe's, so that runs of many seeds share a teacher.
         on_epoch: called after every epoch of training.
+        train: whether a teacher that is not in the cache is trained. If not, it has its initial
+            weights, and the `source` of its description is `untrained`.
+        judge: evaluates the teacher; unset: that of the recipe.
 
     Raises:
         ValueError: the weights cannot be read or do not fit, training diverges, real images are
@@ -84,7 +89,8 @@ def prepare_teacher(
     """
     started = time.perf_counter()
     spec, device = image_spec(recipe), torch.device(device)
-    judge_of(recipe)  # missing test images are an error before anything is trained
+    if judge is None:
+        judge_of(recipe)  # missing test images are an error before anything is trained
     facts: dict[str, Any]
     if model is not None:
         network = copied(plain_network(model, "the teacher"))
@@ -93,11 +99,12 @@ def prepare_teacher(
         network, facts = _opened(recipe.teacher, spec)
     else:
         run = _TrainingRun(recipe, seed, device)
-        network, facts = run.train_or_load(on_epoch)
+        network, facts = run.train_or_load(on_epoch, train)
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     output, bn = output_of(recipe.teacher), recipe.synthesis.bn_weight
     check_teacher(network, spec.shape, spec.kind, bn, output=output)
-    judge = judge_of(recipe, network, device=device)
+    if judge is None:
+        judge = judge_of(recipe, network, device=device)
     answers = judge.answers(network, spec.normalisation(device), device, output=output)
     figures = judge.figures(answers)
     digest = weights_digest(network.state_dict())
@@ -144,8 +151,13 @@ class _TrainingRun:
         """The precision of the recipe, resolved for the device."""
         return resolved(self.device, self.recipe.teacher.precision)
 
-    def train_or_load(self, on_epoch: OnEpoch | None) -> tuple[nn.Module, dict[str, Any]]:
-        """The trained network and facts for `teacher.json`; a damaged cache file is replaced."""
+    def train_or_load(
+        self, on_epoch: OnEpoch | None, train: bool
+    ) -> tuple[nn.Module, dict[str, Any]]:
+        """The trained network and facts for `teacher.json`; a damaged cache file is replaced.
+
+        Without `train` a network that is not in the cache is returned untrained.
+        """
         section, spec = self.recipe.teacher, image_spec(self.recipe)
         with seeded(self.seed, "teacher", "weights"):
             network = open_network(section, spec)
@@ -154,14 +166,14 @@ class _TrainingRun:
         check_student(
             network, shape, kind, output=output, batch_size=section.batch_size, role="teacher"
         )
-        train = real_images(self.recipe).load("train", spec)
-        if train is None:
+        data = real_images(self.recipe).load("train", spec)
+        if data is None:
             raise ValueError(
                 f"teacher.weights: unset, so the teacher would be trained, but {spec.name} has no "
                 "training images: set teacher.weights to the weights of a trained teacher, or "
                 "data.train to the training images"
             )
-        path = cache_folder() / "teachers" / f"{self.key(train)[:16]}.safetensors"
+        path = cache_folder() / "teachers" / f"{self.key(data)[:16]}.safetensors"
         settings = section.model_dump(include=_TRAINING)
         facts = {
             "source": "trained",
@@ -173,9 +185,11 @@ class _TrainingRun:
             load_weights(network, path)
             return network, {**facts, "cached": True}
         except ValueError:  # missing or damaged
+            if not train:
+                return network, {**facts, "source": "untrained", "cached": False}
             train_classifier(
                 network,
-                train,
+                data,
                 spec,
                 section,
                 seed=self.seed,

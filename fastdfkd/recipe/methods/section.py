@@ -91,6 +91,23 @@ class SynthesisSection(Section):
         return False
 
     @property
+    def steps_per_batch(self) -> int:
+        """Optimisation steps of a batch; 1 for a method without `steps`."""
+        steps: int = getattr(self, "steps", 1)
+        return steps
+
+    def shortened(self, *, steps: int, batch_size: int) -> Self:
+        """A copy with no more than these steps and images of a batch, to measure what they cost."""
+        most = {"steps": steps, "batch_size": batch_size}
+        return self.model_copy(
+            update={
+                key: min(getattr(self, key), value)
+                for key, value in most.items()
+                if key in type(self).model_fields
+            }
+        )
+
+    @property
     def suspects(self) -> list[str]:
         """Unusual values of the section that may make images collapse, likeliest first.
 
