@@ -60,6 +60,9 @@ class UpdateTimes:
         if row.get("updates"):
             self.seconds[int(row["updates"])] = row["end_to_end_seconds"]
 
+    def warn(self, warning: str) -> None:
+        """The driver has logged it."""
+
 
 def recipe(schedule: str, workers: int, rounds: int) -> Recipe:
     """Recipe with batches of 256, a small real student to publish, and no warm-up."""

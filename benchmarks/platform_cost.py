@@ -51,6 +51,9 @@ class FirstDraw:
         if self.at is None and row.get("updates"):
             self.at = time.time() - row["end_to_end_seconds"]
 
+    def warn(self, warning: str) -> None:
+        """The driver has logged it."""
+
 
 def on_platform(recipe: Recipe, teacher: Teacher) -> tuple[float, float]:
     """Seconds to the first draw of z, and from it to the last update, on the platform."""

@@ -12,6 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -20,8 +23,10 @@ import torch
 from torch import nn
 
 from benchmarks.results import FOLDER
+from fastdfkd.core.evaluation import Evaluated
 from fastdfkd.core.reference_loop import reference_loop
-from fastdfkd.experiment import Experiment
+from fastdfkd.data import Judge
+from fastdfkd.experiment import Experiment, image_spec, judge_of
 from fastdfkd.recipe import load_recipe
 from fastdfkd.report.table import markdown_table
 from fastdfkd.runs.environment import commit, hardware
@@ -77,10 +82,20 @@ RANKED = (
 IMAGES = 2000
 
 
-def measured(teacher: nn.Module, recipe: str, changes: Overrides, seed: int) -> dict[str, float]:
+@cache
+def judged(name: str) -> tuple[nn.Module, Judge, Evaluated]:
+    """The teacher of a data set, its judge, and its own answers."""
+    recipe = load_recipe(f"{name}-fast5", {"evaluation.synthetic_images": IMAGES})
+    teacher = prepare_teacher(recipe).model
+    judge, normalise = judge_of(recipe, teacher), image_spec(recipe).normalisation("cpu")
+    return teacher, judge, judge.answers(teacher, normalise, "cpu")
+
+
+def measured(name: str, label: str, seed: int) -> Row:
     """Train one student; all its figures, on real and on synthetic images."""
-    whole = {**changes, "seed": seed, "evaluation.synthetic_images": IMAGES}
-    loaded = load_recipe(recipe, whole)
+    torch.set_num_threads(1)
+    teacher, judge, taught = judged(name)
+    loaded = load_recipe(f"{name}-fast5", {**SMALL[name], **SETTINGS[label], "seed": seed})
     experiment = Experiment.of(loaded, teacher)
     distiller = experiment.distiller()
     reference_loop(
@@ -90,10 +105,8 @@ def measured(teacher: nn.Module, recipe: str, changes: Overrides, seed: int) -> 
         loaded.synthesis,
         loaded.distillation,
     )
-    judge, normalise = experiment.judge, experiment.normalisation("cpu")
-    taught = judge.answers(experiment.teacher, normalise, "cpu", output=loaded.teacher.output)
-    answers = judge.answers(distiller.module, normalise, "cpu", output=loaded.student.output)
-    return judge.figures(answers, taught)
+    answers = judge.answers(distiller.module, experiment.normalisation("cpu"), "cpu")
+    return {"setting": label, "seed": seed, **judge.figures(answers, taught)}
 
 
 def spearman(rows: Sequence[Row], figure: str) -> dict[str, float]:
@@ -179,18 +192,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", choices=list(SMALL), nargs="?", default="digits")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=FOLDER)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     name, rows = arguments.data, list[Row]()
-    teacher = prepare_teacher(load_recipe(f"{name}-fast5")).model
-    for label, changes in SETTINGS.items():
-        for seed in range(arguments.seeds):
-            found = measured(teacher, f"{name}-fast5", {**SMALL[name], **changes}, seed)
-            rows.append({"setting": label, "seed": seed, **found})
+    judged(name)  # the teacher and the images are in the cache before the processes start
+    jobs = [(name, label, seed) for seed in range(arguments.seeds) for label in SETTINGS]
+    with ProcessPoolExecutor(arguments.processes, get_context("spawn")) as pool:
+        for row in pool.map(measured, *zip(*jobs, strict=True)):
+            rows.append(row)
             print(
-                f"{label}, seed {seed}: accuracy {found['accuracy']:.1%}, agreement on synthetic "
-                f"images {found['synthetic_agreement']:.1%}",
+                f"{row['setting']}, seed {row['seed']}: accuracy {row['accuracy']:.1%}, agreement "
+                f"on synthetic images {row['synthetic_agreement']:.1%}",
                 flush=True,
             )
     stem = arguments.out / f"synthetic_agreement-{name}"

@@ -22,16 +22,19 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastdfkd.api import distill, evaluate, resume, train_teacher
+    from fastdfkd.api import check, distill, evaluate, resume, train_teacher
     from fastdfkd.api.evaluation import Evaluation
     from fastdfkd.recipe import Recipe, RecipeError, load_recipe
+    from fastdfkd.report.check_report import CheckReport
     from fastdfkd.runs.result import RunResult
 
 __all__ = [
+    "CheckReport",
     "Evaluation",
     "Recipe",
     "RecipeError",
     "RunResult",
+    "check",
     "distill",
     "evaluate",
     "load_recipe",
@@ -40,10 +43,12 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CheckReport": "fastdfkd.report.check_report",
     "Evaluation": "fastdfkd.api.evaluation",
     "Recipe": "fastdfkd.recipe",
     "RecipeError": "fastdfkd.recipe",
     "RunResult": "fastdfkd.runs.result",
+    "check": "fastdfkd.api",
     "distill": "fastdfkd.api",
     "evaluate": "fastdfkd.api",
     "resume": "fastdfkd.api",

@@ -7,38 +7,46 @@ judged on (`judge_of`) follow from the recipe here and nowhere else.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from fastdfkd.core.answers import output_of
 from fastdfkd.core.augment import Normalisation
-from fastdfkd.core.bn_statistics import batch_norm_layers
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
 from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
+from fastdfkd.core.network_facts import NetworkFacts
 from fastdfkd.core.network_trial import tried
 from fastdfkd.core.network_use import NetworkUse, copied
+from fastdfkd.core.plausibility import NormalisationFinding, normalisation_finding
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.core.student_form import StudentForm
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
+from fastdfkd.core.teacher_traits import settled, traits_of
 from fastdfkd.data import (
     DEFAULT_IMAGES,
     DataSource,
     Judge,
     NothingHeldOut,
+    PartOfImages,
     RealAndSynthetic,
     RealImages,
+    Stated,
     SyntheticImages,
     completed,
     data_source,
+    images_at_once,
     synthetic_images,
 )
 from fastdfkd.models import (
@@ -47,14 +55,13 @@ from fastdfkd.models import (
     open_network,
     parametrised_layers,
     source_files,
+    stated_input,
     weights_digest,
 )
-from fastdfkd.recipe import Recipe
+from fastdfkd.recipe import Recipe, RecipeError, SynthesisSection
 from fastdfkd.runs.figures import REAL, SYNTHETIC, main_figure
 
 log = logging.getLogger(__name__)
-_BN_WEIGHT = 10.0
-"""Weight of the BatchNorm statistics in the synthesis of held-out images."""
 
 
 def real_images(recipe: Recipe, root: str | Path | None = None) -> DataSource:
@@ -77,16 +84,62 @@ def image_spec(recipe: Recipe) -> ImageSpec:
     """Description of a recipe's images: shape, classes, mean and standard deviation.
 
     Raises:
-        RecipeError: there is no such data set, or neither it nor `input` says what they are.
+        RecipeError: there is no such data set, or neither it nor `input` nor the teacher's source
+            says what they are.
     """
-    return completed(real_images(recipe).stated, recipe.input)
+    return completed(_stated(recipe), recipe.input)
+
+
+def _stated(recipe: Recipe) -> ImageSpec | Stated:
+    """What the data source states, completed by what the teacher's source states.
+
+    The teacher's source fills in only what neither the data source nor `input` gives.
+    """
+    stated, section = real_images(recipe).stated, recipe.input
+    if isinstance(stated, ImageSpec):
+        return stated
+    teacher = stated_input(recipe.teacher)
+    found: dict[str, Any] = {}
+    shape = section.shape or stated.shape
+    if shape is None and teacher.channels and teacher.size:
+        shape = found["shape"] = (teacher.channels, *teacher.size)
+    if stated.mean is None and teacher.mean and shape and len(teacher.mean) == shape[0]:
+        found |= {"mean": teacher.mean, "std": teacher.std}
+    names = teacher.class_names
+    if names and section.classes is None and not (stated.num_classes or stated.read_classes):
+        found |= {"num_classes": len(names), "class_names": names}
+    return replace(stated, **found)
+
+
+def student_spec(recipe: Recipe) -> ImageSpec:
+    """The images as the student reads them: `image_spec`, in the student's size and normalisation.
+
+    Raises:
+        RecipeError: the images are not described, or have another number of channels.
+    """
+    spec, section = image_spec(recipe), recipe.student
+    try:
+        mean, std = section.moments(spec.channels) or (spec.mean, spec.std)
+    except ValueError as error:
+        raise RecipeError(f"student.{error}") from None
+    return replace(
+        spec, shape=(spec.channels, *(section.size or spec.shape[1:])), mean=mean, std=std
+    )
+
+
+def student_input(recipe: Recipe, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    """Maps images in 0..1, of the teacher's size, to the student's input on `device`."""
+    spec, own = image_spec(recipe), student_spec(recipe)
+    return spec.normalisation(device) if own == spec else StudentForm.of_pixels(own, device)
 
 
 def judge_of(
     recipe: Recipe,
     teacher: nn.Module | None = None,
+    *,
     root: str | Path | None = None,
     device: torch.device | str = "cpu",
+    most: int | None = None,
 ) -> Judge:
     """The judge of a recipe: its test split, synthetic images, both, or nothing.
 
@@ -95,15 +148,16 @@ def judge_of(
         teacher: synthetic images are made from it. Without it there are none.
         root: replaces `data.root` if set.
         device: where synthetic images are made, unless the cache has them.
+        most: use no more real images than these.
 
     Raises:
         ValueError: image files are missing or damaged, or do not fit `input`.
     """
-    spec, test = image_spec(recipe), real_images(recipe, root).load("test")
-    real = None
-    if test is not None:
-        test.check_fits(spec)
-        real = RealImages(test, spec.kind)
+    spec = image_spec(recipe)
+    test = real_images(recipe, root).load("test", spec)
+    if test is not None and most is not None and most < len(test):
+        test = PartOfImages.of(test, most)
+    real = None if test is None else RealImages(test, spec.kind, images_at_once(spec.shape))
     count = _synthetic_count(recipe, has_test=real is not None)
     if teacher is None or not count:
         return real or NothingHeldOut()
@@ -117,7 +171,7 @@ def compared_by(recipe: Recipe) -> str:
     Raises:
         ValueError: image files are missing or damaged.
     """
-    if real_images(recipe).load("test") is not None:
+    if real_images(recipe).load("test", image_spec(recipe)) is not None:
         return main_figure(REAL)
     return main_figure(SYNTHETIC if _synthetic_count(recipe, has_test=False) else ())
 
@@ -130,7 +184,7 @@ def _synthetic_count(recipe: Recipe, *, has_test: bool) -> int:
 def _synthetic_judge(
     recipe: Recipe, teacher: nn.Module, spec: ImageSpec, count: int, device: torch.device
 ) -> SyntheticImages:
-    output = recipe.teacher.output
+    output = output_of(recipe.teacher)
 
     def task() -> Task:
         network = baked(copied(teacher))
@@ -147,9 +201,9 @@ def _synthetic_judge(
             device=device,
         )
 
-    bn = _BN_WEIGHT if batch_norm_layers(teacher) else 0.0
+    traits = traits_of(teacher, spec.shape)
     key = f"{type(teacher).__qualname__} {output} {weights_digest(teacher.state_dict())}"
-    return SyntheticImages(synthetic_images(task, spec, count, bn=bn, key=key), spec.kind)
+    return SyntheticImages(synthetic_images(task, spec, count, traits=traits, key=key), spec.kind)
 
 
 def initial_student(recipe: Recipe) -> nn.Module:
@@ -158,7 +212,7 @@ def initial_student(recipe: Recipe) -> nn.Module:
     Raises:
         ValueError: the student cannot be built, or does not fit the images.
     """
-    spec, section = image_spec(recipe), recipe.student
+    spec, section = student_spec(recipe), recipe.student
     with seeded(recipe.seed, "student"):
         student = open_network(section, spec)
     layers = parametrised_layers(student)
@@ -174,54 +228,84 @@ def initial_student(recipe: Recipe) -> nn.Module:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExperimentFacts:
+    """What can be said of an experiment before its first step."""
+
+    teacher: NetworkFacts
+    student: NetworkFacts
+    normalisation: NormalisationFinding
+
+    def log(self) -> None:
+        """Log a line for each; a normalisation that cannot be right is a warning."""
+        log.info("teacher %s", self.teacher.summary)
+        log.info("student %s", self.student.summary)
+        level = logging.INFO if self.normalisation.plausible else logging.WARNING
+        log.log(level, "%s", self.normalisation.line)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """What synthesizers and trainers are built from. The networks are in their initial state."""
 
     files: tuple[SourceFile, ...] = ()
-    """Python files that define classes of the networks. They are pickled first, because unpickling
+    """Python files that define the networks' classes. They are unpickled first, because unpickling
     the networks needs them."""
     recipe: Recipe
     teacher: nn.Module
     student: nn.Module
     spec: ImageSpec
+    student_spec: ImageSpec
+    """The images as the student reads them."""
     judge: Judge
     """Evaluates teacher and student; nothing is trained on its images."""
     teacher_use: NetworkUse
     """How the teacher is run, as `core/network_trial.py` found."""
     student_use: NetworkUse
     """How the student is run."""
+    synthesis: SynthesisSection
+    """The recipe's section with a number for `bn: auto`."""
+    choice: str
+    """What `auto` means for this teacher; "" if the recipe has no `auto`."""
 
     @classmethod
-    def of(cls, recipe: Recipe, teacher: nn.Module, device: str = "cpu") -> Experiment:
+    def of(
+        cls, recipe: Recipe, teacher: nn.Module, device: str = "cpu", judge: Judge | None = None
+    ) -> Experiment:
         """Build the parts of a recipe for a given teacher.
 
         Args:
             recipe: of the experiment.
             teacher: the network to compress. Its parametrisations are replaced by their values.
             device: kind of device that the roles use, `cpu` or `cuda`.
+            judge: evaluates both networks; unset: that of the recipe.
 
         Raises:
             ValueError: the teacher or the student does not fit the images or the recipe.
         """
-        spec, output = image_spec(recipe), recipe.teacher.output
+        spec, own, output = image_spec(recipe), student_spec(recipe), output_of(recipe.teacher)
         shape, kind, bn = spec.shape, spec.kind, recipe.synthesis.bn_weight
         check_teacher(teacher, shape, kind, bn, output=output)
         here = device if device != "cuda" or torch.cuda.is_available() else "cpu"
-        judge = judge_of(recipe, teacher, device=here)
+        if judge is None:
+            judge = judge_of(recipe, teacher, device=here)
         teacher, student = baked(teacher), initial_student(recipe)
         precision = recipe.platform.precision
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
             precision = resolved(torch.device(device), precision)
         try_network = partial(tried, spatial_axes=kind.spatial_axes, precision=precision)
+        synthesis, choice = settled(recipe.synthesis, teacher, shape)
         parts = cls(
             files=source_files(recipe),
             recipe=recipe,
             teacher=teacher,
             student=student,
             spec=spec,
+            student_spec=own,
             judge=judge,
             teacher_use=try_network(teacher, shape, output=output),
-            student_use=try_network(student, shape, output=recipe.student.output, student=True),
+            student_use=try_network(student, own.shape, output=recipe.student.output, student=True),
+            synthesis=synthesis,
+            choice=choice,
         )
         for note in parts.notes:
             log.warning("%s", note)
@@ -234,7 +318,11 @@ class Experiment:
 
     @property
     def notes(self) -> list[str]:
-        """One line per network that says what it runs without, and why; none if nothing."""
+        """What a user should know, one line each; none if nothing.
+
+        What `auto` means here, how the classes of image files were matched and which files were
+        skipped, and for each network what it runs without, and why.
+        """
         lines = [
             use.line(f"{role} {type(network).__name__}")
             for role, network, use in (
@@ -242,11 +330,30 @@ class Experiment:
                 ("student", self.student, self.student_use),
             )
         ]
-        return [line for line in lines if line]
+        return [*self.judge.notes, *(line for line in (self.choice, *lines) if line)]
+
+    def facts(self, *, count_macs: bool = False) -> ExperimentFacts:
+        """What the networks consist of, and whether the normalisation can be right.
+
+        Args:
+            count_macs: see `NetworkFacts.of`.
+        """
+        shape, of = self.spec.shape, partial(NetworkFacts.of, count_macs=count_macs)
+        return ExperimentFacts(
+            teacher=of(self.teacher, self.teacher_use, shape),
+            student=of(self.student, self.student_use, self.student_spec.shape),
+            normalisation=normalisation_finding(self.teacher, shape, self.normalisation("cpu")),
+        )
 
     def normalisation(self, device: torch.device | str) -> Normalisation:
-        """Maps images in 0..1 to the input of both networks, on `device`."""
+        """Maps images in 0..1 to the teacher's input, on `device`."""
         return self.spec.normalisation(device)
+
+    def student_form(self, device: torch.device | str) -> StudentForm | None:
+        """Maps the teacher's input to the student's, on `device`; None: they are the same."""
+        if self.student_spec == self.spec:
+            return None
+        return StudentForm.of_teacher_input(self.spec, self.student_spec, device)
 
     def task(self, device: torch.device | str, *, steps: bool = True) -> Task:
         """The networks, the images' description and the settings that both roles need.
@@ -266,6 +373,7 @@ class Experiment:
             image_shape=self.spec.shape,
             kind=self.kind,
             normalisation=self.normalisation(device),
+            student_form=self.student_form(device),
             seed=self.recipe.seed,
             device=device,
             precision=self.recipe.platform.precision,
@@ -274,11 +382,11 @@ class Experiment:
 
     def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:
         """A synthesizer in its initial state."""
-        return build_synthesizer(self.recipe.synthesis, self.task(device), index)
+        return build_synthesizer(self.synthesis, self.task(device), index)
 
     def shared_generator(self) -> SharedGenerator | None:
         """What several synthesizers train together, in its initial state, on the CPU; or None."""
-        return build_shared_generator(self.recipe.synthesis, self.task("cpu", steps=False))
+        return build_shared_generator(self.synthesis, self.task("cpu", steps=False))
 
     def distiller(self, device: torch.device | str = "cpu", **worker: Any) -> StudentDistiller:
         """A distiller in its initial state; `worker` may set rank, world_size and wrap."""

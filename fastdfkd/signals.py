@@ -115,8 +115,8 @@ class Signals:
         limit = BOUND_S if _to_close.is_set() else START_S
         while (remaining := start + limit - time.monotonic()) > 0:
             if select.select([read_end], [], [], remaining)[0]:
-                os.read(read_end, 1)
-                if time.monotonic() - start > _REPEAT_S:
+                later = os.read(read_end, 1)[0]  # torch's DataLoader has a handler for SIGCHLD
+                if later in WORDS and time.monotonic() - start > _REPEAT_S:
                     break
         self.exit()
 

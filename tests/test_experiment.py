@@ -36,7 +36,7 @@ def test_a_data_set_says_what_the_images_are(tiny_recipe: Callable[..., Recipe])
     spec = image_spec(recipe)
     assert (spec.name, spec.shape, spec.num_classes) == ("digits", (1, 16, 16), 10)
     experiment = Experiment.of(recipe, build_network(recipe.teacher.model, 10, 1))
-    assert experiment.spec is spec
+    assert experiment.spec == experiment.student_spec == spec
     task = experiment.task("cpu")
     assert (task.image_shape, task.kind.num_classes) == (spec.shape, spec.num_classes)
     assert experiment.buffer().images.shape[1:] == spec.shape
@@ -45,7 +45,7 @@ def test_a_data_set_says_what_the_images_are(tiny_recipe: Callable[..., Recipe])
 def test_another_root_is_looked_in(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     recipe = tiny_recipe(data={"name": "cifar10", "root": "/nowhere"})
     with pytest.raises(ValueError, match=f"expected the folder {tmp_path}"):
-        judge_of(recipe, tmp_path)
+        judge_of(recipe, root=tmp_path)
 
 
 def test_without_held_out_images_the_reference_loop_gives_the_same_student(
@@ -53,6 +53,7 @@ def test_without_held_out_images_the_reference_loop_gives_the_same_student(
 ) -> None:
     """What students are judged on has no part in their training."""
     changes = {"synthesis.generator_width": 4, "synthesis.latent_dim": 8}
+    changes["evaluation.synthetic_images"] = 0
     recipe = load_recipe(tiny_recipe(), {**changes, "platform.schedule": "lockstep"})
     teacher = build_network(recipe.teacher.model, 10, 1)
     judged = Experiment.of(recipe, copy.deepcopy(teacher))

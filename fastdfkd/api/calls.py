@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fastdfkd.api.evaluation import Evaluation
+    from fastdfkd.report.check_report import CheckReport
     from fastdfkd.trainers.teacher import Teacher
 
 
@@ -80,7 +81,8 @@ def resume(
     """Continue an interrupted run from its newest complete checkpoint.
 
     In lock-step with one synthesizer and one worker, the student equals that of an uninterrupted
-    run bit for bit. Python files that the recipe names are read from the run's folder.
+    run bit for bit. Python files that the recipe names are read from the folder, as they were when
+    the run started.
 
     Args:
         directory: folder of the run.
@@ -167,6 +169,33 @@ def train_teacher_into(
         teacher = obtain_teacher(recipe, progress=progress)
         write_teacher(teacher, directory, weights=True)
     return teacher, directory
+
+
+def check(
+    source: str | Path | Recipe,
+    overrides: Overrides = (),
+    *,
+    teacher: nn.Module | None = None,
+    images: int = 1000,
+) -> CheckReport:
+    """Check a recipe before a run: its networks and images, and what a run would cost here.
+
+    Trains no teacher, starts no Ray and writes nothing but caches. A few steps of each role are
+    made to measure their cost.
+
+    Args:
+        source: see `distill`.
+        overrides: see `distill`.
+        teacher: your network; it replaces the one that the recipe describes.
+        images: most held-out images on which the teacher is evaluated.
+
+    Raises:
+        RecipeError: the recipe is invalid.
+        ValueError: the networks, weights or images cannot be used, or do not fit the machine.
+    """
+    from fastdfkd.api.checking import check_recipe
+
+    return check_recipe(load_recipe(source, overrides), model=teacher, images=images)
 
 
 def evaluate(directory: str | Path, *, data_root: str | Path | None = None) -> Evaluation:

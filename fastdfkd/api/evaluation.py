@@ -1,7 +1,7 @@
 """Evaluates the student in a run's folder. No file of the folder is unpickled.
 
-The folder's recipe names code that is run: an installed builder, or a Python file whose text is in
-the folder.
+The folder's recipe names the networks. Their code is run: an installed builder, or a Python file
+whose text the folder holds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from fastdfkd.runs.folder import read_json
 if TYPE_CHECKING:
     from torch import nn
 
-    from fastdfkd.core.image_spec import ImageSpec
+    from fastdfkd.core.answers import output_of
+from fastdfkd.core.image_spec import ImageSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,19 +54,20 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
         if not file.is_file():
             raise FileNotFoundError(f"{directory} holds no run to evaluate: {file.name} is missing")
     recipe = load_recipe(recipe_file)
-    from fastdfkd.experiment import image_spec, judge_of
+    from fastdfkd.experiment import image_spec, judge_of, student_input, student_spec
     from fastdfkd.models import open_network
 
     spec = image_spec(recipe)
     normalise = spec.normalisation("cpu")
-    student = open_network(recipe.student, spec, student_file)
+    student = open_network(recipe.student, student_spec(recipe), student_file)
     teacher, note = _find_teacher(recipe, spec, directory)
-    judge = judge_of(recipe, teacher, data_root)
-    answers = judge.answers(student, normalise, "cpu", output=recipe.student.output)
+    judge = judge_of(recipe, teacher, root=data_root)
+    reads = student_input(recipe, "cpu")
+    answers = judge.answers(student, reads, "cpu", output=recipe.student.output)
     taught: dict[str, float] = {}
     teacher_answers = None
     if teacher is not None:
-        output = recipe.teacher.output
+        output = output_of(recipe.teacher)
         teacher_answers = judge.answers(teacher, normalise, "cpu", output=output)
         taught = judge.figures(teacher_answers)
     found = judge.figures(answers, teacher_answers)
@@ -101,7 +103,7 @@ def _find_teacher(recipe: Recipe, spec: ImageSpec, directory: Path) -> tuple[nn.
         network = open_network(recipe.teacher, spec)
         if weights_digest(network.state_dict()) == digest:
             return network, f"with the teacher {recipe.teacher.model}"
-        return None, f"{recipe.teacher.model} has other weights now"
+        return None, f"{recipe.teacher.model} now has other weights"
     named = [directory / "teacher.safetensors", facts.get("weights"), recipe.teacher.weights]
     for path in (Path(str(name)).expanduser() for name in named if name):
         if not os.path.exists(path):  # Path.exists raises for names that cannot exist

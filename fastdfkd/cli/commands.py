@@ -94,6 +94,37 @@ def teacher(
     typer.echo(lines(f"weights    {folder / 'teacher.safetensors'}"))
 
 
+@app.command(epilog="Example: fastdfkd check digits-fast5")
+def check(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    images: Annotated[
+        int,
+        typer.Option(
+            "--images", metavar="N", min=1, help="Most held-out images to evaluate the teacher on."
+        ),
+    ] = 1000,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print only the report, as JSON, on stdout.")
+    ] = False,
+) -> None:
+    """Show what a run would use and cost here, before it is started.
+
+    Opens the teacher, evaluates it, measures a few steps and estimates time and memory of the run.
+    Trains nothing and writes nothing but caches.
+    """
+    import json
+
+    from fastdfkd.api import check as check_recipe
+    from fastdfkd.report.check_screen import show
+
+    report = check_recipe(recipe, overrides or [], images=images)
+    if as_json:
+        typer.echo(json.dumps(report.facts(), indent=2))
+    else:
+        show(report)
+
+
 @app.command(epilog="Example: fastdfkd distill digits-fast5 synthesis.steps=2 --out runs/k2")
 def distill(
     recipe: Annotated[
@@ -267,7 +298,8 @@ def _summary(result: RunResult) -> str:
         "run": f"{result.directory}",
     }
     width = max(map(len, rows)) + 1
-    return "\n".join(f"{key:<{width}}{value}" for key, value in rows.items())
+    table = [*rows.items(), *(("warning", warning) for warning in result.warnings)]
+    return "\n".join(f"{key:<{width}}{value}" for key, value in table)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -29,9 +29,12 @@ def print_comparison(comparison: Comparison, say: Say) -> None:
 
 def print_sweep(sweep: Sweep, say: Say) -> None:
     """Print the table of a sweep, the commands that run its best recipes, and its folder."""
-    points = sweep_report.point_table(sweep, TrialLog(sweep.folder).records())
+    records = TrialLog(sweep.folder).records()
+    points = sweep_report.point_table(sweep, records)
     heads, rows = sweep_report.cells(points, parse_objectives(sweep.options.objective))
     print_table(heads, rows, title=sweep_report.title(sweep), caption=sweep_report.CAVEAT)
+    for note in sweep_report.warning_notes(sweep, records):
+        say(f"\n{note}")
     say("")
     for file in (sweep.folder / "best.yaml", *sorted(sweep.folder.glob("pareto-*.yaml"))):
         say(f"fastdfkd distill {shlex.quote(str(file))}")

@@ -137,6 +137,12 @@ def table_notes(comparison: Comparison, table: pd.DataFrame) -> list[str]:
             "sequential order."
         )
     notes += _hardware_notes(comparison)
+    notes += [
+        f"Warning: {run.label}, seed {run.result.seed}: {warning}"
+        for runs in comparison.runs.values()
+        for run in runs
+        for warning in run.result.warnings
+    ]
     notes.append(
         "Figures are means ± sample standard deviation over seeds. All seeds share one teacher. "
         "Synthesis speed-up compares the time to make images, as the paper does; end to end also "

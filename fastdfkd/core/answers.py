@@ -8,12 +8,16 @@ Networks return a tensor, a tuple whose first entry is the tensor, a mapping, or
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-Output = Literal[
+if TYPE_CHECKING:
+    from fastdfkd.recipe import TeacherSection
+
+OutputKind = Literal[
     "logits", "probabilities", "log_probabilities", "binary_logit", "binary_probability"
 ]
 """What the tensor that a network returns holds, per image or pixel.
@@ -25,6 +29,33 @@ binary_logit        one number, before the sigmoid, for the second of two classe
 binary_probability  the same number, after the sigmoid
 """
 BINARY = ("binary_logit", "binary_probability")
+
+
+@dataclass(frozen=True)
+class SlicedOutput:
+    """An output of which the entries from `start` to before `stop` are the classes."""
+
+    kind: OutputKind
+    start: int
+    stop: int
+
+
+Output = OutputKind | SlicedOutput
+"""What the tensor holds, and which of its entries are the classes if not all are."""
+
+
+def output_of(section: TeacherSection) -> Output:
+    """The output that a teacher's section declares."""
+    if section.output_slice is None:
+        return section.output
+    return SlicedOutput(section.output, *section.output_slice)
+
+
+def kind_of(output: Output) -> OutputKind:
+    """What the tensor holds."""
+    return output.kind if isinstance(output, SlicedOutput) else output
+
+
 _LEAST = 1e-30
 """Probabilities are clamped to at least this, so that their logarithm is finite in float32."""
 
@@ -38,12 +69,14 @@ def logits_in(answer: object, output: Output = "logits", spatial_axes: int = 0) 
             only entry of a mapping. Its shape is (B, K, *space), (K, *space) for one image or, of
             a binary output, (B, *space) or (B, 1, *space). Further axes of size 1 may follow.
         output: what the tensor holds. Anything but `logits` is converted to logits whose softmax
-            is the network's distribution.
+            is the network's distribution, of a sliced output that over its classes alone.
         spatial_axes: number of axes in `space`, 0 for (B, K) (`TaskKind.spatial_axes`).
 
     Raises:
         TypeError: no tensor is found. The message names the type that was returned.
     """
+    if isinstance(output, SlicedOutput):
+        return logits_in(answer, output.kind, spatial_axes)[:, output.start : output.stop]
     tensor = _tensor_in(answer)
     if output in BINARY:
         tensor = tensor.reshape(-1, 1, *tensor.shape[tensor.ndim - spatial_axes :])

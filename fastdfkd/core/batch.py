@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from fastdfkd.core.batch_figures import BatchFigures
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
@@ -25,6 +27,8 @@ class Provenance:
     """Seconds from the draw of z to the finished uint8 batch, device synchronised."""
     losses: Mapping[str, float] = field(default_factory=dict)
     """Of the step whose images were kept: `loss`, and its terms `bn`, `oh`, `adv` unweighted."""
+    figures: BatchFigures | None = None
+    """Signs of a collapse. None: the method does not measure them."""
     note: str = ""
     """Deviation from the recipe and its reason; empty if there was none."""
 

@@ -8,17 +8,23 @@ training data. The loss compares them with the mean m and biased variance v of t
 The norms are not squared. With momentum a > 0, m and v are first mixed with a running estimate
 from earlier batches: (1 - a) * batch + a * estimate. The estimate is updated once per batch, from
 the batch's last step. The first batch has no estimate and is not mixed.
+
+"BatchNorm layer" is whatever normalises by running statistics (`core/norm_layers.py`,
+`core/norm_calls.py`). Those of an InstanceNorm are means over images of an image's statistics, so m
+and v are computed in the same way there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from fastdfkd.core.norm_calls import NormCalls, Statistics, loose_buffers
+from fastdfkd.core.norm_layers import normalising_layers, per_image
 
 Moments = tuple[Tensor, Tensor]
 _SIDE = 16
@@ -32,7 +38,10 @@ class BatchNormStatistics:
 
     def __init__(self, teacher: nn.Module, momentum: float = 0.0):
         self.momentum = momentum
-        self.layers = batch_norm_layers(teacher)
+        self.layers = normalising_layers(teacher)
+        self.buffers = loose_buffers(teacher, self.layers)
+        """Buffers, by name, with which the teacher may call torch's batch norm itself."""
+        self._called: dict[str, Statistics] = {}
         self._batch: dict[str, Moments] = {}
         self._running: dict[str, Moments] = {}
         self._places: dict[str, Moments] = {}
@@ -41,11 +50,12 @@ class BatchNormStatistics:
     def watching(self) -> Iterator[None]:
         """Record each layer's input statistics in every forward pass inside the block."""
         handles = [
-            layer.register_forward_pre_hook(self._recorder(name))
+            layer.register_forward_pre_hook(self._recorder(name, per_image(layer)))
             for name, layer in self.layers.items()
         ]
         try:
-            yield
+            with NormCalls(self.buffers, self._on_call) if self.buffers else nullcontext():
+                yield
         finally:
             for handle in handles:
                 handle.remove()
@@ -72,10 +82,15 @@ class BatchNormStatistics:
     def loss(self) -> Tensor:
         """L_bn of the newest forward pass, a float32 scalar."""
         mixed = self._mixed()
-        layers: list[Any] = [self.layers[name] for name in mixed]
+        layers: list[Any] = [self._called.get(name) or self.layers[name] for name in mixed]
         targets = [t for layer in layers for t in (layer.running_mean, layer.running_var)]
         found = [tensor for pair in mixed.values() for tensor in pair]
         return _SumOfNorms.apply(targets, *found)  # type: ignore[no-any-return, no-untyped-call]
+
+    def target(self, name: str) -> Moments:
+        """Running mean and variance of a layer that was recorded."""
+        layer: Any = self._called.get(name) or self.layers[name]
+        return layer.running_mean, layer.running_var
 
     def end_batch(self) -> None:
         """Update the running estimates from the newest forward pass; once per synthesised batch."""
@@ -97,9 +112,9 @@ class BatchNormStatistics:
             ValueError: a layer is missing, or has another number of channels.
         """
         names = dict.fromkeys(key.rpartition(".")[0] for key in state)
+        places = self._means()
         for name in names:
-            layer = self.layers.get(name)
-            if layer is None or state[f"{name}.mean"].shape != (layer.num_features,):
+            if name not in places or state[f"{name}.mean"].shape != places[name].shape:
                 raise ValueError(
                     f"running estimates belong to another teacher: this one has no layer {name} "
                     f"of {len(state[f'{name}.mean'])} channels"
@@ -111,12 +126,16 @@ class BatchNormStatistics:
         """Copy the estimates into fixed tensors, whose addresses a captured step reads."""
         for name, moments in estimates.items():
             if name not in self._places:
-                device = self.layers[name].running_mean.device  # type: ignore[union-attr]
+                device = self._means()[name].device
                 mean, var = (torch.empty_like(x, device=device) for x in moments)
                 self._places[name] = mean, var
             for place, moment in zip(self._places[name], moments, strict=True):
                 place.copy_(moment)
         self._running = {name: self._places[name] for name in estimates}
+
+    def _means(self) -> dict[str, Any]:
+        """Running means by layer, and the buffers that may be one."""
+        return {name: layer.running_mean for name, layer in self.layers.items()} | self.buffers
 
     def _mixed(self) -> dict[str, Moments]:
         a = self.momentum
@@ -128,20 +147,30 @@ class BatchNormStatistics:
             mixed[name] = ((1 - a) * mean + a * old_mean, (1 - a) * var + a * old_var)
         return mixed
 
-    def _recorder(self, name: str) -> Any:
+    def _recorder(self, name: str, of_images: bool) -> Any:
         def record(_layer: nn.Module, inputs: tuple[Tensor]) -> None:
-            self.record(name, channel_moments(inputs[0]))
+            self.record(name, _moments_of(inputs[0], of_images))
 
         return record
 
+    def _on_call(self, name: str, x: Tensor, statistics: Statistics, of_images: bool) -> None:
+        self._called[name] = statistics
+        self.record(name, _moments_of(x, of_images))
 
-def batch_norm_layers(model: nn.Module) -> dict[str, _BatchNorm]:
-    """BatchNorm layers of a model that have running statistics, by name."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None
-    }
+
+def _moments_of(x: Tensor, of_images: bool) -> Moments:
+    return image_moments(x) if of_images else channel_moments(x)
+
+
+def image_moments(x: Tensor) -> Moments:
+    """Mean over images of an image's mean and unbiased variance of each channel, each (C,) float32.
+
+    x is (B, C, ...) with at least one axis of positions.
+    """
+    exact = x if x.dtype is torch.float64 else x.float()
+    positions = exact.flatten(2)
+    correction = min(positions.shape[2] - 1, 1)
+    return positions.mean((0, 2)), positions.var(2, correction=correction).mean(0)
 
 
 def channel_moments(x: Tensor) -> Moments:

@@ -24,6 +24,23 @@ def capturable(
 ) -> bool:
     """Whether steps with a network can be captured; logs the reason if they cannot.
 
+    See `capture_trouble` for the arguments.
+    """
+    reason = capture_trouble(network, use, image_shape, device, precision)
+    if reason:
+        log.warning("%s runs without cuda_graphs (%s)", type(network).__name__, reason)
+    return reason is None
+
+
+def capture_trouble(
+    network: nn.Module,
+    use: NetworkUse,
+    image_shape: Sequence[int],
+    device: torch.device | str,
+    precision: Precision,
+) -> str | None:
+    """Why steps with a network cannot be captured; None if they can.
+
     Args:
         network: on `device`; frozen and in eval mode, or a student in train mode, of which a copy
             is tested.
@@ -45,7 +62,4 @@ def capturable(
         return torch.cat([logits.detach().float().reshape(-1), first.detach().float().reshape(-1)])
 
     noise = torch.randn(2, 3, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
-    reason = trouble(step, device, noise[0], noise[1])
-    if reason:
-        log.warning("%s runs without cuda_graphs (%s)", type(network).__name__, reason)
-    return reason is None
+    return trouble(step, device, noise[0], noise[1])

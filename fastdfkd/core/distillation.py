@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,7 +45,7 @@ class StudentDistiller:
         wrap: Callable[[nn.Module], nn.Module] | None = None,
     ):
         self.section, self.normalisation, self.seed = section, task.normalisation, task.seed
-        self.kind = task.kind
+        self.kind, self.student_form = task.kind, task.student_form
         self.device, self.precision = torch.device(task.device), task.precision
         self.rank, self.share = rank, section.batch_size // world_size
         self.total_updates, self.updates = total_updates, 0
@@ -64,17 +64,21 @@ class StudentDistiller:
             momentum=section.momentum,
             weight_decay=section.weight_decay,
         )
-        asks = task.capture and self._capturable(frozen, self.teacher_use, task)
+        asks = task.capture and self._capturable(frozen, self.teacher_use, task, task.image_shape)
         self.ask = captured(self._ask, task.device, asks)
         follows = task.capture and wrap is None
-        follows = follows and self._capturable(self.module.train(), self.student_use, task)
+        follows = follows and self._capturable(
+            self.module.train(), self.student_use, task, task.student_shape
+        )
         self.follow = captured(self._follow, task.device, follows)
         if isinstance(self.follow, Captured):
             self.optimizer.lr = torch.zeros((), dtype=torch.float32, device=self.device)
 
     @staticmethod
-    def _capturable(network: nn.Module, use: NetworkUse, task: Task) -> bool:
-        return capturable(network, use, task.image_shape, task.device, task.precision)
+    def _capturable(
+        network: nn.Module, use: NetworkUse, task: Task, image_shape: Sequence[int]
+    ) -> bool:
+        return capturable(network, use, image_shape, task.device, task.precision)
 
     @property
     def lr(self) -> float:
@@ -126,13 +130,13 @@ class StudentDistiller:
                 logits are known.
 
         Returns:
-            The new views (F, C, H, W) uint8; all views, new ones first, normalised (B, C, H, W);
-            the teacher's logits (F, K, *space) float32 for the new views.
+            The new views (F, C, H, W) uint8; all views, new ones first, as the student's input
+            (B, C, h, w); the teacher's logits (F, K, *space) float32 for the new views.
         """
         views = Augmentation(dy, dx, flip, invert).apply(images)
         inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
-        inputs = self.student_use.images(inputs)
         fresh = self.teacher_use.images(inputs[: len(views)])
+        inputs = self.student_use.images(self.student_form(inputs) if self.student_form else inputs)
         with self.teacher_use.autocast(self.device, self.precision), torch.inference_mode():
             logits = self.teacher_use.logits(self.teacher(fresh))
         # Cloned, because autograd cannot save inference tensors for backward.

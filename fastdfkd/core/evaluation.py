@@ -37,14 +37,14 @@ def evaluate(
     *,
     output: Output = "logits",
 ) -> Evaluated:
-    """Classes and figures of a network in eval mode. Its modes and state stay as they are.
+    """`evaluate_batches` for images in memory.
 
     Args:
-        model: on `device`; maps normalised images (B, C, H, W) to outputs of type `output`.
+        model: see `evaluate_batches`, as for `kind`, `normalise`, `device` and `output`.
         images: (N, C, H, W) uint8, on any device.
         labels: (N, *space) integers, on any device; None where there are none.
         kind: task of the network.
-        normalise: maps float images (B, C, H, W) in 0..1 on `device` to the model's input.
+        normalise: maps images to the model's input.
         device: where the model is.
         batch_size: images per forward pass.
         output: what the model's outputs hold.
@@ -60,15 +60,44 @@ def evaluate(
     parts: Iterable[Tensor | None] = repeat(None)
     if labels is not None:
         parts = torch.split(labels, batch_size)
+    batches = zip(torch.split(images, batch_size), parts, strict=False)
+    return evaluate_batches(model, batches, kind, normalise, device, output=output)
+
+
+def evaluate_batches(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor | None]],
+    kind: TaskKind,
+    normalise: Callable[[Tensor], Tensor],
+    device: torch.device | str,
+    *,
+    output: Output = "logits",
+) -> Evaluated:
+    """Classes and figures of a network in eval mode. Its modes and state stay as they are.
+
+    Args:
+        model: on `device`; maps normalised images (B, C, H, W) to outputs of type `output`.
+        batches: of images (B, C, H, W) uint8, on any device, and labels (B, *space) integers or
+            None. Each batch is used once, then dropped.
+        kind: task of the network.
+        normalise: maps float images (B, C, H, W) in 0..1 on `device` to the model's input.
+        device: where the model is.
+        output: what the model's outputs hold.
+
+    Raises:
+        ValueError: there is no batch, or labels do not have the shape (B, *space).
+    """
     classes, counts = [], []
     with _eval_mode(model), torch.inference_mode():
-        for batch, wanted in zip(torch.split(images, batch_size), parts, strict=False):
+        for batch, wanted in batches:
             answer = model(normalise(batch.to(device).float() / 255))
             logits = logits_in(answer, output, kind.spatial_axes)
             classes.append(logits.argmax(1).cpu())
             if wanted is not None:
                 _check_same_shape(classes[-1], wanted)
                 counts.append(kind.counts(logits, wanted.to(device)))
+    if not classes:
+        raise ValueError("expected at least one batch of images, got none")
     figures = kind.figures_of(torch.stack(counts).sum(0)) if counts else {}
     return Evaluated(classes=torch.cat(classes), figures=figures)
 

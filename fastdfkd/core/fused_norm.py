@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from fastdfkd.core.bn_statistics import Moments, moments, moments_gradient, normalised
+from fastdfkd.core.norm_layers import kind_of, normalising_layers
 
 Recorder = Callable[[str, Moments], None]
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _RELUS: tuple[Any, ...] = (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
 
 
@@ -102,7 +102,7 @@ def fused(network: nn.Module) -> nn.Module:
 
 def has_norms(network: nn.Module) -> bool:
     """Whether the network has a BatchNorm that can be fused."""
-    return any(is_norm(module) for module in network.modules())
+    return any(kind_of(module) in ("norm", "norm_relu") for module in network.modules())
 
 
 class UntraceableError(ValueError):
@@ -120,7 +120,7 @@ def traced(network: nn.Module) -> fx.GraphModule:
     if any(m._forward_hooks or m._forward_pre_hooks for m in network.modules()):
         raise UntraceableError("it has hooks, which a traced network would not call")
     try:
-        graph = _Tracer().trace(network)
+        graph = _Tracer(network).trace(network)
     except Exception as error:  # a user's forward may raise anything when traced
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UntraceableError(f"it cannot be traced: {reason}") from error
@@ -132,10 +132,11 @@ def fuse_norms(traced: fx.GraphModule) -> fx.GraphModule:
     graph, modules = traced.graph, dict(traced.named_modules())
     for node in list(graph.nodes):
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
-        if layer is None or not is_norm(layer):
+        kind = None if layer is None else kind_of(layer)
+        if layer is None or kind not in ("norm", "norm_relu"):
             continue
-        relu = only_reader(node)
-        joined = relu is not None and is_relu(relu, modules)
+        relu = only_reader(node) if kind == "norm" else None
+        joined = kind == "norm_relu" or (relu is not None and is_relu(relu, modules))
         if relu is not None and joined:
             replace(relu, node)
         name = str(node.target)
@@ -160,15 +161,22 @@ def recording(network: nn.Module, recorder: Recorder) -> Iterator[None]:
 
 
 class _Tracer(fx.Tracer):
-    """Does not trace into BatchNorm and torch's layers."""
+    """Does not trace into normalising layers and torch's layers.
+
+    The former are found before the trace, in which no layer can be tried.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.layers = set(normalising_layers(network).values())
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        return isinstance(module, _NORMS) or super().is_leaf_module(module, qualified_name)
+        return module in self.layers or super().is_leaf_module(module, qualified_name)
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module is torch's BatchNorm with running statistics."""
-    return type(module) in _NORMS and module.running_mean is not None
+    """Whether a module is a normalisation by running statistics and nothing more."""
+    return kind_of(module) == "norm"
 
 
 def is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:

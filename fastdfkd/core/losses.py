@@ -69,6 +69,30 @@ def distillation_loss(teacher_logits: Tensor, student_logits: Tensor, temperatur
     return kl_divergence(teacher_logits, student_logits, temperature).mean() * temperature**2
 
 
+def confidence_loss(logits: Tensor) -> Tensor:
+    """Mean entropy of a network's answers in nats (the first entropy of DFQ, arXiv 2005.04136).
+
+    It is low if every answer is near one class.
+    """
+    log_shares = F.log_softmax(logits, dim=1)
+    return -(log_shares.exp() * log_shares).sum(1).mean()
+
+
+def balance_loss(logits: Tensor) -> Tensor:
+    """Minus the entropy of the mean answer in nats (L_ie of DAFL, arXiv 1904.01186, natural log).
+
+    It is low, at least -ln K, if the batch has all classes equally often.
+    """
+    mean = F.softmax(logits, dim=1).movedim(1, -1).flatten(0, -2).mean(0)
+    # Clamped, because the gradient of the logarithm of 0 is infinite.
+    return (mean * mean.clamp_min(torch.finfo(mean.dtype).tiny).log()).sum()
+
+
+def activation_loss(features: Tensor) -> Tensor:
+    """Minus the mean absolute value of features of any shape (L_a of DAFL, arXiv 1904.01186)."""
+    return -features.abs().mean()
+
+
 def total_variation(images: Tensor) -> Tensor:
     """Sum of the L2 norms of four differences between neighbours (R_TV, arXiv 1912.08795).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import platform
 import resource
@@ -11,6 +12,8 @@ from pathlib import Path
 import torch
 
 _STATUS = Path("/proc/self/status")
+_FORGET = Path("/proc/self/clear_refs")
+"""Writing 5 resets the peak of the resident memory (man page proc_pid_clear_refs)."""
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Parameter numbers of glibc's mallopt."""
 
@@ -26,6 +29,20 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_MAX, 0)
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def forget_peak_memory(device: torch.device | str = "cpu") -> int:
+    """Start `peak_memory_bytes` anew; return the bytes in use now, from which it starts.
+
+    Where the system does not allow this (not Linux), the peak stays that of the whole process.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):
+            _FORGET.write_text("5", encoding="ascii")
+    return peak_memory_bytes(device)
 
 
 def peak_memory_bytes(device: torch.device | str = "cpu") -> int:

@@ -10,8 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from fastdfkd.core.answers import BINARY, Output, logits_in, looks_like
-from fastdfkd.core.bn_statistics import BatchNormStatistics, batch_norm_layers
+from fastdfkd.core.answers import (
+    BINARY,
+    Output,
+    OutputKind,
+    SlicedOutput,
+    kind_of,
+    logits_in,
+    looks_like,
+)
+from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.task_kind import TaskKind
 
 IMAGES = 2
@@ -45,17 +53,20 @@ def check_teacher(
             `kind` or not finite, or its logits have no gradient for the images. The message says
             what to do.
     """
-    if bn > 0:
-        _check_statistics(teacher, bn)
-    _check_tensors(teacher, "teacher")
     statistics = BatchNormStatistics(teacher)
+    _check_purpose(teacher)
+    if bn > 0 and not (statistics.layers or statistics.buffers):
+        raise ValueError(_no_statistics(teacher, bn))
+    _check_tensors(teacher, "teacher")
     with _mode(teacher, training=False), statistics.watching():
         pixels, logits = _answer(teacher, "teacher", image_shape, kind, output)
         seen, reached = statistics.newest, _gradient(logits, [pixels])
+    if bn > 0 and not seen and not statistics.layers:
+        raise ValueError(_no_statistics(teacher, bn))
     if bn > 0 and not seen:
         raise ValueError(
             f"synthesis.bn is {bn}, but no image passes through a BatchNorm layer of the teacher "
-            "in eval mode: set synthesis.bn to 0, or use a teacher whose forward uses its "
+            "in eval mode: set synthesis.bn to 0 or auto, or use a teacher whose forward uses its "
             "BatchNorm layers"
         )
     _check_finite(logits, "teacher", "in eval mode")
@@ -117,20 +128,29 @@ def check_student(
     _check_values(student, role, image_shape, kind, output)
 
 
-def _check_statistics(teacher: nn.Module, bn: float) -> None:
-    if batch_norm_layers(teacher):
-        return
+def _check_purpose(teacher: nn.Module) -> None:
+    """Raise if the teacher says that it is no classifier of one class (`transformers`)."""
+    purpose = getattr(getattr(teacher, "config", None), "problem_type", None)
+    if purpose in _NO_CLASSES:
+        raise ValueError(
+            f"the teacher's config.problem_type is {purpose}, and {_NO_CLASSES[purpose]}: use a "
+            "teacher that gives an image one class"
+        )
+
+
+def _no_statistics(teacher: nn.Module, bn: float) -> str:
     name = type(teacher).__name__
     if any(isinstance(module, _SCRIPTS) for module in teacher.modules()):
-        raise ValueError(
+        return (
             f"synthesis.bn is {bn}, but the teacher is a TorchScript module ({name}), whose "
             "BatchNorm inputs cannot be read: give the Python network that it was made from, with "
-            "its weights, or set synthesis.bn to 0"
+            "its weights, or set synthesis.bn to 0 or auto"
         )
-    raise ValueError(
-        f"synthesis.bn is {bn}, but the teacher {name} has no BatchNorm "
-        "layer with running statistics, so that loss would be zero: set synthesis.bn to 0, "
-        "or use a teacher with BatchNorm (track_running_stats=True)"
+    return (
+        f"synthesis.bn is {bn}, but the teacher {name} has no BatchNorm layer with running "
+        "statistics, so that loss would be zero: set synthesis.bn to 0 or auto, or use a teacher "
+        "with BatchNorm (track_running_stats=True; a BatchNorm that was folded into its "
+        "convolution has no statistics left)"
     )
 
 
@@ -177,6 +197,12 @@ def _wrong_shape(logits: Tensor, role: str, expected: tuple[int, ...], output: O
             f"{came} as {role}.output: {output}, which means one number per label and two "
             f"classes; the data has {num_classes} classes"
         )
+    if isinstance(output, SlicedOutput):
+        return (
+            f"{came} after {role}.output_slice [{output.start}, {output.stop}], expected "
+            f"{expected}: the data has {num_classes} classes; set output_slice so that stop - "
+            "start is that number and stop is at most the number of outputs"
+        )
     wanted = f"expected {expected}: the data has {num_classes} classes"
     if space:
         return f"{came}, {wanted} and one label per pixel"
@@ -188,6 +214,12 @@ def _wrong_shape(logits: Tensor, role: str, expected: tuple[int, ...], output: O
         )
     if logits.ndim > 2:
         return f"{came}, {wanted} and one label per image, so maps of logits do not fit"
+    if role == "teacher" and logits.ndim == len(expected) and logits.shape[1] > num_classes:
+        return (
+            f"{came}, {wanted}. If some outputs are no class, such as a background, set "
+            f"teacher.output_slice to [start, stop]: [1, {num_classes + 1}] leaves out the first. "
+            "Otherwise name the data that it is for"
+        )
     return f"{came}, {wanted}; give the {role} that many outputs, or name the data that it is for"
 
 
@@ -206,25 +238,33 @@ def _check_values(
     noise = _pixels(network, image_shape, 2 * IMAGES)
     noise[IMAGES:] *= CONTRAST
     with _mode(network, training=False), torch.no_grad():
-        plain: Output = "binary_logit" if output in BINARY else "logits"
+        held = kind_of(output)
+        plain: OutputKind = "binary_logit" if held in BINARY else "logits"
         try:
             answer = logits_in(network(noise), plain, kind.spatial_axes)
         except Exception:  # images of high contrast need not work
             return
     values = answer[:, 1:] if plain == "binary_logit" else answer
     found = looks_like([values])
-    if output == "logits" and found is not None:
+    if held == "logits" and found is not None:
         raise ValueError(_NO_LOGITS[found].format(role=role))
     low, high = float(values.min()), float(values.max())
-    if (output in ("probabilities", "log_probabilities") and found != output) or (
-        output == "binary_probability" and not (low >= 0 and high <= 1)
+    if (held in ("probabilities", "log_probabilities") and found != held) or (
+        held == "binary_probability" and not (low >= 0 and high <= 1)
     ):
         raise ValueError(
-            f"{role}.output is {output}, but the {role}'s outputs for random images are not: they "
+            f"{role}.output is {held}, but the {role}'s outputs for random images are not: they "
             f"lie between {low:.3g} and {high:.3g}; set {role}.output to what they are"
         )
 
 
+_NO_CLASSES = {
+    "multi_label_classification": (
+        "a multi-label classifier is not supported, because its outputs are no distribution over "
+        "classes"
+    ),
+    "regression": "a regression is not supported, because there are no classes to distil",
+}
 _NO_LOGITS = {
     "probabilities": (
         "the {role} returns probabilities (each row lies in [0, 1] and sums to 1), expected "

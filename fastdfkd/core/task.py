@@ -11,6 +11,7 @@ from torch import nn
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.precision import Precision
+from fastdfkd.core.student_form import StudentForm
 from fastdfkd.core.task_kind import TaskKind
 
 
@@ -31,7 +32,9 @@ class Task:
     student_use: NetworkUse = field(default_factory=NetworkUse)
     """How to run the student."""
     normalisation: Normalisation
-    """Maps images in [0, 1] to the input of both networks, on `device`."""
+    """Maps images in [0, 1] to the teacher's input, on `device`."""
+    student_form: StudentForm | None = None
+    """Maps the teacher's input to the student's, on `device`; None: they are the same."""
     seed: int
     """Seed of all random numbers."""
     device: torch.device | str = "cpu"
@@ -39,3 +42,9 @@ class Task:
     """Type of autocast. Weights, statistics and losses stay float32."""
     capture: bool = False
     """Capture steps as CUDA graphs (`core/captured.py`). No effect on a CPU."""
+
+    @property
+    def student_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of the student's images."""
+        size = self.student_form.size if self.student_form else None
+        return (self.image_shape[0], *(size or self.image_shape[1:]))

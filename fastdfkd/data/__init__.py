@@ -1,8 +1,8 @@
 """Real images: teachers are trained on them, teachers and students are judged on them."""
 
 from fastdfkd.data.cache import cache_folder, cache_somewhere
-from fastdfkd.data.images import DataSource, LabelledImages, Split
-from fastdfkd.data.judge import Judge, NothingHeldOut, RealAndSynthetic, RealImages
+from fastdfkd.data.images import DataSource, Images, LabelledImages, PartOfImages, Split
+from fastdfkd.data.judge import Judge, NothingHeldOut, RealAndSynthetic, RealImages, images_at_once
 from fastdfkd.data.stated import Stated, completed
 from fastdfkd.data.synthetic import DEFAULT_IMAGES, SyntheticImages, synthetic_images
 from fastdfkd.data.table import DATASETS, data_source
@@ -11,9 +11,11 @@ __all__ = [
     "DATASETS",
     "DEFAULT_IMAGES",
     "DataSource",
+    "Images",
     "Judge",
     "LabelledImages",
     "NothingHeldOut",
+    "PartOfImages",
     "RealAndSynthetic",
     "RealImages",
     "Split",
@@ -23,5 +25,6 @@ __all__ = [
     "cache_somewhere",
     "completed",
     "data_source",
+    "images_at_once",
     "synthetic_images",
 ]

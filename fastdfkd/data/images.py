@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from fastdfkd.core.image_spec import ImageSpec
@@ -16,17 +17,55 @@ Split = Literal["train", "test"]
 """`train`: a teacher is trained on it. `test`: teacher and student are judged on it."""
 
 
+class Images(Protocol):
+    """Real images and their classes, in memory or read from files when they are needed."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know: how classes were matched, which files were skipped."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def digest(self) -> str:
+        """SHA-256 (hex); images of another digest give another teacher."""
+
+    def on(self, device: torch.device | str) -> Images:
+        """The images on a device, if they are in memory; else unchanged."""
+
+    def batches(
+        self, size: int, order: Tensor | None = None
+    ) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """Batches of images (B, C, H, W) uint8 and labels (B,) int64, `size` or fewer in each.
+
+        Args:
+            size: images of a batch.
+            order: (M,) numbers of images, 0 to `len - 1`, on the images' device; None: all, in
+                order.
+
+        Raises:
+            ValueError: too many files cannot be read.
+        """
+
+
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Real images and their classes."""
+    """Images in memory and their classes."""
 
     images: Tensor
     """(N, C, H, W) uint8."""
     labels: Tensor
     """(N,) int64."""
+    said: tuple[str, ...] = ()
+    """Its `notes`."""
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def notes(self) -> list[str]:
+        """How classes were matched, which files were skipped."""
+        return list(self.said)
 
     def check_fits(self, spec: ImageSpec) -> None:
         """Check shape and labels.
@@ -56,6 +95,60 @@ class LabelledImages:
         digest.update(self.labels.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    def on(self, device: torch.device | str) -> LabelledImages:
+        """Copied to a device."""
+        return LabelledImages(self.images.to(device), self.labels.to(device), self.said)
+
+    def batches(
+        self, size: int, order: Tensor | None = None
+    ) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """See `Images`; views of the tensors where no order is given."""
+        if order is None:
+            yield from zip(
+                torch.split(self.images, size), torch.split(self.labels, size), strict=True
+            )
+            return
+        for rows in torch.split(order, size):
+            yield self.images[rows], self.labels[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class PartOfImages:
+    """Implements `Images`: some of other images."""
+
+    whole: Images
+    numbers: Tensor
+    """(N,) int64, numbers of images in `whole`."""
+
+    @classmethod
+    def of(cls, whole: Images, count: int) -> PartOfImages:
+        """`count` images drawn at random, always the same ones."""
+        numbers = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
+        return cls(whole, numbers[:count].sort().values)
+
+    @property
+    def notes(self) -> list[str]:
+        """Those of the whole."""
+        return self.whole.notes
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the whole's digest and the numbers."""
+        content = f"{self.whole.digest()} {self.numbers.tolist()}"
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def on(self, device: torch.device | str) -> PartOfImages:
+        """The whole on a device."""
+        return PartOfImages(self.whole.on(device), self.numbers.to(device))
+
+    def batches(
+        self, size: int, order: Tensor | None = None
+    ) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """See `Images`."""
+        return self.whole.batches(size, self.numbers if order is None else self.numbers[order])
+
 
 @dataclass(frozen=True)
 class DataSource:
@@ -63,7 +156,7 @@ class DataSource:
 
     stated: ImageSpec | Stated
     """What the source states about its images; `experiment.image_spec` completes it."""
-    load: Callable[[Split], LabelledImages | None]
+    load: Callable[[Split, ImageSpec], Images | None]
     """Returns the images of a split, or None if the source has no such split.
 
     Raises ValueError if files are missing or damaged.

@@ -6,7 +6,9 @@ the figures that it returns. It does not ask whether there are real images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -14,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.answers import Output
-from fastdfkd.core.evaluation import Evaluated, agreement, evaluate
+from fastdfkd.core.evaluation import Evaluated, agreement, evaluate_batches
 from fastdfkd.core.task_kind import TaskKind
-from fastdfkd.data.images import LabelledImages
+from fastdfkd.data.images import Images
 from fastdfkd.data.synthetic import SyntheticImages
 
 
@@ -27,8 +29,15 @@ class Judge(Protocol):
     def judged_on(self) -> str:
         """What messages call the images."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know about the images, such as files that were skipped."""
+
     def __len__(self) -> int:
         """Number of images."""
+
+    def part(self, count: int) -> Judge:
+        """A judge on `count` of the images, drawn at random and always the same; all if fewer."""
 
     def answers(
         self,
@@ -58,16 +67,32 @@ class Judge(Protocol):
         """
 
 
+def images_at_once(shape: tuple[int, int, int]) -> int:
+    """Images (C, H, W) of a forward pass in an evaluation: 500, and fewer of large ones."""
+    return max(min(2**24 // math.prod(shape), 500), 1)
+
+
 @dataclass(frozen=True)
 class RealImages:
     """Evaluates on held-out real images: the task's figures and `agreement`, from 0 to 1."""
 
-    test: LabelledImages
+    test: Images
     kind: TaskKind
+    batch_size: int = 500
+    """Images per forward pass."""
     judged_on: str = "held-out real images"
+
+    @property
+    def notes(self) -> list[str]:
+        """How classes were matched, and files that were skipped."""
+        return self.test.notes
 
     def __len__(self) -> int:
         return len(self.test)
+
+    def part(self, count: int) -> RealImages:
+        """See `Judge.part`."""
+        return replace(self, test=self.test.part(count))
 
     def answers(
         self,
@@ -78,8 +103,8 @@ class RealImages:
         output: Output = "logits",
     ) -> Evaluated:
         """Classes of the images, and figures by their labels."""
-        images, labels = self.test.images, self.test.labels
-        return evaluate(network, images, labels, self.kind, normalise, device, output=output)
+        with closing(self.test.batches(self.batch_size)) as batches:
+            return evaluate_batches(network, batches, self.kind, normalise, device, output=output)
 
     def figures(
         self, answers: Evaluated, teacher_answers: Evaluated | None = None
@@ -101,6 +126,11 @@ class RealAndSynthetic:
     def judged_on(self) -> str:
         """The real images."""
         return self.real.judged_on
+
+    @property
+    def notes(self) -> list[str]:
+        """Those of the real images."""
+        return self.real.notes
 
     def __len__(self) -> int:
         return len(self.real)
@@ -134,8 +164,17 @@ class NothingHeldOut:
 
     judged_on: str = "held-out images"
 
+    @property
+    def notes(self) -> list[str]:
+        """An empty list."""
+        return []
+
     def __len__(self) -> int:
         return 0
+
+    def part(self, count: int) -> NothingHeldOut:
+        """The same: there is nothing."""
+        return self
 
     def answers(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastdfkd.core.image_spec import ImageSpec
@@ -22,6 +23,8 @@ class Stated:
     class_names: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    read_classes: Callable[[], tuple[str, ...]] | None = None
+    """Reads the names of the classes from the files, where the recipe does not state them."""
 
 
 def completed(stated: ImageSpec | Stated, section: InputSection) -> ImageSpec:
@@ -36,6 +39,9 @@ def completed(stated: ImageSpec | Stated, section: InputSection) -> ImageSpec:
     """
     shape, classes = _shape(stated, section), section.classes
     count = len(classes) if isinstance(classes, tuple) else classes
+    if count is None and isinstance(stated, Stated) and stated.read_classes is not None:
+        classes = stated.read_classes() or None
+        count = len(classes) if classes else None
     if count is None:
         count = stated.num_classes
     if count is None:

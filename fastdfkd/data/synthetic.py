@@ -20,6 +20,7 @@ from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.data.cache import cached_arrays
 from fastdfkd.recipe.methods.held_out import HeldOutSynthesis
+from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
 
 DEFAULT_IMAGES = 2000
 """Held-out synthetic images where there is no real test image and the recipe sets no number."""
@@ -36,6 +37,11 @@ class SyntheticImages:
     """(N, C, H, W) uint8."""
     kind: TaskKind
     judged_on: str = "held-out synthetic images"
+
+    @property
+    def notes(self) -> list[str]:
+        """An empty list."""
+        return []
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,7 +75,7 @@ class SyntheticImages:
 
 
 def synthetic_images(
-    task: Callable[[], Task], spec: ImageSpec, count: int, *, bn: float, key: str
+    task: Callable[[], Task], spec: ImageSpec, count: int, *, traits: TeacherTraits, key: str
 ) -> Tensor:
     """Held-out synthetic images of a teacher, (count, C, H, W) uint8, made once and cached.
 
@@ -77,13 +83,13 @@ def synthetic_images(
         task: returns teacher and device, see `held_out_images`; called where images are made.
         spec: the images' description.
         count: number of images.
-        bn: weight of the teacher's BatchNorm statistics; 0 for a teacher without any.
+        traits: what the teacher offers to synthesis.
         key: tells this teacher from all others.
 
     Raises:
         FloatingPointError: a loss became NaN or infinite.
     """
-    settings = HeldOutSynthesis(count, spec.shape, bn)
+    settings = HeldOutSynthesis(count, spec.shape, traits)
     about = [key, spec.num_classes, spec.mean, spec.std, settings.section.model_dump()]
     content = [_FORMAT, count, spec.shape, *about]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

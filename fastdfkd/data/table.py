@@ -11,7 +11,8 @@ from fastdfkd.data.cifar import load_cifar
 from fastdfkd.data.digits import load_digits
 from fastdfkd.data.glyph_drawing import LETTERS
 from fastdfkd.data.glyphs import load_glyphs
-from fastdfkd.data.images import DataSource, LabelledImages, Split
+from fastdfkd.data.images import DataSource, Images, LabelledImages, Split
+from fastdfkd.data.own_files import FORMS, form_of, own_images
 from fastdfkd.data.stated import Stated
 from fastdfkd.recipe import NORMALISATIONS, DataSection
 from fastdfkd.recipe.messages import RecipeError, unknown
@@ -64,14 +65,14 @@ _SPECS = (
     ),
 )
 
-Reader = Callable[[Split, str | None], LabelledImages | None]
-"""Maps a split and `data.root` to the images; None if there is no such split."""
+Reader = Callable[[Split, DataSection], LabelledImages | None]
+"""Maps a split and the data section to the images; None if there is no such split."""
 
 _READERS: dict[str, Reader] = {
     "digits": lambda split, _: load_digits(split),
     "glyphs": lambda split, _: load_glyphs(split),
-    "cifar10": partial(load_cifar, "cifar10"),
-    "cifar100": partial(load_cifar, "cifar100"),
+    "cifar10": load_cifar,
+    "cifar100": load_cifar,
 }
 
 DATASETS: dict[str, tuple[ImageSpec | Stated, Reader]] = {
@@ -87,14 +88,21 @@ def data_source(section: DataSection) -> DataSource:
     Raises:
         RecipeError: there is no such data set. The message lists the names.
     """
-    name = section.name
+    name, form = section.name, form_of(section.name)
+    if form is not None:
+        stated = Stated(name=name, read_classes=lambda: form.classes(section))
+        return DataSource(stated, partial(own_images, section))
     if name not in DATASETS:
-        raise RecipeError(unknown(f"data.name: data set {shown(name)}", name, list(DATASETS)))
-    stated, read = DATASETS[name]
+        names = [*DATASETS, *(f"{form}CLASS" if form[-1] == ":" else form for form in FORMS)]
+        raise RecipeError(unknown(f"data.name: data set {shown(name)}", name, names))
+    known, read = DATASETS[name]
 
-    def load(split: Split) -> LabelledImages | None:
+    def load(split: Split, spec: ImageSpec) -> Images | None:
         if split not in get_args(Split):
             raise ValueError(f"split: expected train or test, got {shown(split)}")
-        return read(split, section.root)
+        images = read(split, section)
+        if images is not None:
+            images.check_fits(spec)
+        return images
 
-    return DataSource(stated, load)
+    return DataSource(known, load)

@@ -113,13 +113,13 @@ def entrypoint(out: str | Path | None, *, overwrite: bool = False) -> str:
 
 
 def environment(recipe: Recipe) -> dict[str, str]:
-    """The job's environment variables: recipe, Python files, time to end, and the MLflow server.
+    """The job's environment variables: its recipe and files, its time to end, the MLflow server.
 
     The server is passed on only if its URI is HTTP, and without credentials, because the dashboard
     shows a job's environment.
 
     Raises:
-        RecipeError: a Python file that the recipe names cannot be read, or is too long.
+        RecipeError: a Python file of the recipe cannot be read, or is too long.
         ValueError: MLflow cannot use `MLFLOW_TRACKING_URI`.
     """
     values_set = OmegaConf.create(recipe.literal(unset=False))

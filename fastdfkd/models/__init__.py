@@ -1,13 +1,19 @@
 """Networks: a table of classifiers, and networks and weights of the user's own.
 
-`build_network` builds a network of the table. `open_network` builds the network that a recipe
-describes, from whatever source it names, and loads weights; `opened` also reports what was loaded.
-`save_weights` writes weights. No code of a weights file is executed. A recipe names code that is: a
-builder, a Python file, a program.
+`build_network` builds a network of the table. `open_network` builds the network that a recipe's
+section describes, from any source, and loads weights; `opened` also reports what was loaded.
+`save_weights` writes weights. Nothing of a weights file is executed. The code that a recipe names
+(a builder, a program) is executed.
 """
 
 from fastdfkd.models.huggingface import InputDefaults, input_defaults
-from fastdfkd.models.opening import OpenedNetwork, brings_weights, open_network, opened
+from fastdfkd.models.opening import (
+    OpenedNetwork,
+    brings_weights,
+    open_network,
+    opened,
+    stated_input,
+)
 from fastdfkd.models.source_files import SourceFile, source_files
 from fastdfkd.models.table import CLASSIFIERS, build_network
 from fastdfkd.models.unwrapping import baked, parametrised_layers, plain_network
@@ -30,5 +36,6 @@ __all__ = [
     "plain_network",
     "save_weights",
     "source_files",
+    "stated_input",
     "weights_digest",
 ]

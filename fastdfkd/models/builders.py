@@ -1,4 +1,4 @@
-"""Calling a builder with what the images ask for and what the recipe says."""
+"""Calls a builder with what follows from the images and with the arguments of the recipe."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from fastdfkd.text.shown import reason, shown
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a network is to be built for."""
+    """What a builder is asked for: classes, image shape, and arguments of the recipe."""
 
     num_classes: int
     shape: tuple[int, int, int]
     """(C, H, W) of the images."""
     positional: tuple[Any, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """By name; they win over what follows from the images."""
+    """Keyword arguments; they override what follows from the images."""
 
     @property
     def channels(self) -> int:
-        """C."""
+        """Number of input channels C."""
         return self.shape[0]
 
     def refuse_arguments(self, what: str) -> None:
@@ -46,15 +46,15 @@ class Request:
 
 
 def importable(name: str) -> Callable[..., Any]:
-    """The callable that `package.module:builder` points at.
+    """Import the callable that `package.module:builder` names.
 
     Raises:
-        RecipeError: there is no such module, or nothing callable of that name in it.
+        RecipeError: the module cannot be imported, or has no such callable.
     """
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a stranger's module raises
+    except Exception as error:  # the user's module may raise anything
         raise RecipeError(
             f"model {shown(name)}: module {shown(module_name)} cannot be imported "
             f"({reason(error)}); install it in this environment or put its folder on PYTHONPATH"
@@ -67,13 +67,13 @@ def importable(name: str) -> Callable[..., Any]:
 
 
 def call(builder: Callable[..., Any], name: str, request: Request) -> nn.Module:
-    """The network that a builder makes, without wrappers.
+    """Call a builder; returns its network without wrappers.
 
-    `num_classes=` and `in_channels=` are given where the builder has a parameter of that name;
-    `**keywords` alone gets `num_classes` only.
+    `num_classes=` and `in_channels=` are passed if the builder has a parameter of that name. A
+    builder with `**keywords` alone gets only `num_classes`.
 
     Raises:
-        RecipeError: the builder needs other arguments, raises, or makes no network.
+        RecipeError: the builder needs other arguments, raises, or returns no network.
     """
     wanted = {"num_classes": request.num_classes, "in_channels": request.channels}
     given = {**_accepted(builder, wanted, request.positional), **request.arguments}
@@ -83,7 +83,7 @@ def call(builder: Callable[..., Any], name: str, request: Request) -> nn.Module:
 def called(
     builder: Callable[..., Any], name: str, positional: tuple[Any, ...], given: Mapping[str, Any]
 ) -> nn.Module:
-    """Likewise with exactly these arguments."""
+    """Call a builder with exactly these arguments; raises as `call` does."""
     try:
         signature = inspect.signature(builder)
         signature.bind(*positional, **given)
@@ -91,14 +91,14 @@ def called(
         came = [*map(shown, positional), *(f"{key}={shown(value)}" for key, value in given.items())]
         raise RecipeError(
             f"model {shown(name)}: the builder takes {signature} and cannot be called with "
-            f"{', '.join(came) or 'nothing'} ({reason(error)}); name what it needs under "
-            "`arguments`, or in its order under `positional`, beside `model`"
+            f"{', '.join(came) or 'nothing'} ({reason(error)}); set its parameters under "
+            "`arguments`, or in their order under `positional`, next to `model`"
         ) from error
-    except ValueError:  # written in C, without a signature
+    except ValueError:  # a builder in C has no signature
         pass
     try:
         network = builder(*positional, **given)
-    except Exception as error:  # whatever a stranger's builder raises
+    except Exception as error:  # the user's builder may raise anything
         raise RecipeError(
             f"model {shown(name)}: its builder raised {type(error).__name__}: {reason(error)}"
         ) from error
@@ -111,11 +111,11 @@ def called(
 def _accepted(
     builder: Callable[..., Any], wanted: Mapping[str, int], positional: tuple[Any, ...]
 ) -> dict[str, int]:
-    """What of `wanted` the builder takes by name and has not been given by position."""
+    """The `wanted` keywords that the builder accepts and that `positional` does not fill."""
     try:
         signature = inspect.signature(builder)
         taken = signature.bind_partial(*positional).arguments
-    except (TypeError, ValueError):  # said when it is called
+    except (TypeError, ValueError):  # the message comes from the call
         return {}
     parameters = signature.parameters
     by_keyword = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}

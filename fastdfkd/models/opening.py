@@ -1,4 +1,4 @@
-"""Opening the network of a recipe's section, from wherever it comes, with or without weights."""
+"""Builds the network of a recipe's section, from any source, and loads weights into it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from torch import nn
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.models.builders import Request, call, importable
 from fastdfkd.models.exported import exported_network
-from fastdfkd.models.huggingface import has_weights, huggingface_network
+from fastdfkd.models.huggingface import (
+    InputDefaults,
+    has_weights,
+    huggingface_network,
+    input_defaults,
+)
 from fastdfkd.models.libraries import timm_network, torchvision_network
 from fastdfkd.models.programs import script_network
 from fastdfkd.models.source_files import builder_in_file
@@ -29,19 +34,19 @@ SOURCES: dict[str, Callable[[str, Request], nn.Module]] = {
     "torchscript": script_network,
     "pt2": exported_network,
 }
-"""By what stands before the colon of `model`; what stands behind it is their first argument."""
+"""By the part of `model` before the colon. The part after it is their first argument."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OpenedNetwork:
-    """A network, and what was opened for it."""
+    """A network, and what was loaded into it."""
 
     network: nn.Module
     """In float32."""
     weights: OpenedWeights | None
-    """None where no file was named."""
+    """None: no weights file was given."""
 
 
 def open_network(
@@ -51,7 +56,7 @@ def open_network(
     *,
     entry: str | None = None,
 ) -> nn.Module:
-    """The network alone of `opened`."""
+    """The network of a recipe's section; see `opened`."""
     return opened(section, spec, weights, entry=entry).network
 
 
@@ -62,18 +67,19 @@ def opened(
     *,
     entry: str | None = None,
 ) -> OpenedNetwork:
-    """Build the network of a recipe's section in float32 and, where `weights` are given, load them.
+    """Build the network of a recipe's section in float32, and load weights if they are given.
 
     Args:
-        section: `model` is a name of the table, `file.py:builder`, `SOURCE:NAME` with a source of
-            `SOURCES`, or `package.module:builder` for any importable callable. A builder is called
-            with `num_classes=` where it takes that keyword, and with `in_channels=` only where it
-            has a parameter of that name. The section's `positional` and `arguments` win over these
-            two. Its `weights` are not looked at.
-        spec: of the images that the network reads; gives classes, channels and size.
-        weights: a file of tensors by name (`models/weights.py`). Unset: the weights are those that
-            the source has, else freshly drawn from torch's global random state.
-        entry: which state in the file is meant, where two fit.
+        section: the teacher or the student section. Its `model` is a name of the table,
+            `file.py:builder`, `SOURCE:NAME` with a source of `SOURCES`, or
+            `package.module:builder` for any importable callable. A builder is called with
+            `num_classes=` if it accepts that keyword, and with `in_channels=` only if a parameter
+            has that name. `positional` and `arguments` of the section are passed too and override
+            these two. `weights` of the section are not used.
+        spec: description of the images; gives the number of classes and the images' shape.
+        weights: a file of tensors by name (`models/weights.py`). Unset: the weights are those of
+            the source, or else drawn from torch's global random state.
+        entry: which state of the file to load if two fit.
 
     Raises:
         RecipeError: the network cannot be built.
@@ -83,7 +89,7 @@ def opened(
         network = _built(section, spec)
     except RecipeError as error:
         raise RecipeError(f"{section.role}.model: {error}") from error
-    network.float()  # what of it was built in another type
+    network.float()  # a builder may use another type
     if weights is None:
         return OpenedNetwork(network=network, weights=None)
     sizes = f"{spec.num_classes} classes, {spec.channels} input channels"
@@ -94,10 +100,10 @@ def opened(
 
 
 def brings_weights(section: NetworkSection) -> bool:
-    """Whether the network comes with weights of its own, which are not to be trained.
+    """Whether the source of the network has weights, so that the network is not trained here.
 
     Raises:
-        RecipeError: a folder that it names is not there.
+        RecipeError: the folder that the section names does not exist.
     """
     source, colon, name = section.model.partition(":")
     if not colon or name.endswith(".py"):
@@ -110,6 +116,16 @@ def brings_weights(section: NetworkSection) -> bool:
         "pt2": True,
     }
     return has_weights(name) if source == "hf" else wished.get(source, False)
+
+
+def stated_input(section: NetworkSection) -> InputDefaults:
+    """What the source of the network states about its images; most sources state nothing.
+
+    Raises:
+        RecipeError: the folder that the section names does not exist, or a file in it is damaged.
+    """
+    source, _, name = section.model.partition(":")
+    return input_defaults(name) if source == "hf" else InputDefaults()
 
 
 def _built(section: NetworkSection, spec: ImageSpec) -> nn.Module:
@@ -127,8 +143,8 @@ def _built(section: NetworkSection, spec: ImageSpec) -> nn.Module:
         return call(builder, name, request)
     if source == "pt2" and section.role == "student":
         raise RecipeError(
-            "expected a network that can be trained, got an exported program, which runs in eval "
-            "mode alone and cannot be trained: name the Python network that it was made from"
+            "expected a network that can be trained, got an exported program, which runs only in "
+            "eval mode: give the Python network that it was exported from"
         )
     if source in SOURCES:
         return SOURCES[source](rest, request)

@@ -1,4 +1,4 @@
-"""Reading the content of a weights file, of whatever kind. Nothing of it is executed."""
+"""Reads the content of a weights file of any kind. Nothing in the file is executed."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _DAMAGE = (
 
 
 def read_content(path: Path) -> tuple[Path, Kind, Content]:
-    """The file that was opened (of a folder the one with weights), its kind, and its content.
+    """The file that was read (in a folder, the one with weights), its kind and its content.
 
     Raises:
-        ValueError: no such file, one of no known kind, a damaged one, or one that holds pickled
-            objects in place of tensors (which are never made: that would run code).
+        ValueError: the file does not exist, is of an unknown kind, is damaged, or contains pickled
+            objects in place of tensors. Those are never loaded, because unpickling can run code.
     """
-    if not os.path.exists(path):  # unlike Path.exists, quiet about impossible names
+    if not os.path.exists(path):  # Path.exists raises for names that cannot exist
         folder = shown_name(path.parent.absolute())
         raise ValueError(f"weights {shown_name(path)}: no such file (looked in {folder})")
     try:
@@ -62,17 +62,17 @@ def read_content(path: Path) -> tuple[Path, Kind, Content]:
 
 
 def objects_refused(path: Path, names: str) -> str:
-    """A file holds objects where tensors were expected."""
+    """Message: a file contains objects where tensors were expected."""
     return (
         f"weights {shown_name(path)}: expected tensors by name, got pickled Python objects "
-        f"({shown_name(names)}), a whole module perhaps, which are not opened, because that could "
-        "run code; where you trust the file, save its state dict: "
+        f"({shown_name(names)}), perhaps a whole module. They are not opened, because that could "
+        "run code. If you trust the file, open it yourself and save its state dict: "
         "torch.save(model.state_dict(), path)"
     )
 
 
 def damaged(path: Path, error: BaseException) -> str:
-    """A file cannot be read."""
+    """Message: a file cannot be read."""
     return (
         f"weights {shown_name(path)}: cannot be read, damaged or cut short ({reason(error)}); save "
         "or copy it again"
@@ -80,7 +80,7 @@ def damaged(path: Path, error: BaseException) -> str:
 
 
 def _refused(path: Path, error: pickle.UnpicklingError) -> str:
-    """Torch's text advises to open the file unsafely: it is read here, never shown."""
+    """Message: torch refused the file. Torch's own text advises unsafe opening: it is not shown."""
     text = str(error).lower()
     if any(word in text for word in ("global", "operand", "instruction", "class", "reduce")):
         return objects_refused(path, "of a kind that torch blocks")
@@ -93,20 +93,20 @@ def _read_archive(path: Path) -> Content:
 
 
 def _check_archive(path: Path) -> None:
-    """What an archive unpacks to is no larger than its file: torch.save compresses nothing.
+    """Refuse compressed archives: torch.save does not compress, and a small file could fill memory.
 
     Raises:
-        ValueError: a small file would fill the memory.
+        ValueError: the archive unpacks to more bytes than the file has.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > path.stat().st_size:
-            raise ValueError(f"its archive unpacks to {unpacked:,} bytes, torch.save makes no such")
+            raise ValueError(f"it unpacks to {unpacked:,} bytes, but torch.save does not compress")
 
 
 def _read_shards(path: Path) -> Content:
-    """The tensors of all files that an index.json names, which lie beside it."""
+    """The tensors of all files that an index.json names. The files are in its folder."""
     index = json.loads(read_whole(path, _MOST_INDEX_BYTES))
     names = index.get("weight_map")
     if not isinstance(names, dict) or not names:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from fastdfkd.models.resnet import ResidualNetwork
+from fastdfkd.models.resnet import Norm, ResidualNetwork, group_norm
 from fastdfkd.models.vgg import VGG, VGG11_GROUPS
+from fastdfkd.models.vision_transformer import VisionTransformer
 from fastdfkd.models.wide_resnet import WideResNet
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.text.shown import shown
@@ -20,9 +21,9 @@ def _wide(depth: int, width: int) -> Builder:
     return lambda num_classes, in_channels: WideResNet(depth, width, num_classes, in_channels)
 
 
-def _residual(blocks: Sequence[int], widths: Sequence[int]) -> Builder:
+def _residual(blocks: Sequence[int], widths: Sequence[int], norm: Norm = nn.BatchNorm2d) -> Builder:
     return lambda num_classes, in_channels: ResidualNetwork(
-        blocks, widths, num_classes, in_channels
+        blocks, widths, num_classes, in_channels, norm
     )
 
 
@@ -39,6 +40,10 @@ CLASSIFIERS: dict[str, Builder] = {
     "resnet14-half": _residual((2, 2, 2), (8, 16, 32)),
     "resnet8": _residual((1, 1, 1), (16, 32, 64)),
     "resnet8-half": _residual((1, 1, 1), (8, 16, 32)),
+    "resnet14-gn": _residual((2, 2, 2), (16, 32, 64), group_norm),
+    "vit-tiny": lambda num_classes, in_channels: VisionTransformer(
+        4, 64, 4, num_classes, in_channels
+    ),
 }
 """All take images with sides of 8 pixels or more and return logits (B, num_classes)."""
 

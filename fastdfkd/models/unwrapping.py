@@ -32,7 +32,7 @@ def plain_network(network: object, what: str) -> nn.Module:
             f"{what}: expected a torch.nn.Module, got an exported program. An exported program "
             "runs only in the mode that it was exported in and does not show its layers: give the "
             "Python network that it was exported from, with its weights, or save the program with "
-            "torch.export.save and set teacher.model to pt2:FILE"
+            "torch.export.save and name it as pt2:FILE"
         )
     if not isinstance(network, nn.Module):
         raise ValueError(

@@ -31,34 +31,34 @@ from fastdfkd.text.shown import shown, shown_name
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedWeights:
-    """What was opened, and what of it became the network's weights."""
+    """What was read from a weights file, and what was loaded into the network."""
 
     file: str
     """Absolute path."""
     kind: str
-    """Of the file, told from its content (`models/file_kinds.py`)."""
+    """Kind of the file, detected from its content (`models/file_kinds.py`)."""
     entry: str
-    """Where in the file the state was, dots between the keys; empty at the top."""
+    """Keys that lead to the state in the file, joined by dots; empty: the top level."""
     prefix: str
-    """What was taken off the front of every name."""
+    """Prefix that was removed from every name."""
     matched: int
-    """Tensors that went into the network: all that it has, but for counters of old files."""
+    """Number of tensors loaded: all of the network's, except counters that old files lack."""
     parameters: int
-    """Numbers in them."""
+    """Number of values in them."""
     types: tuple[str, ...]
-    """Types of the file's floating-point tensors; what is not float32 was converted."""
+    """Types of the file's floating-point tensors; others than float32 were converted."""
     counters_missing: int
-    """BatchNorm counters (`num_batches_tracked`) that the file lacks."""
+    """Number of BatchNorm counters (`num_batches_tracked`) that the file lacks."""
     unused: tuple[str, ...]
-    """Tensors beside the state that do not have its prefix, a loss's or a metric's perhaps."""
+    """Tensors of the entry without the prefix, for example of a loss; not loaded."""
     unread: tuple[str, ...]
-    """Classes of the objects in the file, which were not made."""
+    """Classes of the objects in the file, which were not created."""
 
     @property
     def line(self) -> str:
-        """The same in a line."""
+        """The same as one line of text."""
         where = f", entry {shown_name(self.entry)}" if self.entry else ""
-        cut = f", prefix {shown_name(self.prefix)} taken off" if self.prefix else ""
+        cut = f", prefix {shown_name(self.prefix)} removed" if self.prefix else ""
         wide = [kind for kind in self.types if kind != "float32"]
         types = f", {' and '.join(wide)} converted to float32" if wide else ""
         beside = f", unused: {first(self.unused)}" if self.unused else ""
@@ -78,26 +78,27 @@ def load_weights(
 ) -> OpenedWeights:
     """Load the weights at `path` into `network`, in place.
 
-    The file is of any kind that `models/file_kinds.py` knows. The state is looked for among its
-    mappings and prefixes (`models/state_search.py`). `num_batches_tracked` may be missing; all else
-    has to fit. Other floating-point types are converted.
+    The state is searched for among the mappings and prefixes of the file
+    (`models/state_search.py`). All keys must match, except that `num_batches_tracked` may be
+    missing, as in old checkpoints. Other floating-point types are converted.
 
     Args:
-        network: what the weights are for.
-        path: a file, or a folder with weights under the names that Hugging Face gives them.
-        built: names the network in messages.
-        entry: which state is meant where two fit, as the message about it lists them.
+        network: to load into.
+        path: a file of a kind in `models/file_kinds.py`, or a folder with such a file under a name
+            that Hugging Face uses.
+        built: description of the network for messages.
+        entry: which state to load if two fit. The message about it lists them.
 
     Raises:
-        ValueError: the file cannot be read (`models/reading.py`), holds no state, a quantised one,
-            or none or several that fit. The message says what to do.
+        ValueError: the file cannot be read (`models/reading.py`), has no state or a quantised one,
+            or not exactly one state fits. The message says what to do.
     """
     file, kind, content = read_content(path)
     own = {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
     found = _states(content, file, own)
     chosen = _chosen(found if entry is None else _named(found, entry, file), own, file, built)
     taken = {key: chosen.tensors[key] for key in own if key in chosen.tensors}
-    load_state(network, taken, strict=False)  # counters may be missing; the rest is known to fit
+    load_state(network, taken, strict=False)  # counters may be missing; the rest was checked
     state = list(taken.values())
     types = {str(each.dtype).removeprefix("torch.") for each in state if each.is_floating_point()}
     return OpenedWeights(
@@ -115,10 +116,10 @@ def load_weights(
 
 
 def _states(content: Content, path: Path, own: Mapping[str, Tensor]) -> list[Candidate]:
-    """Every state that the file may hold for the network, best match first.
+    """All states of the file that may be the network's, best match first.
 
     Raises:
-        ValueError: there is none. Says what the file holds instead.
+        ValueError: there is none. The message says what the file holds instead.
     """
     mappings = list(mappings_in(content))
     if not mappings:
@@ -128,13 +129,13 @@ def _states(content: Content, path: Path, own: Mapping[str, Tensor]) -> list[Can
     if named := quantised(content, best, own):
         raise ValueError(
             f"weights {shown_name(path)}: expected floating-point weights, got quantised ones "
-            f"({shown_name(named)}): integers pass no gradient to images or weights; give the "
-            "weights as they were before they were quantised"
+            f"({shown_name(named)}). Integers pass no gradient to images or weights: give the "
+            "weights from before the quantisation"
         )
-    if strangers := [key for key, value in best.items() if not _is_plain(value)]:
+    if others := [key for key, value in best.items() if not _is_plain(value)]:
         raise ValueError(
-            f"weights {shown_name(path)}: expected only dense tensors, but {first(strangers)} are "
-            "none; save model.state_dict() alone"
+            f"weights {shown_name(path)}: expected only dense tensors, but {first(others)} are "
+            "something else; save only model.state_dict()"
         )
     return found
 
@@ -158,16 +159,17 @@ def _no_state(content: Content, path: Path) -> str:
 
 
 def _named(found: Sequence[Candidate], entry: str, path: Path) -> list[Candidate]:
-    """Those that `teacher.entry` may mean.
+    """The states that `teacher.entry` may mean.
 
     Raises:
-        ValueError: nothing in the file is called so.
+        ValueError: no state of the file has this name.
     """
     named = [each for each in found if entry in (each.label, each.entry)]
     if not named:
         names = ", ".join(dict.fromkeys(shown(each.label) for each in found))
         raise ValueError(
-            f"weights {shown_name(path)}: no entry {shown(entry)} with tensors; there is {names}"
+            f"weights {shown_name(path)}: no entry {shown(entry)} with tensors; its entries are "
+            f"{names}"
         )
     exactly = [each for each in named if each.label == entry]
     return exactly or named
@@ -179,7 +181,7 @@ def _chosen(
     """The one state that fits the network.
 
     Raises:
-        ValueError: none fits, or several that are not the same.
+        ValueError: none fits, or several different ones fit.
     """
     fitting = [each for each in found if each.fits(own)]
     if not fitting:
@@ -191,7 +193,7 @@ def _chosen(
                     f"weights {shown_name(path)}{under} do not fit {built}: {best.matched(own)} of "
                     f"its {len(own)} tensors match",
                     *mismatch(best, own),
-                    "  name the model, classes and channels that the weights were saved from",
+                    "  set model, data and arguments to those that the weights were trained with",
                 ]
             )
         )
@@ -234,5 +236,5 @@ def _plain(value: Tensor) -> Tensor:
 
 
 def _is_plain(value: Tensor) -> bool:
-    """A tensor whose every value is there: not sparse, not on torch's device without memory."""
+    """Whether a tensor has all values in memory: not sparse, not on the meta device."""
     return value.layout is torch.strided and not value.is_meta

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fastdfkd.core.batch import Provenance
+from fastdfkd.core.batch_figures import BatchFigures
+from fastdfkd.core.collapse import MOST_ROUNDS
 from fastdfkd.runs.metrics import FAULTS
 
 
@@ -25,8 +27,15 @@ class BatchRecord:
     staleness: int
     """Student versions between the one used and the newest at the end of the batch."""
     losses: dict[str, float]
+    figures: BatchFigures | None = None
+    """Signs of a collapse; None: not measured, or too old to matter."""
     peak_memory_bytes: int = 0
     """Peak memory of its synthesizer up to then."""
+
+    @classmethod
+    def saved(cls, *, figures: dict[str, Any] | None = None, **record: Any) -> BatchRecord:
+        """From the fields in a checkpoint."""
+        return cls(figures=BatchFigures(**figures) if figures else None, **record)
 
     @classmethod
     def of(cls, record: dict[str, Any], storage_seconds: float) -> BatchRecord:
@@ -40,6 +49,7 @@ class BatchRecord:
             idle_seconds=record["idle"],
             staleness=record["staleness"],
             losses=dict(provenance.losses),
+            figures=provenance.figures,
             peak_memory_bytes=record["memory"],
         )
 
@@ -127,8 +137,14 @@ class SynthesisTotals:
     def state(self, rounds: Iterable[int], elapsed: float) -> dict[str, Any]:
         """State for a checkpoint of `rounds`, `elapsed` seconds after the first synthesis."""
         saved = set(rounds)
+        records = [record for record in self.records if record.round in saved]
+        old = len(records) - MOST_ROUNDS
+        records = [
+            replace(record, figures=None) if position < old else record
+            for position, record in enumerate(records)
+        ]
         return {
-            "records": [asdict(record) for record in self.records if record.round in saved],
+            "records": [asdict(record) for record in records],
             "elapsed": elapsed,
             "startup_wait": self.startup_wait,
             **self.faults,
@@ -146,7 +162,7 @@ class SynthesisTotals:
 
         started = time.time() - state["elapsed"] - evaluation_seconds
         return cls(
-            records=[BatchRecord(**record) for record in state["records"]],
+            records=[BatchRecord.saved(**record) for record in state["records"]],
             started=started,
             trainer_began=started - state.get("startup_wait", 0.0),
             **{name: state[name] for name in FAULTS},

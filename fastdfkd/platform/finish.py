@@ -32,6 +32,7 @@ def finish(
     images: Any,
     start_time: float,
     notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> RunResult:
     """Write `student.safetensors` and `samples.png`; return the run's figures.
 
@@ -45,6 +46,7 @@ def finish(
         images: newest batch, (B, C, H, W) uint8.
         start_time: `time.monotonic()` at the start of the run.
         notes: deviations from the recipe, a sentence each.
+        warnings: of the run, a line each.
     """
     save_weights(directory / "student.safetensors", unpacked(final["student"]))
     save_grid(images[:_GRID_IMAGES], directory / "samples.png")
@@ -77,5 +79,6 @@ def finish(
         hardware=hardware(),
         commit=commit(),
         notes=list(notes),
+        warnings=list(warnings),
         directory=directory,
     )

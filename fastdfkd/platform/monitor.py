@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import ObjectLostError, RayActorError
 
+from fastdfkd.core.collapse import CollapseWatch
 from fastdfkd.platform.accounting import SynthesisTotals, idle_ratio
 from fastdfkd.platform.dispatcher import Dispatcher
 from fastdfkd.platform.weight_board import Progress
@@ -23,10 +24,13 @@ TRAINER_ONLY = ("began", "ended", "loading_seconds", "waiting_seconds", "lost_ro
 
 
 class Log(Protocol):
-    """Records progress rows."""
+    """Records progress rows and warnings."""
 
     def log(self, row: dict[str, float]) -> None:
         """Record one row."""
+
+    def warn(self, warning: str) -> None:
+        """Record a warning about the run, one line."""
 
 
 class Monitor:
@@ -44,10 +48,11 @@ class Monitor:
         checkpoints: CheckpointFolder,
         restore_board: Callable[[dict[str, Any] | None], None],
         recipe: Recipe,
+        watch: CollapseWatch,
     ):
         self.board, self.dispatcher, self.recorder = board, dispatcher, recorder
         self.checkpoints, self.restore_board = checkpoints, restore_board
-        self.recipe = recipe
+        self.recipe, self.watch = recipe, watch
         self._last_checkpoint: dict[str, Any] | None = None
         self._training, self._recorded, self._inserted = False, 0, 0
         self.outcome: dict[str, Any] | None = None
@@ -57,7 +62,9 @@ class Monitor:
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
     def __enter__(self) -> Monitor:
-        """Start the thread."""
+        """Start the thread. The warnings of a resumed run are recorded again."""
+        for warning in self.watch.warnings:
+            self.recorder.warn(warning)
         self._thread.start()
         return self
 
@@ -91,7 +98,7 @@ class Monitor:
         for row in progress.rows:
             self._count_restarts(row["began"])
             self.dispatcher.history.updates = int(row["updates"])
-            self.recorder.log(joined(row, self.dispatcher.totals))
+            self._record(joined(row, self.dispatcher.totals))
         if not progress.rows and not self._training:
             self._record_warm_up()
         self._training = self._training or bool(progress.rows)
@@ -112,8 +119,17 @@ class Monitor:
     def _record_warm_up(self) -> None:
         batches = len(self.dispatcher.totals.records)
         if batches > self._recorded:
-            self.recorder.log(self.dispatcher.totals.row())
+            self._record(self.dispatcher.totals.row())
         self._recorded = batches
+
+    def _record(self, row: dict[str, float]) -> None:
+        """Record a progress row, and a warning if it shows a collapse."""
+        batches = [record.figures for record in self.dispatcher.totals.records]
+        columns, warning = self.watch.check(batches, row)
+        self.recorder.log({**row, **columns})
+        if warning is not None:
+            log.warning("%s", warning)
+            self.recorder.warn(warning)
 
     def _save(self, state: dict[str, Any]) -> None:
         """Write a checkpoint; a failure, such as a full disk, is logged and the run goes on."""
@@ -125,6 +141,7 @@ class Monitor:
         driver_state = {
             "recipe": self.recipe.flat(),
             "totals": totals.state(rounds, trainer["ended"] - totals.started),
+            "collapse": self.watch.state_dict(),
         }
         try:
             self.checkpoints.save(

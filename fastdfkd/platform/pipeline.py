@@ -22,6 +22,7 @@ from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from fastdfkd.core.collapse import CollapseWatch
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform import cluster, head
 from fastdfkd.platform.actors import RunActors, start
@@ -73,6 +74,7 @@ def run(
     plan = planned(recipe)
     experiment = Experiment.of(recipe, teacher.model, plan.device)
     check_memory(plan, recipe.capacity * math.prod(experiment.spec.shape))
+    experiment.facts().log()
     log.info("bank: %s", BankPolicies.of(recipe))
     resume = ResumeState.of(experiment, checkpoint)
     checkpoints = CheckpointFolder(directory, checkpoint)
@@ -87,8 +89,9 @@ def run(
             resume.totals,
             states=resume.synthesizers if platform.schedule == "lockstep" else None,
         )
+        watch = CollapseWatch(recipe, experiment.spec, resume.collapse)
         monitor = Monitor(
-            actors.board, dispatcher, recorder, checkpoints, actors.restore_board, recipe
+            actors.board, dispatcher, recorder, checkpoints, actors.restore_board, recipe, watch
         )
         head_watch = head.watch(directory, dispatcher.end, own=cluster.is_own())
         with head_watch, dispatcher, monitor, stopping(stop, dispatcher):
@@ -100,7 +103,8 @@ def run(
         images = history.newest_images()
     notes = [*experiment.notes, *dispatcher.notes]
     totals, outcome = dispatcher.totals, monitor.outcome
-    return finish(recipe, teacher, directory, totals, outcome, images, start_time, notes)
+    said = {"notes": notes, "warnings": watch.warnings}
+    return finish(recipe, teacher, directory, totals, outcome, images, start_time, **said)
 
 
 def fit(

@@ -26,6 +26,8 @@ class ResumeState:
     """(round, reference) in the bank's order; the reference is None where the images are gone."""
     updates: int = 0
     """Student updates made."""
+    collapse: dict[str, Any] | None = None
+    """State of the `CollapseWatch`; None in a new run, or where the checkpoint has none."""
 
     def driver_history(self, recipe: Recipe) -> History:
         """The driver's history. It keeps the bank's images and those of rounds that run ahead."""
@@ -54,4 +56,10 @@ class ResumeState:
         evaluation = state["trainer"]["clock"].get("evaluation", 0.0)
         totals = SynthesisTotals.load(state["totals"], evaluation)
         totals.lost += sum(1 for round in held if round not in images)
-        return cls(board=state, totals=totals, history=history, updates=checkpoint.updates)
+        return cls(
+            board=state,
+            totals=totals,
+            history=history,
+            updates=checkpoint.updates,
+            collapse=state.get("collapse"),
+        )

@@ -7,6 +7,7 @@ value, what is allowed and the nearest match.
     recipe = load_recipe("recipes/sample/digits-fast5.yaml", {"synthesis.steps": 2})
 """
 
+from fastdfkd.recipe.data_section import DataSection
 from fastdfkd.recipe.image_input import InputSection
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.recipe.methods import (
@@ -19,7 +20,6 @@ from fastdfkd.recipe.pixel_form import NORMALISATIONS, PixelForm
 from fastdfkd.recipe.reading import Overrides, find_recipe, load_recipe, shipped_recipes
 from fastdfkd.recipe.sections import (
     BankSection,
-    DataSection,
     DistillationSection,
     EvaluationSection,
     PlatformSection,

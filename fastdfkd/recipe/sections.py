@@ -16,33 +16,22 @@ from fastdfkd.recipe.pixel_form import PixelForm
 from fastdfkd.recipe.section import Section
 
 
-class DataSection(Section):
-    """Real images: they evaluate the student and train sample teachers, never the student."""
-
-    name: str
-    """Name of the data set: `digits`, `glyphs`, `cifar10` or `cifar100`; `none` where there is no
-    real image. Then `input` says what the images are, and the student is judged on synthetic
-    ones."""
-    root: str | None = None
-    """Folder that holds CIFAR; nothing is downloaded. `digits` and `glyphs` need none."""
-
-
 class NetworkSection(Section):
     """Keys of both networks."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"arguments", "output", "positional"})
+    later: ClassVar[frozenset[str]] = frozenset({"arguments", "positional", "output"})
     role: ClassVar[str]
     """The section's key in a recipe."""
 
     model: str
-    """A name from the model table (`fastdfkd/models/table.py`), or another source
-    (`docs/networks.md`): `package.module:builder`, `file.py:builder`, `torchvision:NAME`,
-    `timm:NAME`, `hf:FOLDER`, `torchscript:FILE`, `pt2:FILE`."""
+    """A name from the model table (`fastdfkd/models/table.py`), or `SOURCE:NAME`:
+    `package.module:builder`, `file.py:builder`, `torchvision:NAME`, `timm:NAME`, `hf:FOLDER`,
+    `torchscript:FILE`, `pt2:FILE`."""
     arguments: dict[str, JsonValue] = {}  # noqa: RUF012, pydantic copies it
     """Keyword arguments for the builder. `num_classes` and `in_channels` are passed in addition if
     the builder has such parameters."""
-    positional: list[JsonValue] = []  # noqa: RUF012
-    """Positional arguments for the builder, before the keyword arguments."""
+    positional: list[JsonValue] = []  # noqa: RUF012, pydantic copies it
+    """Positional arguments for the builder."""
     output: Literal[
         "logits", "probabilities", "log_probabilities", "binary_logit", "binary_probability"
     ] = "logits"
@@ -53,14 +42,17 @@ class NetworkSection(Section):
 class TeacherSection(NetworkSection):
     """The network to compress: with the given weights, or else trained here and cached."""
 
-    later = frozenset({"entry"})
+    later = frozenset({"entry", "output_slice"})
     role = "teacher"
+    output_slice: tuple[Count, Positive] | None = None
+    """`[start, stop]`: the outputs from `start` to before `stop` are the classes. `[1, 1001]`
+    leaves out the background of an ImageNet network with 1,001 outputs."""
     weights: str | None = None
-    """A file of tensors by name: safetensors, the `index.json` of its shards, a file of
-    `torch.save`, or a pickle. Its content decides, not its ending. No code in it is executed.
+    """A file that holds tensors by name: safetensors, the index.json of its shards, a file of
+    `torch.save`, or a pickle. Its kind is detected from its content, and nothing in it is executed.
     Unset: the teacher is trained here, unless its source has weights."""
     entry: str | None = None
-    """Which state in the file to use, if several fit the network. The error about it lists them."""
+    """Which state of the file to load, if two fit the network. The message about it lists them."""
     epochs: Positive = 200
     """Passes over the training images, if the teacher is trained here."""
     batch_size: Positive = 128
@@ -76,6 +68,22 @@ class TeacherSection(NetworkSection):
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """Autocast type of training; the weights are float32. `auto`: bfloat16 on hardware that
     multiplies in it, else float32; teachers of the two kinds of machines differ."""
+
+    @model_validator(mode="after")
+    def _slice_is_not_empty(self) -> TeacherSection:
+        if self.output_slice is None:
+            return self
+        start, stop = self.output_slice
+        if stop <= start:
+            raise ValueError(
+                f"output_slice is [start, stop] with start below stop, got [{start}, {stop}]"
+            )
+        if self.output.startswith("binary"):
+            raise ValueError(
+                f"output_slice does not apply to output: {self.output}, which is one number: "
+                "remove it"
+            )
+        return self
 
 
 def _side_by_side(size: Any) -> Any:
@@ -126,6 +134,13 @@ class DistillationSection(Section):
     teacher_cache: Annotated[Whole, Field(ge=2)] | None = None
     """Average number of updates that use the same view (augmented image) and the teacher's logits
     for it. Unset: every update draws new views, and the teacher's forward pass runs on each."""
+
+    @property
+    def suspects(self) -> list[str]:
+        """Unusual values of the section that may keep the student from learning."""
+        if 1e-3 <= self.lr <= 1:
+            return []
+        return [f"distillation.lr is {self.lr:g}: set it to 0.1"]
 
 
 class BankSection(Section):

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import Field, model_validator
 
+from fastdfkd.recipe.data_section import DataSection
 from fastdfkd.recipe.image_input import InputSection
 from fastdfkd.recipe.methods import AnyMethod, DefaultMethod
 from fastdfkd.recipe.numbers import Seed
@@ -16,7 +17,6 @@ from fastdfkd.recipe.plain import escaped, flatten
 from fastdfkd.recipe.section import Section
 from fastdfkd.recipe.sections import (
     BankSection,
-    DataSection,
     DistillationSection,
     EvaluationSection,
     PlatformSection,

@@ -95,11 +95,12 @@ def _progress(status: Status) -> list[Any]:
 
 
 def _details(status: Status) -> Table:
-    """Rows of label and value: roles, figures, faults and notes."""
+    """Rows of label and value: roles, figures, faults, warnings and notes."""
     table = Table.grid(padding=(0, 3))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    notes = [("note", note) for note in status.notes]
+    notes = [("warning", warning) for warning in status.warnings]
+    notes += [("note", note) for note in status.notes]
     for label, value in (*_roles(status), *_figures(status), ("faults", _faults(status)), *notes):
         table.add_row(Text(label, style="bold"), Text(visible(value), overflow="fold"))
     return table
@@ -138,10 +139,16 @@ def _figures(status: Status) -> list[tuple[str, str]]:
         f"synthesizers {text('synthesizer_idle_ratio', '{:.0%}')} of their time, "
         f"trainer {text('trainer_idle_ratio', '{:.0%}')}"
     )
+    newest = (
+        f"images: teacher's confidence {text('newest_confidence', '{:.0%}')}, "
+        f"{text('newest_coverage', '{:.0%}')} of the classes, "
+        f"{text('newest_distinct', '{:.0%}')} distinct"
+    )
     rates = f"{text('images_per_second', '{:,.1f}')} images/s per synthesizer, "
     return [
         ("student", f"{_judged(latest)}, loss {text('loss', '{:.4g}')}"),
         ("images", f"{text('images', '{:,.0f}')}{total}, {text('bank_images', '{:,.0f}')} in bank"),
+        ("newest", newest),
         ("rates", f"{rates}{text('updates_per_second', '{:,.1f}')} updates/s"),
         ("idle", idle),
         ("staleness", f"{text('staleness', '{:.0f}')} student versions, newest batch"),

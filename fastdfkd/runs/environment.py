@@ -30,7 +30,7 @@ def hardware() -> dict[str, Any]:
     """
     return {
         "processor": _processor(),
-        "cores": _cores(),
+        "cores": usable_cores(),
         "memory_gib": _memory_gib(),
         "gpus": list(_gpus()),
     }
@@ -79,7 +79,7 @@ def _processor() -> str:
 
 
 @cache
-def _cores() -> float:
+def usable_cores() -> float:
     """Cores that the process may use: its CPU affinity or the container's quota if it is lower."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = float(available or 1)

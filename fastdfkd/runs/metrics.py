@@ -47,12 +47,16 @@ COLUMNS = (
     "trainer_peak_memory_bytes",
     "end_to_end_seconds",
     *FAULTS,
+    "newest_confidence",
+    "newest_coverage",
+    "newest_distinct",
 )
 """All columns of `metrics.csv`, in order. Times are in seconds, totals since the run started.
 
 `updates` is the step. `loss` is the student's KL divergence. `accuracy`, `top5_accuracy` (with more
 than five classes) and `agreement` (0 to 1) are in evaluation rows only, and so are the columns that
-begin with `synthetic_`, for held-out synthetic images. Cells without a value are empty.
+begin with `synthetic_`, for held-out synthetic images. The columns `newest_*` describe the images
+of the newest rounds (`core/collapse.py`). Cells without a value are empty.
 """
 
 

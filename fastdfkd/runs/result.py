@@ -92,6 +92,8 @@ class RunResult(BaseModel):
     """Git commit of the code, with `-dirty` for local changes; `unknown` outside a checkout."""
     notes: list[str] = []
     """Deviations from the default treatment of these networks, with reasons; one line each."""
+    warnings: list[str] = []
+    """What went wrong with the images or the student, with likely causes; one line each."""
     synthesizer_peak_memory_bytes: int = 0
     """Peak memory of one synthesizer: on its GPU, or resident on a CPU; 0 if unknown."""
     trainer_peak_memory_bytes: int = 0

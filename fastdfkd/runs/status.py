@@ -11,7 +11,7 @@ with access to the folder. The state of the run:
     otherwise                                           -> silent: stopped, killed, or waiting
 
 `state.json` is a JSON object with optional keys: `state` (`running`, `stopped`, `failed` or
-`finished`), `error` (one line) and `faults` (name to count).
+`finished`), `error` (one line), `warnings` (a list of lines) and `faults` (name to count).
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class Status:
     """Content of `teacher.json`."""
     notes: tuple[str, ...] = ()
     """Notes of a finished run, see `RunResult.notes`."""
+    warnings: tuple[str, ...] = ()
+    """Warnings of the run so far, see `RunResult.warnings`."""
     result: Mapping[str, float] = field(default_factory=dict)
     """Figures of a finished run."""
     latest: Mapping[str, float] = field(default_factory=dict)
@@ -98,7 +100,8 @@ def read_status(directory: str | Path, *, now: float | None = None) -> Status:
         recipe=recipe,
         teacher=_json_object(folder / "teacher.json"),
         result=figures_of(result),
-        notes=_notes(result.get("notes")),
+        notes=_lines(result.get("notes")),
+        warnings=_lines(result.get("warnings")) or _lines(state_file.get("warnings")),
         latest=latest,
         faults=counted or _faults(state_file.get("faults")),
         left_s=time_left(rows, recipe) if state == "running" and recipe else None,
@@ -156,5 +159,5 @@ def _recipe(path: Path) -> Recipe | None:
         return None
 
 
-def _notes(value: object) -> tuple[str, ...]:
+def _lines(value: object) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list) else ()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from fastdfkd.recipe import Recipe
 from fastdfkd.runs.folder import read_json, write_json
@@ -60,6 +61,8 @@ class Recorder:
         self._progress = progress
         self._resume_at = resume_at
         self._step = resume_at or 0
+        self.warnings: list[str] = []
+        """Warnings of the run so far, one line each."""
         self._finished = self._csv_failing = False
 
     @property
@@ -112,6 +115,12 @@ class Recorder:
         self._writer.put(self._step, row)
         if self._progress is not None:
             self._progress(row)
+
+    def warn(self, warning: str) -> None:
+        """Write a warning, one line, to `state.json` and to the MLflow tag `warnings`."""
+        self.warnings.append(warning)
+        self._write_state("RUNNING")
+        self._writer.tag("warnings", "\n".join(self.warnings))
 
     def finish(self, result: RunResult, artifacts: Iterable[Path] | None = None) -> None:
         """Log the figures of the result as metrics, and the run's files as artifacts.
@@ -167,11 +176,13 @@ class Recorder:
 
     def _write_state(self, status: str, error: BaseException | None = None) -> None:
         """Write the state of the run and the id of the MLflow run to `state.json`."""
-        state = {
+        state: dict[str, Any] = {
             "state": _STATES[status],
             "mlflow_run_id": self.run_id,
             "tracking_uri": self._run.uri,
         }
+        if self.warnings:
+            state["warnings"] = self.warnings
         if error is not None:
             state["error"] = reason(error)
         try:
@@ -187,19 +198,23 @@ class Recorder:
 
 
 class _Writer:
-    """Sends rows to MLflow from its own thread, about once a second.
+    """Sends rows and tags to MLflow from its own thread, about once a second.
 
-    Rows that the store did not accept are sent again with the next ones.
+    Those that the store did not accept are sent again with the next rows.
     """
 
     def __init__(self, run: TrackedRun) -> None:
         self._run = run
         self._queue: queue.SimpleQueue[MetricRow | None] = queue.SimpleQueue()
+        self._tags: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
         self._thread.start()
 
     def put(self, step: int, row: Row) -> None:
         self._queue.put(MetricRow(step, dict(row), time.time()))
+
+    def tag(self, name: str, value: str) -> None:
+        self._tags.put({name: value})
 
     def close(self) -> None:
         """Send the remaining rows and end the thread. A second call does nothing."""
@@ -211,8 +226,16 @@ class _Writer:
         while open_:
             rows, open_ = self._gather()
             unsent = self._run.log_metrics(unsent + rows)[-_MAX_UNSENT:]
+            self._send_tags()
         if unsent:
             _log.warning("rows that are only in metrics.csv, not in MLflow: %d", len(unsent))
+
+    def _send_tags(self) -> None:
+        tags: dict[str, str] = {}
+        while not self._tags.empty():
+            tags |= self._tags.get()
+        if tags and not self._run.log_tags(tags):
+            self._tags.put(tags)
 
     def _gather(self) -> tuple[list[MetricRow], bool]:
         """Collect rows for one second; returns them, and whether more may follow."""

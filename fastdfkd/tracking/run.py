@@ -79,9 +79,9 @@ class TrackedRun:
         """Log parameters, with their values as text."""
         self._attempt(lambda: self.store.log_params_and_tags(self.run_id, params=params))
 
-    def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags."""
-        self._attempt(lambda: self.store.log_params_and_tags(self.run_id, tags=tags))
+    def log_tags(self, tags: Mapping[str, str]) -> bool:
+        """Set tags; whether the store accepted them."""
+        return self._attempt(lambda: self.store.log_params_and_tags(self.run_id, tags=tags))
 
     def log_metrics(self, rows: Sequence[MetricRow]) -> list[MetricRow]:
         """Log rows in batches. Values that are not finite are left out.

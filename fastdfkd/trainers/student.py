@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,14 +25,15 @@ import ray
 import ray.train
 import ray.train.torch
 import torch
+from torch import Tensor
 
-from fastdfkd.core.answers import Output
+from fastdfkd.core.answers import Output, output_of
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.evaluation import Evaluated
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.core.precision import resolved
-from fastdfkd.experiment import Experiment
+from fastdfkd.experiment import Experiment, student_input
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
 from fastdfkd.trainers.calls import insist
@@ -225,7 +227,8 @@ class StudentTraining:
 
     def _evaluate(self) -> dict[str, float]:
         with self.clock.measure("evaluation"):
-            answers = self._answers(self.distiller.module, self.recipe.student.output)
+            reads = student_input(self.recipe, self.device)
+            answers = self._answers(self.distiller.module, reads, self.recipe.student.output)
         figures = self.experiment.judge.figures(answers, self.teacher_answers)
         return {**figures, "evaluation_seconds": self.clock.seconds["evaluation"]}
 
@@ -257,11 +260,14 @@ class StudentTraining:
         return self.clock.unix() - self.clock.seconds["evaluation"]
 
     def _teacher_answers(self) -> Evaluated:
-        return self._answers(self.experiment.teacher, self.recipe.teacher.output)
+        reads = self.experiment.normalisation(self.device)
+        return self._answers(self.experiment.teacher, reads, output_of(self.recipe.teacher))
 
-    def _answers(self, model: torch.nn.Module, output: Output) -> Evaluated:
-        normalise, judge = self.experiment.normalisation(self.device), self.experiment.judge
-        return judge.answers(model.to(self.device), normalise, self.device, output=output)
+    def _answers(
+        self, model: torch.nn.Module, reads: Callable[[Tensor], Tensor], output: Output
+    ) -> Evaluated:
+        judge = self.experiment.judge
+        return judge.answers(model.to(self.device), reads, self.device, output=output)
 
     def _distiller(self) -> StudentDistiller:
         idle = {"find_unused_parameters": self.experiment.student_use.idle_parameters}

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fastdfkd.core.answers import output_of
 from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.network_contract import check_student, check_teacher
@@ -23,7 +25,7 @@ from fastdfkd.core.network_use import copied, freeze
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import seeded, stream
-from fastdfkd.data import LabelledImages, cache_folder
+from fastdfkd.data import Images, Judge, cache_folder
 from fastdfkd.experiment import image_spec, judge_of, real_images
 from fastdfkd.models import (
     brings_weights,
@@ -66,8 +68,10 @@ def prepare_teacher(
     device: torch.device | str = "cpu",
     seed: int = 0,
     on_epoch: OnEpoch | None = None,
+    train: bool = True,
+    judge: Judge | None = None,
 ) -> Teacher:
-    """The teacher of a recipe: `model` if given, else opened from weights, else trained and cached.
+    """The teacher of a recipe: `model` if given, else with weights, else trained and cached.
 
     Args:
         recipe: its `data` and `teacher` sections and `synthesis.bn` are used.
@@ -75,6 +79,9 @@ def prepare_teacher(
         device: device of training and evaluation, and of the result.
         seed: seed of training. It is not the recipe's, so that runs of many seeds share a teacher.
         on_epoch: called after every epoch of training.
+        train: whether a teacher that is not in the cache is trained. If not, it has its initial
+            weights, and the `source` of its description is `untrained`.
+        judge: evaluates the teacher; unset: that of the recipe.
 
     Raises:
         ValueError: the weights cannot be read or do not fit, training diverges, real images are
@@ -82,7 +89,8 @@ def prepare_teacher(
     """
     started = time.perf_counter()
     spec, device = image_spec(recipe), torch.device(device)
-    judge_of(recipe)  # missing test images are an error before anything is trained
+    if judge is None:
+        judge_of(recipe)  # missing test images are an error before anything is trained
     facts: dict[str, Any]
     if model is not None:
         network = copied(plain_network(model, "the teacher"))
@@ -91,11 +99,12 @@ def prepare_teacher(
         network, facts = _opened(recipe.teacher, spec)
     else:
         run = _TrainingRun(recipe, seed, device)
-        network, facts = run.train_or_load(on_epoch)
+        network, facts = run.train_or_load(on_epoch, train)
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
-    output, bn = recipe.teacher.output, recipe.synthesis.bn_weight
+    output, bn = output_of(recipe.teacher), recipe.synthesis.bn_weight
     check_teacher(network, spec.shape, spec.kind, bn, output=output)
-    judge = judge_of(recipe, network, device=device)
+    if judge is None:
+        judge = judge_of(recipe, network, device=device)
     answers = judge.answers(network, spec.normalisation(device), device, output=output)
     figures = judge.figures(answers)
     digest = weights_digest(network.state_dict())
@@ -113,7 +122,7 @@ def prepare_teacher(
 
 
 def _opened(section: TeacherSection, spec: ImageSpec) -> tuple[nn.Module, dict[str, Any]]:
-    """The teacher with weights that somebody else trained, and where they came from."""
+    """A teacher that is not trained here, and facts for `teacher.json`."""
     if section.weights is None:
         network = open_network(section, spec)
         return network, {"source": "network", "model": section.model}
@@ -142,23 +151,29 @@ class _TrainingRun:
         """The precision of the recipe, resolved for the device."""
         return resolved(self.device, self.recipe.teacher.precision)
 
-    def train_or_load(self, on_epoch: OnEpoch | None) -> tuple[nn.Module, dict[str, Any]]:
-        """The trained network and facts for `teacher.json`; a damaged cache file is replaced."""
+    def train_or_load(
+        self, on_epoch: OnEpoch | None, train: bool
+    ) -> tuple[nn.Module, dict[str, Any]]:
+        """The trained network and facts for `teacher.json`; a damaged cache file is replaced.
+
+        Without `train` a network that is not in the cache is returned untrained.
+        """
         section, spec = self.recipe.teacher, image_spec(self.recipe)
         with seeded(self.seed, "teacher", "weights"):
             network = open_network(section, spec)
-        shape, kind, output = spec.shape, spec.kind, section.output
+        shape, kind, output = spec.shape, spec.kind, output_of(section)
         check_teacher(network, shape, kind, self.recipe.synthesis.bn_weight, output=output)
         check_student(
             network, shape, kind, output=output, batch_size=section.batch_size, role="teacher"
         )
-        train = real_images(self.recipe).load("train")
-        if train is None:
+        data = real_images(self.recipe).load("train", spec)
+        if data is None:
             raise ValueError(
                 f"teacher.weights: unset, so the teacher would be trained, but {spec.name} has no "
-                "training images: set teacher.weights to the weights of a trained teacher"
+                "training images: set teacher.weights to the weights of a trained teacher, or "
+                "data.train to the training images"
             )
-        path = cache_folder() / "teachers" / f"{self.key(train)[:16]}.safetensors"
+        path = cache_folder() / "teachers" / f"{self.key(data)[:16]}.safetensors"
         settings = section.model_dump(include=_TRAINING)
         facts = {
             "source": "trained",
@@ -170,9 +185,11 @@ class _TrainingRun:
             load_weights(network, path)
             return network, {**facts, "cached": True}
         except ValueError:  # missing or damaged
+            if not train:
+                return network, {**facts, "source": "untrained", "cached": False}
             train_classifier(
                 network,
-                train,
+                data,
                 spec,
                 section,
                 seed=self.seed,
@@ -185,7 +202,7 @@ class _TrainingRun:
             log.warning("the teacher cannot be cached for the next run: %s", error)
         return network, {**facts, "cached": False}
 
-    def key(self, train: LabelledImages) -> str:
+    def key(self, train: Images) -> str:
         """SHA-256 (hex) of everything but the device; names the cache file."""
         spec = image_spec(self.recipe)
         content = [
@@ -202,7 +219,7 @@ class _TrainingRun:
 
 def train_classifier(
     model: nn.Module,
-    train: LabelledImages,
+    train: Images,
     spec: ImageSpec,
     section: TeacherSection,
     *,
@@ -225,13 +242,13 @@ def train_classifier(
     use = tried(
         model,
         spec.shape,
-        output=section.output,
+        output=output_of(section),
         spatial_axes=spec.kind.spatial_axes,
         precision=precision,
         student=True,
     )
     use.placed(model, device).train()
-    data = LabelledImages(train.images.to(device), train.labels.to(device))
+    data = train.on(device)
     steps = max(len(data) // section.batch_size, 1)
     optimizer = SGD(
         model.parameters(),
@@ -281,13 +298,19 @@ def one_cycle(peak: float, steps: int) -> Iterator[float]:
 
 
 def _batches(
-    data: LabelledImages, section: TeacherSection, generator: torch.Generator
+    data: Images, section: TeacherSection, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Full batches of one epoch: augmented images (B, C, H, W) uint8 channels-last, and labels."""
+    """Full batches of one epoch: augmented images (B, C, H, W) uint8 channels-last, and labels.
+
+    Both are on the generator's device.
+    """
+    device = generator.device
     size = min(section.batch_size, len(data))
-    order = torch.randperm(len(data), generator=generator, device=generator.device)
-    for start in range(0, len(data) - size + 1, size):
-        rows = order[start : start + size]
-        move = Augmentation.draw(size, section.crop_padding, section.flip, False, generator)
-        images = move(data.images[rows]).contiguous(memory_format=torch.channels_last)
-        yield images, data.labels[rows]
+    order = torch.randperm(len(data), generator=generator, device=device)
+    with closing(data.batches(size, order[: len(data) // size * size])) as batches:
+        for images, labels in batches:
+            if len(labels) < size:  # files were found to be unreadable in this epoch
+                continue
+            images, labels = images.to(device), labels.to(device)
+            move = Augmentation.draw(size, section.crop_padding, section.flip, False, generator)
+            yield move(images).contiguous(memory_format=torch.channels_last), labels

@@ -63,7 +63,8 @@ def write_sweep_report(
     files += [_write_recipe(sweep, points.loc[label], name) for name, label in recipes.items()]
     files.append(folder / "table.md")
     table = markdown_table(*cells(points, objectives))
-    write_text(files[-1], f"# {markdown(title(sweep))}\n\n{table}\n{CAVEAT}\n")
+    notes = "\n\n".join([CAVEAT, *map(markdown, warning_notes(sweep, records))])
+    write_text(files[-1], f"# {markdown(title(sweep))}\n\n{table}\n{notes}\n")
     files += _draw_pictures(points, objectives, list(front), folder)
     names = _figures(points.columns, objectives)
     figures: dict[Any, Any] = points.loc[best, list(names)].to_dict()
@@ -100,6 +101,7 @@ def trial_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
                 "evaluations": record.evaluations,
                 **{p.key: record.point.get(p.key) for p in sweep.space.parameters},
                 **record.figures,
+                "warnings": record.warnings,
                 "error": record.error,
             }
             for record in sorted(records, key=lambda record: (record.index, record.seed))
@@ -111,7 +113,8 @@ def point_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
     """One row per point: name, swept keys, `<figure>` and `<figure> std` over its finished seeds.
 
     `<figure>` is the mean, `<figure> std` the sample standard deviation. `whole` is true if all
-    seeds finished. If none did, the figures are the last ones of the unfinished trials.
+    seeds finished. If none did, the figures are the last ones of the unfinished trials. `warned` is
+    the number of trials with a warning.
     """
     import pandas as pd
 
@@ -126,6 +129,7 @@ def point_table(sweep: Sweep, records: Sequence[TrialRecord]) -> pd.DataFrame:
             "setting": sweep.names.point(trials[0].point),
             "seeds": len(finished),
             "status": ", ".join(sorted({record.status for record in trials})),
+            "warned": sum(bool(record.warnings) for record in trials),
             "whole": len(finished) == sweep.options.seeds,
             **{p.key: trials[0].point.get(p.key) for p in sweep.space.parameters},
         }
@@ -155,8 +159,18 @@ def cells(
     rows = []
     for row in ordered.to_dict("records"):
         figures = [_figure(name, row[name], row[f"{name} std"]) for name in names]
-        rows.append([row["setting"], str(row["seeds"]), *figures, row["status"]])
+        status = row["status"] + (f", {row['warned']} with a warning" if row["warned"] else "")
+        rows.append([row["setting"], str(row["seeds"]), *figures, status])
     return heads, rows
+
+
+def warning_notes(sweep: Sweep, records: Sequence[TrialRecord]) -> list[str]:
+    """The warnings of all trials, a paragraph each."""
+    return [
+        f"Warning: {sweep.names.trial(record.point, record.seed)}: {warning}"
+        for record in sorted(records, key=lambda record: (record.index, record.seed))
+        for warning in record.warnings.splitlines()
+    ]
 
 
 def _write_recipe(sweep: Sweep, row: Any, name: str) -> Path:

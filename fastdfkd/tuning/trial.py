@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,8 @@ class TrialContext:
     """What all trials of a sweep share."""
 
     files: tuple[SourceFile, ...]
-    """Python files that define classes of the teacher or of a student. They are pickled first,
-    because unpickling the teacher needs them."""
+    """Python files that the recipes name. They are unpickled first, because unpickling the teacher
+    needs them."""
     recipe: Recipe
     teacher: Teacher
     folder: Path
@@ -149,7 +150,9 @@ class _TrialRun:
                 write_sources(recipe, directory)
                 with cluster.connect(None):
                     result = self._run_pipeline(recipe, directory)
-        return {**self._metrics(scalars(result.model_dump())), "finished": True, "done": True}
+        figures = self._metrics(scalars(result.model_dump()))
+        ends = {"finished": True, "done": True, "warnings": "\n".join(result.warnings)}
+        return {**figures, **ends}
 
     def _run_pipeline(self, recipe: Recipe, directory: Path) -> RunResult:
         from fastdfkd.api.execution import write_teacher
@@ -157,12 +160,12 @@ class _TrialRun:
         from fastdfkd.platform.stopping import RunStopped
 
         write_teacher(self.context.teacher, directory)
-        recorder = tracking.Recorder(
+        recorder: tracking.Recorder = tracking.Recorder(
             recipe,
             directory,
             run_name=self.name,
             parent_run_id=self.context.parent_run_id,
-            progress=self._on_row,
+            progress=lambda row: self._on_row(row, recorder.warnings),
         )
         try:
             with recorder:
@@ -176,9 +179,10 @@ class _TrialRun:
             raise
         return result
 
-    def _on_row(self, row: Row) -> None:
+    def _on_row(self, row: Row, warnings: Sequence[str]) -> None:
         if is_evaluation(row):
-            self.events.put({**self._metrics(row), "finished": False})
+            said = "\n".join(warnings)
+            self.events.put({**self._metrics(row), "finished": False, "warnings": said})
 
     def _metrics(self, row: Row) -> dict[str, float]:
         """The figures that Tune gets: those of a row, and the objectives."""

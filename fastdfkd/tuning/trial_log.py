@@ -63,6 +63,8 @@ class TrialRecord:
     """Objectives, accuracy, agreement, images, updates and seconds at the last evaluation."""
     evaluations: int = 0
     """Number of evaluations that were reported to the scheduler."""
+    warnings: str = ""
+    """What the trial warned of (`RunResult.warnings`), one warning a line."""
     error: str = ""
     """The error of a failed trial, one line."""
     directory: str = ""

@@ -49,13 +49,13 @@ def run_trials(
     """
     cluster = cluster_resources()
     recipe = pinned_gpus(sweep.recipe, cluster)
-    recipes = _recipes_to_place(sweep, recipe)
-    cost = most_costly(recipes, cluster)
+    placed = _recipes_to_place(sweep, recipe)
+    cost = most_costly(placed, cluster)
     concurrent = concurrent_trials(cost, cluster)
     say(f"{sweep.trials} trials, {concurrent} at a time: each uses {_resource_text(cost.total)}")
     objectives = parse_objectives(sweep.options.objective)
     context = TrialContext(
-        files=_files(recipe, *recipes),
+        files=_files(recipe, *placed),
         recipe=load_recipe(recipe, {"tracking.uri": parent.uri}),
         teacher=teacher,
         folder=sweep.folder,
@@ -170,6 +170,7 @@ class _TrialLogger(Callback):
             status=status,
             figures=figures,
             evaluations=int(result.get("training_iteration", 0)) - (status == "finished"),
+            warnings=str(result.get("warnings", "")),
             error=error,
             directory=str(folder),
         )

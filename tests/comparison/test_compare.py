@@ -49,6 +49,15 @@ def test_the_table_has_mean_deviation_and_marks(comparison: Comparison) -> None:
     assert "10x: quick is the first to reach it" in notes
     assert "100x: no setting reaches it; the fastest has 50x" in notes
     assert "slow was measured on 32 images" in notes
+    assert "Warning" not in notes
+
+
+def test_the_notes_name_the_runs_with_a_warning(comparison: Comparison) -> None:
+    run = comparison.runs["quick"][1]
+    result = run.result.model_copy(update={"warnings": ["collapse, after 9 of 40 rounds"]})
+    comparison.runs["quick"][1] = replace(run, result=result)
+    notes = table_notes(comparison, comparison_table(comparison))
+    assert "Warning: quick, seed 1: collapse, after 9 of 40 rounds" in notes
 
 
 def test_time_to_an_accuracy_is_the_first_evaluation_with_it(comparison: Comparison) -> None:

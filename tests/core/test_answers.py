@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastdfkd.core.answers import logits_in, looks_like
+from fastdfkd.core.answers import SlicedOutput, logits_in, looks_like, output_of
+from fastdfkd.recipe import TeacherSection
 
 LOGITS = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]])
 
@@ -129,3 +130,18 @@ def test_values_show_what_they_are(answer: Tensor, found: str | None) -> None:
     assert looks_like([answer]) == found
     maps = answer.reshape(-1, 1, *answer.shape[1:]).movedim(-1, 1)  # (B, K, 1) and more positions
     assert looks_like([maps.expand(-1, -1, 2)]) == found
+
+
+def test_a_slice_of_the_outputs_is_the_classes() -> None:
+    assert torch.equal(logits_in({"logits": LOGITS}, SlicedOutput("logits", 1, 3)), LOGITS[:, 1:])
+    shares = logits_in(LOGITS.softmax(1), SlicedOutput("probabilities", 0, 2)).softmax(1)
+    torch.testing.assert_close(shares, LOGITS[:, :2].softmax(1))
+    maps = LOGITS[:, :, None, None].expand(2, 3, 4, 5)
+    assert logits_in(maps, SlicedOutput("logits", 1, 3), 2).shape == (2, 2, 4, 5)
+
+
+def test_a_section_declares_its_output() -> None:
+    section = TeacherSection(model="resnet8", output="log_probabilities")
+    assert output_of(section) == "log_probabilities"
+    sliced = section.model_copy(update={"output_slice": (1, 1001)})
+    assert output_of(sliced) == SlicedOutput("log_probabilities", 1, 1001)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from fastdfkd.core.bn_statistics import (
     BatchNormStatistics,
-    batch_norm_layers,
     channel_moments,
     normalised,
 )
 from fastdfkd.core.methods.objective import InversionObjective
+from fastdfkd.core.norm_layers import normalising_layers
 
 from . import naive, parts
 
@@ -320,8 +320,8 @@ def test_only_layers_with_running_statistics_count() -> None:
     model = nn.Sequential(
         nn.BatchNorm1d(2), nn.BatchNorm1d(2, track_running_stats=False), nn.GroupNorm(1, 2)
     )
-    assert list(batch_norm_layers(model)) == ["0"]
-    assert batch_norm_layers(nn.Linear(2, 2)) == {}
+    assert list(normalising_layers(model)) == ["0"]
+    assert normalising_layers(nn.Linear(2, 2)) == {}
 
 
 @pytest.mark.gpu

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from fastdfkd.core.answers import SlicedOutput
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.task_kind import Classification, Segmentation
 
@@ -126,6 +128,31 @@ class Versioned(Detached):
         pass
 
 
+def purposed(problem_type: str) -> nn.Module:
+    """With a configuration like that of a `transformers` network."""
+    network = parts.teacher()
+    network.config = SimpleNamespace(problem_type=problem_type)
+    return network
+
+
+def folding() -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(3, 3, 1).eval(), nn.BatchNorm2d(3).eval()
+
+
+def test_a_slice_must_have_the_datas_classes() -> None:
+    network = nn.Sequential(parts.teacher(), nn.Linear(parts.CLASSES, 5))
+    for good in ((1, 4), (2, 5)):
+        check_teacher(network, parts.IMAGE_SHAPE, KIND, output=SlicedOutput("logits", *good))
+    for bad in ((1, 5), (3, 6)):
+        with pytest.raises(ValueError, match=rf"output_slice \[{bad[0]}, {bad[1]}\].*3 classes"):
+            check_teacher(network, parts.IMAGE_SHAPE, KIND, output=SlicedOutput("logits", *bad))
+    shares = nn.Sequential(network, nn.Softmax(1))
+    with pytest.raises(ValueError, match="returns probabilities"):
+        check_teacher(shares, parts.IMAGE_SHAPE, KIND, output=SlicedOutput("logits", 1, 4))
+    sliced = SlicedOutput("probabilities", 1, 4)
+    check_teacher(shares, parts.IMAGE_SHAPE, KIND, output=sliced)
+
+
 def test_sound_networks_pass() -> None:
     check(parts.teacher())
     check(parts.teacher().double())
@@ -181,6 +208,20 @@ REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
         r"one label per image, so maps",
     ),
     (lambda: Wrapped(lambda x: x[:, :2]), r"\(2, 2\).*expected \(2, 3\).*has 3 classes"),
+    (
+        lambda: Wrapped(lambda x: torch.cat([x[:, :1], x], 1)),
+        r"\(2, 4\).*expected \(2, 3\).*output_slice to \[start, stop\]: \[1, 4\]",
+    ),
+    (lambda: purposed("multi_label_classification"), r"multi_label.*no distribution over classes"),
+    (lambda: purposed("regression"), r"regression is not supported.*no classes to distil"),
+    (
+        lambda: nn.Sequential(nn.utils.fusion.fuse_conv_bn_eval(*folding()), plain()),
+        r"no BatchNorm layer.*folded into its convolution has no statistics left",
+    ),
+    (
+        lambda: torch.jit.script(parts.teacher()),
+        r"TorchScript module.*set synthesis.bn to 0 or auto",
+    ),
     (
         lambda: nn.Sequential(nn.BatchNorm2d(1), plain()),
         r"cannot read images of shape \(3, 8, 8\)",

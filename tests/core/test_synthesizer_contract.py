@@ -95,7 +95,8 @@ def test_balanced_labels(build: Callable[..., Synthesizer], count: int) -> None:
 def offered(*losses: float) -> Best:
     best = Best()
     for step, loss in enumerate(losses):
-        best.offer(torch.tensor([loss, 0.0, 0.0, 0.0]), torch.full((1, 1, 1, 1), float(step)))
+        kept = torch.full((1, 1, 1, 1), float(step))
+        best.offer(torch.tensor([loss, 0.0, 0.0, 0.0]), kept, kept[..., 0, 0] + 10)
     return best
 
 
@@ -105,8 +106,9 @@ def offered(*losses: float) -> Best:
     ids=str,
 )
 def test_the_lowest_loss_is_kept(losses: tuple[float, ...], kept: int) -> None:
-    images, terms = offered(*losses).take(0)
+    images, answers, terms = offered(*losses).take(0)
     assert images.item() == kept
+    assert answers.item() == kept + 10
     assert terms["loss"] == losses[kept]
 
 
@@ -114,7 +116,7 @@ def test_images_kept_do_not_change_when_the_pixels_move_on() -> None:
     pixels = torch.zeros(1, 1, 1, 1)
     best = Best()
     for loss in (1.0, 2.0):
-        best.offer(torch.tensor([loss, 0.0, 0.0, 0.0]), pixels)
+        best.offer(torch.tensor([loss, 0.0, 0.0, 0.0]), pixels, pixels)
         pixels.add_(1)
     assert best.take(0)[0].item() == 0
 

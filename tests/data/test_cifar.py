@@ -2,12 +2,14 @@
 
 import hashlib
 import pickle
+import tarfile
 
 import numpy as np
 import pytest
 import torch
 from torchvision import datasets
 
+from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.data import data_source
 from fastdfkd.recipe import DataSection
 
@@ -16,7 +18,9 @@ LABELS = [3, 1, 4, 1, 5, 9]
 
 
 def load(name, split, root=None):
-    return data_source(DataSection(name=name, root=root and str(root))).load(split)
+    source = data_source(DataSection(name=name, root=root and str(root)))
+    assert isinstance(source.stated, ImageSpec)
+    return source.load(split, source.stated)
 
 
 @pytest.fixture
@@ -46,6 +50,27 @@ def test_images_and_labels_come_through(forged):
     assert train.labels.tolist() == LABELS
     assert test.labels.tolist() == LABELS[::-1]
     assert train.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("named", ["folder", "file"])
+def test_the_archive_need_not_be_unpacked(forged, tmp_path_factory, named):
+    folder = tmp_path_factory.mktemp("archive")
+    archive = folder / "cifar-100-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as content:
+        content.add(forged / "cifar-100-python", "cifar-100-python")
+    test = load("cifar100", "test", folder if named == "folder" else archive)
+    assert torch.equal(test.images, torch.from_numpy(PIXELS))
+    assert test.labels.tolist() == LABELS[::-1]
+    assert [path.name for path in folder.iterdir()] == [archive.name]
+
+
+def test_an_archive_that_is_cut_off_is_refused(forged, tmp_path_factory):
+    archive = tmp_path_factory.mktemp("archive") / "cifar-100-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as content:
+        content.add(forged / "cifar-100-python", "cifar-100-python")
+    archive.write_bytes(archive.read_bytes()[:200])
+    with pytest.raises(ValueError, match="missing or altered"):
+        load("cifar100", "test", archive)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])

@@ -119,7 +119,8 @@ def test_a_missing_font_is_named():
 @pytest.mark.slow
 def test_the_whole_set():
     source = data_source(DataSection(name="glyphs"))
-    spec, train, test = source.spec, source.load("train"), source.load("test")
+    spec = source.stated
+    train, test = (source.load(split, spec) for split in ("train", "test"))
     assert (len(train), len(test)) == (15_600, 2_600)
     pixels = train.images.double().transpose(0, 1).flatten(1) / 255
     assert pixels.mean(1).tolist() == pytest.approx(spec.mean, abs=1e-3)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.data import DATASETS, cache_folder, data_source
 from fastdfkd.recipe import DataSection, RecipeError
 
@@ -11,7 +12,9 @@ def source(name):
 
 def load(split):
     """A split of digits."""
-    return source("digits").load(split)
+    digits = source("digits")
+    assert isinstance(digits.stated, ImageSpec)
+    return digits.load(split, digits.stated)
 
 
 @pytest.fixture(autouse=True)

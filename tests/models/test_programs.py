@@ -9,7 +9,7 @@ import torch
 from ray import cloudpickle
 from torch import nn
 
-from fastdfkd.core.bn_statistics import batch_norm_layers
+from fastdfkd.core.norm_layers import normalising_layers
 from fastdfkd.recipe import RecipeError
 
 from .builders import open_model
@@ -63,7 +63,7 @@ def test_an_exported_program_shows_its_statistics_under_their_names(program):
     network = open_model(f"pt2:{program}", 10, SHAPE).network
     layers = {name: type(m) for name, m in network.named_modules() if "Norm" in type(m).__name__}
     assert layers == {"1": nn.BatchNorm2d, "6": nn.BatchNorm1d}
-    assert len(batch_norm_layers(network)) == 2
+    assert len(normalising_layers(network)) == 2
     assert torch.equal(network.get_submodule("1").running_var, trained()[1].running_var)
 
 
@@ -97,7 +97,7 @@ def test_statistics_under_other_names_and_constants_and_shapes(tmp_path):
     images = torch.randn(3, *SHAPE)
     answer = network(images)
     assert torch.equal(answer[0], own(images)["logits"])
-    assert len(batch_norm_layers(network)) == 1
+    assert len(normalising_layers(network)) == 1
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

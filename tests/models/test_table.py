@@ -45,6 +45,14 @@ def vgg11_parameters(classes, channels):
     return sum(conv(3, a, b) + b + 2 * b for a, b in layers) + 512 * classes + classes
 
 
+def transformer_parameters(depth, width, classes, channels):
+    patches = conv(4, channels, width) + width
+    attention = width * 3 * width + 3 * width + width * width + width
+    mlp = width * 2 * width + 2 * width + 2 * width * width + width
+    encoder = 2 * width + attention + 2 * width + mlp
+    return patches + depth * encoder + 2 * width + width * classes + classes
+
+
 FORMULAS = {
     "wrn-40-2": lambda *shape: wide_resnet_parameters(40, 2, *shape),
     "wrn-40-1": lambda *shape: wide_resnet_parameters(40, 1, *shape),
@@ -58,6 +66,8 @@ FORMULAS = {
     "resnet14-half": lambda *shape: residual_parameters((2, 2, 2), (8, 16, 32), *shape),
     "resnet8": lambda *shape: residual_parameters((1, 1, 1), (16, 32, 64), *shape),
     "resnet8-half": lambda *shape: residual_parameters((1, 1, 1), (8, 16, 32), *shape),
+    "resnet14-gn": lambda *shape: residual_parameters((2, 2, 2), (16, 32, 64), *shape),
+    "vit-tiny": lambda *shape: transformer_parameters(4, 64, *shape),
 }
 
 # As published: WRN arXiv 1605.07146 Table 4 and CIFAR ResNets in common use (10 classes, RGB).

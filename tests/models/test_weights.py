@@ -234,7 +234,7 @@ def test_the_same_state_twice_is_no_question(state, tmp_path):
 
 def test_an_entry_that_is_not_there_is_refused_with_those_that_are(state, tmp_path):
     torch.save({"model": state}, tmp_path / "net.pt")
-    with pytest.raises(ValueError, match="no entry 'emma' with tensors; there is 'model'"):
+    with pytest.raises(ValueError, match="no entry 'emma' with tensors; its entries are 'model'"):
         report(tmp_path / "net.pt", "emma")
 
 

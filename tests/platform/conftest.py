@@ -58,10 +58,14 @@ def tiny_experiment(recipe: Recipe, teacher: Teacher) -> Experiment:
 
 
 class Rows:
-    """A recorder that keeps its rows."""
+    """A recorder that keeps its rows and warnings."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
+        self.warnings: list[str] = []
+
+    def warn(self, warning: str) -> None:
+        self.warnings.append(warning)
 
     def log(self, row: dict[str, float]) -> None:
         self.rows.append(dict(row))

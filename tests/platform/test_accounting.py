@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from fastdfkd.platform.accounting import SynthesisTotals
+from fastdfkd.core.batch_figures import BatchFigures
+from fastdfkd.core.collapse import MOST_ROUNDS
+from fastdfkd.platform.accounting import BatchRecord, SynthesisTotals
 from fastdfkd.platform.monitor import times
 
 
@@ -32,3 +34,28 @@ def test_a_resumed_run_continues_its_times() -> None:
     figures = times(row(ended, waiting=13.0), totals)
     assert figures["trainer_idle_seconds"] == pytest.approx(3.0)
     assert figures["end_to_end_seconds"] == pytest.approx(80.0, abs=1)
+
+
+def test_a_checkpoint_keeps_the_figures_of_the_newest_rounds() -> None:
+    def record(round: int) -> BatchRecord:
+        figures = BatchFigures(confidence=0.5, classes={0: 3, 7: 1}, distinct=1.0)
+        return BatchRecord(
+            round=round,
+            images=4,
+            synthesis_seconds=1.0,
+            storage_seconds=0.1,
+            idle_seconds=0.0,
+            staleness=0,
+            losses={"loss": 2.0},
+            figures=figures,
+        )
+
+    records = [record(round) for round in range(MOST_ROUNDS + 5)]
+    totals = SynthesisTotals(records=records, started=100.0)
+    saved = totals.state(range(MOST_ROUNDS + 3), elapsed=60.0)
+    loaded = SynthesisTotals.load(saved, evaluation_seconds=0.0).records
+    assert loaded[3:] == records[3:-2]
+    assert [record.figures for record in loaded[:3]] == [None] * 3
+    for old in saved["records"]:  # a checkpoint of the release before
+        del old["figures"]
+    assert {r.figures for r in SynthesisTotals.load(saved, 0.0).records} == {None}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import math
 import os
@@ -315,3 +316,18 @@ def test_a_server_that_is_killed_and_restarted_gets_all_rows(
     assert [point.step for point in history] == list(range(51))
     assert found.info.status == "FINISHED"
     assert "metrics.csv" in files
+
+
+def test_warnings_are_a_tag_and_in_the_state_file(
+    workplace: Path, tracking_uri: str, tiny_recipe: Make, make_result: MakeResult
+) -> None:
+    with Recorder(tiny_recipe(), workplace) as recorder:
+        recorder.warn("collapse, first")
+        assert json.loads((workplace / "state.json").read_text())["warnings"] == ["collapse, first"]
+        recorder.warn("collapse, second")
+        recorder.finish(make_result(warnings=recorder.warnings))
+    state = json.loads((workplace / "state.json").read_text())
+    assert state["state"] == "finished"
+    assert state["warnings"] == ["collapse, first", "collapse, second"]
+    run = client(tracking_uri).get_run(recorder.run_id)
+    assert run.data.tags["warnings"] == "collapse, first\ncollapse, second"

@@ -44,12 +44,16 @@ def test_varied_values_are_shown_as_text(sweep: Sweep, capsys: pytest.CaptureFix
         }
         figures["end_to_end_seconds"] = 9.0
         record = {"index": index, "seed": 0, "point": point, "figures": figures}
+        record["warnings"] = "collapse, | after 9 rounds" if index == 1 else ""
         error = f"ValueError: {point['student.model']}"
         trial_log.append(TrialRecord(**record, status="finished", error=error))
     files, _ = write_sweep_report(sweep, trial_log.records())
     assert all(file.stat().st_size for file in files)
     table = (sweep.folder / "table.md").read_text()
     assert len([line for line in table.splitlines() if line.startswith("| ")]) == len(MODELS) + 2
+    assert table.count("finished, 1 with a warning |") == 1
+    assert len([line for line in table.splitlines() if line.startswith("Warning: ")]) == 1
+    assert markdown("collapse, | after 9 rounds") in table
     for model in MODELS:
         assert f"| {markdown(f'model={printable(model)}')} | 1 |" in table
     for name, column in (("trials.csv", "error"), ("points.csv", "student.model")):
@@ -65,4 +69,5 @@ def test_varied_values_are_shown_as_text(sweep: Sweep, capsys: pytest.CaptureFix
     print_sweep(sweep, print)
     output = capsys.readouterr().out
     assert "\x1b" not in output
+    assert "collapse, | after 9 rounds" in output
     assert "model=[red]not red[/red]" in output

@@ -14,6 +14,7 @@ from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.losses import jensen_shannon_adversarial_loss, total_variation
 from fastdfkd.core.methods.inversion import Draws, InversionMethod, Optimised
 from fastdfkd.core.methods.objective import Best
+from fastdfkd.core.methods.priors import without_patches
 from fastdfkd.core.optimizers import Adam
 from fastdfkd.core.task import Task
 
@@ -52,21 +53,24 @@ class DeepInversion(InversionMethod):
         with self.objective.batch():
             for shift_y, shift_x, flip in moves:
                 seen = x.roll((shift_y, shift_x), (2, 3))
-                terms = self.objective(seen.flip(3) if flip else seen, draws.labels, adversarial)
+                seen = seen.flip(3) if flip else seen
+                kept = self.kept_patches(len(x), draws.randomness)
+                terms = self.objective(without_patches(seen, kept), draws.labels, adversarial)
                 loss = terms[0]
                 if section.tv > 0:
                     loss = loss + section.tv * total_variation(x)
                 if section.l2 > 0:
                     loss = loss + section.l2 * torch.linalg.vector_norm(x)
-                best.offer(torch.cat([loss.detach()[None], terms[1:].detach()]), x)
+                terms = torch.cat([loss.detach()[None], terms[1:].detach()])
+                best.offer(terms, x, self.objective.answers)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 with torch.no_grad():
                     x.clamp_(low, high)
-            kept, losses = best.take(draws.round)
+            kept, answers, losses = best.take(draws.round)
         images = self.normalisation.inverse(kept)
-        return Optimised(images, draws.labels, losses, MetaUpdate(draws.round, []))
+        return Optimised(images, answers, draws.labels, losses, MetaUpdate(draws.round, []))
 
     def _moves(self, randomness: torch.Generator) -> list[list[int]]:
         """Draw the roll in y, the roll in x and the flip of the batch for each step, (steps, 3).

@@ -17,9 +17,12 @@ from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.bn_statistics import Moments
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import captured
+from fastdfkd.core.losses import total_variation
 from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.methods.inner_copies import InnerCopies
 from fastdfkd.core.methods.inversion import Draws, InversionMethod, Optimised
+from fastdfkd.core.methods.objective import plus
+from fastdfkd.core.methods.priors import without_patches
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.task import Task
 
@@ -33,6 +36,8 @@ class InnerLoop:
 
     images: Tensor
     """(B, C, H, W) float in [0, 1], of the step with the lowest loss."""
+    answers: Tensor
+    """The teacher's logits in that step, (B, K, *space)."""
     losses: dict[str, float]
     """Loss terms of that step: `loss`, `bn`, `oh`, `adv` (the last three unweighted)."""
     summed_gradients: list[Tensor]
@@ -62,12 +67,12 @@ class FastSynthesizer(InversionMethod):
     def _capturable(self, task: Task) -> bool:
         """Whether a step with both networks can be captured as a CUDA graph."""
         networks = (
-            (self.objective.fused_teacher, task.teacher_use),
-            (self.objective.fused_student, task.student_use),
+            (self.objective.fused_teacher, task.teacher_use, task.image_shape),
+            (self.objective.fused_student, task.student_use, task.student_shape),
         )
         return all(
-            capturable(network, use, task.image_shape, task.device, task.precision)
-            for network, use in networks
+            capturable(network, use, shape, task.device, task.precision)
+            for network, use, shape in networks
         )
 
     @property
@@ -80,7 +85,7 @@ class FastSynthesizer(InversionMethod):
         round, labels = draws.round, draws.labels
         inner = self.inner_loop(draws.noise, labels, adversarial, draws.randomness, round)
         update = self.meta.update_of(round, inner.summed_gradients, inner.fast)
-        return Optimised(inner.images, labels, inner.losses, update)
+        return Optimised(inner.images, inner.answers, labels, inner.losses, update)
 
     def first_images(self, noise: Tensor) -> Tensor:
         """Images (B, C, H, W) of theta and z = `noise`, normalised."""
@@ -116,10 +121,12 @@ class FastSynthesizer(InversionMethod):
                     len(z), section.crop_padding, section.flip, section.invert, randomness
                 )
                 kind = adversarial, statistics.estimated
-                seen = self.step(*kind, labels, *move)
+                kept = self.kept_patches(len(z), randomness)
+                seen = self.step(*kind, labels, *move, kept)
             statistics.record_all(seen)
-            kept, losses = copies.best.take(round)
-        return InnerLoop(kept, losses, copies.summed, [p.detach() for p in copies.fast])
+            best, answers, losses = copies.best.take(round)
+        fast = [p.detach() for p in copies.fast]
+        return InnerLoop(best, answers, losses, copies.summed, fast)
 
     def _step(
         self,
@@ -130,6 +137,7 @@ class FastSynthesizer(InversionMethod):
         dx: Tensor,
         flip: Tensor,
         invert: Tensor | None,
+        kept: Tensor | None,
     ) -> dict[str, Moments]:
         """One inner step on the copies. It can be captured: no statement waits for the device.
 
@@ -142,17 +150,20 @@ class FastSynthesizer(InversionMethod):
             dx: likewise.
             flip: likewise.
             invert: likewise.
+            kept: (B, 1, H, W) bool, the pixels that are seen; None: all.
 
         Returns:
             The teacher's BatchNorm statistics in this step.
         """
-        copies, objective = self.copies, self.objective
+        copies, objective, section = self.copies, self.objective, self.section
         with autocast(self.device, objective.precision):
             images = copies.images()
         images = images.to(copies.z.dtype)
         inputs = self.normalisation(Augmentation(dy, dx, flip, invert)(images))
-        terms = objective(inputs, labels, adversarial)
-        copies.best.offer(terms, images)
+        terms = objective(without_patches(inputs, kept), labels, adversarial)
+        if section.tv > 0:
+            terms = plus(terms, section.tv * total_variation(self.normalisation(images)))
+        copies.best.offer(terms, images, objective.answers)
         copies.step(terms[0])
         return objective.statistics.newest
 

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
+from fastdfkd.core.batch_figures import batch_figures
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, SharedGenerator, StateDict
 from fastdfkd.core.methods.objective import AdversarialLoss, InversionObjective
+from fastdfkd.core.methods.priors import PATCH, PriorWeights, draw_patches
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.task import Task
 
@@ -41,6 +43,8 @@ class Optimised:
 
     images: Tensor
     """(B, C, H, W) float in [0, 1], of the step with the lowest loss."""
+    answers: Tensor
+    """The teacher's logits in that step, (B, K, *space): for the augmented images."""
     labels: Tensor
     """(B, *space) int64, the target classes."""
     losses: dict[str, float]
@@ -73,7 +77,11 @@ class InversionMethod(ABC):
         self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
         self.image_shape, self.device = tuple(task.image_shape), torch.device(task.device)
         self.objective = InversionObjective(
-            task, (section.bn, section.oh, section.adv), adversarial_loss, bn_momentum=bn_momentum
+            task,
+            (section.bn_weight, section.oh, section.adv),
+            adversarial_loss,
+            bn_momentum=bn_momentum,
+            priors=PriorWeights.of(section),
         )
         self.clock = Clock(self.device)
 
@@ -121,6 +129,7 @@ class InversionMethod(ABC):
             lambda: self.first_images(self._draws(round, attempt).noise),
         )
         images = to_uint8(made.images).contiguous()
+        figures = batch_figures(made.answers, images)
         provenance = Provenance(
             round=round,
             synthesizer=self.index,
@@ -128,6 +137,7 @@ class InversionMethod(ABC):
             generator_version=0 if self.shared is None else self.shared.version,
             synthesis_seconds=self.clock.now() - start,
             losses=made.losses,
+            figures=figures,
             note=note,
         )
         return SyntheticBatch(images=images, labels=made.labels, provenance=provenance), made.update
@@ -153,6 +163,18 @@ class InversionMethod(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore `state_dict()`."""
         assert not state, f"{type(self).__name__} has no state, got {sorted(state)}"
+
+    def kept_patches(self, count: int, randomness: torch.Generator) -> Tensor | None:
+        """Draw the pixels of `count` images that a step sees; None if it sees all.
+
+        Without `patch_drop` nothing is drawn.
+        """
+        section = self.section
+        if section.patch_drop == 0:
+            return None
+        height, width = self.image_shape[1:]
+        patch = section.patch_size or PATCH
+        return draw_patches(count, (height, width), section.patch_drop, patch, randomness)
 
     def _draws(self, round: int, attempt: int) -> Draws:
         """Draw noise and labels; a new attempt gets other ones."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.interfaces import StateDict
+from fastdfkd.core.methods.priors import NO_PRIORS, Priors, PriorWeights
 from fastdfkd.core.network_use import NetworkUse, copied, load_state
 from fastdfkd.core.task import Task
 
@@ -45,7 +46,8 @@ class DivergedError(FloatingPointError):
 class InversionObjective:
     """L = bn * L_bn + oh * L_oh + adv * L_adv on normalised images (Eq. 1 of arXiv 2112.06253).
 
-    Both networks are frozen and in eval mode. The student is a copy; `load_student` updates it.
+    The priors (`core/methods/priors.py`) are added to L if they have weights. Both networks are
+    frozen and in eval mode. The student is a copy; `load_student` updates it.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class InversionObjective:
         adversarial_loss: AdversarialLoss,
         *,
         bn_momentum: float = 0.0,
+        priors: PriorWeights = NO_PRIORS,
     ):
         self.kind = task.kind
         self.device, self.precision = torch.device(task.device), task.precision
@@ -63,10 +66,14 @@ class InversionObjective:
         self.student = self.student_use.frozen(copied(task.student), self.device)
         self.fused_teacher = self.teacher_use.fused(self.teacher)
         self.fused_student = self.student_use.fused(self.student)
+        self.student_form = task.student_form
         self.student_version = 0
         self.bn, self.oh, self.adv = weights
         self.adversarial_loss = adversarial_loss
         self.statistics = BatchNormStatistics(self.teacher, bn_momentum)
+        self.priors = Priors(priors)
+        self.answers: Tensor
+        """The teacher's logits (B, K, *space) in the newest call, without a gradient."""
 
     def load_student(self, state: StateDict, version: int) -> None:
         """Take the student's newest weights."""
@@ -90,21 +97,25 @@ class InversionObjective:
         """Compute the loss terms in the order of `TERMS`, (4,). Only the first has a gradient.
 
         Args:
-            inputs: (B, C, H, W) normalised images.
+            inputs: (B, C, H, W) images, normalised for the teacher.
             labels: (B, *space) int64.
             adversarial: whether the loss has its adversarial term (not in warm-up).
         """
         inputs = self.teacher_use.images(inputs)
-        teacher_logits = self._ask(self.teacher_use, self.fused_teacher, inputs)
+        with self.priors.watching():
+            teacher_logits = self._ask(self.teacher_use, self.fused_teacher, inputs)
+        self.answers = teacher_logits.detach()
         student_logits = None
         if adversarial and self.adv > 0:
-            student_logits = self._ask(self.student_use, self.fused_student, inputs)
+            seen = inputs if self.student_form is None else self.student_form(inputs)
+            student_logits = self._ask(self.student_use, self.fused_student, seen)
         oh = self.kind.one_hot_loss(teacher_logits, labels)
         bn = self.statistics.loss() if self.bn > 0 else oh.new_zeros(())
         adv = oh.new_zeros(())
         if student_logits is not None:
             adv = self.adversarial_loss(teacher_logits, student_logits)
         loss = self.bn * bn + self.oh * oh + self.adv * adv
+        loss = self.priors.added(loss, teacher_logits)
         return torch.stack([loss, bn.detach(), oh.detach(), adv.detach()])
 
     def make(
@@ -162,6 +173,11 @@ class InversionObjective:
         return logits if logits.dtype is torch.float64 else logits.float()
 
 
+def plus(terms: Tensor, prior: Tensor) -> Tensor:
+    """The loss terms (4,) with a prior added to the first, `loss`."""
+    return torch.cat([(terms[0] + prior)[None], terms[1:].detach()])
+
+
 def draw_labels(count: int, num_classes: int, balanced: bool, generator: torch.Generator) -> Tensor:
     """Draw target classes, (count,) int64: uniformly, or each class equally often (up to one)."""
     device = generator.device
@@ -180,19 +196,27 @@ class Best:
     def __init__(self) -> None:
         self.terms: Tensor | None = None
         self.images: Tensor | None = None
+        self.answers: Tensor | None = None
         self.first: Tensor | None = None
         """Terms of the first step with a term that is not finite, or else of the last step."""
 
-    def offer(self, terms: Tensor, images: Tensor) -> None:
-        """Keep `images` if `terms[0]` is the lowest loss so far."""
-        terms, images = terms.detach(), images.detach()
-        if self.terms is None or self.images is None or self.first is None:
+    def offer(self, terms: Tensor, images: Tensor, answers: Tensor) -> None:
+        """Keep the step if `terms[0]` is the lowest loss so far.
+
+        Args:
+            terms: loss terms in the order of `TERMS`, (4,).
+            images: (B, C, H, W).
+            answers: the teacher's logits for them, (B, K, *space).
+        """
+        terms, images, answers = terms.detach(), images.detach(), answers.detach()
+        if self.terms is None or self.images is None or self.answers is None or self.first is None:
             self.terms, self.first = torch.empty_like(terms), torch.empty_like(terms)
-            self.images = torch.empty_like(images)
+            self.images, self.answers = torch.empty_like(images), torch.empty_like(answers)
             self.forget()
         better = terms[0] < self.terms[0]
         torch.where(better, terms, self.terms, out=self.terms)
         torch.where(better, images, self.images, out=self.images)
+        torch.where(better, answers, self.answers, out=self.answers)
         torch.where(torch.isfinite(self.first).all(), terms, self.first, out=self.first)
 
     def forget(self) -> None:
@@ -201,8 +225,10 @@ class Best:
             self.terms.fill_(torch.inf)
             self.first.zero_()
 
-    def take(self, round: int) -> tuple[Tensor, dict[str, float]]:
-        """Return the images and the loss terms of their step. Waits for the device.
+    def take(self, round: int) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """Return the images, the teacher's logits and the loss terms of the kept step.
+
+        Waits for the device.
 
         Raises:
             DivergedError: a loss term of some step was NaN or infinite. Nothing may be learned from
@@ -210,9 +236,10 @@ class Best:
         """
         assert self.terms is not None
         assert self.images is not None
+        assert self.answers is not None
         assert self.first is not None
         first = dict(zip(TERMS, self.first.tolist(), strict=True))
         bad = {name for name, value in first.items() if not math.isfinite(value)}
         if bad:
             raise DivergedError(round, bad)
-        return self.images, dict(zip(TERMS, self.terms.tolist(), strict=True))
+        return self.images, self.answers, dict(zip(TERMS, self.terms.tolist(), strict=True))

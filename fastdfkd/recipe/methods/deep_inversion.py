@@ -27,8 +27,6 @@ class DeepInversionSynthesis(InversionSection):
     adv: Weight = 1.0
     """Weight of L_adv, here the Jensen-Shannon divergence between teacher and student at
     temperature 3; 0 during warm-up."""
-    tv: Weight = 0.0
-    """Weight of the total-variation prior."""
     l2: Weight = 0.0
     """Weight of the L2 prior on the images."""
     jitter: Share = 0.125
@@ -38,3 +36,11 @@ class DeepInversionSynthesis(InversionSection):
     def summary(self) -> str:
         """The method and its number of steps."""
         return f"{self.method}, {self.steps} steps"
+
+    @property
+    def suspects(self) -> list[str]:
+        """The pixels' learning rate first."""
+        found = []
+        if self.lr > 1:
+            found.append(f"synthesis.lr is {self.lr:g}, and may saturate the pixels: set it to 0.1")
+        return found + super().suspects

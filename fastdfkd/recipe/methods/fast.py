@@ -15,6 +15,7 @@ class FastSynthesis(InversionSection):
     """
 
     implementation: ClassVar[str] = "fastdfkd.core.methods.fast:FastSynthesizer"
+    later: ClassVar[frozenset[str]] = frozenset({"tv"})
 
     method: Literal["fast"] = "fast"
     """Selects this method."""
@@ -52,6 +53,18 @@ class FastSynthesis(InversionSection):
     def summary(self) -> str:
         """The method and its number of inner steps."""
         return f"{self.method}, {self.steps} steps"
+
+    @property
+    def suspects(self) -> list[str]:
+        """Learning rates first: above these values the generator saturates."""
+        rates = {"lr_g": (self.lr_g, 0.03), "lr_z": (self.lr_z, 0.3)}
+        rates["meta_lr"] = (self.meta_lr or 0.0, 0.3)
+        found = [
+            f"synthesis.{key} is {rate:g}, and may saturate the generator: set it to {most / 10:g}"
+            for key, (rate, most) in rates.items()
+            if rate > most
+        ]
+        return found + super().suspects
 
     @property
     def shares_generator(self) -> bool:

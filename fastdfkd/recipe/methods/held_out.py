@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastdfkd.recipe.methods.fast import FastSynthesis
+from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
 
 _IMAGES_PER_GENERATOR = 250
 _MOST_GENERATORS = 4
@@ -23,8 +24,8 @@ class HeldOutSynthesis:
 
     count: int
     image_shape: tuple[int, int, int]
-    bn: float
-    """Weight of the teacher's BatchNorm statistics; 0 for a teacher without any."""
+    traits: TeacherTraits
+    """What the teacher offers: priors stand in for statistics that it does not have."""
 
     @property
     def generators(self) -> int:
@@ -42,7 +43,7 @@ class HeldOutSynthesis:
             warmup_rounds=_WARMUP_ROUNDS,
             batch_size=batch_size,
             steps=5,
-            bn=self.bn,
+            bn="auto",
             oh=1.0,
             adv=0.0,
             meta_lr=0.01,
@@ -53,4 +54,4 @@ class HeldOutSynthesis:
             output_norm=True,
             crop_padding=min(self.image_shape[1:]) // 16,
             flip=False,
-        )
+        ).settled(self.traits)

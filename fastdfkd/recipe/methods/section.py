@@ -10,12 +10,35 @@ Symbols (`bn`, `oh`, `adv`) are those of arXiv 2112.06253, Sec. 3 and 4, "the pa
 
 from __future__ import annotations
 
-from typing import ClassVar, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import model_validator
+from pydantic import TypeAdapter, ValidationError, WrapValidator, model_validator
+from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
-from fastdfkd.recipe.numbers import Count, Positive, Weight
+from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
+from fastdfkd.recipe.numbers import Count, Positive, Share, Weight
 from fastdfkd.recipe.section import Section
+from fastdfkd.text.shown import shown
+
+BN_WEIGHT = 10.0
+"""Weight of L_bn that `auto` means for a teacher with statistics."""
+_NUMBER: TypeAdapter[float] = TypeAdapter(Weight)
+
+
+def _auto_or_number(value: Any, _: ValidatorFunctionWrapHandler) -> Any:
+    """One error for a bad value; a union would give one for each of its types."""
+    if value == "auto":
+        return value
+    try:
+        return _NUMBER.validate_python(value)
+    except ValidationError:
+        if isinstance(value, str):
+            raise ValueError(f"expected a number or auto, got {shown(value)}") from None
+        raise
+
+
+AutoWeight = Annotated[Weight | Literal["auto"], WrapValidator(_auto_or_number)]
 
 
 class SynthesisSection(Section):
@@ -49,9 +72,48 @@ class SynthesisSection(Section):
         return 0.0
 
     @property
+    def is_open(self) -> bool:
+        """Whether a key is `auto`, so that its value depends on the teacher."""
+        return False
+
+    @property
+    def priors(self) -> dict[str, float]:
+        """The priors of positive weight by their key."""
+        return {}
+
+    def settled(self, traits: TeacherTraits) -> Self:
+        """This section with a number for every `auto`, chosen for a teacher."""
+        return self
+
+    @property
     def shares_generator(self) -> bool:
         """Whether several synthesizers train one generator together, on the weight board."""
         return False
+
+    @property
+    def steps_per_batch(self) -> int:
+        """Optimisation steps of a batch; 1 for a method without `steps`."""
+        steps: int = getattr(self, "steps", 1)
+        return steps
+
+    def shortened(self, *, steps: int, batch_size: int) -> Self:
+        """A copy with no more than these steps and images of a batch, to measure what they cost."""
+        most = {"steps": steps, "batch_size": batch_size}
+        return self.model_copy(
+            update={
+                key: min(getattr(self, key), value)
+                for key, value in most.items()
+                if key in type(self).model_fields
+            }
+        )
+
+    @property
+    def suspects(self) -> list[str]:
+        """Unusual values of the section that may make images collapse, likeliest first.
+
+        Each is a clause with the key, its value and what to do.
+        """
+        return []
 
     @model_validator(mode="after")
     def _warmup_leaves_rounds(self) -> SynthesisSection:
@@ -64,15 +126,42 @@ class SynthesisSection(Section):
 
 
 class InversionSection(SynthesisSection):
-    """Keys of the methods that minimise bn * L_bn + oh * L_oh + adv * L_adv on each batch."""
+    """Keys of the methods that minimise a weighted sum of losses on each batch."""
 
-    bn: Weight = 10.0
-    """Weight of L_bn, the distance between the teacher's BatchNorm statistics on the batch and the
-    running ones. Above 0 the teacher needs BatchNorm layers."""
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"confidence", "balance", "activation", "patch_drop", "patch_size"}
+    )
+    stand_ins: ClassVar[Mapping[str, float]] = {
+        "confidence": 1.0,
+        "balance": 5.0,
+        "activation": 0.1,
+        "tv": 2.5e-4,
+    }
+    """Weights that `bn: auto` gives to priors of weight 0 if the teacher has no statistics."""
+    patch_stand_in: ClassVar[float] = 0.25
+    """`patch_drop` that `bn: auto` gives in addition if such a teacher is a transformer."""
+
+    bn: AutoWeight = BN_WEIGHT
+    """Weight of L_bn, the distance between the teacher's running statistics and those of the batch.
+    Above 0 the teacher needs BatchNorm layers. `auto`: 10 if it has such layers; else 0, and the
+    priors below that have weight 0 get the weights in `docs/without-statistics.md`."""
     oh: Weight = 0.5
     """Weight of L_oh, the cross-entropy of the teacher with the drawn labels."""
     adv: Weight = 1.33
     """Weight of L_adv, the adversarial loss between teacher and student; 0 during warm-up."""
+    confidence: Weight = 0.0
+    """Weight of the mean entropy of the teacher's answers in nats: images of a clear class."""
+    balance: Weight = 0.0
+    """Weight of minus the entropy of the teacher's mean answer: a batch of all classes."""
+    activation: Weight = 0.0
+    """Weight of minus the mean absolute value of what the teacher's last layer reads."""
+    tv: Weight = 0.0
+    """Weight of the total variation of the images: smooth images."""
+    patch_drop: Share = 0.0
+    """Share of the patches of every image that both networks see replaced by the mean colour, drawn
+    anew in each step. For transformers: no small part of the image may carry the class alone."""
+    patch_size: Positive | None = None
+    """Side of these patches in pixels. Unset: 4."""
     balanced_labels: bool = False
     """Draw each class equally often instead of uniformly at random (not in the paper)."""
     crop_padding: Count = 4
@@ -82,5 +171,47 @@ class InversionSection(SynthesisSection):
 
     @property
     def bn_weight(self) -> float:
-        """`bn`."""
-        return self.bn
+        """`bn`; 0 for `auto`, which needs no statistics."""
+        return 0.0 if self.bn == "auto" else self.bn
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `bn` is `auto`."""
+        return self.bn == "auto"
+
+    def settled(self, traits: TeacherTraits) -> Self:
+        """With a number as `bn`, and with priors in place of statistics if `bn` was `auto`."""
+        if self.bn != "auto":
+            return self
+        if traits.statistics:
+            return self.model_copy(update={"bn": BN_WEIGHT})
+        weights = {**self.stand_ins, "patch_drop": self.patch_stand_in if traits.patch else 0.0}
+        if not traits.features:
+            weights["activation"] = 0.0
+        chosen: dict[str, Any] = {key: weights[key] for key in weights if not getattr(self, key)}
+        if traits.patch and self.patch_size is None:
+            chosen["patch_size"] = traits.patch
+        return self.model_copy(update={"bn": 0.0, **chosen})
+
+    @property
+    def priors(self) -> dict[str, float]:
+        """The priors of positive weight, and the share of dropped patches if it is positive."""
+        keys = ("confidence", "balance", "activation", "tv", "patch_drop")
+        return {key: getattr(self, key) for key in keys if getattr(self, key) > 0}
+
+    @property
+    def suspects(self) -> list[str]:
+        """The weights of the loss that are far from the paper's."""
+        found, bn = [], self.bn_weight
+        if self.oh < 0.01:
+            found.append(f"synthesis.oh is {self.oh:g}, so no class is asked for: set it to 0.5")
+        if bn == 0:
+            found.append(
+                "synthesis.bn is 0, so the images need not have the teacher's statistics: set it "
+                "to 10 if the teacher has any"
+            )
+        if bn > 100:
+            found.append(f"synthesis.bn is {bn:g}, and outweighs the other terms: set it to 10")
+        if self.adv > 10:
+            found.append(f"synthesis.adv is {self.adv:g}, and outweighs the others: set it to 1")
+        return found

@@ -1,0 +1,184 @@
+"""Measures what a synthesis step and a student update cost here, on a few of them.
+
+Both roles are built as a run builds them. A role's batch is measured whole if that fits the given
+time, else a part of it, and seconds and memory are scaled by the number of images.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fastdfkd.core.clock import Clock
+from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.memory import forget_peak_memory, peak_memory_bytes
+from fastdfkd.core.methods import build_synthesizer
+from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.core.task import Task
+from fastdfkd.core.teacher_cache import TeacherCache
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe import DistillationSection, SynthesisSection
+
+SECONDS = 4.0
+"""Seconds that the measurement of a role may take, roughly."""
+_FIRST_IMAGES = 8
+_STEPS = 5
+_TIMES = 3
+"""Calls that are timed, after one that is not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCosts:
+    """Seconds and memory of one call of a role, for a whole batch."""
+
+    seconds: float
+    """Of a synthesis step, with its share of what a batch needs once, or of a student update."""
+    warmup_seconds: float
+    """The same in synthesis' warm-up, when the student is not asked."""
+    memory_bytes: int
+    """What the role needs beyond the memory before it was built."""
+    images: int
+    """Images of the measured batch; fewer than those of a batch if the figures were scaled."""
+
+
+def synthesis_costs(
+    section: SynthesisSection, task: Task, *, threads: int = 1, seconds: float = SECONDS
+) -> StepCosts:
+    """Costs of a synthesis step on `task.device`.
+
+    Args:
+        section: of any method.
+        task: its networks are put in eval mode and frozen; the student is copied.
+        threads: CPU threads of the synthesizer.
+        seconds: how long to measure, roughly.
+    """
+
+    def build(images: int) -> list[Callable[[int], object]]:
+        short = section.shortened(steps=_STEPS, batch_size=images)
+        synthesizer = build_synthesizer(short, task)
+        later = section.warmup_rounds
+        calls: list[Callable[[int], object]] = [lambda n: synthesizer.synthesize(later + n)]
+        if later:
+            calls.append(lambda n: synthesizer.synthesize(n % later))
+        return calls
+
+    steps = section.shortened(steps=_STEPS, batch_size=1).steps_per_batch
+    found = _measured(build, section.batch_size, task.device, threads, seconds)
+    first, *rest = (each / steps for each in found.seconds)
+    return StepCosts(
+        seconds=first,
+        warmup_seconds=rest[0] if rest else first,
+        memory_bytes=found.memory_bytes,
+        images=found.images,
+    )
+
+
+def update_costs(
+    section: DistillationSection,
+    task: Task,
+    *,
+    workers: int = 1,
+    threads: int = 1,
+    seconds: float = SECONDS,
+) -> StepCosts:
+    """Costs of a student update on `task.device`. It trains the student in `task`.
+
+    Args:
+        section: of the recipe.
+        task: teacher and student.
+        workers: among which the images of an update are shared out.
+        threads: CPU threads of a worker.
+        seconds: how long to measure, roughly.
+    """
+    share = section.batch_size // workers
+
+    def build(images: int) -> list[Callable[[int], object]]:
+        short = section.model_copy(update={"batch_size": images})
+        distiller = StudentDistiller(short, task, total_updates=section.updates_per_round)
+        bank = SampleBuffer(2 * images, task.image_shape, task.device)
+        bank.extend(_noise(2 * images, task))
+        if distiller.cache is not None:
+            _fill(distiller.cache, task)
+        return [lambda _: distiller.update(bank)]
+
+    found = _measured(build, share, task.device, threads, seconds)
+    return StepCosts(
+        seconds=found.seconds[0],
+        warmup_seconds=found.seconds[0],
+        memory_bytes=found.memory_bytes,
+        images=found.images,
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    seconds: list[float]
+    memory_bytes: int
+    images: int
+
+
+def _measured(
+    build: Callable[[int], list[Callable[[int], object]]],
+    batch: int,
+    device: torch.device | str,
+    threads: int,
+    budget: float,
+) -> _Measured:
+    """Median seconds of each call that `build` returns for a batch, and the peak memory."""
+    clock = Clock(device)
+    with _threads(threads):
+        small = min(batch, _FIRST_IMAGES)
+        before = forget_peak_memory(device)
+        calls = build(small)
+        tried = [_seconds(clock, call, 1)[0] for call in calls]
+        images = batch
+        allowed = budget / ((_TIMES + 1) * len(calls))
+        if small < batch and max(tried) * batch / small > allowed:
+            images = max(small, min(batch, int(allowed / max(tried) * small)))
+        if images > small:
+            del calls
+            before = forget_peak_memory(device)
+            calls = build(images)
+        scale = batch / images
+        found = [statistics.median(_seconds(clock, call, _TIMES)) * scale for call in calls]
+        memory = int(max(peak_memory_bytes(device) - before, 0) * scale)
+    return _Measured(found, memory, images)
+
+
+def _seconds(clock: Clock, call: Callable[[int], object], times: int) -> list[float]:
+    """Seconds of each call after the first, which is not timed."""
+    call(0)
+    found = []
+    for number in range(1, times + 1):
+        start = clock.now()
+        call(number)
+        found.append(clock.now() - start)
+    return found
+
+
+def _noise(count: int, task: Task) -> torch.Tensor:
+    randomness = torch.Generator().manual_seed(0)
+    shape = (count, *task.image_shape)
+    return torch.randint(256, shape, generator=randomness, dtype=torch.uint8).to(task.device)
+
+
+def _fill(cache: TeacherCache, task: Task) -> None:
+    """Fill a cache, so that only the usual number of views is new."""
+    shape = task.kind.logits_shape(cache.capacity, task.image_shape)
+    cache.insert(_noise(cache.capacity, task), torch.zeros(shape, device=task.device))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[Any]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

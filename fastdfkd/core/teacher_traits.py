@@ -1,0 +1,127 @@
+"""What a teacher offers to synthesis, found by one forward pass in eval mode.
+
+`settled` is the one place that decides what `synthesis.bn: auto` means for a teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from fastdfkd.core.bn_statistics import BatchNormStatistics
+from fastdfkd.core.last_layer import CONVOLUTIONS, LINEAR, LastLayer
+from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe import SynthesisSection
+
+    Section = TypeVar("Section", bound=SynthesisSection)
+
+_ATEN = torch.ops.aten
+_ATTENTION: frozenset[Any] = frozenset(
+    {
+        *(F.scaled_dot_product_attention, F.multi_head_attention_forward),
+        _ATEN.scaled_dot_product_attention.default,
+    }
+)
+_SOFTMAX: frozenset[Any] = frozenset(
+    {F.softmax, torch.softmax, Tensor.softmax, _ATEN.softmax.int, _ATEN._softmax.default}
+)
+_ATTENTION_AXES = 3
+"""Softmax over maps of at least so many axes is attention; that of logits has two."""
+
+
+def traits_of(teacher: nn.Module, image_shape: Sequence[int]) -> TeacherTraits:
+    """Run a teacher on one image in eval mode.
+
+    Args:
+        teacher: it is not modified.
+        image_shape: (C, H, W).
+    """
+    like = next(teacher.parameters(), torch.zeros(()))
+    image = torch.zeros(1, *image_shape, device=like.device, dtype=like.dtype)
+    statistics, last, attention = BatchNormStatistics(teacher), LastLayer(), _Attention()
+    modes = {module: module.training for module in teacher.modules()}
+    try:
+        with torch.no_grad(), statistics.watching(), last, attention:
+            teacher.eval()(image)
+            layers = len(statistics.newest)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return TeacherTraits(
+        statistics=layers,
+        features=last.features is not None,
+        patch=attention.first_patch if attention.seen else None,
+    )
+
+
+class _Attention(TorchFunctionMode):
+    """Observes whether a network has attention, and whether its first layer cuts patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = False
+        self.first_patch: int | None = None
+        self._first = True
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in _ATTENTION or (func in _SOFTMAX and result.ndim >= _ATTENTION_AXES):
+            self.seen = True
+        if self._first and (func in LINEAR or func in CONVOLUTIONS):
+            self._first = False
+            self.first_patch = _patch(args[0], args[1], result) if len(args) > 1 else None
+        return result
+
+
+def _patch(images: Tensor, weight: Tensor, maps: Tensor) -> int | None:
+    """The side of the patches, if a layer maps each one of (B, C, H, W) to a position."""
+    if images.ndim != 4 or maps.ndim != 4:
+        return None
+    side = int(weight.shape[-1])
+    cut = tuple(length // side for length in images.shape[2:])
+    return side if side > 1 and tuple(maps.shape[2:]) == cut else None
+
+
+def settled(
+    section: Section, teacher: nn.Module, image_shape: Sequence[int]
+) -> tuple[Section, str]:
+    """The section with a number for `bn: auto`, and a note that says which; "" if none was needed.
+
+    Args:
+        section: of any method.
+        teacher: it is not modified.
+        image_shape: (C, H, W).
+    """
+    if not section.is_open:
+        return section, ""
+    traits = traits_of(teacher, image_shape)
+    chosen = section.settled(traits)
+    return chosen, _note(chosen, traits)
+
+
+def _note(section: SynthesisSection, traits: TeacherTraits) -> str:
+    if traits.statistics:
+        layers = "a layer" if traits.statistics == 1 else f"{traits.statistics} layers"
+        return (
+            f"synthesis.bn auto: {section.bn_weight:g}, for the running statistics of {layers} of "
+            "the teacher"
+        )
+    priors = ", ".join(f"{name} {weight:g}" for name, weight in section.priors.items())
+    return (
+        "synthesis.bn auto: 0, because the teacher has no running statistics that can be "
+        f"compared; these priors stand in: {priors}. Expect a weaker student "
+        "(docs/without-statistics.md)"
+    )

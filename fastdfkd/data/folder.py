@@ -1,0 +1,129 @@
+"""Images in folders named after their classes (torchvision's `ImageFolder`), or a zip of them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fastdfkd.core.image_spec import ImageSpec
+from fastdfkd.data.class_names import matched
+from fastdfkd.data.decoding import image_in
+from fastdfkd.data.file_tree import FileTree, file_tree
+from fastdfkd.data.images import Split
+from fastdfkd.data.places import DEFAULTS, needed_root
+from fastdfkd.data.records import Found, IntArray
+from fastdfkd.recipe import DataSection
+
+log = logging.getLogger(__name__)
+ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+
+
+@dataclass(frozen=True, eq=False)
+class FileRecords:
+    """Image files of a folder or a zip file."""
+
+    tree: FileTree
+    paths: tuple[str, ...]
+    labels: IntArray
+    stamp: str
+
+    def name(self, row: int) -> str:
+        """The file's path."""
+        return self.paths[row]
+
+    def image(self, row: int) -> Image.Image:
+        """The image in the file."""
+        return image_in(self.tree.read(self.paths[row]))
+
+    def digest(self) -> str:
+        """SHA-256 over paths, sizes, times (in a zip: checksums) and labels."""
+        return hashlib.sha256(self.stamp.encode() + self.labels.tobytes()).hexdigest()
+
+
+def read_folder(section: DataSection, split: Split, spec: ImageSpec) -> Found | None:
+    """The image files of a split; None if there is no such split.
+
+    Raises:
+        ValueError: there is no image, or the classes do not fit. The message says what to do.
+    """
+    tree = _tree_of(section, split)
+    if tree is None:
+        return None
+    where, names = f"data ({tree.place})", tree.folders()
+    files = {path: stamp for path, stamp in tree.files().items() if "/" in path}
+    images = {path: stamp for path, stamp in files.items() if path.lower().endswith(ENDINGS)}
+    if not names or not images:
+        raise ValueError(
+            f"{where}: expected a folder for each class with images in it ({', '.join(ENDINGS)}), "
+            f"found {len(names)} folders with {len(images)} images and {len(files)} files in all. "
+            "Set data.test to the path of the held-out images within data.root"
+        )
+    if len(images) < len(files):
+        log.info("%s: %d files are no images", where, len(files) - len(images))
+    classes, how = matched(names, spec, where)
+    by_name = dict(zip(names, classes, strict=True))
+    labels = np.array([by_name[path.split("/")[0]] for path in images], np.int64)
+    records = FileRecords(tree, tuple(images), labels, repr(images))
+    return Found(records, where, (how,))
+
+
+def folder_classes(section: DataSection) -> tuple[str, ...]:
+    """Sorted names of the class folders of the held-out images, or else of the training images."""
+    tree = _tree_of(section, "test") or _tree_of(section, "train")
+    return tuple(tree.folders()) if tree else ()
+
+
+def _tree_of(section: DataSection, split: Split) -> FileTree | None:
+    """Class folders of a split; None if there is no such split."""
+    root, asked = needed_root(section), section.split_path(split)
+    if asked is not None:
+        return _unwrapped(_asked(root, asked, f"data.{split}"))
+    try:
+        tree = _unwrapped(file_tree(root))
+    except ValueError as error:
+        raise ValueError(f"data.root: {error}") from error
+    zips = {file.stem: file for file in root.glob("*.zip")} if root.is_dir() else {}
+    every = {name for names in DEFAULTS.values() for name in names}
+    folders = {name for name in every & set(tree.folders()) if tree.below(name).folders()}
+    for name in DEFAULTS[split]:
+        if name in folders:
+            return _unwrapped(tree.below(name))
+        if name in zips:
+            return _unwrapped(file_tree(zips[name]))
+    if split == "train" or every & {*folders, *zips}:
+        return None
+    return tree
+
+
+def _asked(root: Path, asked: str, key: str) -> FileTree:
+    path = root / Path(asked).expanduser()
+    if path.exists():
+        return file_tree(path)
+    if root.is_file() and zipfile.is_zipfile(root):
+        tree, parts = file_tree(root), asked.strip("/").split("/")
+        for part in parts:
+            if part not in tree.folders():
+                raise ValueError(
+                    f"{key}: expected the folder {asked} in {tree.place}, found "
+                    f"{', '.join(tree.folders()[:12]) or 'no folder'}"
+                )
+            tree = tree.below(part)
+        return tree
+    raise ValueError(f"{key}: expected a folder or a zip file, {path} does not exist")
+
+
+def _unwrapped(tree: FileTree) -> FileTree:
+    """Without outer folders that hold nothing but one folder of folders, which is no split."""
+    splits = {name for names in DEFAULTS.values() for name in names}
+    while len(folders := tree.folders()) == 1 and folders[0] not in splits:
+        inner = tree.below(folders[0])
+        if not inner.folders():
+            break
+        tree = inner
+    return tree

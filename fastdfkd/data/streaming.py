@@ -1,0 +1,197 @@
+"""Images that are decoded when they are needed, by worker processes, a batch at a time.
+
+A pass over the images starts workers of torch's DataLoader and ends them. Batches travel as arrays
+through pipes, so no shared memory is used. At most a few batches exist at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import signal
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastdfkd.data.decoding import Geometry, Pixels, pixels_of
+from fastdfkd.data.images import Images, LabelledImages
+from fastdfkd.data.records import IntArray, Records
+from fastdfkd.runs.environment import usable_cores
+from fastdfkd.text.shown import reason, shown_name
+
+log = logging.getLogger(__name__)
+
+IN_MEMORY_BYTES = 128 * 2**20
+"""Sets of at most so many bytes of pixels are decoded once and stay in memory."""
+
+_CHUNK_BYTES = 4 * 2**20
+_MOST_WORKERS = 16
+_PIXELS_PER_WORKER = 2**24
+_NAMED = 5
+
+
+class _Chunk(NamedTuple):
+    """What a worker returns for some rows."""
+
+    pixels: Pixels
+    """(B', C, H, W) of the images that could be read."""
+    rows: IntArray
+    """(B',) their rows."""
+    broken: list[tuple[int, str]]
+    """The other rows, and why."""
+
+
+@dataclass(frozen=True)
+class _Decoding(torch.utils.data.Dataset[_Chunk]):
+    """Chunks of decoded images, as torch's DataLoader wants them: one item is one chunk."""
+
+    records: Records
+    channels: int
+    geometry: Geometry
+    chunks: Sequence[IntArray]
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __getitem__(self, place: int) -> _Chunk:
+        pixels, rows, broken = [], [], []
+        for row in self.chunks[place].tolist():
+            try:
+                pixels.append(pixels_of(self.records.image(row), self.channels, self.geometry))
+                rows.append(row)
+            except Exception as error:  # decoders raise anything for a damaged file
+                broken.append((row, reason(error)))
+        shape = (len(rows), self.channels, *self.geometry.size)
+        stacked = np.stack(pixels) if pixels else np.zeros(shape, np.uint8)
+        return _Chunk(stacked, np.array(rows, np.int64), broken)
+
+
+@dataclass
+class StreamedImages:
+    """Images that are read and decoded when they are needed."""
+
+    records: Records
+    channels: int
+    geometry: Geometry
+    broken_share: float
+    """Share of images that may be unreadable, 0 to 1. They are skipped."""
+    where: str
+    """What messages call the images."""
+    said: tuple[str, ...] = ()
+    broken: dict[int, str] = field(default_factory=dict)
+    """Rows found unreadable so far, and why."""
+
+    def __len__(self) -> int:
+        return len(self.records.labels) - len(self.broken)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels, decoded."""
+        height, width = self.geometry.size
+        return len(self.records.labels) * self.channels * height * width
+
+    @property
+    def notes(self) -> list[str]:
+        """How classes were matched, and the unreadable files found so far."""
+        return [*self.said, *([self._broken_line()] if self.broken else [])]
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over the files' names, sizes and times, and how they are resized."""
+        content = repr((self.records.digest(), self.channels, self.geometry))
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def on(self, device: torch.device | str) -> Images:
+        """Itself."""
+        return self
+
+    def in_memory(self) -> LabelledImages:
+        """All images that can be read, decoded."""
+        parts = list(self.batches(max(len(self), 1)))
+        images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+        return LabelledImages(images, labels, tuple(self.notes))
+
+    def batches(
+        self, size: int, order: Tensor | None = None
+    ) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """See `Images`. Where images turn out to be unreadable the next ones move up."""
+        rows = np.setdiff1d(np.arange(len(self.records.labels)), list(self.broken))
+        if order is not None:
+            rows = rows[order.cpu().numpy()]
+        waiting: list[tuple[Pixels, IntArray]] = []
+        count, known = 0, len(self.broken)
+        with closing(self._decoded(rows)) as chunks:
+            for chunk in chunks:
+                self._note(chunk.broken)
+                waiting.append((chunk.pixels, chunk.rows))
+                count += len(chunk.rows)
+                while count >= size:
+                    pixels, found = (np.concatenate(part) for part in zip(*waiting, strict=True))
+                    yield self._batch(pixels[:size], found[:size])
+                    waiting, count = [(pixels[size:], found[size:])], count - size
+        if count:
+            pixels, found = (np.concatenate(part) for part in zip(*waiting, strict=True))
+            yield self._batch(pixels, found)
+        if len(self.broken) > known:
+            log.warning("%s: %s", self.where, self._broken_line())
+        if not len(self):
+            raise ValueError(f"{self.where}: no image can be read: {self._broken_line()}")
+
+    def _batch(self, pixels: Pixels, rows: IntArray) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(pixels), torch.from_numpy(self.records.labels[rows])
+
+    def _decoded(self, rows: IntArray) -> Generator[_Chunk, None, None]:
+        height, width = self.geometry.size
+        each = max(_CHUNK_BYTES // (self.channels * height * width), 1)
+        chunks = [rows[start : start + each] for start in range(0, len(rows), each)]
+        workers = _workers(len(chunks), len(rows) * max(height * width, 2**12))
+        decoding = _Decoding(self.records, self.channels, self.geometry, chunks)
+        how: dict[str, Any] = {"generator": torch.Generator()}  # the default one is the networks'
+        if workers:
+            # Forked workers need neither the user's main module nor a new interpreter. They use no
+            # GPU, and the program's signal handling resets itself in them (`signals.py`).
+            how |= {"multiprocessing_context": "fork", "worker_init_fn": _start_worker}
+        loader: torch.utils.data.DataLoader[_Chunk] = torch.utils.data.DataLoader(
+            decoding, batch_size=None, num_workers=workers, collate_fn=_as_it_is, **how
+        )
+        yield from loader
+
+    def _note(self, broken: list[tuple[int, str]]) -> None:
+        """Remember unreadable images; end if there are too many."""
+        self.broken.update(broken)
+        allowed = self.broken_share * len(self.records.labels)
+        if len(self.broken) > allowed:
+            raise ValueError(
+                f"{self.where}: {self._broken_line()}. At most {self.broken_share:.2%} may be "
+                "unreadable: repair or remove them, or raise data.broken_share"
+            )
+
+    def _broken_line(self) -> str:
+        rows = sorted(self.broken)
+        named = "; ".join(f"{self._name(row)} ({self.broken[row]})" for row in rows[:_NAMED])
+        more = f"; and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else ""
+        total = len(self.records.labels)
+        return f"{len(rows):,} of {total:,} images cannot be read and are skipped: {named}{more}"
+
+    def _name(self, row: int) -> str:
+        return shown_name(self.records.name(row))
+
+
+def _workers(chunks: int, pixels: int) -> int:
+    """Worker processes for so much work: none if it takes about as long as starting them."""
+    return min(int(usable_cores()), _MOST_WORKERS, chunks, pixels // _PIXELS_PER_WORKER)
+
+
+def _as_it_is(chunk: Any) -> Any:
+    """Keep arrays: torch's own tensors would be sent through shared memory."""
+    return chunk
+
+
+def _start_worker(_: int) -> None:
+    """Leave Ctrl-C to the parent, which ends its workers, and end on SIGTERM at once."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

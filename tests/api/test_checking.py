@@ -1,0 +1,166 @@
+"""`check` on tiny recipes: what it says, that it writes nothing, and that its estimate holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+import fastdfkd
+from fastdfkd.cli import commands as cli
+from fastdfkd.core.clock import Clock
+from fastdfkd.core.reference_loop import reference_loop
+from fastdfkd.experiment import Experiment
+from fastdfkd.models import build_network, save_weights
+from fastdfkd.recipe import Recipe
+from fastdfkd.report.check_report import CheckReport
+from fastdfkd.report.check_screen import rows, show
+from fastdfkd.trainers.teacher import prepare_teacher
+
+SMALL = {
+    "synthesis": {
+        "rounds": 6,
+        "warmup_rounds": 1,
+        "batch_size": 16,
+        "steps": 2,
+        "latent_dim": 8,
+        "generator_width": 4,
+        "bn": 1.0,
+    },
+    "distillation": {"updates_per_round": 6, "batch_size": 16},
+    "platform": {"schedule": "lockstep", "device": "cpu"},
+    "student": {"model": "resnet8-half"},
+}
+
+
+@pytest.fixture
+def recipe(workplace: Path, tiny_recipe: Callable[..., Recipe]) -> Recipe:
+    """Its teacher has weights in a file, with statistics of digits."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_network("resnet8-half", 10, 1)
+    save_weights(workplace / "teacher.safetensors", network)
+    teacher = {"model": "resnet8-half", "weights": str(workplace / "teacher.safetensors")}
+    return tiny_recipe(**SMALL, teacher=teacher)
+
+
+def files_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_report_of_a_recipe(recipe: Recipe, workplace: Path) -> None:
+    before = files_in(workplace)
+    report = fastdfkd.check(recipe, images=50)
+    written = {path for path in files_in(workplace) - before if "cache" not in str(path)}
+    assert not {path for path in written if path.suffix not in (".npz",)}
+    assert report.teacher.source == "weights"
+    assert report.teacher.opened["file"].endswith("teacher.safetensors")
+    assert report.teacher.opened["matched"] > 0
+    assert report.teacher.logits == (10,)
+    assert report.teacher.statistics["BatchNorm2d"] > 0
+    assert report.teacher.macs == report.student.macs  # the same network
+    assert report.teacher.fast_paths["cuda_graphs"] == "steps run on the CPU"
+    assert (report.held_out.images, report.held_out.of) == (50, 500)
+    assert 0 <= report.held_out.figures["accuracy"] <= 1
+    assert report.schedule["updates"] == 30
+    assert report.estimate["bank_bytes"] == 6 * 16 * 16 * 16
+    assert report.estimate["end_to_end_seconds"] > 0
+    assert report.estimate["synthesizer_peak_memory_bytes"] > 0
+    assert json.loads(json.dumps(report.facts()))["recipe"] == "tiny"
+    shown = dict(rows(report))
+    assert "50 of 500 held-out real images" in shown["held-out images"]
+    assert "30 updates" in shown["  distillation"]
+
+
+def test_the_estimate_holds_for_the_paper_s_order(recipe: Recipe) -> None:
+    """A bound of sanity, not of speed: the machine may be busy before, during or after the run."""
+    before = fastdfkd.check(recipe, images=1)
+    experiment = Experiment.of(recipe, prepare_teacher(recipe).model)
+    clock = Clock()
+    reference_loop(
+        experiment.synthesizer(),
+        experiment.buffer(),
+        experiment.distiller(),
+        recipe.synthesis,
+        recipe.distillation,
+        clock,
+    )
+    after = fastdfkd.check(recipe, images=1)
+    for name in ("synthesis", "distillation"):
+        estimates = [each.estimate[f"{name}_seconds"] for each in (before, after)]
+        assert min(estimates) / 2.5 < clock.seconds[name] < max(estimates) * 2.5, name
+    ends = [each.estimate["end_to_end_seconds"] for each in (before, after)]
+    assert min(ends) / 2.5 < sum(clock.seconds.values()) < max(ends) * 2.5
+
+
+def test_a_teacher_that_is_not_trained_yet_is_not_trained(
+    workplace: Path, tiny_recipe: Callable[..., Recipe]
+) -> None:
+    report = fastdfkd.check(tiny_recipe(**SMALL, teacher={"model": "resnet14", "epochs": 999}))
+    assert report.teacher.source == "untrained"
+    assert report.held_out.figures == {}
+    assert report.normalisation["contrast"] is None
+    assert any("not trained yet" in warning for warning in report.warnings)
+
+
+def test_a_network_from_python_and_its_wrong_normalisation(recipe: Recipe) -> None:
+    """Statistics 255 times too large are a warning, not an error."""
+    network = build_network("resnet8-half", 10, 1)
+    first = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    first.running_mean += 50.0
+    first.running_var *= 255.0**2
+    report = fastdfkd.check(recipe, teacher=network, images=20)
+    assert report.teacher.source == "module"
+    assert report.teacher.opened == {}
+    assert not report.normalisation["plausible"]
+    assert any("cannot be right" in warning for warning in report.warnings)
+
+
+def test_the_command_prints_a_screen_or_json(
+    recipe: Recipe, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "tiny.yaml").write_text(recipe.to_yaml())
+    assert cli.run(["check", "tiny.yaml", "--images", "20", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    report = _report(values)
+    assert report.facts()["teacher"] == values["teacher"] | {
+        "logits": tuple(values["teacher"]["logits"])
+    }
+    console = Console(record=True, width=80, force_terminal=True)
+    show(report, console)
+    text = console.export_text()
+    assert "end to end" in text
+    assert "multiply-accumulates" in text
+
+
+def _report(values: dict[str, Any]) -> CheckReport:
+    from fastdfkd.report.check_report import HeldOut, NetworkReport
+
+    networks = {
+        role: NetworkReport(**{**values[role], "logits": tuple(values[role]["logits"])})
+        for role in ("teacher", "student")
+    }
+    return CheckReport(**{**values, **networks, "held_out": HeldOut(**values["held_out"])})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["no-such-recipe"], "no recipe no-such-recipe"),
+        (["digits-fast5", "teacher.weights=absent.pt"], "no such file"),
+        (["digits-fast5", "student.model=resnet9"], "resnet9"),
+        (["digits-fast5", "platform.device=cuda"], "no GPU"),
+    ],
+)
+def test_unusable_input_is_one_message_and_exit_code_2(
+    workplace: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert cli.run(["check", *words]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err

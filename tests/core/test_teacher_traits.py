@@ -1,0 +1,98 @@
+"""What `synthesis.bn: auto` means for teachers of many kinds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from fastdfkd.core.methods import build_synthesizer
+from fastdfkd.core.teacher_traits import settled, traits_of
+from fastdfkd.models import build_network
+from fastdfkd.recipe import DeepInversionSynthesis, FastSynthesis
+
+from . import parts
+
+SHAPE = (3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "patch"),
+    [("resnet8", 9, None), ("resnet14-gn", 0, None), ("vit-tiny", 0, 4)],
+)
+def test_networks_of_the_table(name: str, layers: int, patch: int | None) -> None:
+    network = build_network(name, 10).train()
+    network.encoders = getattr(network, "encoders", nn.Identity()).eval()
+    traits = traits_of(network, SHAPE)
+    assert (traits.statistics, traits.features, traits.patch) == (layers, True, patch)
+    assert network.training
+    assert not network.encoders.training
+
+
+def test_patches_without_attention_are_none() -> None:
+    """ConvNeXt's first layer cuts patches too."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Flatten(), nn.Linear(256, 2))
+    assert traits_of(network, SHAPE).patch is None
+
+
+def test_libraries_transformers_are_known() -> None:
+    models = pytest.importorskip("torchvision.models")
+    vit = models.VisionTransformer(32, 8, 1, 2, 16, 32, num_classes=5)
+    assert traits_of(vit, SHAPE).patch == 8
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_shows_nothing() -> None:
+    program = torch.jit.trace(parts.teacher(), torch.randn(2, 3, 8, 8))
+    traits = traits_of(program, parts.IMAGE_SHAPE)
+    assert (traits.statistics, traits.features, traits.patch) == (0, False, None)
+    section, note = settled(FastSynthesis(bn="auto"), program, parts.IMAGE_SHAPE)
+    assert set(section.priors) == {"confidence", "balance", "tv"}
+    assert "no running statistics that can be compared" in note
+
+
+def test_statistics_give_the_papers_weight() -> None:
+    section, note = settled(FastSynthesis(bn="auto"), parts.teacher(), parts.IMAGE_SHAPE)
+    assert (section.bn, section.priors) == (10.0, {})
+    assert note == "synthesis.bn auto: 10, for the running statistics of 2 layers of the teacher"
+
+
+def test_priors_stand_in_and_those_that_are_set_stay() -> None:
+    network = build_network("vit-tiny", 3)
+    section = FastSynthesis(bn="auto", balance=0.5, oh=2.0)
+    chosen, note = settled(section, network, parts.IMAGE_SHAPE)
+    assert (chosen.bn, chosen.oh, chosen.patch_size) == (0.0, 2.0, 4)
+    stand_ins = dict(FastSynthesis.stand_ins)
+    assert chosen.priors == {**stand_ins, "balance": 0.5, "patch_drop": 0.25}
+    assert "balance 0.5" in note
+    assert "weaker" in note
+
+
+@pytest.mark.parametrize("bn", [0.0, 3.0])
+def test_a_number_is_left_as_it_is(bn: float) -> None:
+    section = FastSynthesis(bn=bn)
+    assert settled(section, build_network("vit-tiny", 3), parts.IMAGE_SHAPE) == (section, "")
+
+
+@pytest.mark.parametrize("name", ["resnet14-gn", "vit-tiny"])
+@pytest.mark.parametrize("method", ["fast", "deep_inversion"])
+def test_auto_makes_images_of_a_teacher_without_statistics(name: str, method: str) -> None:
+    common = {"rounds": 2, "warmup_rounds": 1, "batch_size": 4, "steps": 2, "bn": "auto"}
+    section = (
+        FastSynthesis(**common, generator_width=4)
+        if method == "fast"
+        else DeepInversionSynthesis(method="deep_inversion", **common)
+    )
+    task = parts.task(teacher=build_network(name, parts.CLASSES).eval())
+    synthesizer = build_synthesizer(section, task)
+    batches = [synthesizer.synthesize(round) for round in range(2)]
+    assert batches[1].images.shape == (4, *parts.IMAGE_SHAPE)
+    assert batches[1].provenance.losses["bn"] == 0.0
+
+
+def test_auto_is_the_number_for_a_teacher_with_statistics() -> None:
+    batches = [
+        build_synthesizer(parts.fast_section(bn=bn), parts.task()).synthesize(1).images
+        for bn in ("auto", 10.0)
+    ]
+    assert torch.equal(*batches)
