@@ -119,9 +119,9 @@ def _note(section: SynthesisSection, traits: TeacherTraits) -> str:
             f"synthesis.bn auto: {section.bn_weight:g}, for the running statistics of {layers} of "
             "the teacher"
         )
-    priors = ", ".join(f"{name} {weight:g}" for name, weight in section.priors.items())
+    priors = ", ".join(f"{name} {weight:g}" for name, weight in section.priors.items()) or "none"
     return (
         "synthesis.bn auto: 0, because the teacher has no running statistics that can be "
-        f"compared; these priors stand in: {priors}. Expect a weaker student "
+        f"compared; priors that stand in: {priors}. Expect a weaker student "
         "(docs/without-statistics.md)"
     )

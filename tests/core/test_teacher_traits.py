@@ -47,7 +47,8 @@ def test_torchscript_shows_nothing() -> None:
     traits = traits_of(program, parts.IMAGE_SHAPE)
     assert (traits.statistics, traits.features, traits.patch) == (0, False, None)
     section, note = settled(FastSynthesis(bn="auto"), program, parts.IMAGE_SHAPE)
-    assert set(section.priors) == {"confidence", "balance", "tv"}
+    assert (section.bn_weight, section.priors) == (0.0, {})
+    assert "stand in: none" in note
     assert "no running statistics that can be compared" in note
 
 
@@ -57,13 +58,12 @@ def test_statistics_give_the_papers_weight() -> None:
     assert note == "synthesis.bn auto: 10, for the running statistics of 2 layers of the teacher"
 
 
-def test_priors_stand_in_and_those_that_are_set_stay() -> None:
+def test_priors_that_are_set_stand_in() -> None:
     network = build_network("vit-tiny", 3)
     section = FastSynthesis(bn="auto", balance=0.5, oh=2.0)
     chosen, note = settled(section, network, parts.IMAGE_SHAPE)
     assert (chosen.bn, chosen.oh, chosen.patch_size) == (0.0, 2.0, 4)
-    stand_ins = dict(FastSynthesis.stand_ins)
-    assert chosen.priors == {**stand_ins, "balance": 0.5, "patch_drop": 0.25}
+    assert chosen.priors == {"balance": 0.5}
     assert "balance 0.5" in note
     assert "weaker" in note
 

@@ -10,7 +10,6 @@ Symbols (`bn`, `oh`, `adv`) are those of arXiv 2112.06253, Sec. 3 and 4, "the pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import TypeAdapter, ValidationError, WrapValidator, model_validator
@@ -131,20 +130,10 @@ class InversionSection(SynthesisSection):
     later: ClassVar[frozenset[str]] = frozenset(
         {"confidence", "balance", "activation", "patch_drop", "patch_size"}
     )
-    stand_ins: ClassVar[Mapping[str, float]] = {
-        "confidence": 1.0,
-        "balance": 5.0,
-        "activation": 0.1,
-        "tv": 2.5e-4,
-    }
-    """Weights that `bn: auto` gives to priors of weight 0 if the teacher has no statistics."""
-    patch_stand_in: ClassVar[float] = 0.25
-    """`patch_drop` that `bn: auto` gives in addition if such a teacher is a transformer."""
-
     bn: AutoWeight = BN_WEIGHT
     """Weight of L_bn, the distance between the teacher's running statistics and those of the batch.
-    Above 0 the teacher needs BatchNorm layers. `auto`: 10 if it has such layers; else 0, and the
-    priors below that have weight 0 get the weights in `docs/without-statistics.md`."""
+    Above 0 the teacher needs BatchNorm layers. `auto`: 10 if it has such layers, else 0. The
+    priors below can stand in for them (`docs/without-statistics.md`)."""
     oh: Weight = 0.5
     """Weight of L_oh, the cross-entropy of the teacher with the drawn labels."""
     adv: Weight = 1.33
@@ -180,18 +169,12 @@ class InversionSection(SynthesisSection):
         return self.bn == "auto"
 
     def settled(self, traits: TeacherTraits) -> Self:
-        """With a number as `bn`, and with priors in place of statistics if `bn` was `auto`."""
+        """With a number as `bn`, and a transformer's patch size, if `bn` was `auto`."""
         if self.bn != "auto":
             return self
         if traits.statistics:
             return self.model_copy(update={"bn": BN_WEIGHT})
-        weights = {**self.stand_ins, "patch_drop": self.patch_stand_in if traits.patch else 0.0}
-        if not traits.features:
-            weights["activation"] = 0.0
-        chosen: dict[str, Any] = {key: weights[key] for key in weights if not getattr(self, key)}
-        if traits.patch and self.patch_size is None:
-            chosen["patch_size"] = traits.patch
-        return self.model_copy(update={"bn": 0.0, **chosen})
+        return self.model_copy(update={"bn": 0.0, "patch_size": self.patch_size or traits.patch})
 
     @property
     def priors(self) -> dict[str, float]:
