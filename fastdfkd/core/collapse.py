@@ -36,6 +36,12 @@ ALIKE = 0.3
 WEAK = 0.8
 """A student that has stopped improving is reported below this agreement only."""
 
+AGREEMENT = {
+    "agreement": "its agreement with the teacher",
+    "synthetic_agreement": "its agreement with the teacher on synthetic images",
+}
+"""Columns with the student's agreement, each with its text. The first one in a row counts."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Newest:
@@ -97,12 +103,19 @@ class CollapseWatch:
     """
 
     def __init__(self, recipe: Recipe, spec: ImageSpec, state: Mapping[str, Any] | None = None):
+        """Begin to watch.
+
+        Args:
+            recipe: of the run, its synthesis section without `auto`.
+            spec: what the images are.
+            state: of a checkpoint, from `state_dict`.
+        """
         self.recipe, self.spec = recipe, spec
         state = state or {}
         self.warnings: list[str] = list(state.get("warnings", ()))
         """The warnings so far, each one line."""
         self.told: set[str] = set(state.get("told", ()))
-        """Symptoms in `warnings`, as keys of `causes`."""
+        """Symptoms that `warnings` contains."""
         self.agreements: dict[int, float] = dict(state.get("agreements", {}))
         """Agreement of student and teacher by the number of updates before the evaluation."""
 
@@ -133,10 +146,11 @@ class CollapseWatch:
         Returns:
             The columns that describe the newest images, and a new warning or None.
         """
-        if "agreement" in row:
-            self.agreements[int(row["updates"])] = row["agreement"]
+        column = next((name for name in AGREEMENT if name in row), None)
+        if column is not None:
+            self.agreements[int(row["updates"])] = row[column]
         figures = newest(batches[-self.rounds :], self.spec.num_classes)
-        found = self._student(row)
+        found = {} if column is None else self._student(int(row["updates"]), AGREEMENT[column])
         if figures is not None and len(batches) >= self._first_judged:
             found = {**self._images(figures), **found}
         fresh = {symptom: text for symptom, text in found.items() if symptom not in self.told}
@@ -183,22 +197,21 @@ class CollapseWatch:
             )
         return found
 
-    def _student(self, row: Mapping[str, float]) -> dict[str, str]:
-        """The symptom that the student stops learning, with its text."""
+    def _student(self, updates: int, agreement: str) -> dict[str, str]:
+        """The symptom that the student stops learning, with its text, after an evaluation."""
         agreements = [agreement for _, agreement in sorted(self.agreements.items())]
-        updates, total = row.get("updates", 0), self.recipe.updates
-        if "agreement" not in row or len(agreements) < FEWEST_EVALUATIONS or 2 * updates < total:
+        if len(agreements) < FEWEST_EVALUATIONS or 2 * updates < self.recipe.updates:
             return {}
         half = len(agreements) // 2
         earlier, later = max(agreements[:half]), max(agreements[half:])
         newest, best = max(agreements[-2:]), max(agreements)
         if later < WEAK and later <= earlier + 0.01:
-            text = f"its agreement with the teacher was {earlier:.0%} and is {later:.0%}"
+            text = f"{agreement} was {earlier:.0%} and is {later:.0%}"
         elif newest < best / 2:
-            text = f"its agreement with the teacher fell from {best:.0%} to {newest:.0%}"
+            text = f"{agreement} fell from {best:.0%} to {newest:.0%}"
         else:
             return {}
-        return {"student": f"the student stops learning: {text} after {updates:,.0f} updates"}
+        return {"student": f"the student stops learning: {text} after {updates:,} updates"}
 
     def _name(self, label: int) -> str:
         names = self.spec.class_names
@@ -209,9 +222,10 @@ class CollapseWatch:
         recipe, spec = self.recipe, self.spec
         mean, std = (", ".join(f"{v:.3g}" for v in values) for values in (spec.mean, spec.std))
         pixels = [
-            f"the teacher was trained with another normalisation than mean {mean} and std {std}",
-            "the teacher expects another range of pixels, such as 0 to 255 or -1 to 1, before its "
-            "normalisation",
+            f"the teacher was trained with another normalisation than mean {mean} and std {std}: "
+            "set input.normalisation, or input.mean and input.std",
+            "the teacher expects another range of pixels, such as 0 to 255: set input.pixel_range "
+            "with the mean and std of that range",
             "the teacher is not trained, or its weights do not belong to its network",
         ]
         causes = [*recipe.synthesis.suspects, *pixels]

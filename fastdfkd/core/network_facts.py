@@ -76,7 +76,7 @@ class NetworkFacts:
             statistics=dict(Counter(used)),
             answer=type(answer).__name__,
             logits=tuple(use.logits(answer).shape[1:]),
-            output=use.output,
+            output=str(use.output),
         )
 
     @property

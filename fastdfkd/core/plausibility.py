@@ -117,7 +117,8 @@ def natural_images(count: int, image_shape: Sequence[int], randomness: torch.Gen
     smooth = torch.fft.irfft2(torch.fft.rfft2(fields) / frequency, s=(height, width))
     smooth = smooth / smooth.std().clamp_min(1e-12)
     mixed = _SHARED**0.5 * smooth[:, :1] + (1 - _SHARED) ** 0.5 * smooth[:, 1:]
-    return (_MEAN + _CONTRAST * mixed).clamp(0, 1)
+    images: Tensor = (_MEAN + _CONTRAST * mixed).clamp(0, 1)
+    return images
 
 
 class _SeenError(Exception):

@@ -1,7 +1,8 @@
 """Measures what a synthesis step and a student update cost here, on a few of them.
 
-Both roles are built as a run builds them. A role's batch is measured whole if that fits the given
-time, else a part of it, and seconds and memory are scaled by the number of images.
+Both roles are built as a run builds them. The measured batch is doubled, from a few images up to
+the whole batch, as long as a call fits the given time. Seconds and memory of a part are scaled by
+the number of images, which overestimates them where a few images cost almost as much as many.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from fastdfkd.core.teacher_cache import TeacherCache
 if TYPE_CHECKING:
     from fastdfkd.recipe import DistillationSection, SynthesisSection
 
-SECONDS = 4.0
+SECONDS = 6.0
 """Seconds that the measurement of a role may take, roughly."""
 _FIRST_IMAGES = 8
 _STEPS = 5
-_TIMES = 3
+_TIMES = 2
 """Calls that are timed, after one that is not."""
 
 
@@ -131,20 +132,16 @@ def _measured(
     budget: float,
 ) -> _Measured:
     """Median seconds of each call that `build` returns for a batch, and the peak memory."""
-    clock = Clock(device)
+    clock, images = Clock(device), min(batch, _FIRST_IMAGES)
     with _threads(threads):
-        small = min(batch, _FIRST_IMAGES)
-        before = forget_peak_memory(device)
-        calls = build(small)
-        tried = [_seconds(clock, call, 1)[0] for call in calls]
-        images = batch
-        allowed = budget / ((_TIMES + 1) * len(calls))
-        if small < batch and max(tried) * batch / small > allowed:
-            images = max(small, min(batch, int(allowed / max(tried) * small)))
-        if images > small:
-            del calls
+        while True:
             before = forget_peak_memory(device)
             calls = build(images)
+            longest = max(_seconds(clock, call, 1)[0] for call in calls)
+            if images == batch or longest > budget / ((_TIMES + 1) * len(calls)):
+                break
+            del calls
+            images = min(2 * images, batch)
         scale = batch / images
         found = [statistics.median(_seconds(clock, call, _TIMES)) * scale for call in calls]
         memory = int(max(peak_memory_bytes(device) - before, 0) * scale)

@@ -89,7 +89,8 @@ def run(
             resume.totals,
             states=resume.synthesizers if platform.schedule == "lockstep" else None,
         )
-        watch = CollapseWatch(recipe, experiment.spec, resume.collapse)
+        settled = recipe.model_copy(update={"synthesis": experiment.synthesis})
+        watch = CollapseWatch(settled, experiment.spec, resume.collapse)
         monitor = Monitor(
             actors.board, dispatcher, recorder, checkpoints, actors.restore_board, recipe, watch
         )

@@ -195,6 +195,13 @@ def test_a_student_that_stops_learning(agreements: tuple[float, ...], says: str)
     assert "(distillation.lr is 0.1)" in warning
 
 
+def test_without_real_images_the_agreement_on_synthetic_ones_counts() -> None:
+    watch = CollapseWatch(recipe(), SPEC)
+    for updates in (200, 300, 400, 500):
+        watch.check([], {"updates": updates, "synthetic_agreement": 0.1})
+    assert "agreement with the teacher on synthetic images was 10%" in watch.warnings[0]
+
+
 def test_a_learning_rate_of_the_student_that_is_far_off_comes_first() -> None:
     watch = CollapseWatch(recipe(**{"distillation.lr": 50}), SPEC)
     for updates in (200, 300, 400, 500):

@@ -205,7 +205,7 @@ class InversionSection(SynthesisSection):
         found, bn = [], self.bn_weight
         if self.oh < 0.01:
             found.append(f"synthesis.oh is {self.oh:g}, so no class is asked for: set it to 0.5")
-        if bn == 0:
+        if bn == 0 and not self.priors:
             found.append(
                 "synthesis.bn is 0, so the images need not have the teacher's statistics: set it "
                 "to 10 if the teacher has any"
