@@ -7,21 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from ray import cloudpickle
 
-from fastdfkd.core.evaluation import evaluate
 from fastdfkd.core.network_use import NetworkUse
-from fastdfkd.core.reference_loop import reference_loop
-from fastdfkd.experiment import Experiment, image_spec
-from fastdfkd.models import open_network, save_weights
 from fastdfkd.recipe import Recipe, load_recipe
-from fastdfkd.trainers.teacher import prepare_teacher
 
 from . import networks
 from .networks import STRANGERS, Stranger
+from .two_rounds import distilled
 
 PRECISIONS = [
     (name, precision)
@@ -72,35 +66,6 @@ def recipe_of(tiny: Any, role: str, name: str, precision: str) -> Recipe:
     )
 
 
-def run(recipe: Recipe, tmp_path: Path) -> Experiment:
-    """All that the program does with the two networks, in one process."""
-    weights = tmp_path / "teacher.safetensors"
-    spec = image_spec(recipe)
-    save_weights(weights, open_network(recipe.teacher, spec))
-    recipe = load_recipe(recipe, {"teacher.weights": str(weights)})
-    teacher = prepare_teacher(recipe)
-    sent = cloudpickle.dumps(Experiment.of(recipe, teacher.model))
-    trainer, maker = cloudpickle.loads(sent), cloudpickle.loads(sent)
-    synthesizer, distiller = maker.synthesizer(), trainer.distiller()
-    buffer = trainer.buffer()
-    reference_loop(synthesizer, buffer, distiller, recipe.synthesis, recipe.distillation)
-    assert distiller.updates == recipe.updates
-    student = tmp_path / "student.safetensors"
-    save_weights(student, distiller.student_state())
-    again = open_network(recipe.student, spec, student)
-    images = torch.from_numpy(np.arange(3 * 256, dtype=np.uint8).reshape(3, 1, 16, 16))
-    output = recipe.student.output
-    said = [
-        evaluate(
-            each, images, None, trainer.kind, trainer.normalisation("cpu"), "cpu", output=output
-        ).classes
-        for each in (again, distiller.module)
-    ]
-    assert torch.equal(*said)
-    result: Experiment = trainer
-    return result
-
-
 @pytest.mark.parametrize(("name", "precision"), PRECISIONS, ids=[" ".join(p) for p in PRECISIONS])
 @pytest.mark.parametrize("role", ["teacher", "student"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -118,10 +83,10 @@ def test_a_stranger_runs_or_is_refused_with_the_reason(
     refusal = getattr(stranger, role)
     if refusal:
         with pytest.raises((ValueError, TypeError), match=refusal):
-            run(recipe, tmp_path)
+            distilled(recipe, tmp_path)
         return
     with caplog.at_level(logging.WARNING):
-        experiment = run(recipe, tmp_path)
+        experiment = distilled(recipe, tmp_path)
     use: NetworkUse = getattr(experiment, f"{role}_use")
     expected = stranger.without - ({"folded_logits"} if role == "student" else set())
     if name == "thin projection" and role == "teacher":
