@@ -13,7 +13,13 @@ from torch import Tensor
 
 from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.data import DATASETS, NothingHeldOut
-from fastdfkd.experiment import Experiment, image_spec, judge_of
+from fastdfkd.experiment import (
+    Experiment,
+    image_spec,
+    initial_student,
+    judge_of,
+    student_input,
+)
 from fastdfkd.models import build_network
 from fastdfkd.recipe import Recipe, load_recipe
 
@@ -83,3 +89,41 @@ def student_of(experiment: Experiment) -> dict[str, Tensor]:
     reference_loop(experiment.synthesizer(), experiment.buffer(), distiller, *sections)
     assert distiller.updates == recipe.updates
     return distiller.student_state()
+
+
+def test_a_student_reads_the_same_images_in_its_own_form(
+    tiny_recipe: Callable[..., Recipe],
+) -> None:
+    """In the adversarial term, in distillation and where it is judged."""
+    changes = {
+        "synthesis.generator_width": 4,
+        "synthesis.latent_dim": 8,
+        "student.size": [20, 12],
+        "student.normalisation": "half",
+        "platform.schedule": "lockstep",
+    }
+    recipe = load_recipe(tiny_recipe(), changes)
+    experiment = Experiment.of(recipe, build_network(recipe.teacher.model, 10, 1))
+    assert experiment.spec == image_spec(recipe)
+    assert experiment.student_spec.shape == (1, 20, 12)
+    form = experiment.student_form("cpu")
+    assert form is not None
+    black, white = (
+        experiment.normalisation("cpu")(torch.full((1, 1, 16, 16), x)) for x in (0.0, 1.0)
+    )
+    torch.testing.assert_close(form(black), torch.full((1, 1, 20, 12), -1.0))
+    torch.testing.assert_close(form(white), torch.full((1, 1, 20, 12), 1.0))
+    student = student_of(experiment)
+    plain = student_of(Experiment.of(tiny_recipe(), build_network(recipe.teacher.model, 10, 1)))
+    assert student.keys() == plain.keys()
+    reads = student_input(recipe, "cpu")
+    answers = experiment.judge.answers(experiment.student, reads, "cpu")
+    assert len(answers.classes) == len(experiment.judge)
+
+
+def test_a_students_form_is_checked(tiny_recipe: Callable[..., Recipe]) -> None:
+    recipe = load_recipe(tiny_recipe(), {"student.normalisation": "imagenet"})
+    with pytest.raises(
+        ValueError, match=r"student.normalisation: expected 1 numbers.*imagenet has 3"
+    ):
+        initial_student(recipe)
