@@ -36,9 +36,6 @@ class Judge(Protocol):
     def __len__(self) -> int:
         """Number of images."""
 
-    def part(self, count: int) -> Judge:
-        """A judge on `count` of the images, drawn at random and always the same; all if fewer."""
-
     def answers(
         self,
         network: nn.Module,
@@ -89,10 +86,6 @@ class RealImages:
 
     def __len__(self) -> int:
         return len(self.test)
-
-    def part(self, count: int) -> RealImages:
-        """See `Judge.part`."""
-        return replace(self, test=self.test.part(count))
 
     def answers(
         self,
@@ -171,10 +164,6 @@ class NothingHeldOut:
 
     def __len__(self) -> int:
         return 0
-
-    def part(self, count: int) -> NothingHeldOut:
-        """The same: there is nothing."""
-        return self
 
     def answers(
         self,
