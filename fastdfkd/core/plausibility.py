@@ -114,11 +114,10 @@ def natural_images(count: int, image_shape: Sequence[int], randomness: torch.Gen
     rows, columns = torch.fft.fftfreq(height), torch.fft.rfftfreq(width)
     frequency = (rows[:, None].square() + columns.square()).sqrt()
     frequency[0, 0] = frequency.flatten()[1:].min() if frequency.numel() > 1 else 1.0
-    smooth = torch.fft.irfft2(torch.fft.rfft2(fields) / frequency, s=(height, width))
+    smooth: Tensor = torch.fft.irfft2(torch.fft.rfft2(fields) / frequency, s=(height, width))
     smooth = smooth / smooth.std().clamp_min(1e-12)
-    mixed = _SHARED**0.5 * smooth[:, :1] + (1 - _SHARED) ** 0.5 * smooth[:, 1:]
-    images: Tensor = (_MEAN + _CONTRAST * mixed).clamp(0, 1)
-    return images
+    mixed: Tensor = _SHARED**0.5 * smooth[:, :1] + (1 - _SHARED) ** 0.5 * smooth[:, 1:]
+    return (_MEAN + _CONTRAST * mixed).clamp(0, 1)
 
 
 class _SeenError(Exception):
