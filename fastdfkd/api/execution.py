@@ -26,6 +26,7 @@ _MAY_CHANGE = (
     "description",
     "data.root",
     "teacher.weights",
+    "teacher.entry",
     "tracking.",
     "platform.device",
     "platform.workers",
