@@ -136,7 +136,8 @@ class Recorder:
             if isinstance(value, int | float)
         }
         self._run.log_metrics([MetricRow(result.updates, figures, time.time())])
-        self._run.log_tags({f"input.{key}": str(value) for key, value in result.input.items()})
+        if result.input:
+            self._run.log_tags({f"input.{key}": str(value) for key, value in result.input.items()})
         if artifacts is None:
             files = (self._directory / name for name in _LOGGED_FILES)
             artifacts = [file for file in files if file.is_file()]

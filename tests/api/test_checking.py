@@ -33,7 +33,12 @@ SMALL = {
         "bn": 1.0,
     },
     "distillation": {"updates_per_round": 6, "batch_size": 16},
-    "platform": {"schedule": "lockstep", "device": "cpu"},
+    "platform": {
+        "schedule": "lockstep",
+        "device": "cpu",
+        "cpus_per_synthesizer": 1,
+        "cpus_per_worker": 1,
+    },
     "student": {"model": "resnet8-half"},
 }
 

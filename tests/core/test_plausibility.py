@@ -16,7 +16,7 @@ from fastdfkd.core.plausibility import (
     natural_images,
     normalisation_finding,
 )
-from fastdfkd.data import data_source
+from fastdfkd.data import DATASETS, data_source
 from fastdfkd.models import build_network, load_weights
 from fastdfkd.recipe import DataSection
 
@@ -36,7 +36,8 @@ def kinds_of_images() -> dict[str, Tensor]:
     """Images in [0, 1] that have little in common with photographs, and some that have."""
     coins = torch.rand(128, 3, 32, 32, generator=random())
     squares = (torch.arange(32)[:, None] + torch.arange(32)) % 2
-    digits = data_source(DataSection(name="digits")).load("test")
+    source = data_source(DataSection(name="digits"))
+    digits = source.load("test", DATASETS["digits"][0])
     assert digits is not None
     return {
         "photographs": natural_images(128, SHAPE, random()),
