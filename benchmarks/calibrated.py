@@ -130,6 +130,9 @@ class CalibratedExperiment(Experiment):
             teacher=build_network(recipe.teacher.model, SPEC.num_classes, SHAPE[0]),
             student=build_network(recipe.student.model, SPEC.num_classes, SHAPE[0]),
             spec=SPEC,
+            student_spec=SPEC,
+            synthesis=recipe.synthesis,
+            choice="",
             judge=RealImages(
                 LabelledImages(
                     torch.randint(0, 256, (10, *SHAPE), dtype=torch.uint8),

@@ -19,8 +19,7 @@ from fastdfkd.runs.folder import read_json
 if TYPE_CHECKING:
     from torch import nn
 
-    from fastdfkd.core.answers import output_of
-from fastdfkd.core.image_spec import ImageSpec
+    from fastdfkd.core.image_spec import ImageSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +53,7 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
         if not file.is_file():
             raise FileNotFoundError(f"{directory} holds no run to evaluate: {file.name} is missing")
     recipe = load_recipe(recipe_file)
+    from fastdfkd.core.answers import output_of
     from fastdfkd.experiment import image_spec, judge_of, student_input, student_spec
     from fastdfkd.models import open_network
 

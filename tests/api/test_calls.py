@@ -53,7 +53,9 @@ def test_a_run_leaves_everything(
         tiny_recipe(), {"synthesis.steps": 2}, out="out", address="ray://x", run_name="whole"
     )
     assert found.directory == workplace / "out"
-    assert sorted(file.name for file in found.directory.iterdir()) == sorted(RUN_FILES)
+    assert sorted(file.name for file in found.directory.iterdir()) == sorted(
+        {*RUN_FILES} - {"sources.json"}  # of a recipe that names Python files
+    )
     assert RunResult.load(found.directory) == found
     recipe = load_recipe(found.directory / "recipe.yaml")
     assert (recipe.synthesis.steps, recipe.digest()) == (2, found.recipe_digest)
@@ -166,7 +168,7 @@ class TestEvaluate:
 
     def test_a_damaged_student_is_told(self, run: RunResult) -> None:
         Path("out/student.safetensors").write_bytes(b"not weights")
-        with pytest.raises(ValueError, match=r"student\.safetensors: cannot be read"):
+        with pytest.raises(ValueError, match=r"student\.safetensors: expected safetensors"):
             fastdfkd.evaluate("out")
 
     def test_a_damaged_description_is_told(self, run: RunResult) -> None:

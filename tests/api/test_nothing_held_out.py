@@ -97,7 +97,7 @@ def test_rows_have_no_figures_to_judge_by(runs: Path) -> None:
     rows = {name: read_rows(runs / name / "metrics.csv") for name in ("one", "judged")}
     assert not any(map(is_evaluation, rows["one"]))
     assert [set(row) & set(JUDGED) for row in rows["judged"] if is_evaluation(row)] == [
-        set(JUDGED)
+        {"accuracy", "top5_accuracy", "agreement"}
     ] * 2
     assert rows["one"][-1]["updates"] == rows["judged"][-1]["updates"] == 4
 
@@ -120,7 +120,6 @@ def test_evaluate_and_status_say_so(runs: Path, capsys: pytest.CaptureFixture[st
     )
     assert cli.run(["evaluate", str(runs / "one")]) == 0
     shown = capsys.readouterr().out
-    assert "accuracy  unknown of 0 held-out images" in shown
     assert "agreement unknown (with the teacher in" in shown
     assert cli.run(["status", str(runs / "one")]) == 0
     assert "accuracy -, agreement -, loss" in capsys.readouterr().out

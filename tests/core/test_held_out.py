@@ -11,8 +11,11 @@ import torch
 from fastdfkd.core.held_out import AUGMENTED, MIXED, PLAIN, compared, held_out_images, views_of
 from fastdfkd.core.task import Task
 from fastdfkd.recipe.methods.held_out import HeldOutSynthesis
+from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
 
 from . import parts
+
+TRAITS = TeacherTraits(statistics=2, features=True, patch=None)
 
 
 def task(**changes: Any) -> Task:
@@ -21,21 +24,21 @@ def task(**changes: Any) -> Task:
 
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
-    return held_out_images(HeldOutSynthesis(24, parts.IMAGE_SHAPE, 1.0), task())
+    return held_out_images(HeldOutSynthesis(24, parts.IMAGE_SHAPE, TRAITS), task())
 
 
 def test_they_are_a_function_of_the_teacher_alone(images: torch.Tensor) -> None:
     assert images.shape == (24, *parts.IMAGE_SHAPE)
     assert images.dtype is torch.uint8
-    again = held_out_images(HeldOutSynthesis(24, parts.IMAGE_SHAPE, 1.0), task(seed=99))
+    again = held_out_images(HeldOutSynthesis(24, parts.IMAGE_SHAPE, TRAITS), task(seed=99))
     assert torch.equal(images, again)
     assert len({image.numpy().tobytes() for image in images}) == 24
 
 
 def test_several_generators_share_them() -> None:
-    assert HeldOutSynthesis(2000, (3, 8, 8), 0.0).generators == 4
-    assert HeldOutSynthesis(24, (3, 8, 8), 0.0).generators == 1
-    settings = HeldOutSynthesis(500, (3, 8, 8), 0.0)
+    assert HeldOutSynthesis(2000, (3, 8, 8), TRAITS).generators == 4
+    assert HeldOutSynthesis(24, (3, 8, 8), TRAITS).generators == 1
+    settings = HeldOutSynthesis(500, (3, 8, 8), TRAITS)
     section = settings.section
     kept = (section.rounds - section.warmup_rounds) * section.batch_size * settings.generators
     assert settings.generators == 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -177,6 +178,11 @@ def test_maps_of_logits_are_checked_against_segmentation() -> None:
         check_teacher(nn.Sequential(network, nn.Softmax2d()), parts.IMAGE_SHAPE, kind, 10.0)
 
 
+def scripted(network: nn.Module) -> nn.Module:
+    with warnings.catch_warnings(action="ignore"):  # torch.jit is deprecated
+        return torch.jit.script(network)  # type: ignore[no-any-return]
+
+
 REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
     (plain, r"synthesis\.bn is 10\.0.*no BatchNorm.*set synthesis\.bn to 0"),
     (
@@ -219,7 +225,7 @@ REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
         r"no BatchNorm layer.*folded into its convolution has no statistics left",
     ),
     (
-        lambda: torch.jit.script(parts.teacher()),
+        lambda: scripted(parts.teacher()),
         r"TorchScript module.*set synthesis.bn to 0 or auto",
     ),
     (

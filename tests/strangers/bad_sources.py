@@ -129,18 +129,18 @@ BAD: dict[str, Bad] = {
     ),
     "quantised weights": Bad(
         weights=_saved(_quantised),
-        says=("expected floating-point", "conv1.weight is int8", "before they were quantised"),
+        says=("expected floating-point", "conv1.weight is int8", "before the quantisation"),
     ),
     "weights of another architecture": Bad(
         weights=lambda path: save_weights(path, build_network("wrn-16-1", 10, 1)),
-        says=("do not fit resnet8-half", "missing: ", "unexpected: ", "name the model"),
+        says=("do not fit resnet8-half", "missing: ", "unexpected: ", "set model, data"),
     ),
     "weights with other names": Bad(
         weights=_renamed,
         says=("nearest names", "layer1.0.conv1.weight (8, 8, 3, 3)", "stage1.0.conv1.weight (8, 8"),
     ),
     "weights of other classes": Bad(
-        weights=_wide, says=("linear.weight is (100, 32), expected (10, 32)", "name the model")
+        weights=_wide, says=("linear.weight is (100, 32), expected (10, 32)", "set model, data")
     ),
     "two states that fit": Bad(
         weights=_two, says=("expected one state", "'model', 'ema'", "teacher.entry")

@@ -19,7 +19,7 @@ from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.run import TrackedRun
 
 MOST_SECONDS = 20
-MOST_SHOWN = 5_000
+MOST_SHOWN = 25_000
 
 
 def snapshot(folder: Path) -> dict[str, Any]:
