@@ -148,7 +148,7 @@ BAD: dict[str, Bad] = {
     "an entry that is not there": Bad(
         weights=_two,
         settings={"teacher.entry": "emma"},
-        says=("no entry 'emma'", "there is 'model', 'ema'"),
+        says=("no entry 'emma'", "its entries are 'model', 'ema'"),
     ),
     "an index of files elsewhere": Bad(
         weights=_index, says=("names '../elsewhere'", "expected a file beside it")
@@ -243,6 +243,6 @@ BAD: dict[str, Bad] = {
     "a teacher with other classes": Bad(
         files=write_network,
         settings=_model("nets/small.py:build", num_classes=12),
-        says=("the teacher returns (2, 12)", "expected (2, 10)", "that many outputs"),
+        says=("the teacher returns (2, 12)", "expected (2, 10)", "teacher.output_slice"),
     ),
 }
