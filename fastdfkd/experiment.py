@@ -394,6 +394,8 @@ class Experiment:
             self.recipe.distillation,
             self.task(device),
             total_updates=self.recipe.updates,
+            warmup_rounds=self.synthesis.warmup_rounds,
+            in_order=self.recipe.bank.draws == "in_order",
             **worker,
         )
 

@@ -18,10 +18,28 @@ from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolved
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.task import Task
+from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.core.teacher_cache import TeacherCache
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import DistillationSection
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Loss of logits of teacher and student, (B, K, *space) each; a scalar."""
+
+
+def _kl(kind: TaskKind, section: DistillationSection) -> Loss:
+    temperature = section.temperature
+    return lambda teacher, student: kind.distillation_loss(teacher, student, temperature)
+
+
+def _l1(kind: TaskKind, _section: DistillationSection) -> Loss:
+    return kind.logit_distance
+
+
+LOSSES: dict[str, Callable[[TaskKind, DistillationSection], Loss]] = {"kl": _kl, "l1": _l1}
+"""Values of `distillation.loss` to the loss."""
 
 
 class StudentDistiller:
@@ -32,6 +50,9 @@ class StudentDistiller:
     gets its final memory layout before `wrap` is called: otherwise DDP would return gradients in
     the old layout, and fused optimisers on the CPU ignore strides. A wrapped student is not
     captured (`Task.capture`), because DDP does more than a function of tensors may; the teacher is.
+
+    With `in_order` a worker takes its share of the next images of the update's round instead of
+    drawing from the whole bank; which these are follows from the number of updates made.
     """
 
     def __init__(
@@ -40,6 +61,8 @@ class StudentDistiller:
         task: Task,
         *,
         total_updates: int,
+        warmup_rounds: int = 0,
+        in_order: bool = False,
         rank: int = 0,
         world_size: int = 1,
         wrap: Callable[[nn.Module], nn.Module] | None = None,
@@ -48,6 +71,8 @@ class StudentDistiller:
         self.kind, self.student_form = task.kind, task.student_form
         self.device, self.precision = torch.device(task.device), task.precision
         self.rank, self.share = rank, section.batch_size // world_size
+        self.warmup_rounds, self.in_order = warmup_rounds, in_order
+        self.loss = LOSSES[section.loss](task.kind, section)
         self.total_updates, self.updates = total_updates, 0
         self.teacher_use, self.student_use = task.teacher_use, task.student_use
         frozen = self.teacher_use.frozen(task.teacher, self.device)
@@ -95,7 +120,7 @@ class StudentDistiller:
         section, cache = self.section, self.cache
         randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
         fresh = cache.wanted if cache else self.share
-        images = bank.draw(fresh, randomness)
+        images = self._images(bank, fresh, randomness)
         move = Augmentation.draw(
             fresh, section.crop_padding, section.flip, section.invert, randomness
         )
@@ -108,6 +133,14 @@ class StudentDistiller:
         loss = self.follow(inputs, torch.cat([logits, *said]))
         self.updates += 1
         return loss.clone()  # the next call of a captured step overwrites its result
+
+    def _images(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
+        """Take `count` images from the bank, (count, C, H, W) uint8."""
+        if not self.in_order:
+            return bank.draw(count, randomness)
+        round, update = divmod(self.updates, self.section.updates_per_round)
+        start = update * self.section.batch_size + self.rank * self.share
+        return bank.in_order(self.warmup_rounds + round, start, count)
 
     def _ask(
         self,
@@ -146,8 +179,7 @@ class StudentDistiller:
         """One SGD step of the student on teacher logits (B, K, *space); returns its loss."""
         with self.student_use.autocast(self.device, self.precision):
             student_logits = self.student_use.logits(self.student(inputs))
-        temperature = self.section.temperature
-        loss = self.kind.distillation_loss(teacher_logits, student_logits.float(), temperature)
+        loss = self.loss(teacher_logits, student_logits.float())
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

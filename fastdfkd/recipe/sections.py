@@ -106,7 +106,9 @@ class StudentSection(PixelForm, NetworkSection):
 
 
 class DistillationSection(Section):
-    """The student's updates, on batches drawn from the whole bank."""
+    """The student's updates, on batches drawn from the bank."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"loss"})
 
     updates_per_round: Positive = 400
     """Student updates after each round past warm-up."""
@@ -123,6 +125,9 @@ class DistillationSection(Section):
     """Momentum of SGD."""
     weight_decay: Weight = 1e-4
     """L2 penalty of SGD."""
+    loss: Literal["kl", "l1"] = "kl"
+    """`kl`: T squared times KL(teacher || student) at temperature T. `l1`: mean absolute difference
+    of the logits, without a temperature (DFAD)."""
     temperature: Rate = 20.0
     """Softmax temperature T of the KL loss, which is multiplied by T squared."""
     crop_padding: Count = 4
@@ -144,10 +149,17 @@ class DistillationSection(Section):
 
 
 class BankSection(Section):
-    """Limits of the sample bank."""
+    """Limits of the sample bank, and how the student draws from it."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"draws"})
 
     capacity: Positive | None = None
     """Images kept at most; the oldest are removed first. Unset: every image of the run."""
+    draws: Literal["uniform", "in_order"] = "uniform"
+    """`uniform`: an update draws from the whole bank, with replacement. `in_order`: the updates of
+    a round share its images, each takes the next ones, starting again after the last. For methods
+    that train on fresh images. Rounds that left the bank are skipped: in async runs it should hold
+    `platform.tolerance_rounds` and one more of each synthesizer."""
 
 
 class EvaluationSection(Section):

@@ -5,7 +5,9 @@ import it.
 """
 
 from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis
+from fastdfkd.recipe.methods.dfad import DFADSynthesis
 from fastdfkd.recipe.methods.fast import FastSynthesis
+from fastdfkd.recipe.methods.generative import GenerativeSection
 from fastdfkd.recipe.methods.section import InversionSection, SynthesisSection
 from fastdfkd.recipe.methods.selection import AnyMethod
 from fastdfkd.recipe.methods.table import METHODS, DefaultMethod
@@ -13,9 +15,11 @@ from fastdfkd.recipe.methods.table import METHODS, DefaultMethod
 __all__ = [
     "METHODS",
     "AnyMethod",
+    "DFADSynthesis",
     "DeepInversionSynthesis",
     "DefaultMethod",
     "FastSynthesis",
+    "GenerativeSection",
     "InversionSection",
     "SynthesisSection",
 ]

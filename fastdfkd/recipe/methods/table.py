@@ -8,12 +8,14 @@ read.
 from __future__ import annotations
 
 from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis
+from fastdfkd.recipe.methods.dfad import DFADSynthesis
 from fastdfkd.recipe.methods.fast import FastSynthesis
 from fastdfkd.recipe.methods.section import SynthesisSection
 
 METHODS: dict[str, type[SynthesisSection]] = {
     "fast": FastSynthesis,
     "deep_inversion": DeepInversionSynthesis,
+    "dfad": DFADSynthesis,
 }
 """Values of `synthesis.method` to the section of each."""
 
