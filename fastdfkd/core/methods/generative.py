@@ -32,9 +32,15 @@ from fastdfkd.core.persistent_generator import PersistentGenerator
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.task import Task
+from fastdfkd.core.task_kind import TaskKind
 
 if TYPE_CHECKING:
     from fastdfkd.recipe.methods import GenerativeSection
+
+
+def minus_divergence(kind: TaskKind) -> AdversarialLoss:
+    """The adversarial loss - mean KL(T || S) at temperature 1 over all images or pixels."""
+    return lambda teacher, student: -kind.distillation_loss(teacher, student, 1.0)
 
 
 @dataclass(frozen=True)
