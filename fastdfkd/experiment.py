@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.answers import output_of
+from fastdfkd.core.attention import StageMaps, common_stages
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.image_spec import ImageSpec
@@ -289,6 +290,8 @@ class Experiment:
         if judge is None:
             judge = judge_of(recipe, teacher, device=here)
         teacher, student = baked(teacher), initial_student(recipe)
+        if recipe.distillation.attention:  # an error before anything starts
+            common_stages(StageMaps(teacher, shape), StageMaps(student, own.shape))
         precision = recipe.platform.precision
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
             precision = resolved(torch.device(device), precision)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from fastdfkd.core.attention import Size, StageMaps, attention_loss, common_stages
 from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import Captured, captured
@@ -78,10 +80,20 @@ class StudentDistiller:
         frozen = self.teacher_use.frozen(task.teacher, self.device)
         half = resolved(self.device, self.precision) == "bfloat16"
         dtype = torch.bfloat16 if half else torch.float32
-        self.teacher = self.teacher_use.for_logits(frozen, dtype)
+        self.teacher = frozen
+        self.stages: list[Size] = []
+        """Sizes of the maps whose attention is compared; none without `attention`."""
+        if not section.attention:
+            self.teacher = self.teacher_use.for_logits(frozen, dtype)  # has no maps
         reuse = section.teacher_cache
         self.cache = TeacherCache(reuse, self.share) if reuse else None
         self.module = self.student_use.placed(task.student, self.device)
+        if section.attention:
+            self.maps = (
+                StageMaps(frozen, task.image_shape),
+                StageMaps(self.module, task.student_shape),
+            )
+            self.stages = common_stages(*self.maps)
         self.student = wrap(self.module) if wrap else self.module
         self.optimizer = SGD(
             self.module.parameters(),
@@ -125,12 +137,12 @@ class StudentDistiller:
             fresh, section.crop_padding, section.flip, section.invert, randomness
         )
         seen, said = cache.draw(randomness) if cache else ([], [])
-        views, inputs, logits = self.ask(images, *move, *seen)
+        views, inputs, logits, *maps = self.ask(images, *move, *seen)
         if cache:
             cache.insert(views, logits)
         self.student.train()
         self.optimizer.set_lr(self.lr)
-        loss = self.follow(inputs, torch.cat([logits, *said]))
+        loss = self.follow(inputs, torch.cat([logits, *said]), *maps)
         self.updates += 1
         return loss.clone()  # the next call of a captured step overwrites its result
 
@@ -150,7 +162,7 @@ class StudentDistiller:
         flip: Tensor,
         invert: Tensor | None,
         *seen: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """Augment images and run the teacher on them.
 
         Args:
@@ -164,22 +176,39 @@ class StudentDistiller:
 
         Returns:
             The new views (F, C, H, W) uint8; all views, new ones first, as the student's input
-            (B, C, h, w); the teacher's logits (F, K, *space) float32 for the new views.
+            (B, C, h, w); the teacher's logits (F, K, *space) float32 for the new views; its
+            attention maps, if they are compared.
         """
         views = Augmentation(dy, dx, flip, invert).apply(images)
         inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
         fresh = self.teacher_use.images(inputs[: len(views)])
         inputs = self.student_use.images(self.student_form(inputs) if self.student_form else inputs)
-        with self.teacher_use.autocast(self.device, self.precision), torch.inference_mode():
+        autocast = self.teacher_use.autocast(self.device, self.precision)
+        with autocast, torch.inference_mode(), self._watching(0) as maps:
             logits = self.teacher_use.logits(self.teacher(fresh))
         # Cloned, because autograd cannot save inference tensors for backward.
-        return views, inputs, logits.float().clone()
+        return views, inputs, *(tensor.float().clone() for tensor in (logits, *maps))
 
-    def _follow(self, inputs: Tensor, teacher_logits: Tensor) -> Tensor:
-        """One SGD step of the student on teacher logits (B, K, *space); returns its loss."""
-        with self.student_use.autocast(self.device, self.precision):
+    def _watching(self, network: int) -> AbstractContextManager[list[Tensor]]:
+        """A context that collects attention maps of the teacher (0) or the student (1)."""
+        if not self.stages:
+            return nullcontext([])
+        return self.maps[network].watching(self.stages)
+
+    def _follow(self, inputs: Tensor, teacher_logits: Tensor, *teacher_maps: Tensor) -> Tensor:
+        """One SGD step of the student; returns its loss.
+
+        Args:
+            inputs: (B, C, h, w), the student's.
+            teacher_logits: (B, K, *space).
+            teacher_maps: attention maps (B, h * w) of the compared stages.
+        """
+        autocast = self.student_use.autocast(self.device, self.precision)
+        with autocast, self._watching(1) as maps:
             student_logits = self.student_use.logits(self.student(inputs))
         loss = self.loss(teacher_logits, student_logits.float())
+        if teacher_maps:
+            loss = loss + self.section.attention * attention_loss(teacher_maps, maps)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -108,7 +108,7 @@ class StudentSection(PixelForm, NetworkSection):
 class DistillationSection(Section):
     """The student's updates, on batches drawn from the bank."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"loss"})
+    later: ClassVar[frozenset[str]] = frozenset({"loss", "attention"})
 
     updates_per_round: Positive = 400
     """Student updates after each round past warm-up."""
@@ -128,6 +128,9 @@ class DistillationSection(Section):
     loss: Literal["kl", "l1"] = "kl"
     """`kl`: T squared times KL(teacher || student) at temperature T. `l1`: mean absolute difference
     of the logits, without a temperature (DFAD)."""
+    attention: Weight = 0.0
+    """Weight of the attention term (ZSKT): the mean square difference of the normalised maps of
+    teacher and student, summed over the stages whose maps have the same height and width."""
     temperature: Rate = 20.0
     """Softmax temperature T of the KL loss, which is multiplied by T squared."""
     crop_padding: Count = 4
@@ -139,6 +142,15 @@ class DistillationSection(Section):
     teacher_cache: Annotated[Whole, Field(ge=2)] | None = None
     """Average number of updates that use the same view (augmented image) and the teacher's logits
     for it. Unset: every update draws new views, and the teacher's forward pass runs on each."""
+
+    @model_validator(mode="after")
+    def _cached_views_have_no_maps(self) -> DistillationSection:
+        if self.attention and self.teacher_cache:
+            raise ValueError(
+                "attention needs the teacher's maps of every view, and teacher_cache keeps its "
+                "logits only: unset one of the two"
+            )
+        return self
 
     @property
     def suspects(self) -> list[str]:
