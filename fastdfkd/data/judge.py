@@ -1,7 +1,7 @@
 """Judges: the held-out images that teacher and student are evaluated on, and the resulting figures.
 
-`judge_of` in `experiment.py` chooses the judge of a recipe. All other code calls the judge and uses
-the figures that it returns. It does not ask whether there are real images.
+`judge_of` in `experiment/judges.py` chooses the judge of a recipe. All other code calls the judge
+and uses the figures that it returns. It does not ask whether there are real images.
 """
 
 from __future__ import annotations
