@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.augment import Augmentation
-from fastdfkd.core.bn_statistics import Moments
 from fastdfkd.core.captured import captured
+from fastdfkd.core.channel_moments import Moments
 from fastdfkd.core.losses import total_variation
 from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.methods.inner_copies import InnerCopies
