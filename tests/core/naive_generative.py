@@ -42,7 +42,7 @@ Loss = Callable[[Seen], Tensor]
 
 
 def own_classes(seen: Seen) -> Tensor:
-    """Cross-entropy of the teacher with its own argmax (DAFL, Eq. 3)."""
+    """Cross-entropy of the teacher with its own argmax (L_oh of DAFL)."""
     return naive.cross_entropy(seen.t, torch.tensor([int(row.argmax()) for row in seen.t]))
 
 
@@ -53,7 +53,7 @@ def mean_feature(seen: Seen) -> Tensor:
 
 
 def negative_entropy_of_mean(seen: Seen) -> Tensor:
-    """Sum over the classes of p ln p for the mean answer p (DAFL, Eq. 5)."""
+    """Sum over the classes of p ln p for the mean answer p (L_ie of DAFL)."""
     shares = naive.log_softmax(seen.t).exp()
     mean = sum(shares[1:], shares[0]) / len(shares)
     return sum((p * p.log() for p in mean), torch.zeros(()))

@@ -3,10 +3,9 @@
 The generator maximises the mean absolute difference of the logits t of the teacher and s of the
 student, the student minimises it:
 
-    L_G = - mean over images and classes of |t - s|          L_S = - L_G   (distillation.loss: l1)
+    L_G = - mean over images and classes of |t - s|        L_S = - L_G    (distillation.loss: l1)
 
-(the paper's Eq. 3 to 6, with the L1 distance that it finds best; the authors' code takes the mean
-over all logits, as here.) The default schedule is that of the FastDFKD paper's comparison: one
+The default schedule is that of the FastDFKD paper's comparison: one
 generator step for five student updates.
 """
 

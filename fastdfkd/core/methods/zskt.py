@@ -3,8 +3,8 @@
 The generator maximises the divergence of the student from the teacher, the student minimises it,
 with an attention term where the recipe gives it a weight (`distillation.attention`):
 
-    L_G = - mean KL(T || S)        (Eq. 1; temperature 1)
-    L_S = mean KL(T || S) + attention * L_att    (Eq. 2; `core/attention.py`)
+    L_G = - mean KL(T || S)                      (temperature 1)
+    L_S = mean KL(T || S) + attention * L_att    (`core/attention.py`)
 
 The authors' code divides KL by the number of classes K too. That changes nothing for the
 generator, whose Adam ignores the size of a loss; its attention weight of 250 is 250 K here.
