@@ -1,7 +1,7 @@
 """DAFL: data-free learning of student networks (arXiv 1904.01186).
 
-The generator makes images that the teacher assigns to a class with confidence (L_oh), that excite its features
-(L_a), and that belong to all classes equally often (L_ie):
+The generator makes images that the teacher assigns to a class with confidence (L_oh), that excite
+its features (L_a), and that belong to all classes equally often (L_ie):
 
     L_G = oh * CE(t, argmax t) - activation * mean |f| + balance * sum_k mean(p)_k ln mean(p)_k
 
