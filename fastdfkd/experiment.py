@@ -202,7 +202,9 @@ def _synthetic_judge(
         )
 
     traits = traits_of(teacher, spec.shape)
-    key = f"{type(teacher).__qualname__} {output} {weights_digest(teacher.state_dict())}"
+    files = "".join(f"{file.module_name} " for file in source_files(recipe, "teacher"))
+    name = f"{files}{type(teacher).__qualname__}"
+    key = f"{name} {output} {weights_digest(teacher.state_dict())}"
     return SyntheticImages(synthetic_images(task, spec, count, traits=traits, key=key), spec.kind)
 
 
