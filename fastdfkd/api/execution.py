@@ -68,11 +68,11 @@ def execute(
         resume: continue from the newest complete checkpoint in the folder; start if there is none.
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
-    from fastdfkd.data import cache_somewhere
+    from fastdfkd.data import use_fallback_cache
     from fastdfkd.experiment import initial_student
     from fastdfkd.platform import cluster
 
-    cache_somewhere(directory / "cache")
+    use_fallback_cache(directory / "cache")
     initial_student(recipe)  # a student that does not fit is refused before a teacher is trained
     teacher_recipe = with_trained_precision(recipe, directory) if resume else recipe
     teacher = obtain_teacher(teacher_recipe, model=model, progress=progress)

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.recipe.source_texts import given
-from fastdfkd.runs.folder import claimed, write_text
-from fastdfkd.runs.folder_lock import held
+from fastdfkd.runs.folder import claim_folder, write_text
+from fastdfkd.runs.folder_lock import lock_folder
 from fastdfkd.runs.source_texts import sources_in, write_sources
 from fastdfkd.tuning.plan import Sweep, plan_sweep
 from fastdfkd.tuning.search_space import find_space, load_space
@@ -51,7 +51,7 @@ def new_sweep(
 
         options = replace(options, objective=compared_by(recipe))
     sweep = plan_sweep(recipe, load_space(space_source, recipe), options, Path())
-    with claimed(f"sweep-{recipe.name}", out, files=(*SWEEP_FILES, "trials")) as folder:
+    with claim_folder(f"sweep-{recipe.name}", out, files=(*SWEEP_FILES, "trials")) as folder:
         write_text(folder / "recipe.yaml", recipe.to_yaml())
         write_sources(recipe, folder)
         write_text(folder / "space.yaml", find_space(space_source).read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def interrupted_sweep(directory: str | Path) -> Iterator[Sweep]:
     folder = Path(directory).expanduser().absolute()
     trial_log = TrialLog(folder)
     trial_log.options()  # raises, before the lock file is made, if the folder holds no sweep
-    with held(folder), given(sources_in(folder)):
+    with lock_folder(folder), given(sources_in(folder)):
         recipe = load_recipe(folder / "recipe.yaml")
         space = load_space(folder / "space.yaml", recipe)
         yield plan_sweep(recipe, space, trial_log.options(), folder)
@@ -107,7 +107,7 @@ def _run_trials(
     sweep: Sweep, trial_log: TrialLog, parent: SweepRun, address: str | None, say: Say
 ) -> None:
     from fastdfkd.api.execution import obtain_teacher
-    from fastdfkd.data import cache_somewhere
+    from fastdfkd.data import use_fallback_cache
     from fastdfkd.platform import cluster
     from fastdfkd.tuning.tune_run import run_trials
 
@@ -116,7 +116,7 @@ def _run_trials(
         say(f"{len(done)} of {sweep.trials} trials are done already and are not run again")
     if len(done) >= sweep.trials:
         return
-    cache_somewhere(sweep.folder / "cache")
+    use_fallback_cache(sweep.folder / "cache")
     teacher = obtain_teacher(sweep.recipe, progress=True)
     teacher.model.cpu()
     with _tune_settings(), cluster.connect(address):
