@@ -69,17 +69,16 @@ def execute(
         resume: continue from the newest complete checkpoint in the folder; start if there is none.
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
-    from fastdfkd.data import cache_somewhere
+    from fastdfkd.data import use_fallback_cache
     from fastdfkd.experiment import initial_student
     from fastdfkd.platform import cluster
 
-    cache_somewhere(directory / "cache")
+    use_fallback_cache(directory / "cache")
     connect = partial(cluster.connect, address, meanwhile=partial(warm_up, recipe))
     # The text of a Python file is read once: it may be edited while the run starts.
     with given(recipe.source_texts()), contextlib.ExitStack() as connection:
-        initial_student(
-            recipe
-        )  # a student that does not fit is refused before a teacher is trained
+        # A student that does not fit is refused before a teacher is trained.
+        initial_student(recipe)
 
         def before_work() -> None:
             connection.enter_context(connect())

@@ -203,7 +203,7 @@ def submit(
         return
     say(f"{job} is submitted to {client.get_address()}")
     follower = Follower(client, job, write=lambda text: typer.echo(text, nl=False), note=say)
-    with signals.Asking():
+    with signals.RaisingInterrupts():
         raise typer.Exit(follower.run())
 
 

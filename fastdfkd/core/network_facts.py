@@ -13,7 +13,7 @@ from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.frozen_logits import foldable
 from fastdfkd.core.fused_norm import has_norms
 from fastdfkd.core.network_use import Change, NetworkUse, copied, freeze
-from fastdfkd.core.precision import Precision, resolved
+from fastdfkd.core.precision import Precision, resolve_precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def fast_paths(
 
     Args:
         network: as it was tried.
-        use: result of `network_trial.tried`.
+        use: result of `network_trial.find_network_use`.
         device: where it runs.
         precision: of the recipe.
         graphs: why no step is captured; "": steps are.
@@ -119,7 +119,7 @@ def fast_paths(
         found["fused_norms"] = "it has no BatchNorm of torch's with running statistics"
     if not student:
         found["folded_logits"] = "" if foldable(network) else "it has no convolution to fold into"
-    if resolved(device, precision) == "float32":
+    if resolve_precision(device, precision) == "float32":
         asked = "the recipe asks for float32" if precision == "float32" else ""
         found["autocast"] = asked or f"this {device.type} does not multiply in bfloat16"
     found["cuda_graphs"] = graphs

@@ -19,7 +19,7 @@ from fastdfkd.core.answers import output_of
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_use import copied, freeze
-from fastdfkd.core.precision import resolved
+from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.data import Images, Judge, cache_folder
 from fastdfkd.experiment import image_spec, judge_of, real_images
@@ -27,7 +27,7 @@ from fastdfkd.models import (
     brings_weights,
     load_weights,
     open_network,
-    opened,
+    open_with_weights,
     plain_network,
     save_weights,
     source_files,
@@ -127,7 +127,7 @@ def _opened(section: TeacherSection, spec: ImageSpec) -> tuple[nn.Module, dict[s
         network = open_network(section, spec)
         return network, {"source": "network", "model": section.model}
     path = Path(section.weights).expanduser()
-    found = opened(section, spec, path, entry=section.entry)
+    found = open_with_weights(section, spec, path, entry=section.entry)
     facts: dict[str, Any] = {
         "source": "weights",
         "model": section.model,
@@ -149,7 +149,7 @@ class _TrainingRun:
     @property
     def precision(self) -> str:
         """The precision of the recipe, resolved for the device."""
-        return resolved(self.device, self.recipe.teacher.precision)
+        return resolve_precision(self.device, self.recipe.teacher.precision)
 
     def train_or_load(
         self, on_epoch: OnEpoch | None, before_work: Callable[[], None] | None, train: bool

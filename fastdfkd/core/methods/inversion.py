@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Draws:
+class RandomInputs:
     """The random inputs of a batch."""
 
     round: int
@@ -38,7 +38,7 @@ class Draws:
 
 
 @dataclass(frozen=True)
-class Optimised:
+class OptimisedBatch:
     """An optimised batch."""
 
     images: Tensor
@@ -96,7 +96,7 @@ class InversionMethod(ABC):
         """Shape of the noise for one image."""
 
     @abstractmethod
-    def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
+    def optimise(self, draws: RandomInputs, adversarial: bool) -> OptimisedBatch:
         """Optimise a batch.
 
         Args:
@@ -176,7 +176,7 @@ class InversionMethod(ABC):
         patch = section.patch_size or PATCH
         return draw_patches(count, (height, width), section.patch_drop, patch, randomness)
 
-    def _draws(self, round: int, attempt: int) -> Draws:
+    def _draws(self, round: int, attempt: int) -> RandomInputs:
         """Draw noise and labels; a new attempt gets other ones."""
         section = self.section
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
@@ -186,4 +186,4 @@ class InversionMethod(ABC):
         labels = self.kind.draw_labels(
             len(noise), self.image_shape, section.balanced_labels, randomness
         )
-        return Draws(round, noise, labels, randomness)
+        return RandomInputs(round, noise, labels, randomness)
