@@ -10,7 +10,7 @@ from fastdfkd.recipe.source_texts import given
 from fastdfkd.runs.folder import TEACHER_FILES, check_kinds, claim_folder
 from fastdfkd.runs.folder_lock import lock_folder
 from fastdfkd.runs.result import RunResult
-from fastdfkd.runs.source_texts import sources_in
+from fastdfkd.runs.source_texts import as_it_began, sources_in
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,7 +82,7 @@ def resume(
 
     In lock-step with one synthesizer and one worker, the student equals that of an uninterrupted
     run bit for bit. Python files that the recipe names are read from the folder, as they were when
-    the run started.
+    the run started; a warning names those that have changed since.
 
     Args:
         directory: folder of the run.
@@ -106,7 +106,7 @@ def resume(
             _check_result(folder)
             raise ValueError(f"the run in {folder} is finished: there is nothing to resume")
         recipe = load_recipe(folder / "recipe.yaml")
-        with given(sources_in(folder)):
+        with as_it_began(folder):
             return execute(
                 recipe, folder, address=address, model=teacher, progress=progress, resume=True
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdfkd import tracking
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.recipe.source_texts import given
 from fastdfkd.report.progress import EpochProgress, RunProgress
 from fastdfkd.runs.folder import read_json, write_json, write_text
 from fastdfkd.runs.result import RunResult
@@ -73,17 +74,31 @@ def execute(
     from fastdfkd.platform import cluster
 
     use_fallback_cache(directory / "cache")
-    initial_student(recipe)  # a student that does not fit is refused before a teacher is trained
-    teacher_recipe = with_trained_precision(recipe, directory) if resume else recipe
-    teacher = obtain_teacher(teacher_recipe, model=model, progress=progress)
-    checkpoint = checkpoint_to_resume(recipe, teacher, directory) if resume else None
-    with cluster.connect(address, meanwhile=partial(warm_up, recipe)):
+    connect = partial(cluster.connect, address, meanwhile=partial(warm_up, recipe))
+    # The text of a Python file is read once: it may be edited while the run starts.
+    with given(recipe.source_texts()), contextlib.ExitStack() as connection:
+        # A student that does not fit is refused before a teacher is trained.
+        initial_student(recipe)
+
+        def before_work() -> None:
+            connection.enter_context(connect())
+            from fastdfkd.platform.placement import check_places
+
+            check_places([recipe])
+
+        teacher = obtain_teacher(
+            with_trained_precision(recipe, directory) if resume else recipe,
+            model=model,
+            progress=progress,
+            before_work=before_work,
+        )
+        checkpoint = checkpoint_to_resume(recipe, teacher, directory) if resume else None
         from fastdfkd.platform import pipeline, placement
 
         label = run_name or recipe.name
         recipe = placement.fitted_here(recipe)
         write_teacher(teacher, directory)
-        write_sources(recipe, directory)
+        write_sources(recipe.source_texts(), directory)
         # The recipe is written last: from here on the run can be resumed.
         write_text(directory / "recipe.yaml", recipe.to_yaml())
         with (
@@ -123,9 +138,16 @@ def warm_up(recipe: Recipe) -> None:
 
 
 def obtain_teacher(
-    recipe: Recipe, *, model: nn.Module | None = None, progress: bool = False
+    recipe: Recipe,
+    *,
+    model: nn.Module | None = None,
+    progress: bool = False,
+    before_work: Callable[[], None] | None = None,
 ) -> Teacher:
-    """The teacher: `model`, or opened from weights, or cached, or trained with a progress bar."""
+    """The teacher: `model`, or opened from weights, or cached, or trained with a progress bar.
+
+    `before_work` is called before the teacher is trained, and before it is evaluated.
+    """
     from fastdfkd.experiment import image_spec
     from fastdfkd.trainers.teacher import prepare_teacher
 
@@ -135,7 +157,13 @@ def obtain_teacher(
         def on_epoch(epoch: int, epochs: int, loss: float) -> None:
             bar.update(epoch, f"loss {loss:.3f}")
 
-        return prepare_teacher(recipe, model=model, device=_device(recipe), on_epoch=on_epoch)
+        return prepare_teacher(
+            recipe,
+            model=model,
+            device=_device(recipe),
+            on_epoch=on_epoch,
+            before_work=before_work,
+        )
 
 
 def with_trained_precision(recipe: Recipe, directory: Path) -> Recipe:

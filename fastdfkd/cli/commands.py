@@ -239,14 +239,22 @@ def evaluate(
 
 
 @app.command(epilog="Example: fastdfkd recipes")
-def recipes() -> None:
+def recipes(
+    sweeps: Annotated[
+        bool, typer.Option("--sweeps", help="List the search spaces of `sweep` instead.")
+    ] = False,
+) -> None:
     """List the shipped recipes, the sample ones first."""
     from fastdfkd.recipe import load_recipe, shipped_recipes
+    from fastdfkd.tuning.search_space import shipped_spaces
 
-    files = shipped_recipes()
-    width = max((len(file.stem) for file in files), default=0)
-    for file in files:
-        typer.echo(f"{file.stem:<{width}}  {load_recipe(file).description}")
+    if sweeps:
+        listed = shipped_spaces()
+    else:
+        listed = {file.stem: load_recipe(file).description for file in shipped_recipes()}
+    width = max(map(len, listed), default=0)
+    for name, description in listed.items():
+        typer.echo(f"{name:<{width}}  {description}")
 
 
 tuning.register(app)

@@ -9,6 +9,9 @@ import typer
 
 from fastdfkd.text.safe_text import lines
 
+MOST_RUNS = 100_000
+"""Largest number of trials or seeds that a command accepts."""
+
 OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.rounds=20."),
@@ -34,11 +37,22 @@ def sweep(
         str | None, typer.Argument(metavar="RECIPE", help="A YAML file, or a recipe's name.")
     ] = None,
     space: Annotated[
-        str | None, typer.Argument(metavar="SPACE", help="A search space: recipes/sweeps/*.yaml.")
+        str | None,
+        typer.Argument(
+            metavar="SPACE",
+            help="A YAML file with a search space, or a name that `recipes --sweeps` lists.",
+        ),
     ] = None,
     overrides: OverridesArgument = None,
     trials: Annotated[
-        int, typer.Option("--trials", metavar="N", help="Points to try (a grid tries all).")
+        int,
+        typer.Option(
+            "--trials",
+            metavar="N",
+            min=1,
+            max=MOST_RUNS,
+            help="Points to try (a grid tries all).",
+        ),
     ] = 10,
     search: Annotated[
         Literal["grid", "random", "optuna"],
@@ -49,7 +63,14 @@ def sweep(
     ] = "fifo",
     objective: ObjectiveOption = None,
     seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", help="Seeds, and so runs, of each point.")
+        int,
+        typer.Option(
+            "--seeds",
+            metavar="N",
+            min=1,
+            max=MOST_RUNS,
+            help="Seeds, and so runs, of each point.",
+        ),
     ] = 1,
     out: OutOption = None,
     resume: Annotated[
@@ -102,7 +123,10 @@ def compare(
             help="What counts as 1x: a recipe's name or file, a run's folder, or an MLflow run.",
         ),
     ] = "digits-deep-inversion",
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Runs of each recipe.")] = 3,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", metavar="N", min=1, max=MOST_RUNS, help="Runs of each recipe."),
+    ] = 3,
     accuracy: Annotated[
         float | None,
         typer.Option(
@@ -148,7 +172,10 @@ def compare(
 
 
 def ui(
-    port: Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")] = 5000,
+    port: Annotated[
+        int,
+        typer.Option("--port", metavar="N", min=1, max=65535, help="Port to listen on."),
+    ] = 5000,
 ) -> None:
     """Serve MLflow's UI on this machine, with links to the runs."""
     from fastdfkd.cli.ui import show

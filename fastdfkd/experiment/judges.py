@@ -25,7 +25,7 @@ from fastdfkd.data import (
     synthetic_images,
 )
 from fastdfkd.experiment.images import image_spec, real_images
-from fastdfkd.models import weights_digest, without_parametrisations
+from fastdfkd.models import source_files, weights_digest, without_parametrisations
 from fastdfkd.recipe import Recipe
 from fastdfkd.runs.figures import REAL, SYNTHETIC, main_figure
 
@@ -101,5 +101,7 @@ def _synthetic_judge(
         )
 
     traits = traits_of(teacher, spec.shape)
-    key = f"{type(teacher).__qualname__} {output} {weights_digest(teacher.state_dict())}"
+    files = "".join(f"{file.module_name} " for file in source_files(recipe, "teacher"))
+    name = f"{files}{type(teacher).__qualname__}"
+    key = f"{name} {output} {weights_digest(teacher.state_dict())}"
     return SyntheticImages(synthetic_images(task, spec, count, traits=traits, key=key), spec.kind)

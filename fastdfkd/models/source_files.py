@@ -20,7 +20,7 @@ from typing import Any
 
 from fastdfkd.recipe import Recipe
 from fastdfkd.recipe.messages import RecipeError, unknown
-from fastdfkd.recipe.source_texts import file_and_builder, text_of, texts_of
+from fastdfkd.recipe.source_texts import file_and_builder, text_of
 from fastdfkd.text.shown import reason, shown, shown_name
 
 
@@ -125,7 +125,7 @@ def source_files(recipe: Recipe, *roles: str) -> tuple[SourceFile, ...]:
     Raises:
         RecipeError: one cannot be read.
     """
-    return tuple(SourceFile(path, text) for path, text in texts_of(recipe, *roles).items())
+    return tuple(SourceFile(path, text) for path, text in recipe.source_texts(*roles).items())
 
 
 def _received(path: str, text: str) -> SourceFile:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,7 @@ def prepare_teacher(
     device: torch.device | str = "cpu",
     seed: int = 0,
     on_epoch: OnEpoch | None = None,
+    before_work: Callable[[], None] | None = None,
     train: bool = True,
     judge: Judge | None = None,
 ) -> Teacher:
@@ -71,6 +74,8 @@ def prepare_teacher(
         device: device of training and evaluation, and of the result.
         seed: seed of training. It is not the recipe's, so that runs of many seeds share a teacher.
         on_epoch: called after every epoch of training.
+        before_work: called once, when the network is open, before it is trained or evaluated. What
+            it raises ends the preparation.
         train: whether a teacher that is not in the cache is trained. If not, it has its initial
             weights, and the `source` of its description is `untrained`.
         judge: evaluates the teacher; unset: that of the recipe.
@@ -81,6 +86,7 @@ def prepare_teacher(
     """
     started = time.perf_counter()
     spec, device = image_spec(recipe), torch.device(device)
+    before_work = None if before_work is None else functools.cache(before_work)  # called once
     if judge is None:
         judge_of(recipe)  # missing test images are an error before anything is trained
     facts: dict[str, Any]
@@ -91,10 +97,12 @@ def prepare_teacher(
         network, facts = _opened(recipe.teacher, spec)
     else:
         run = _TrainingRun(recipe, seed, device)
-        network, facts = run.train_or_load(on_epoch, train)
+        network, facts = run.train_or_load(on_epoch, before_work, train)
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     output, bn = output_of(recipe.teacher), recipe.synthesis.bn_weight
     check_teacher(network, spec.shape, spec.kind, bn, output=output)
+    if before_work is not None:
+        before_work()
     if judge is None:
         judge = judge_of(recipe, network, device=device)
     answers = judge.answers(network, spec.normalisation(device), device, output=output)
@@ -144,7 +152,7 @@ class _TrainingRun:
         return resolve_precision(self.device, self.recipe.teacher.precision)
 
     def train_or_load(
-        self, on_epoch: OnEpoch | None, train: bool
+        self, on_epoch: OnEpoch | None, before_work: Callable[[], None] | None, train: bool
     ) -> tuple[nn.Module, dict[str, Any]]:
         """The trained network and facts for `teacher.json`; a damaged cache file is replaced.
 
@@ -179,6 +187,8 @@ class _TrainingRun:
         except ValueError:  # missing or damaged
             if not train:
                 return network, {**facts, "source": "untrained", "cached": False}
+            if before_work is not None:
+                before_work()
             train_classifier(
                 network,
                 data,

@@ -149,7 +149,7 @@ class _TrialRun:
         ) as directory:
             write_text(directory / "recipe.yaml", recipe.to_yaml())
             with given({file.path: file.text for file in self.context.files}):
-                write_sources(recipe, directory)
+                write_sources(recipe.source_texts(), directory)
                 with cluster.connect(None):
                     result = self._run_pipeline(recipe, directory)
         figures = self._metrics(scalars(result.model_dump()))

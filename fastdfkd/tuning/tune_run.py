@@ -90,6 +90,16 @@ def run_trials(
     ).fit()
 
 
+def check_places(sweep: Sweep) -> None:
+    """Check that the connected cluster is large enough for every trial.
+
+    Raises:
+        PlacementError: it is too small for one of them.
+    """
+    cluster = cluster_resources()
+    most_costly(_recipes_to_place(sweep, pinned_gpus(sweep.recipe, cluster)), cluster)
+
+
 def _files(*recipes: Recipe) -> tuple[SourceFile, ...]:
     """All Python files that the recipes name, each once."""
     return tuple(dict.fromkeys(file for recipe in recipes for file in source_files(recipe)))

@@ -103,7 +103,7 @@ def test_evaluate_and_status_say_so(runs: Path, capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert "agreement unknown (with the teacher in" in shown
     assert cli.run(["status", str(runs / "one")]) == 0
-    assert "accuracy -, agreement -, loss" in capsys.readouterr().out
+    assert "not evaluated yet, loss" in capsys.readouterr().out
 
 
 def test_the_summary_of_a_run_says_so(runs: Path) -> None:

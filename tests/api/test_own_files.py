@@ -34,7 +34,7 @@ def back_to_the_newest_checkpoint(folder: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_file_reaches_all_roles_and_a_run_goes_on_without_it(
-    workplace: Path, workers: int
+    workplace: Path, workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write_network(workplace)
     settings = {**SETTINGS, "platform.workers": workers}
@@ -45,7 +45,12 @@ def test_a_file_reaches_all_roles_and_a_run_goes_on_without_it(
     student = load_file(folder / "student.safetensors")
     assert student["conv.weight"].shape[0] == 4
     back_to_the_newest_checkpoint(folder)
+    caplog.clear()
     again = fastdfkd.resume(folder)
+    said = [record.getMessage() for record in caplog.records if "has changed" in record.message]
+    assert len(said) == 1
+    assert said[0].startswith("nets/small.py has changed since the run in ")
+    assert again.recipe_digest == result.recipe_digest
     assert again.accuracy == result.accuracy
     resumed = load_file(folder / "student.safetensors")
     assert all(torch.equal(resumed[name], value) for name, value in student.items())

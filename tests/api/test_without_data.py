@@ -110,7 +110,13 @@ def test_with_data_both_are_shown(folder: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_runs_are_compared_by_their_agreement(folder: Path, tmp_path: Path) -> None:
-    comparison, out = compare([folder / "two"], folder / "one", out=tmp_path / "out", seeds=1)
+    said: list[str] = []
+    comparison, out = compare(
+        [folder / "two"], folder / "one", out=tmp_path / "out", seeds=1, say=said.append
+    )
+    assert len(said) == 2
+    assert all("agreement on synthetic images" in line for line in said)
+    assert not any("accuracy" in line for line in said)
     assert comparison.figure == "synthetic_agreement"
     table = comparison_table(comparison)
     heads, rows = cells(comparison, table)
@@ -120,6 +126,12 @@ def test_runs_are_compared_by_their_agreement(folder: Path, tmp_path: Path) -> N
     notes = " ".join(table_notes(comparison, table))
     assert "no accuracy" in notes
     assert "Agreement on synthetic images against seconds" in (out / "report.html").read_text()
+    assert not list(out.glob("*accuracy*"))
+    assert (out / "synthetic_agreement_vs_synthesis.png").is_file()
+    for name in ("table.csv", "runs.csv"):
+        columns = (out / name).read_text().partition("\n")[0].split(",")
+        assert "seconds_to_synthetic_agreement" in columns
+        assert not any("accuracy" in column for column in columns)
 
 
 def test_a_run_without_data_is_resumed(folder: Path, tmp_path: Path) -> None:

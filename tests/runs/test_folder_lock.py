@@ -31,8 +31,8 @@ ROOT = Path(fastdfkd.__file__).parents[1]
 HOLD = """
 import sys, time
 from pathlib import Path
-from fastdfkd.runs.folder_lock import held
-with held(Path(sys.argv[1])):
+from fastdfkd.runs.folder_lock import lock_folder
+with lock_folder(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(100)
 """
