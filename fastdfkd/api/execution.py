@@ -114,11 +114,15 @@ def execute(
         ):
             result = pipeline.run(recipe, teacher, directory, recorder, checkpoint=checkpoint)
             result = result.model_copy(update={"directory": directory})
-            if complete is not None:
-                result = complete(result)
-            write_text(directory / "result.json", result.model_dump_json(indent=2) + "\n")
-            recorder.finish(result)
+            result = result if complete is None else complete(result)
+            _record(result, directory, recorder)
     return result
+
+
+def _record(result: RunResult, directory: Path, recorder: tracking.Recorder) -> None:
+    """Write `result.json`, and finish the run in MLflow."""
+    write_text(directory / "result.json", result.model_dump_json(indent=2) + "\n")
+    recorder.finish(result)
 
 
 def warm_up(recipe: Recipe) -> None:

@@ -21,25 +21,10 @@ from fastdfkd.runs.figures import SYNTHETIC
 from fastdfkd.runs.metrics import is_evaluation, read_rows
 from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.store import open_store
+from tests.short_runs import SHORT_RUN, shared_places
 
 pytestmark = pytest.mark.cluster
-TINY: dict[str, Any] = {
-    "synthesis.steps": 1,
-    "synthesis.rounds": 3,
-    "synthesis.warmup_rounds": 1,
-    "synthesis.batch_size": 8,
-    "synthesis.latent_dim": 8,
-    "synthesis.generator_width": 4,
-    "distillation.updates_per_round": 2,
-    "distillation.batch_size": 8,
-    "platform.evaluations": 2,
-    "platform.precision": "float32",
-    "platform.schedule": "lockstep",
-    "student.model": "resnet8-half",
-    "teacher.epochs": 1,
-    "teacher.model": "resnet8-half",
-    "teacher.precision": "float32",
-}
+TINY = SHORT_RUN
 NO_DATA: dict[str, Any] = {
     "data.name": "none",
     "input.shape": [1, 16, 16],
@@ -56,11 +41,8 @@ def folder(
     tmp_path_factory: pytest.TempPathFactory, tracking_uri: str, teacher_cache: Path
 ) -> Iterator[Path]:
     """A teacher's weights, runs `one` and `two` without data, and `both` with data and judge."""
-    folder, threads = tmp_path_factory.mktemp("runs"), torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-        patch.setenv("FASTDFKD_HOME", str(teacher_cache))
+    folder = tmp_path_factory.mktemp("runs")
+    with shared_places(tracking_uri, teacher_cache):
         fastdfkd.train_teacher("digits-fast5", TINY, out=folder / "teacher")
         weights = {"teacher.weights": str(folder / "teacher/teacher.safetensors")}
         with connect(None):
@@ -70,7 +52,6 @@ def folder(
                 fastdfkd.distill("digits-fast5", changes, out=folder / name)
             judged = {"name": "both", "evaluation.synthetic_images": 32}
             fastdfkd.distill("digits-fast5", {**TINY, **weights, **judged}, out=folder / "both")
-        torch.set_num_threads(threads)
         yield folder
 
 
