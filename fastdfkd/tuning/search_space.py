@@ -120,8 +120,10 @@ def load_space(source: str | Path, recipe: Recipe) -> SearchSpace:
 
 def shipped_spaces() -> dict[str, str]:
     """The descriptions of the search spaces that ship with the project, by name."""
-    files = _shipped_files()
-    return {name: str(OmegaConf.load(file)["description"]) for name, file in files.items()}
+    return {
+        name: OmegaConf.select(OmegaConf.load(file), "description")
+        for name, file in _shipped_files().items()
+    }
 
 
 def _shipped_files() -> dict[str, Path]:

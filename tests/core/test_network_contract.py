@@ -183,6 +183,11 @@ def scripted(network: nn.Module) -> nn.Module:
         return torch.jit.script(network)  # type: ignore[no-any-return]
 
 
+def frozen(script: nn.Module) -> nn.Module:
+    with warnings.catch_warnings(action="ignore"):
+        return torch.jit.freeze(script)  # type: ignore[no-any-return]
+
+
 REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
     (plain, r"synthesis\.bn is 10\.0.*no BatchNorm.*set synthesis\.bn to 0"),
     (
@@ -225,8 +230,8 @@ REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
         r"no BatchNorm layer.*folded into its convolution has no statistics left",
     ),
     (
-        lambda: scripted(parts.teacher()),
-        r"TorchScript module.*set synthesis.bn to 0 or auto",
+        lambda: frozen(scripted(parts.teacher().eval())),
+        r"TorchScript module.*torch\.jit\.freeze.*set synthesis\.bn to 0 or auto",
     ),
     (
         lambda: nn.Sequential(nn.BatchNorm2d(1), plain()),
