@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.channel_moments import Moments, channel_moments, image_moments
-from fastdfkd.core.norm_calls import NormCalls, Statistics, loose_buffers
+from fastdfkd.core.norm_calls import NormCalls, ScriptNormCalls, Statistics, loose_buffers
 from fastdfkd.core.norm_layers import normalising_layers, per_image
 
 
@@ -39,6 +39,8 @@ class BatchNormStatistics:
         self.layers = normalising_layers(teacher)
         self.buffers = loose_buffers(teacher, self.layers)
         """Buffers, by name, with which the teacher may call torch's batch norm itself."""
+        self._of_images = {name for name, layer in self.layers.items() if per_image(layer)}
+        self._scripts = ScriptNormCalls(teacher, self.buffers, self._on_call)
         self._called: dict[str, Statistics] = {}
         self._batch: dict[str, Moments] = {}
         self._running: dict[str, Moments] = {}
@@ -48,9 +50,10 @@ class BatchNormStatistics:
     def watching(self) -> Iterator[None]:
         """Record each layer's input statistics in every forward pass inside the block."""
         handles = [
-            layer.register_forward_pre_hook(self._recorder(name, per_image(layer)))
+            layer.register_forward_pre_hook(self._recorder(name, name in self._of_images))
             for name, layer in self.layers.items()
         ]
+        handles += self._scripts.attach()
         try:
             with NormCalls(self.buffers, self._on_call) if self.buffers else nullcontext():
                 yield
