@@ -235,9 +235,16 @@ def status(
 @app.command(epilog="Example: fastdfkd evaluate runs/quickstart/fast-5")
 def evaluate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Other images than the run's: data.name=folder data.root=photos.zip.",
+        ),
+    ] = None,
     data_root: Annotated[
         Path | None,
-        typer.Option("--data-root", metavar="DIR", help="Folder of CIFAR, if it has moved."),
+        typer.Option("--data-root", metavar="DIR", help="Folder of the images, if it has moved."),
     ] = None,
 ) -> None:
     """Evaluate the student of a run again, on held-out images."""
@@ -245,7 +252,7 @@ def evaluate(
     from fastdfkd.report.table import share
     from fastdfkd.runs.figures import FIGURES
 
-    evaluation = evaluate_run(directory, data_root=data_root)
+    evaluation = evaluate_run(directory, overrides or [], data_root=data_root)
     rows = {
         name: f"{share(value)} of {evaluation.images:,} {evaluation.judged_on}"
         for name, value in evaluation.figures.items()
