@@ -1,8 +1,9 @@
 """Measures what a synthesis step and a student update cost here, on a few of them.
 
-Both roles are built as a run builds them. A few images come first. Their seconds say how many fit the
-given time, at most a whole batch; that many are measured. Seconds and memory of a part are scaled by
-the number of images, which overestimates them where a few images cost almost as much as many.
+Both roles are built as a run builds them. A few images come first. Their seconds say how many fit
+the given time, at most a whole batch; that many are measured. Seconds and memory of a part are
+scaled by the number of images, which overestimates them where a few images cost almost as much as
+many.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def importable(name: str) -> Callable[..., Any]:
 
 
 def callable_in(module: ModuleType, path: str) -> Callable[..., Any] | None:
-    """The callable of a module under a name or a path like `Class.method`; None if there is none."""
+    """The callable of a module under `name` or `Class.method`; None if there is none."""
     found: Any = module
     for name in path.split("."):
         found = getattr(found, name, None)
