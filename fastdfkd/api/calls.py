@@ -198,19 +198,24 @@ def check(
     return check_recipe(load_recipe(source, overrides), model=teacher, images=images)
 
 
-def evaluate(directory: str | Path, *, data_root: str | Path | None = None) -> Evaluation:
+def evaluate(
+    directory: str | Path, overrides: Overrides = (), *, data_root: str | Path | None = None
+) -> Evaluation:
     """Evaluate the student of a finished run on the held-out images.
 
     Args:
         directory: folder of the run.
+        overrides: other images than those of the run, as changes to `data` and `evaluation` of its
+            recipe: `["data.name=folder", "data.root=photos.zip"]`.
         data_root: folder of the images; unset: `data.root` of the recipe.
 
     Raises:
         FileNotFoundError: the folder contains no student or no recipe.
-        ValueError: a file in it is damaged, or the images are missing.
+        ValueError: a file in it is damaged, the images are missing, or an override changes
+            another section.
     """
     from fastdfkd.api.evaluation import evaluate_folder
 
     folder = Path(directory)
     with given(sources_in(folder)):
-        return evaluate_folder(folder, data_root=data_root)
+        return evaluate_folder(folder, overrides, data_root=data_root)

@@ -226,16 +226,24 @@ def status(
 @app.command(epilog="Example: fastdfkd evaluate runs/quickstart/fast-5")
 def evaluate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Other images than the run's: data.name=folder data.root=photos.zip.",
+        ),
+    ] = None,
     data_root: Annotated[
         Path | None,
-        typer.Option("--data-root", metavar="DIR", help="Folder of CIFAR, if it has moved."),
+        typer.Option("--data-root", metavar="DIR", help="Folder of the images, if it has moved."),
     ] = None,
 ) -> None:
     """Evaluate the student of a run again, on held-out images."""
     from fastdfkd.api import evaluate as evaluate_run
     from fastdfkd.cli.summaries import evaluation_summary
 
-    typer.echo(lines(evaluation_summary(evaluate_run(directory, data_root=data_root))))
+    evaluation = evaluate_run(directory, overrides or [], data_root=data_root)
+    typer.echo(lines(evaluation_summary(evaluation)))
 
 
 @app.command(epilog="Example: fastdfkd recipes")

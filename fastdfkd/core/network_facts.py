@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.frozen_logits import foldable
@@ -53,7 +56,7 @@ class NetworkFacts:
             network: passed `network_contract`.
             use: how it is run.
             image_shape: (C, H, W).
-            count_macs: torch's counter imports its compiler, which takes seconds.
+            count_macs: run it once more, to count its multiplications.
         """
         twin = freeze(copied(network))
         image = _image(twin, image_shape)
@@ -132,15 +135,35 @@ def _image(network: nn.Module, image_shape: Sequence[int]) -> Tensor:
 
 
 def _macs(network: nn.Module, image: Tensor) -> int | None:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    counter = FlopCounterMode(display=False)
+    counter = _FlopCounter()
     try:
         with counter:
             network(image)
     except Exception:  # a forward may refuse to run below a dispatch mode
         return None
-    return int(counter.get_total_flops()) // 2  # a multiply-accumulate counts as two there
+    return counter.flops // 2  # a multiply-accumulate counts as two there
+
+
+class _FlopCounter(TorchDispatchMode):
+    """Applies torch's formulas. `FlopCounterMode` does too, but first imports torch's compiler."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        out = func(*args, **given)
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.flops += int(formula(*args, **given, out_val=out))
+        return out
 
 
 def _kind(module: nn.Module) -> str:

@@ -109,6 +109,24 @@ def test_with_data_both_are_shown(folder: Path, capsys: pytest.CaptureFixture[st
     assert shown.count("accuracy") >= 3
 
 
+def test_its_accuracy_is_measured_when_images_appear_later(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["evaluate", str(folder / "one"), "data.name=digits"]) == 0
+    shown = capsys.readouterr().out
+    accuracy = RunResult.load(folder / "both").accuracy
+    assert accuracy is not None
+    first = shown.splitlines()[0].split(maxsplit=1)
+    assert first == ["accuracy", f"{accuracy:.1%} of 500 held-out real images"]
+    recipe = (folder / "one/recipe.yaml").read_text()
+    assert "name: none" in recipe, "the run's own files stay as they are"
+
+
+def test_an_evaluation_changes_nothing_but_the_images(folder: Path) -> None:
+    with pytest.raises(ValueError, match="data and evaluation only, got a change of synthesis"):
+        fastdfkd.evaluate(folder / "one", ["synthesis.steps=7", "data.name=digits"])
+
+
 def test_runs_are_compared_by_their_agreement(folder: Path, tmp_path: Path) -> None:
     said: list[str] = []
     comparison, out = compare(

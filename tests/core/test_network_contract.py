@@ -21,6 +21,7 @@ from .odd_networks import (
     Versioned,
     Wrapped,
     folding,
+    frozen,
     plain,
     purposed,
     scripted,
@@ -46,11 +47,6 @@ def test_sound_networks_pass() -> None:
         check_student(network, parts.IMAGE_SHAPE, KIND)
     check(counts)
     assert counts.calls == 0
-
-
-def frozen(script: nn.Module) -> nn.Module:
-    with warnings.catch_warnings(action="ignore"):
-        return torch.jit.freeze(script)  # type: ignore[no-any-return]
 
 
 REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
