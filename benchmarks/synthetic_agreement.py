@@ -5,36 +5,24 @@
 Trains students with many settings and several seeds, in one process and in lock-step, and judges
 each on real held-out images and on held-out synthetic ones. Prints and writes the table and the
 rank correlation (Spearman) over settings. No time is measured: the figures hold for a busy machine.
+
+Every student's figures are written as soon as they are known. The same command after an
+interruption trains only the students that are missing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any
-
-import torch
-from torch import nn
+from statistics import fmean
 
 from benchmarks.results import FOLDER
-from fastdfkd.core.evaluation import Evaluated
-from fastdfkd.core.reference_loop import reference_loop
-from fastdfkd.data import Judge
-from fastdfkd.experiment import Experiment, image_spec, judge_of
-from fastdfkd.recipe import load_recipe
+from benchmarks.student_rows import IMAGES, Overrides, Row, Student, by_setting, cell, student_rows
 from fastdfkd.report.table import markdown_table
 from fastdfkd.runs.environment import commit, hardware
 from fastdfkd.runs.figures import FIGURES, SYNTHETIC
-from fastdfkd.trainers.teacher import prepare_teacher
-
-Overrides = Mapping[str, Any]
-Row = dict[str, Any]
 
 SMALL: dict[str, Overrides] = {
     "digits": {
@@ -79,34 +67,6 @@ RANKED = (
     "synthetic_kl",
     "synthetic_coverage",
 )
-IMAGES = 2000
-
-
-@cache
-def judged(name: str) -> tuple[nn.Module, Judge, Evaluated]:
-    """The teacher of a data set, its judge, and its own answers."""
-    recipe = load_recipe(f"{name}-fast5", {"evaluation.synthetic_images": IMAGES})
-    teacher = prepare_teacher(recipe).model
-    judge, normalise = judge_of(recipe, teacher), image_spec(recipe).normalisation("cpu")
-    return teacher, judge, judge.answers(teacher, normalise, "cpu")
-
-
-def measured(name: str, label: str, seed: int) -> Row:
-    """Train one student; all its figures, on real and on synthetic images."""
-    torch.set_num_threads(1)
-    teacher, judge, taught = judged(name)
-    loaded = load_recipe(f"{name}-fast5", {**SMALL[name], **SETTINGS[label], "seed": seed})
-    experiment = Experiment.of(loaded, teacher)
-    distiller = experiment.distiller()
-    reference_loop(
-        experiment.synthesizer(),
-        experiment.buffer(),
-        distiller,
-        loaded.synthesis,
-        loaded.distillation,
-    )
-    answers = judge.answers(distiller.module, experiment.normalisation("cpu"), "cpu")
-    return {"setting": label, "seed": seed, **judge.figures(answers, taught)}
 
 
 def spearman(rows: Sequence[Row], figure: str) -> dict[str, float]:
@@ -134,14 +94,6 @@ def regret(rows: Sequence[Row], figure: str) -> float:
     accuracy = [fmean(row["accuracy"] for row in group) for group in groups]
     value = [sign * fmean(row[figure] for row in group) for group in groups]
     return max(accuracy) - accuracy[value.index(max(value))]
-
-
-def by_setting(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of each setting."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row["setting"], []).append(row)
-    return groups
 
 
 def page(name: str, rows: Sequence[Row]) -> str:
@@ -173,18 +125,10 @@ def page(name: str, rows: Sequence[Row]) -> str:
     groups = sorted(
         by_setting(rows).items(), key=lambda item: -fmean(row["accuracy"] for row in item[1])
     )
-    table = [[label, *(_cell(group, each) for each in names)] for label, group in groups]
+    table = [[label, *(cell(group, each) for each in names)] for label, group in groups]
     heads = ["setting", *(FIGURES[each].name for each in names)]
     lines.append(markdown_table(heads, table).rstrip())
     return "\n\n".join(lines) + "\n"
-
-
-def _cell(group: Sequence[Row], figure: str) -> str:
-    values = [row[figure] for row in group]
-    scale, unit = (100, " %") if FIGURES[figure].unit == "share" else (1, "")
-    digits = 1 if FIGURES[figure].unit != "nats" else 3
-    spread = f" ± {stdev(values) * scale:.{digits}f}" if len(values) > 1 else ""
-    return f"{fmean(values) * scale:.{digits}f}{spread}{unit}"
 
 
 def main() -> None:
@@ -195,20 +139,14 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=FOLDER)
     arguments = parser.parse_args()
-    name, rows = arguments.data, list[Row]()
-    judged(name)  # the teacher and the images are in the cache before the processes start
-    jobs = [(name, label, seed) for seed in range(arguments.seeds) for label in SETTINGS]
-    with ProcessPoolExecutor(arguments.processes, get_context("spawn")) as pool:
-        for row in pool.map(measured, *zip(*jobs, strict=True)):
-            rows.append(row)
-            print(
-                f"{row['setting']}, seed {row['seed']}: accuracy {row['accuracy']:.1%}, agreement "
-                f"on synthetic images {row['synthetic_agreement']:.1%}",
-                flush=True,
-            )
+    name = arguments.data
+    students = [
+        Student(f"{name}-fast5", label, seed, {**SMALL[name], **changes})
+        for seed in range(arguments.seeds)
+        for label, changes in SETTINGS.items()
+    ]
     stem = arguments.out / f"synthetic_agreement-{name}"
-    stem.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    text = page(name, rows)
+    text = page(name, student_rows(students, stem.with_suffix(".json"), arguments.processes))
     stem.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
