@@ -27,8 +27,6 @@ from fastdfkd.trainers.teacher import prepare_teacher
 Overrides = Mapping[str, Any]
 Row = dict[str, Any]
 """`setting`, `seed`, `recipe` (its digest) and the judge's figures by name."""
-IMAGES = 2000
-"""Held-out synthetic images that judge each student, beside the real ones."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,8 @@ class Student:
     setting: str
     seed: int
     changes: Overrides
+    synthetic_images: int = 0
+    """Held-out synthetic images that judge the student, beside the real ones."""
 
     @property
     def recipe(self) -> Recipe:
@@ -47,21 +47,21 @@ class Student:
 
 
 @cache
-def judged(base: str) -> tuple[nn.Module, Judge, Evaluated]:
+def judged(base: str, synthetic_images: int) -> tuple[nn.Module, Judge, Evaluated]:
     """The teacher of a shipped recipe, its judge, and its own answers.
 
     A teacher that must be trained first, and the synthetic images, are kept in the cache folder.
     """
-    recipe = load_recipe(base, {"evaluation.synthetic_images": IMAGES})
+    recipe = load_recipe(base, {"evaluation.synthetic_images": synthetic_images})
     teacher = prepare_teacher(recipe).model
     judge, normalise = judge_of(recipe, teacher), image_spec(recipe).normalisation("cpu")
     return teacher, judge, judge.answers(teacher, normalise, "cpu")
 
 
 def measured(student: Student) -> Row:
-    """Train one student in lock-step with one thread; its figures on real and synthetic images."""
+    """Train one student in lock-step with one thread; its figures."""
     torch.set_num_threads(1)
-    teacher, judge, taught = judged(student.base)
+    teacher, judge, taught = judged(student.base, student.synthetic_images)
     recipe = student.recipe
     experiment = Experiment.of(recipe, teacher)
     distiller = experiment.distiller()
@@ -84,7 +84,7 @@ def student_rows(students: Sequence[Student], file: Path, processes: int = 1) ->
     only the students that are missing. Rows of other recipes are dropped.
 
     Args:
-        students: at least one.
+        students: judged on as many synthetic images each.
         file: JSON, a list of rows; it need not exist.
         processes: how many students are trained at a time, each with one thread.
     """
@@ -93,7 +93,9 @@ def student_rows(students: Sequence[Student], file: Path, processes: int = 1) ->
     rows = {key: row for row in old if (key := (row["setting"], row["recipe"])) in keys}
     missing = [student for student, key in zip(students, keys, strict=True) if key not in rows]
     if missing:
-        judged(students[0].base)  # in the cache before other processes start
+        judged(
+            missing[0].base, missing[0].synthetic_images
+        )  # in the cache before other processes start
     for row in _measured_by(processes, missing):
         rows[row["setting"], row["recipe"]] = row
         done = [rows[key] for key in keys if key in rows]

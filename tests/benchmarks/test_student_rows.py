@@ -32,7 +32,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         }
 
     monkeypatch.setattr(student_rows, "measured", measured)
-    monkeypatch.setattr(student_rows, "judged", lambda base: None)
+    monkeypatch.setattr(student_rows, "judged", lambda base, images: None)
     return done
 
 

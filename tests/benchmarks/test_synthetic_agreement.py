@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.synthetic_agreement import regret, spearman
+from benchmarks.synthetic_agreement import good, regret, spearman
 
 ROWS = [
     {"setting": label, "seed": seed, "accuracy": accuracy, "good": good, "synthetic_kl": kl}
@@ -21,3 +21,8 @@ def test_rank_correlation_counts_a_low_divergence_as_good() -> None:
 def test_the_accuracy_that_the_choice_by_a_figure_loses() -> None:
     assert regret(ROWS, "good") == pytest.approx(0.2)
     assert regret(ROWS, "accuracy") == 0.0
+
+
+def test_settings_near_the_best() -> None:
+    near = [*ROWS, {"setting": "d", "seed": 0, "accuracy": 0.81}]
+    assert {row["setting"] for row in good(near)} == {"a", "d"}
