@@ -89,15 +89,9 @@ def prepare_teacher(
     before_work = None if before_work is None else functools.cache(before_work)  # called once
     if judge is None:
         judge_of(recipe)  # missing test images are an error before anything is trained
-    facts: dict[str, Any]
-    if model is not None:
-        network = copied(plain_network(model, "the teacher"))
-        facts = {"source": "module", "model": type(model).__qualname__}
-    elif recipe.teacher.weights is not None or brings_weights(recipe.teacher):
-        network, facts = _opened(recipe.teacher, spec)
-    else:
-        run = _TrainingRun(recipe, seed, device)
-        network, facts = run.train_or_load(on_epoch, before_work, train)
+    run = _TrainingRun(recipe, seed, device)
+    trained = functools.partial(run.train_or_load, on_epoch, before_work, train)
+    network, facts = _network(recipe.teacher, spec, model, trained)
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     output, bn = output_of(recipe.teacher), recipe.synthesis.bn_weight
     check_teacher(network, spec.shape, spec.kind, bn, output=output)
@@ -119,6 +113,21 @@ def prepare_teacher(
     }
     score = figures.get("accuracy")
     return Teacher(model=network, accuracy=score, digest=digest, description=facts)
+
+
+def _network(
+    section: TeacherSection,
+    spec: ImageSpec,
+    model: nn.Module | None,
+    trained: Callable[[], tuple[nn.Module, dict[str, Any]]],
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The teacher's network, from the first source that there is, and facts for `teacher.json`."""
+    if model is not None:
+        network = copied(plain_network(model, "the teacher"))
+        return network, {"source": "module", "model": type(model).__qualname__}
+    if section.weights is not None or brings_weights(section):
+        return _opened(section, spec)
+    return trained()
 
 
 def _opened(section: TeacherSection, spec: ImageSpec) -> tuple[nn.Module, dict[str, Any]]:
