@@ -41,6 +41,7 @@ class BatchNormStatistics:
         """Buffers, by name, with which the teacher may call torch's batch norm itself."""
         self._of_images = {name for name, layer in self.layers.items() if per_image(layer)}
         self._scripts = ScriptNormCalls(teacher, self.buffers, self._on_call)
+        self._loose = {n: b for n, b in self.buffers.items() if n not in self._scripts.buffers}
         self._called: dict[str, Statistics] = {}
         self._batch: dict[str, Moments] = {}
         self._running: dict[str, Moments] = {}
@@ -55,7 +56,7 @@ class BatchNormStatistics:
         ]
         handles += self._scripts.attach()
         try:
-            with NormCalls(self.buffers, self._on_call) if self.buffers else nullcontext():
+            with NormCalls(self._loose, self._on_call) if self._loose else nullcontext():
                 yield
         finally:
             for handle in handles:

@@ -91,12 +91,17 @@ class ScriptNormCalls:
 
     def __init__(self, model: nn.Module, buffers: Mapping[str, Tensor], on_call: OnCall):
         self.scripts = outermost_scripts(model)
-        self.names = {tensor.data_ptr(): name for name, tensor in buffers.items()}
+        own = {buffer.data_ptr() for script in self.scripts for buffer in script.buffers()}
+        self.buffers = {n: buffer for n, buffer in buffers.items() if buffer.data_ptr() in own}
+        """Those of the given buffers that belong to programs."""
+        self.names = {buffer.data_ptr(): name for name, buffer in self.buffers.items()}
         self.on_call = on_call
+        self.running = False
 
     def attach(self) -> list[Any]:
         """Observe each program's forward; returns handles whose `remove()` ends that."""
         handles: list[Any] = []
+        self.running = False
         for script in self.scripts:
             calls = _DispatchedNorms(self.names)
             # Programs refuse these methods, but their hooks run where Python calls them.
@@ -107,6 +112,7 @@ class ScriptNormCalls:
 
     def _begin(self, calls: _DispatchedNorms) -> Callable[..., None]:
         def begin(*_: Any) -> None:
+            self.running = True
             calls.seen.clear()
             calls.__enter__()  # type: ignore[no-untyped-call]
 
@@ -114,10 +120,13 @@ class ScriptNormCalls:
 
     def _end(self, calls: _DispatchedNorms) -> Callable[..., None]:
         def end(*_: Any) -> None:
+            if not self.running:  # torch calls it again if `on_call` raises
+                return
+            self.running = False
             calls.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            for name, x, statistics in calls.seen:
+            seen, calls.seen = calls.seen, []
+            for name, x, statistics in seen:
                 self.on_call(name, x, statistics, False)
-            calls.seen.clear()
 
         return end
 
