@@ -27,6 +27,9 @@ from fastdfkd.core.channel_moments import Moments, channel_moments, image_moment
 from fastdfkd.core.norm_calls import NormCalls, ScriptNormCalls, Statistics, loose_buffers
 from fastdfkd.core.norm_layers import normalising_layers, per_image
 
+LEAST_VARIANCE = 1e-5
+"""BatchNorm's default eps: its logarithm is finite."""
+
 
 class BatchNormStatistics:
     """Records the statistics of a teacher's BatchNorm inputs inside a `watching()` block.
@@ -88,6 +91,23 @@ class BatchNormStatistics:
         targets = [t for layer in layers for t in (layer.running_mean, layer.running_var)]
         found = [tensor for pair in mixed.values() for tensor in pair]
         return _SumOfNorms.apply(targets, *found)  # type: ignore[no-any-return, no-untyped-call]
+
+    def divergence(self) -> Tensor:
+        """Divergence of the newest forward pass from the training data, a float32 scalar.
+
+        The sum over layers and channels of KL(N(m, v) || N(running_mean, running_var)), the form
+        of L_bn in DFQ (arXiv 2005.04136). Variances below `LEAST_VARIANCE` count as that.
+        """
+        total: Tensor | None = None
+        for name, (mean, var) in self._mixed().items():
+            running_mean, running_var = self.target(name)
+            ours, theirs = (each.clamp_min(LEAST_VARIANCE) for each in (var, running_var))
+            ratio = ours / theirs
+            off = (mean - running_mean).square() / theirs
+            found = (off + ratio - ratio.log() - 1).sum() / 2
+            total = found if total is None else total + found
+        assert total is not None, "the teacher has no layer with statistics"
+        return total
 
     def target(self, name: str) -> Moments:
         """Running mean and variance of a layer that was recorded."""

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from fastdfkd.core.answers import output_of
+from fastdfkd.core.attention import StageMaps, common_stages
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.image_spec import ImageSpec
@@ -126,6 +127,8 @@ class Experiment:
         if judge is None:
             judge = judge_of(recipe, teacher, device=here)
         teacher, student = without_parametrisations(teacher), initial_student(recipe)
+        if recipe.distillation.attention:  # an error before anything starts
+            common_stages(StageMaps(teacher, shape), StageMaps(student, own.shape))
         precision = recipe.platform.precision
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
             precision = resolve_precision(torch.device(device), precision)
@@ -231,6 +234,8 @@ class Experiment:
             self.recipe.distillation,
             self.task(device),
             total_updates=self.recipe.updates,
+            warmup_rounds=self.synthesis.warmup_rounds,
+            in_order=self.recipe.bank.draws == "in_order",
             **worker,
         )
 

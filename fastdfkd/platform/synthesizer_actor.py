@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,7 +118,7 @@ class SynthesizerActor:
         if not self.shared:
             return self.synthesizer.synthesize(round, attempt), None
         batch, update = self.synthesizer.make(round, attempt)
-        return batch, MetaUpdate(round, [tensor.cpu() for tensor in update.tensors])
+        return batch, replace(update, tensors=[tensor.cpu() for tensor in update.tensors])
 
     def _build(self, device: str) -> tuple[Synthesizer, Any]:
         """The synthesizer in its initial state, and its newest state on the board."""
