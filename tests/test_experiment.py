@@ -125,7 +125,7 @@ def test_a_student_reads_the_same_images_in_its_own_form(
 def test_a_students_form_is_checked(tiny_recipe: Callable[..., Recipe]) -> None:
     recipe = load_recipe(tiny_recipe(), {"student.normalisation": "imagenet"})
     with pytest.raises(
-        ValueError, match=r"student.normalisation: expected 1 numbers.*imagenet has 3"
+        ValueError, match=r"student.normalisation: expected 1 number,.*imagenet has 3"
     ):
         initial_student(recipe)
 
