@@ -100,8 +100,8 @@ class PixelForm(Section):
         if len(mean) != channels:
             what = f"{self.normalisation} has" if key == "normalisation" else "got"
             raise ValueError(
-                f"{key}: expected {channels} numbers, one for each channel of the images, {what} "
-                f"{len(mean)}"
+                f"{key}: expected {channels} {'number' if channels == 1 else 'numbers'}, one for "
+                f"each channel of the images, {what} {len(mean)}"
             )
         scale = self.pixel_range
         return tuple(m / scale for m in mean), tuple(s / scale for s in std)

@@ -50,7 +50,7 @@ def test_what_nobody_says_is_asked_for(key: str) -> None:
         ("digits", {"classes": 9}, "9 classes, but digits has 10"),
         ("digits", {"classes": ("a", "b")}, "2 classes, but digits has 10"),
         ("digits", {"shape": (1, 28, 28)}, r"\[1, 28, 28\], but the images of digits are"),
-        ("digits", {"normalisation": "imagenet"}, "expected 1 numbers.*imagenet has 3"),
+        ("digits", {"normalisation": "imagenet"}, "expected 1 number,.*imagenet has 3"),
         ("cifar10", {"mean": (0.5,) * 2, "std": (0.5,) * 2}, "input.mean: expected 3 .*got 2"),
     ],
 )
