@@ -2,10 +2,10 @@
 
     L_att = sum over stages of mean (Q_T - Q_S)^2
 
-Q is a map's mean square over channels, flattened and divided by its L2 norm (the attention
-term of ZSKT, arXiv 1905.09768; the maps are those of arXiv 1612.03928). A stage is a spatial size
-that both networks have between the image and the logits. Its map is the last one of that size that
-a module of the network returns.
+Q is a map's mean square over channels, flattened and divided by its L2 norm (the attention term of
+ZSKT, arXiv 1905.09768, with the maps of arXiv 1612.03928). A stage is a spatial size that both
+networks have between the image and the logits. Its map is the last one of that size that a module
+of the network returns.
 """
 
 from __future__ import annotations

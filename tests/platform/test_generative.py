@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -113,17 +114,14 @@ def kill_later(actor: str, seconds: float = 0.1) -> tuple[threading.Thread, Call
     return thread, thread.start
 
 
+QUICK = {("SynthesizerActor", "dfad"), ("SampleBank", "dfq"), ("WeightBoard", "zskt")}
+
+
 @pytest.mark.parametrize(
     ("actor", "method"),
     [
-        ("SynthesizerActor", "dfad"),
-        ("SampleBank", "dfq"),
-        ("WeightBoard", "zskt"),
-        *(
-            pytest.param(actor, method, marks=pytest.mark.slow)
-            for actor in ("SynthesizerActor", "SampleBank", "WeightBoard")
-            for method in GENERATIVE
-        ),
+        pytest.param(*each, marks=() if each in QUICK else pytest.mark.slow)
+        for each in itertools.product(("SynthesizerActor", "SampleBank", "WeightBoard"), GENERATIVE)
     ],
 )
 def test_a_killed_actor_changes_nothing(
