@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.channel_moments import Moments, channel_moments, image_moments
-from fastdfkd.core.norm_calls import NormCalls, Statistics, loose_buffers
+from fastdfkd.core.norm_calls import NormCalls, ScriptNormCalls, Statistics, loose_buffers
 from fastdfkd.core.norm_layers import normalising_layers, per_image
 
 LEAST_VARIANCE = 1e-5
@@ -42,6 +42,9 @@ class BatchNormStatistics:
         self.layers = normalising_layers(teacher)
         self.buffers = loose_buffers(teacher, self.layers)
         """Buffers, by name, with which the teacher may call torch's batch norm itself."""
+        self._of_images = {name for name, layer in self.layers.items() if per_image(layer)}
+        self._scripts = ScriptNormCalls(teacher, self.buffers, self._on_call)
+        self._loose = {n: b for n, b in self.buffers.items() if n not in self._scripts.buffers}
         self._called: dict[str, Statistics] = {}
         self._batch: dict[str, Moments] = {}
         self._running: dict[str, Moments] = {}
@@ -51,11 +54,12 @@ class BatchNormStatistics:
     def watching(self) -> Iterator[None]:
         """Record each layer's input statistics in every forward pass inside the block."""
         handles = [
-            layer.register_forward_pre_hook(self._recorder(name, per_image(layer)))
+            layer.register_forward_pre_hook(self._recorder(name, name in self._of_images))
             for name, layer in self.layers.items()
         ]
+        handles += self._scripts.attach()
         try:
-            with NormCalls(self.buffers, self._on_call) if self.buffers else nullcontext():
+            with NormCalls(self._loose, self._on_call) if self._loose else nullcontext():
                 yield
         finally:
             for handle in handles:

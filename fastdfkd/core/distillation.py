@@ -17,7 +17,7 @@ from fastdfkd.core.captured import Captured, captured
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
-from fastdfkd.core.precision import resolved
+from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
@@ -78,7 +78,7 @@ class StudentDistiller:
         self.total_updates, self.updates = total_updates, 0
         self.teacher_use, self.student_use = task.teacher_use, task.student_use
         frozen = self.teacher_use.frozen(task.teacher, self.device)
-        half = resolved(self.device, self.precision) == "bfloat16"
+        half = resolve_precision(self.device, self.precision) == "bfloat16"
         dtype = torch.bfloat16 if half else torch.float32
         self.teacher = frozen
         self.stages: list[Size] = []

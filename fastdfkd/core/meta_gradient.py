@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fastdfkd.core.generators import Generator, drawn_generator
 from fastdfkd.core.interfaces import MetaUpdate
-from fastdfkd.core.optimizers import Adam, like
+from fastdfkd.core.optimizers import Adam, with_layout_of
 from fastdfkd.core.random_streams import stream_seed
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class MetaGenerator:
                     parameter.copy_(new)
         else:
             for parameter, *gradients in zip(theta, *ordered, strict=True):
-                parameter.grad = like(torch.stack(gradients).mean(0), parameter)
+                parameter.grad = with_layout_of(torch.stack(gradients).mean(0), parameter)
             self.optimizer.step()
             self.optimizer.zero_grad()
         self.version += 1

@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
-from fastdfkd.addresses.credentials import taken_out
-from fastdfkd.recipe.numbers import Count, Positive, Rate, Share, Weight, Whole, no_bool
+from fastdfkd.addresses.credentials import strip_credentials
+from fastdfkd.recipe.numbers import Count, Positive, Rate, Share, Weight, Whole, refuse_bool
 from fastdfkd.recipe.pixel_form import PixelForm
 from fastdfkd.recipe.section import Section
 
@@ -88,7 +88,7 @@ class TeacherSection(NetworkSection):
 
 def _side_by_side(size: Any) -> Any:
     """Height and width of a size that is given as one number."""
-    return (size, size) if isinstance(no_bool(size), int) else size
+    return (size, size) if isinstance(refuse_bool(size), int) else size
 
 
 class StudentSection(PixelForm, NetworkSection):
@@ -267,4 +267,4 @@ class TrackingSection(Section):
     @field_validator("uri")
     @classmethod
     def _no_credentials(cls, uri: str | None) -> str | None:
-        return uri if uri is None else taken_out(uri)
+        return uri if uri is None else strip_credentials(uri)

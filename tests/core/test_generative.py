@@ -34,6 +34,12 @@ def built(method: str, **changes: Any) -> GenerativeMethod:
     return synthesizer
 
 
+def some_inputs() -> Tensor:
+    generator = torch.Generator().manual_seed(11)
+    inputs = torch.randn(6, *parts.IMAGE_SHAPE, generator=generator, dtype=torch.float64)
+    return inputs.to(torch.get_default_dtype()).requires_grad_()
+
+
 def seen(inputs: Tensor, student: Any = None) -> naive.Seen:
     return naive.Seen.of(parts.teacher(), student or parts.student(), inputs)
 
@@ -42,7 +48,7 @@ def seen(inputs: Tensor, student: Any = None) -> naive.Seen:
 @pytest.mark.parametrize("which", naive.LOSSES)
 def test_the_loss_and_its_gradient_are_the_papers(which: str) -> None:
     ours = built(which.partition(",")[0], **naive.CHANGES.get(which, {}))
-    inputs = torch.randn(6, *parts.IMAGE_SHAPE).requires_grad_()
+    inputs = some_inputs()
     expected = naive.LOSSES[which](seen(inputs))
     (wanted,) = torch.autograd.grad(expected, inputs)
     with ours.objective.batch():
@@ -57,7 +63,7 @@ def test_the_loss_and_its_gradient_are_the_papers(which: str) -> None:
 def test_the_adversarial_term_has_the_true_student(method: str) -> None:
     """The earlier code passed the teacher twice: then this term is 0 and has no gradient."""
     ours = built(method)
-    inputs = torch.randn(6, *parts.IMAGE_SHAPE).requires_grad_()
+    inputs = some_inputs()
     with ours.objective.batch():
         adv = ours.objective(inputs, None, True)[3].item()
     assert adv < -1e-3

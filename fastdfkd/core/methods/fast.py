@@ -19,8 +19,8 @@ from fastdfkd.core.channel_moments import Moments
 from fastdfkd.core.losses import total_variation
 from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.methods.inner_copies import InnerCopies
-from fastdfkd.core.methods.inversion import Draws, InversionMethod
-from fastdfkd.core.methods.method import Optimised
+from fastdfkd.core.methods.inversion import InversionMethod, RandomInputs
+from fastdfkd.core.methods.method import OptimisedBatch
 from fastdfkd.core.methods.objective import plus
 from fastdfkd.core.methods.priors import without_patches
 from fastdfkd.core.precision import autocast
@@ -69,12 +69,12 @@ class FastSynthesizer(InversionMethod):
         """(latent_dim,)."""
         return (self.section.latent_dim,)
 
-    def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
+    def optimise(self, draws: RandomInputs, adversarial: bool) -> OptimisedBatch:
         """Run the inner loop with the noise as z and compute its meta-update."""
         round, labels = draws.round, draws.labels
         inner = self.inner_loop(draws.noise, labels, adversarial, draws.randomness, round)
         update = self.meta.update_of(round, inner.summed_gradients, inner.fast)
-        return Optimised(inner.images, inner.answers, labels, inner.losses, update)
+        return OptimisedBatch(inner.images, inner.answers, labels, inner.losses, update)
 
     def first_images(self, noise: Tensor) -> Tensor:
         """Images (B, C, H, W) of theta and z = `noise`, normalised."""

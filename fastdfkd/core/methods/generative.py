@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.captured import Captured, captured
-from fastdfkd.core.methods.method import Method, Optimised
+from fastdfkd.core.methods.method import Method, OptimisedBatch
 from fastdfkd.core.methods.objective import (
     AdversarialLoss,
     InversionObjective,
@@ -92,7 +92,7 @@ class GenerativeMethod(Method):
         """The generator in its initial state."""
         return PersistentGenerator(section, task.image_shape, task.seed, task.device)
 
-    def optimised(self, round: int, attempt: int, adversarial: bool) -> Optimised:
+    def optimised(self, round: int, attempt: int, adversarial: bool) -> OptimisedBatch:
         """Train a copy of the generator and make images with it.
 
         The losses are those of the last generator step, before it. The answers are the teacher's
@@ -112,7 +112,7 @@ class GenerativeMethod(Method):
             parts = torch.split(noise.images, self.section.generator_batch_size)
             images = torch.cat([self._images(z) for z in parts])
         update = self.trained.update(round, self.shared.version)
-        return Optimised(images, answers, None, losses[-1], update)
+        return OptimisedBatch(images, answers, None, losses[-1], update)
 
     def first_inputs(self, round: int, attempt: int) -> Tensor:
         """The shared generator's images of the first step's noise, normalised."""

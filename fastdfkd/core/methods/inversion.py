@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fastdfkd.core.methods.method import Method, Optimised
+from fastdfkd.core.methods.method import Method, OptimisedBatch
 from fastdfkd.core.methods.objective import AdversarialLoss, InversionObjective
 from fastdfkd.core.methods.priors import PATCH, PriorWeights, draw_patches
 from fastdfkd.core.random_streams import batch_stream, stream
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Draws:
+class RandomInputs:
     """The random inputs of a batch."""
 
     round: int
@@ -66,7 +66,7 @@ class InversionMethod(Method):
         """Shape of the noise for one image."""
 
     @abstractmethod
-    def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
+    def optimise(self, draws: RandomInputs, adversarial: bool) -> OptimisedBatch:
         """Optimise a batch; its images and losses are those of the step with the lowest loss.
 
         Args:
@@ -81,7 +81,7 @@ class InversionMethod(Method):
     def first_images(self, noise: Tensor) -> Tensor:
         """The normalised images (B, C, H, W) with which the first step starts."""
 
-    def optimised(self, round: int, attempt: int, adversarial: bool) -> Optimised:
+    def optimised(self, round: int, attempt: int, adversarial: bool) -> OptimisedBatch:
         """Draw the random inputs of a batch and optimise it."""
         return self.optimise(self._draws(round, attempt), adversarial)
 
@@ -101,7 +101,7 @@ class InversionMethod(Method):
         patch = section.patch_size or PATCH
         return draw_patches(count, (height, width), section.patch_drop, patch, randomness)
 
-    def _draws(self, round: int, attempt: int) -> Draws:
+    def _draws(self, round: int, attempt: int) -> RandomInputs:
         """Draw noise and labels; a new attempt gets other ones."""
         section = self.section
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
@@ -111,4 +111,4 @@ class InversionMethod(Method):
         labels = self.kind.draw_labels(
             len(noise), self.image_shape, section.balanced_labels, randomness
         )
-        return Draws(round, noise, labels, randomness)
+        return RandomInputs(round, noise, labels, randomness)

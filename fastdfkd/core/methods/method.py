@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Optimised:
+class OptimisedBatch:
     """A batch of images before they are rounded to uint8."""
 
     images: Tensor
@@ -63,7 +63,7 @@ class Method(ABC):
         raise NotImplementedError(f"{cls.__name__} shares no generator")
 
     @abstractmethod
-    def optimised(self, round: int, attempt: int, adversarial: bool) -> Optimised:
+    def optimised(self, round: int, attempt: int, adversarial: bool) -> OptimisedBatch:
         """Make a batch. All random numbers follow from (seed, round, attempt).
 
         Args:

@@ -63,7 +63,9 @@ class Priors:
         if weights.balance > 0:
             loss = loss + weights.balance * balance_loss(logits)
         if weights.activation > 0:
-            loss = loss + weights.activation * activation_loss(self.last_layer.taken().float())
+            loss = loss + weights.activation * activation_loss(
+                self.last_layer.take_features().float()
+            )
         return loss
 
 
