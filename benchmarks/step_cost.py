@@ -1,7 +1,8 @@
-"""Cost of a synthesis step and of a student update, and their share of the peak performance.
+"""Cost of a synthesis step, a generative round and a student update, and their share of the peak.
 
     python -m benchmarks.step_cost [--quick] [--pair wrn-40-2/wrn-16-1 ...] [--threads 1]
 
+The rounds of the generative methods are timed for the first case alone.
 The package and the naive implementation (benchmarks/naive.py) are timed in turn in this process,
 with random weights. The table goes to benchmarks/results/. The ratios are printed together with
 those of the last committed table.
@@ -20,6 +21,7 @@ import torch
 
 from benchmarks import naive
 from benchmarks.cases import Case, pair_case, recipe_case
+from benchmarks.generative_cost import GENERATIVE, generative_works
 from benchmarks.results import compare, machine, write
 from benchmarks.step_parts import synthesis_parts, update_parts
 from benchmarks.timing import alternated, flops, matmul_peaks, precisions, seconds
@@ -68,7 +70,8 @@ def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[di
     bank = case.bank(4 * len(z))
     images = torch.rand(len(z), *case.image_shape, device=case.device)
     storage = alternated({"storage": lambda: case.store(images, bank)}, case.device, 5)["storage"]
-    rows = _rows(case, "synthesis step", works, times, peaks, steps)
+    size = f"{case.synthesis.batch_size} images, k={steps}"
+    rows = _rows(case, ("synthesis step", size), works, times, peaks, steps)
     for row in rows[1:]:
         row["storage_share"] = storage / times[row["precision"]]
         if row["precision"] in types:
@@ -104,13 +107,23 @@ def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list
     for name, distiller in ours.items():
         works[name] = lambda distiller=distiller: distiller.update(bank)
     times = _times(works, case, repeats)
-    rows = _rows(case, "student update", works, times, peaks, 1)
+    rows = _rows(case, ("student update", f"{batch} images"), works, times, peaks, 1)
     loading = naive_loading(case, held[:batch])
     rows[0]["loading"] = loading
     for row in rows[1:]:
         row["ratio_with_loading"] = (times["naive"] + loading["batch"]) / times[row["precision"]]
         if row["precision"] in types:
             row["parts"] = update_parts(case, case.distiller(row["precision"]), repeats)
+    return rows
+
+
+def generative_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
+    """Cost of a round of each generative method, from the first noise to uint8 images."""
+    rows = []
+    for method in GENERATIVE:
+        size, works = generative_works(case, method, GRAPHS)
+        times = _times(works, case, repeats)
+        rows += _rows(case, (f"{method} round", size), works, times, peaks, 1)
     return rows
 
 
@@ -142,15 +155,13 @@ def naive_loading(case: Case, images: torch.Tensor) -> dict[str, float]:
 
 def _rows(
     case: Case,
-    what: str,
+    what: tuple[str, str],
     works: dict[str, Any],
     times: dict[str, float],
     peaks: dict[str, float],
     steps: int,
 ) -> list[dict[str, Any]]:
     rows = []
-    synthesis, distillation = case.synthesis, case.distillation
-    size = f"{synthesis.batch_size} images, k={synthesis.steps}"
     for name in works:
         # The counter does not see the operations of a replay, so count the step without capture.
         operations = flops(works[name.removesuffix(GRAPHS)])
@@ -158,8 +169,8 @@ def _rows(
         rows.append(
             {
                 "case": case.name,
-                "what": what,
-                "size": size if "synthesis" in what else f"{distillation.batch_size} images",
+                "what": what[0],
+                "size": what[1],
                 "precision": name,
                 "gflop": operations / steps / 1e9,
                 "seconds": times[name] / steps,
@@ -198,9 +209,10 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     peaks: dict[str, float] = {}
     rows: list[dict[str, Any]] = []
-    for case in cases(options, device):
+    for number, case in enumerate(cases(options, device)):
         peaks = matmul_peaks(device)  # for each case: the speed of a shared machine changes
-        for measure in (synthesis_rows, distillation_rows):
+        measures = (synthesis_rows, distillation_rows, *([] if number else [generative_rows]))
+        for measure in measures:
             case_rows = measure(case, peaks, options.repeats)
             print(*compare(case_rows, options.quick), sep="\n", flush=True)
             rows += case_rows

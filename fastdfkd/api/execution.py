@@ -69,56 +69,70 @@ def execute(
         resume: continue from the newest complete checkpoint in the folder; start if there is none.
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
-    from fastdfkd.data import cache_somewhere
+    from fastdfkd.data import use_fallback_cache
     from fastdfkd.experiment import initial_student
-    from fastdfkd.platform import cluster
 
-    cache_somewhere(directory / "cache")
-    connect = partial(cluster.connect, address, meanwhile=partial(warm_up, recipe))
+    use_fallback_cache(directory / "cache")
     # The text of a Python file is read once: it may be edited while the run starts.
     with given(recipe.source_texts()), contextlib.ExitStack() as connection:
-        initial_student(
-            recipe
-        )  # a student that does not fit is refused before a teacher is trained
-
-        def before_work() -> None:
-            connection.enter_context(connect())
-            from fastdfkd.platform.placement import check_places
-
-            check_places([recipe])
-
+        # A student that does not fit is refused before a teacher is trained.
+        initial_student(recipe)
         teacher = obtain_teacher(
             with_trained_precision(recipe, directory) if resume else recipe,
             model=model,
             progress=progress,
-            before_work=before_work,
+            before_work=partial(_connect, recipe, address, connection),
         )
         checkpoint = checkpoint_to_resume(recipe, teacher, directory) if resume else None
-        from fastdfkd.platform import pipeline, placement
+        from fastdfkd.platform import placement
 
-        label = run_name or recipe.name
         recipe = placement.fitted_here(recipe)
         write_teacher(teacher, directory)
         write_sources(recipe.source_texts(), directory)
         # The recipe is written last: from here on the run can be resumed.
         write_text(directory / "recipe.yaml", recipe.to_yaml())
-        with (
-            RunProgress(recipe, label, shown=progress) as bar,
-            tracking.Recorder(
+        label = run_name or recipe.name
+        with RunProgress(recipe, label, shown=progress) as bar:
+            recorder = tracking.Recorder(
                 recipe,
                 directory,
                 run_name=label,
                 parent_run_id=parent_run_id,
                 progress=bar,
                 resume_at=(checkpoint.updates if checkpoint else 0) if resume else None,
-            ) as recorder,
-        ):
-            result = pipeline.run(recipe, teacher, directory, recorder, checkpoint=checkpoint)
-            result = result.model_copy(update={"directory": directory})
-            if complete is not None:
-                result = complete(result)
-            write_text(directory / "result.json", result.model_dump_json(indent=2) + "\n")
-            recorder.finish(result)
+            )
+            return _recorded_run(recipe, teacher, checkpoint, directory, recorder, complete)
+
+
+def _connect(recipe: Recipe, address: str | None, connection: contextlib.ExitStack) -> None:
+    """Connect to Ray until `connection` is closed, and check that the recipe fits the cluster."""
+    from fastdfkd.platform import cluster
+
+    meanwhile = partial(warm_up, recipe)
+    connection.enter_context(cluster.connect(address, meanwhile=meanwhile))
+    from fastdfkd.platform.placement import check_places
+
+    check_places([recipe])
+
+
+def _recorded_run(
+    recipe: Recipe,
+    teacher: Teacher,
+    checkpoint: Checkpoint | None,
+    directory: Path,
+    recorder: tracking.Recorder,
+    complete: Callable[[RunResult], RunResult] | None,
+) -> RunResult:
+    """Run the pipeline, write `result.json` and finish the run in MLflow; see `execute`."""
+    from fastdfkd.platform import pipeline
+
+    with recorder:
+        result = pipeline.run(recipe, teacher, directory, recorder, checkpoint=checkpoint)
+        result = result.model_copy(update={"directory": directory})
+        if complete is not None:
+            result = complete(result)
+        write_text(directory / "result.json", result.model_dump_json(indent=2) + "\n")
+        recorder.finish(result)
     return result
 
 

@@ -25,7 +25,7 @@ from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.recipe.sections import TrackingSection
 from fastdfkd.report.table import share
 from fastdfkd.runs.figures import FIGURES, main_figure, measured
-from fastdfkd.runs.folder import claimed
+from fastdfkd.runs.folder import claim_folder
 from fastdfkd.text.safe_text import file_name
 from fastdfkd.tracking import ParentRun
 from fastdfkd.tracking.store import open_store
@@ -78,7 +78,7 @@ def compare(
     tracking = to_run[0].tracking if to_run else TrackingSection()
     name = f"compare {first.label}"
     with (
-        claimed(f"compare-{file_name(first.label)}", out, files=COMPARISON_FILES) as folder,
+        claim_folder(f"compare-{file_name(first.label)}", out, files=COMPARISON_FILES) as folder,
         _cluster(address, to_run),
         ParentRun(name, experiment=tracking.experiment, uri=tracking.uri) as parent,
     ):
@@ -161,7 +161,7 @@ def _reuse_or_run(
     store = open_store(parent.uri, recipe.tracking.experiment)
     run = find_reusable_run(store, placement.fitted_here(recipe), teacher, label, directory)
     if run is None:
-        with claimed(recipe.name, directory, overwrite=True):
+        with claim_folder(recipe.name, directory, overwrite=True):
             result = execute(
                 recipe,
                 directory,

@@ -11,7 +11,7 @@ from fastdfkd.core.batch import SyntheticBatch
 
 
 class SampleBuffer:
-    """Implements `SampleBank`: stores the newest `capacity` images and draws uniformly from them.
+    """Implements `SampleBank`: stores the newest `capacity` images.
 
     Image number n of the run is in slot n mod capacity. Two buffers that received the same images
     therefore hold the same images in the same order.
@@ -23,6 +23,8 @@ class SampleBuffer:
         self.images = torch.empty((capacity, *image_shape), dtype=torch.uint8, device=device)
         self.inserted = 0
         """Number of images ever inserted."""
+        self.of_a_round = 0
+        """Images of the newest insertion."""
 
     def __len__(self) -> int:
         """Number of images stored now."""
@@ -51,6 +53,7 @@ class SampleBuffer:
         self.images[start : start + head].copy_(images[:head], non_blocking=True)
         self.images[: len(images) - head].copy_(images[head:], non_blocking=True)
         self.inserted += len(images)
+        self.of_a_round = len(images)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw images uniformly and with replacement: (count, C, H, W) uint8.
@@ -58,7 +61,25 @@ class SampleBuffer:
         Raises:
             ValueError: the buffer is empty.
         """
-        if not self.inserted:
-            raise ValueError("nothing to draw: no batch has been inserted yet")
+        self._not_empty()
         index = torch.randint(len(self), (count,), generator=generator, device=self.images.device)
         return self.images.index_select(0, index)
+
+    def in_order(self, round: int, start: int, count: int) -> Tensor:
+        """`count` images of one round from position `start` on, see `SampleBank`.
+
+        All rounds must have the same number of images, and the capacity must be a multiple of it.
+
+        Raises:
+            ValueError: the buffer is empty.
+        """
+        self._not_empty()
+        size, capacity = self.of_a_round, len(self.images)
+        oldest = (self.inserted - len(self)) // size
+        positions = torch.arange(start, start + count, device=self.images.device) % size
+        index = (max(round, oldest) * size + positions) % capacity
+        return self.images.index_select(0, index)
+
+    def _not_empty(self) -> None:
+        if not self.inserted:
+            raise ValueError("nothing to draw: no batch has been inserted yet")

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from omegaconf import OmegaConf
 
 from fastdfkd.addresses import ray_token
-from fastdfkd.addresses.credentials import HINT, configured_uri, for_another_process
+from fastdfkd.addresses.credentials import HINT, configured_uri, subprocess_variables
 from fastdfkd.addresses.probe import Kind, probe
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.recipe.source_texts import SOURCES_VARIABLE, packed
@@ -138,7 +138,7 @@ def environment(recipe: Recipe) -> dict[str, str]:
 def credentials_warning(recipe: Recipe) -> str | None:
     """A warning that the job does not get the MLflow server's credentials; None if it has none."""
     server = configured_uri(recipe.tracking.uri)
-    if not for_another_process(server):
+    if not subprocess_variables(server):
         return None
     return (
         f"the credentials of {server} are not sent, because everyone who sees the dashboard can "

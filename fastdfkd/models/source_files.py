@@ -18,6 +18,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from fastdfkd.models.builders import callable_in
 from fastdfkd.recipe import Recipe
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.recipe.source_texts import file_and_builder, text_of
@@ -70,9 +71,9 @@ class SourceFile:
             RecipeError: it has nothing callable of that name. Says what it has.
         """
         module = self.module()
-        found = getattr(module, name, None)
-        if callable(found):
-            return found  # type: ignore[no-any-return]
+        found = callable_in(module, name)
+        if found is not None:
+            return found
         own = [
             key
             for key, value in vars(module).items()

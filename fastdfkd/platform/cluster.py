@@ -47,7 +47,7 @@ def connect(
     if ray.is_initialized():
         yield
         return
-    target = addresses.resolved(address)
+    target = addresses.resolve_address(address)
     handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     with nullcontext() if target else short_folder() as folder:
         try:

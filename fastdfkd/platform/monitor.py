@@ -98,7 +98,7 @@ class Monitor:
         for row in progress.rows:
             self._count_restarts(row["began"])
             self.dispatcher.history.updates = int(row["updates"])
-            self._record(joined(row, self.dispatcher.totals))
+            self._record(progress_row(row, self.dispatcher.totals))
         if not progress.rows and not self._training:
             self._record_warm_up()
         self._training = self._training or bool(progress.rows)
@@ -154,7 +154,7 @@ class Monitor:
             log.warning("checkpoint after update %d was not written: %s", updates, error)
 
 
-def joined(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
+def progress_row(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
     """A progress row: the trainer's row, the synthesis totals and the times that need both."""
     synthesis = totals.row()
     return {

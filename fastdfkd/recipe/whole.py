@@ -62,6 +62,11 @@ class Recipe(Section):
                 f"distillation.batch_size ({self.distillation.batch_size}) must be a multiple of "
                 f"platform.workers ({workers}): every worker takes an equal share of a batch"
             )
+        if self.bank.draws == "in_order" and self.distillation.teacher_cache:
+            raise ValueError(
+                "bank.draws in_order takes new images in every update, and "
+                "distillation.teacher_cache uses old ones again: unset one of the two"
+            )
         if self.distillation.warmup_updates >= self.updates:
             raise ValueError(
                 f"distillation.warmup_updates ({self.distillation.warmup_updates}) must be fewer "

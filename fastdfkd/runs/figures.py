@@ -44,7 +44,7 @@ SYNTHETIC: Mapping[str, Figure] = {
     "synthetic_coverage": Figure("class coverage on synthetic images"),
     "synthetic_unseen_classes": Figure("classes never predicted", "count"),
 }
-"""On held-out synthetic images, by column. `core.held_out.compared` defines them."""
+"""On held-out synthetic images, by column. `core.held_out.agreement_figures` defines them."""
 
 FIGURES: Mapping[str, Figure] = {**REAL, **SYNTHETIC}
 """All of them, in the order of the columns."""

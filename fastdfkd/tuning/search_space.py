@@ -120,10 +120,9 @@ def load_space(source: str | Path, recipe: Recipe) -> SearchSpace:
 
 def shipped_spaces() -> dict[str, str]:
     """The descriptions of the search spaces that ship with the project, by name."""
-    return {
-        name: OmegaConf.select(OmegaConf.load(file), "description")
-        for name, file in _shipped_files().items()
-    }
+    files = _shipped_files()
+    trees: dict[str, Any] = {name: OmegaConf.load(file) for name, file in files.items()}
+    return {name: str(tree["description"]) for name, tree in trees.items()}
 
 
 def _shipped_files() -> dict[str, Path]:

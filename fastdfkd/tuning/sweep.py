@@ -17,8 +17,8 @@ from pathlib import Path
 
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.recipe.source_texts import given
-from fastdfkd.runs.folder import claimed, write_text
-from fastdfkd.runs.folder_lock import held
+from fastdfkd.runs.folder import claim_folder, write_text
+from fastdfkd.runs.folder_lock import lock_folder
 from fastdfkd.runs.source_texts import as_it_began, write_sources
 from fastdfkd.tuning.plan import Sweep, plan_sweep
 from fastdfkd.tuning.search_space import find_space, load_space
@@ -54,7 +54,7 @@ def new_sweep(
     texts = sweep.source_texts()
     with (
         given(texts),
-        claimed(f"sweep-{recipe.name}", out, files=(*SWEEP_FILES, "trials")) as folder,
+        claim_folder(f"sweep-{recipe.name}", out, files=(*SWEEP_FILES, "trials")) as folder,
     ):
         write_text(folder / "recipe.yaml", recipe.to_yaml())
         write_sources(texts, folder)
@@ -74,7 +74,7 @@ def interrupted_sweep(directory: str | Path) -> Iterator[Sweep]:
     folder = Path(directory).expanduser().absolute()
     trial_log = TrialLog(folder)
     trial_log.options()  # raises, before the lock file is made, if the folder holds no sweep
-    with held(folder), as_it_began(folder):
+    with lock_folder(folder), as_it_began(folder):
         recipe = load_recipe(folder / "recipe.yaml")
         space = load_space(folder / "space.yaml", recipe)
         yield plan_sweep(recipe, space, trial_log.options(), folder)
@@ -111,7 +111,7 @@ def _run_trials(
     sweep: Sweep, trial_log: TrialLog, parent: SweepRun, address: str | None, say: Say
 ) -> None:
     from fastdfkd.api.execution import obtain_teacher
-    from fastdfkd.data import cache_somewhere
+    from fastdfkd.data import use_fallback_cache
     from fastdfkd.platform import cluster
 
     done = trial_log.done()
@@ -119,7 +119,7 @@ def _run_trials(
         say(f"{len(done)} of {sweep.trials} trials are done already and are not run again")
     if len(done) >= sweep.trials:
         return
-    cache_somewhere(sweep.folder / "cache")
+    use_fallback_cache(sweep.folder / "cache")
     with _tune_settings(), ExitStack() as connection:
 
         def before_work() -> None:

@@ -67,7 +67,7 @@ def test_a_cluster_that_is_too_small_is_an_error_before_work_is_spent(
     teachers = "fastdfkd.trainers.teacher"
     monkeypatch.setattr(f"{teachers}.train_classifier", lambda *_, **__: pytest.fail("trained"))
     monkeypatch.setattr(
-        "fastdfkd.experiment.synthetic_images", lambda *_, **__: pytest.fail("synthesised")
+        "fastdfkd.experiment.judges.synthetic_images", lambda *_, **__: pytest.fail("synthesised")
     )
     platform.too_small = ValueError("the recipe asks for 9 CPU")
     recipe = load_recipe("digits-fast5", changes)

@@ -12,23 +12,13 @@ from safetensors.torch import load_file
 import fastdfkd
 from fastdfkd.runs.source_texts import SOURCES_FILE
 from tests.models.builders import NETWORK_FILE, write_network
+from tests.short_runs import SHORT_RUN
 
 pytestmark = pytest.mark.cluster
 SETTINGS = {
-    "synthesis.steps": 1,
-    "synthesis.rounds": 3,
-    "synthesis.warmup_rounds": 1,
-    "synthesis.batch_size": 8,
-    "synthesis.latent_dim": 8,
-    "synthesis.generator_width": 4,
-    "distillation.updates_per_round": 2,
-    "distillation.batch_size": 8,
+    **SHORT_RUN,
     "platform.evaluations": 1,
     "platform.checkpoint_every": 1,
-    "platform.precision": "float32",
-    "platform.schedule": "lockstep",
-    "teacher.epochs": 1,
-    "teacher.precision": "float32",
     "teacher.model": "nets/small.py:build",
     "student.model": "nets/small.py:Small",
     "student.positional": [10, 1],

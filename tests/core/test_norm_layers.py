@@ -220,6 +220,14 @@ def test_a_folded_batch_norm_has_no_statistics() -> None:
     assert normalising_layers(nn.Sequential(folded)) == {}
 
 
+def test_only_layers_with_running_statistics_count() -> None:
+    model = nn.Sequential(
+        nn.BatchNorm1d(2), nn.BatchNorm1d(2, track_running_stats=False), nn.GroupNorm(1, 2)
+    )
+    assert list(normalising_layers(model)) == ["0"]
+    assert normalising_layers(nn.Linear(2, 2)) == {}
+
+
 class NormalisesImages(nn.Module):
     """An InstanceNorm with running statistics that is no class of torch's."""
 
