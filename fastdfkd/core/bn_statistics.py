@@ -41,6 +41,7 @@ class BatchNormStatistics:
         self.layers = normalising_layers(teacher)
         self.buffers = loose_buffers(teacher, self.layers)
         """Buffers, by name, with which the teacher may call torch's batch norm itself."""
+        self._paused = False
         self._called: dict[str, Statistics] = {}
         self._batch: dict[str, Moments] = {}
         self._running: dict[str, Moments] = {}
@@ -60,6 +61,15 @@ class BatchNormStatistics:
             for handle in handles:
                 handle.remove()
             self._batch.clear()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside a `watching()` block: record nothing in the forward passes of this block."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
 
     def record(self, name: str, moments: Moments) -> None:
         """Store the moments of a layer's input; for networks without hooks (`FusedNorm`)."""
@@ -149,11 +159,14 @@ class BatchNormStatistics:
 
     def _recorder(self, name: str, of_images: bool) -> Any:
         def record(_layer: nn.Module, inputs: tuple[Tensor]) -> None:
-            self.record(name, _moments_of(inputs[0], of_images))
+            if not self._paused:
+                self.record(name, _moments_of(inputs[0], of_images))
 
         return record
 
     def _on_call(self, name: str, x: Tensor, statistics: Statistics, of_images: bool) -> None:
+        if self._paused:
+            return
         self._called[name] = statistics
         self.record(name, _moments_of(x, of_images))
 

@@ -12,6 +12,7 @@ from fastdfkd.recipe.image_input import InputSection
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.recipe.methods import (
     METHODS,
+    CMISynthesis,
     DeepInversionSynthesis,
     FastSynthesis,
     SynthesisSection,
@@ -33,6 +34,7 @@ __all__ = [
     "METHODS",
     "NORMALISATIONS",
     "BankSection",
+    "CMISynthesis",
     "DataSection",
     "DeepInversionSynthesis",
     "DistillationSection",

@@ -37,9 +37,9 @@ class DeepInversion(InversionMethod):
         """(C, H, W)."""
         return self.image_shape
 
-    def first_images(self, noise: Tensor) -> Tensor:
+    def first_images(self, draws: Draws) -> Tensor:
         """The noise, unchanged."""
-        return noise
+        return draws.noise
 
     def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
         """Optimise normalised pixels by Adam; clamp them to the range of images in [0, 1]."""

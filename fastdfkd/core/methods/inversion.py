@@ -108,7 +108,7 @@ class InversionMethod(ABC):
         """
 
     @abstractmethod
-    def first_images(self, noise: Tensor) -> Tensor:
+    def first_images(self, draws: Draws) -> Tensor:
         """The normalised images (B, C, H, W) with which the first step starts."""
 
     def load_student(self, state: StateDict, version: int) -> None:
@@ -126,7 +126,7 @@ class InversionMethod(ABC):
         made, note = self.objective.make(
             lambda adversarial: self.optimise(self._draws(round, attempt), adversarial),
             round >= self.section.warmup_rounds,
-            lambda: self.first_images(self._draws(round, attempt).noise),
+            lambda: self.first_images(self._draws(round, attempt)),
         )
         images = to_uint8(made.images).contiguous()
         figures = batch_figures(made.answers, images)

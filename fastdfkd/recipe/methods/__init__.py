@@ -4,6 +4,7 @@
 import it.
 """
 
+from fastdfkd.recipe.methods.cmi import CMISynthesis
 from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis
 from fastdfkd.recipe.methods.fast import FastSynthesis
 from fastdfkd.recipe.methods.section import InversionSection, SynthesisSection
@@ -13,6 +14,7 @@ from fastdfkd.recipe.methods.table import METHODS, DefaultMethod
 __all__ = [
     "METHODS",
     "AnyMethod",
+    "CMISynthesis",
     "DeepInversionSynthesis",
     "DefaultMethod",
     "FastSynthesis",

@@ -7,6 +7,7 @@ read.
 
 from __future__ import annotations
 
+from fastdfkd.recipe.methods.cmi import CMISynthesis
 from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis
 from fastdfkd.recipe.methods.fast import FastSynthesis
 from fastdfkd.recipe.methods.section import SynthesisSection
@@ -14,6 +15,7 @@ from fastdfkd.recipe.methods.section import SynthesisSection
 METHODS: dict[str, type[SynthesisSection]] = {
     "fast": FastSynthesis,
     "deep_inversion": DeepInversionSynthesis,
+    "cmi": CMISynthesis,
 }
 """Values of `synthesis.method` to the section of each."""
 
