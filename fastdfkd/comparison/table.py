@@ -159,12 +159,8 @@ def table_notes(comparison: Comparison, table: pd.DataFrame) -> list[str]:
             "on held-out synthetic images. That is no accuracy; docs/without-data.md says what it "
             "is worth."
         )
-    if comparison.runs[reference][0].result.recipe.startswith("digits"):
-        notes.append(
-            "Digits is an easy data set: it shows how the system works and what it costs, not "
-            "which method makes better images. It says nothing about accuracy on CIFAR."
-        )
-    return notes
+    caution = comparison.runs[reference][0].images.caution
+    return [*notes, caution] if caution else notes
 
 
 def _row(run: RunRecord, reference: RunResult, comparison: Comparison) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from fastdfkd.core.bn_statistics import Moments, moments, moments_gradient, normalised
+from fastdfkd.core.channel_moments import Moments, moments, moments_gradient, normalised
 from fastdfkd.core.norm_layers import kind_of, normalising_layers
 
 Recorder = Callable[[str, Moments], None]

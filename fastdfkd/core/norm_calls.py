@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+
+from fastdfkd.core.observed_calls import ObservedCalls
 
 OnCall = Callable[[str, Tensor, "Statistics", bool], None]
 """Takes a name, the input (B, C, ...), the statistics, and whether they are of single images."""
@@ -48,7 +49,7 @@ _FORMS: Mapping[Any, _Form] = {
 }
 
 
-class NormCalls(TorchFunctionMode):
+class NormCalls(ObservedCalls):
     """A context that reports each normalisation by one of the given buffers to `on_call`."""
 
     def __init__(self, buffers: Mapping[str, Tensor], on_call: OnCall):
@@ -56,19 +57,13 @@ class NormCalls(TorchFunctionMode):
         self.names = {id(tensor): name for name, tensor in buffers.items()}
         self.on_call = on_call
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Report the call if it normalises by the buffers, then make it."""
-        kwargs = kwargs or {}
+    def before(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Report the call if it normalises by the buffers."""
         form = _FORMS.get(func)
         if form is not None:
             self._report(form, args, kwargs)
-        return func(*args, **kwargs)
 
     def _report(self, form: _Form, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         def argument(place: int, name: str, default: Any) -> Any:

@@ -16,12 +16,12 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from fastdfkd.core.fused_norm import FusedNorm
 from fastdfkd.core.last_layer import CONVOLUTIONS, LINEAR
 from fastdfkd.core.norm_calls import NormCalls, loose_buffers
 from fastdfkd.core.norm_layers import normalising_layers
+from fastdfkd.core.observed_calls import ObservedCalls
 
 Kind = Literal["norms", "stages"]
 
@@ -134,7 +134,7 @@ class StageEnds:
         self._maps[size] = pooled(x.movedim(channels, 1))
 
 
-class _Reads(TorchFunctionMode):
+class _Reads(ObservedCalls):
     """Reports what convolutions and linear layers read, from the second layer on."""
 
     def __init__(self, on_read: Callable[[Tensor, int], None]):
@@ -143,22 +143,17 @@ class _Reads(TorchFunctionMode):
         self.images: int | None = None
         """Images of the batch; None before the first layer."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Report the input of such a layer if its first axis is the batch; call it."""
-        kwargs = kwargs or {}
-        if func in LINEAR or func in CONVOLUTIONS:
-            x = args[0] if args else kwargs["input"]
-            if self.images is None:
-                self.images = len(x)
-            elif len(x) == self.images:
-                self.on_read(x, x.ndim - 1 if func in LINEAR else 1)
-        return func(*args, **kwargs)
+    def before(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Report the input of such a layer, with the axis of its channels."""
+        if func not in LINEAR and func not in CONVOLUTIONS:
+            return
+        x = args[0] if args else kwargs["input"]
+        if self.images is None:
+            self.images = len(x)
+        elif len(x) == self.images:  # else the first axis is not that of the images
+            self.on_read(x, x.ndim - 1 if func in LINEAR else 1)
 
 
 def pooled(x: Tensor) -> Tensor:

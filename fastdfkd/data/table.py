@@ -38,6 +38,10 @@ _SPECS = (
         mean=(0.305,),
         std=(0.318,),
         class_names=tuple("0123456789"),
+        caution=(
+            "Digits is an easy data set: it shows how the system works and what it costs, not "
+            "which method makes better images. It says nothing about accuracy on CIFAR."
+        ),
     ),
     ImageSpec(
         name="glyphs",

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 import fastdfkd
 from fastdfkd.cli import commands as cli
+from fastdfkd.cli.summaries import run_summary
 from fastdfkd.comparison.compare import compare
 from fastdfkd.data import DATASETS
 from fastdfkd.platform.cluster import connect
@@ -126,7 +127,7 @@ def test_evaluate_and_status_say_so(runs: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_the_summary_of_a_run_says_so(runs: Path) -> None:
-    lines = cli._summary(RunResult.load(runs / "one")).splitlines()
+    lines = run_summary(RunResult.load(runs / "one")).splitlines()
     assert lines[0].split() == ["accuracy", "unknown", "(teacher", "unknown)"]
     assert lines[1].split() == ["agreement", "unknown", "with", "the", "teacher"]
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import fastdfkd
 from fastdfkd.cli import commands as cli
+from fastdfkd.cli.summaries import run_summary
 from fastdfkd.comparison.compare import compare
 from fastdfkd.comparison.table import cells, comparison_table, table_notes
 from fastdfkd.platform.cluster import connect
@@ -114,7 +115,7 @@ def test_every_screen_says_what_it_is_measured_on(
     assert cli.run(["status", str(folder / "one")]) == 0
     status = capsys.readouterr().out
     assert "data none, shape [1, 16, 16]" in status
-    for text in (evaluated, status, cli._summary(result)):
+    for text in (evaluated, status, run_summary(result)):
         assert "agreement on synthetic images" in text
         assert "accuracy" not in text
 
@@ -122,7 +123,7 @@ def test_every_screen_says_what_it_is_measured_on(
 def test_with_data_both_are_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["evaluate", str(folder / "both")]) == 0
     assert cli.run(["status", str(folder / "both")]) == 0
-    shown = capsys.readouterr().out + cli._summary(RunResult.load(folder / "both"))
+    shown = capsys.readouterr().out + run_summary(RunResult.load(folder / "both"))
     assert shown.count("agreement on synthetic images") == 3
     assert shown.count("accuracy") >= 3
 

@@ -213,3 +213,11 @@ def test_a_folded_batch_norm_has_no_statistics() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
     folded = torch.nn.utils.fusion.fuse_conv_bn_eval(network[0], network[1])
     assert normalising_layers(nn.Sequential(folded)) == {}
+
+
+def test_only_layers_with_running_statistics_count() -> None:
+    model = nn.Sequential(
+        nn.BatchNorm1d(2), nn.BatchNorm1d(2, track_running_stats=False), nn.GroupNorm(1, 2)
+    )
+    assert list(normalising_layers(model)) == ["0"]
+    assert normalising_layers(nn.Linear(2, 2)) == {}

@@ -22,7 +22,7 @@ from fastdfkd.data.own_files import own_images
 from fastdfkd.data.streaming import StreamedImages
 from fastdfkd.models import build_network
 from fastdfkd.recipe import DataSection, TeacherSection
-from fastdfkd.trainers.teacher import train_classifier
+from fastdfkd.trainers.teacher_training import train_classifier
 from tests.data.image_files import NAMES, content, spec_of, tree, zipped
 
 

@@ -58,7 +58,10 @@ def test_a_line_in_the_table_is_all_that_a_recipe_needs(read: ReadRecipe) -> Non
 @pytest.mark.parametrize(
     ("override", "part"),
     [
-        ("synthesis.method=one_imag", "fast, deep_inversion, cmi, one_image, got 'one_imag', did you"),
+        (
+            "synthesis.method=one_imag",
+            "fast, deep_inversion, cmi, one_image, got 'one_imag', did you",
+        ),
         ("synthesis.lr=0", "synthesis.lr: expected a number above 0, got 0"),
         ("synthesis.rr=1", "did you mean lr?; allowed: batch_size, lr, method, rounds, warmup_"),
         ("synthesis.bn=1", "synthesis.bn: unknown key"),
@@ -72,7 +75,9 @@ def test_its_settings_are_refused_as_any_others(read: ReadRecipe, override: str,
 
 
 def test_without_its_line_it_is_unknown(read: ReadRecipe) -> None:
-    with pytest.raises(RecipeError, match="expected one of fast, deep_inversion, cmi, got 'one_image'"):
+    with pytest.raises(
+        RecipeError, match="expected one of fast, deep_inversion, cmi, got 'one_image'"
+    ):
         read(OWN)
 
 

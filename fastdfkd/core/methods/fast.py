@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.augment import Augmentation
-from fastdfkd.core.bn_statistics import Moments
+from fastdfkd.core.channel_moments import Moments
 from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.methods.generator_inversion import GeneratorInversion
 from fastdfkd.core.methods.inversion import Draws, Optimised

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +16,6 @@ from fastdfkd.experiment import (
     Experiment,
     image_spec,
     initial_student,
-    judge_of,
     student_input,
 )
 from fastdfkd.models import build_network
@@ -46,12 +44,6 @@ def test_a_data_set_says_what_the_images_are(tiny_recipe: Callable[..., Recipe])
     task = experiment.task("cpu")
     assert (task.image_shape, task.kind.num_classes) == (spec.shape, spec.num_classes)
     assert experiment.buffer().images.shape[1:] == spec.shape
-
-
-def test_another_root_is_looked_in(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    recipe = tiny_recipe(data={"name": "cifar10", "root": "/nowhere"})
-    with pytest.raises(ValueError, match=f"expected the folder {tmp_path}"):
-        judge_of(recipe, root=tmp_path)
 
 
 def test_without_held_out_images_the_reference_loop_gives_the_same_student(
