@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MAY_CHANGE = (
     "description",
+    "bank.start_from",
     "data.root",
     "teacher.weights",
     "teacher.entry",
@@ -39,7 +40,8 @@ _MAY_CHANGE = (
     "platform.start_timeout_s",
     "platform.autoscale_timeout_s",
 )
-"""Keys, or prefixes of keys, that may have another value when a run is resumed."""
+"""Keys, or prefixes of keys, that may have another value when a run is resumed. What depends on
+files (images, weights) is compared by its digest."""
 
 
 def execute(
@@ -53,6 +55,7 @@ def execute(
     run_name: str | None = None,
     complete: Callable[[RunResult], RunResult] | None = None,
     resume: bool = False,
+    images_only: bool = False,
 ) -> RunResult:
     """Run a recipe in a claimed folder. Raises what `api.distill` and `api.resume` document.
 
@@ -66,6 +69,7 @@ def execute(
         run_name: name in MLflow and of the progress bar; unset: the recipe's name.
         complete: is applied to the result (to add speed-ups) before it is written and recorded.
         resume: continue from the newest complete checkpoint in the folder; start if there is none.
+        images_only: make images without a student; `recipe` is then made by `recipe.images_only`.
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
     from fastdfkd.data import cache_somewhere
@@ -87,7 +91,7 @@ def execute(
         # The recipe is written last: from here on the run can be resumed.
         write_text(directory / "recipe.yaml", recipe.to_yaml())
         with (
-            RunProgress(recipe, label, shown=progress) as bar,
+            RunProgress(recipe, label, shown=progress, images_only=images_only) as bar,
             tracking.Recorder(
                 recipe,
                 directory,
@@ -95,9 +99,17 @@ def execute(
                 parent_run_id=parent_run_id,
                 progress=bar,
                 resume_at=(checkpoint.updates if checkpoint else 0) if resume else None,
+                images_only=images_only,
             ) as recorder,
         ):
-            result = pipeline.run(recipe, teacher, directory, recorder, checkpoint=checkpoint)
+            result = pipeline.run(
+                recipe,
+                teacher,
+                directory,
+                recorder,
+                checkpoint=checkpoint,
+                images_only=images_only,
+            )
             result = result.model_copy(update={"directory": directory})
             if complete is not None:
                 result = complete(result)

@@ -144,10 +144,17 @@ class DistillationSection(Section):
 
 
 class BankSection(Section):
-    """Limits of the sample bank."""
+    """Limits of the sample bank, and what it starts with."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"start_from"})
 
     capacity: Positive | None = None
-    """Images kept at most; the oldest are removed first. Unset: every image of the run."""
+    """Images of the run kept at most; the oldest are removed first. Unset: every image of the run.
+    """
+    start_from: str | None = None
+    """Images that the bank has from the beginning and keeps: the folder of a run or of
+    `fastdfkd synthesize` (what its newest checkpoint holds), or a folder or zip file of images,
+    which are resized to `input.shape`. They are not counted in `capacity`."""
 
 
 class EvaluationSection(Section):

@@ -16,7 +16,10 @@ from typer.testing import CliRunner
 from fastdfkd.cli import commands as cli
 from fastdfkd.recipe import Recipe
 
-COMMANDS = ("quickstart", "teacher", "check", "distill", "submit", "status", "evaluate", "recipes")
+COMMANDS = (
+    *("quickstart", "teacher", "check", "distill", "synthesize"),
+    *("submit", "status", "evaluate", "recipes"),
+)
 
 
 def command(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

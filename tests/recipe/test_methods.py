@@ -75,9 +75,7 @@ def test_its_settings_are_refused_as_any_others(read: ReadRecipe, override: str,
 
 
 def test_without_its_line_it_is_unknown(read: ReadRecipe) -> None:
-    with pytest.raises(
-        RecipeError, match="one of fast, deep_inversion, cmi, got 'one_image'"
-    ):
+    with pytest.raises(RecipeError, match="one of fast, deep_inversion, cmi, got 'one_image'"):
         read(OWN)
 
 
