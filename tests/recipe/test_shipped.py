@@ -18,6 +18,8 @@ SAMPLES = {
     *(f"{data}-{setting}" for data in ("digits", "glyphs") for setting in COMPARED),
     *(f"digits-{kind}-teacher" for kind in ("gn", "vit")),
     "digits-cmi",
+    "digits-cmi-adversarial",
+    "digits-cmi-images",
     "digits-fast10",
     "digits-fast2",
     "digits-fast5",
