@@ -60,7 +60,7 @@ class RunProgress:
                 self._bars.update(task, rate=f"{row[f'{key}_per_second']:,.1f} {key}/s")
         if (name := main_figure(row)) in row:
             note = f"{FIGURES[name].name} {FIGURES[name].show(row[name])}"
-            self._bars.update(self._tasks["updates"], note=note)
+            self._bars.update(list(self._tasks.values())[-1], note=note)
 
     def __exit__(
         self,
