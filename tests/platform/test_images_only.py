@@ -52,11 +52,10 @@ def test_they_are_the_images_of_the_method_without_a_student(
     checkpoint = CheckpointFolder(tmp_path / "whole").newest()
     assert checkpoint is not None
     assert checkpoint.updates == 4
-    (tmp_path / "resumed").mkdir()
-    pipeline.run(
-        recipe, teacher, tmp_path / "resumed", Rows(), checkpoint=checkpoint, images_only=True
-    )
-    last = CheckpointFolder(tmp_path / "resumed").newest()
+    folder = tmp_path / "whole"
+    pipeline.run(recipe, teacher, folder, Rows(), checkpoint=checkpoint, images_only=True)
+    assert torch.equal(images_of(folder), expected)
+    last = CheckpointFolder(folder).newest()
     assert last is not None
     assert len(last.state["totals"]["records"]) == 7
 
