@@ -2,7 +2,8 @@
 
 norms   the inputs of all layers that normalise by running statistics, in the order of the calls
 stages  for each size of the maps, the last one that a convolution or linear layer reads, without
-        the image itself: the ends of a residual network's stages and the last layer's input
+        the image itself: the ends of a residual network's stages (of the last stage an inner map)
+        and the last layer's input
 
 A network without such layers has only `stages`.
 """

@@ -14,8 +14,8 @@ batch. The features of the kept step go into the memory.
 
 Every synthesizer has a head and a memory of its own: several of them compare only with what they
 made themselves. In lock-step the state travels with every call, because a restarted synthesizer
-needs it: 0.45 GB with a full memory and WRN-40-2's 2,768 features, about half a second beside the
-minutes of a round. `features: stages` makes it small.
+needs it: at most 0.54 GB for WRN-40-2, less than a second of processor time a round of 500 steps.
+`features: stages` (352 numbers of an image in place of 2,704) makes it small.
 
 Differs from the paper's code: a local view is sampled bilinearly from a part of any position;
 features in the memory are rounded to float16; nothing happens when the memory is full, where that
