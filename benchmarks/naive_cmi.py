@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks.naive import MomentsHook, NaiveGenerator, adam, augment, masked_kl, row_major
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.methods.cmi import CMISynthesizer, initialise
-from fastdfkd.core.methods.inversion import Draws
+from fastdfkd.core.methods.inversion import RandomInputs
 from fastdfkd.core.resized_crop import ResizedCrop
 
 
@@ -56,7 +56,7 @@ class NaiveCMI:
             self.head.parameters(), self.section.head_lr, foreach=False, fused=False
         )
 
-    def optimise(self, draws: Draws) -> tuple[Tensor, list[float]]:
+    def optimise(self, draws: RandomInputs) -> tuple[Tensor, list[float]]:
         """Make all steps; return the images of the lowest loss and the losses."""
         section, randomness, losses = self.section, draws.randomness, []
         initialise(self.generator, randomness)

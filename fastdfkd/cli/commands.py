@@ -254,7 +254,7 @@ def submit(
         return
     say(f"{job} is submitted to {client.get_address()}")
     follower = Follower(client, job, write=lambda text: typer.echo(text, nl=False), note=say)
-    with signals.Asking():
+    with signals.RaisingInterrupts():
         raise typer.Exit(follower.run())
 
 
@@ -277,27 +277,43 @@ def status(
 @app.command(epilog="Example: fastdfkd evaluate runs/quickstart/fast-5")
 def evaluate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Other images than the run's: data.name=folder data.root=photos.zip.",
+        ),
+    ] = None,
     data_root: Annotated[
         Path | None,
-        typer.Option("--data-root", metavar="DIR", help="Folder of CIFAR, if it has moved."),
+        typer.Option("--data-root", metavar="DIR", help="Folder of the images, if it has moved."),
     ] = None,
 ) -> None:
     """Evaluate the student of a run again, on held-out images."""
     from fastdfkd.api import evaluate as evaluate_run
     from fastdfkd.cli.summaries import evaluation_summary
 
-    typer.echo(lines(evaluation_summary(evaluate_run(directory, data_root=data_root))))
+    evaluation = evaluate_run(directory, overrides or [], data_root=data_root)
+    typer.echo(lines(evaluation_summary(evaluation)))
 
 
 @app.command(epilog="Example: fastdfkd recipes")
-def recipes() -> None:
+def recipes(
+    sweeps: Annotated[
+        bool, typer.Option("--sweeps", help="List the search spaces of `sweep` instead.")
+    ] = False,
+) -> None:
     """List the shipped recipes, the sample ones first."""
     from fastdfkd.recipe import load_recipe, shipped_recipes
+    from fastdfkd.tuning.search_space import shipped_spaces
 
-    files = shipped_recipes()
-    width = max((len(file.stem) for file in files), default=0)
-    for file in files:
-        typer.echo(f"{file.stem:<{width}}  {load_recipe(file).description}")
+    if sweeps:
+        listed = shipped_spaces()
+    else:
+        listed = {file.stem: load_recipe(file).description for file in shipped_recipes()}
+    width = max(map(len, listed), default=0)
+    for name, description in listed.items():
+        typer.echo(f"{name:<{width}}  {description}")
 
 
 tuning.register(app)

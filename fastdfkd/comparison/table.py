@@ -10,7 +10,7 @@ from fastdfkd.comparison.records import RunRecord
 from fastdfkd.report.speedup import with_speedups
 from fastdfkd.report.table import markdown_table, seconds, share, times
 from fastdfkd.runs.figures import FIGURES as JUDGED
-from fastdfkd.runs.figures import SYNTHETIC, shown_columns
+from fastdfkd.runs.figures import REAL, SYNTHETIC, shown_columns
 from fastdfkd.runs.result import RunResult
 from fastdfkd.text import safe_text
 
@@ -115,6 +115,19 @@ def cells(
         figures = [_cell(figure, record) for figure in columns]
         rows.append([name, count, *figures, "-" if math.isnan(equal) else times(equal)])
     return heads, rows
+
+
+def named_by_figure(table: pd.DataFrame, figure: str) -> pd.DataFrame:
+    """The table for a file: its columns are named after the figure that students are compared by.
+
+    Without real images no column has `accuracy` in its name: `seconds_to_accuracy` becomes
+    `seconds_to_synthetic_agreement`, and columns of real images, which are empty, are left out.
+    """
+    if figure not in SYNTHETIC:
+        return table
+    real = {"teacher_accuracy", *REAL, *(f"{name} std" for name in REAL)}
+    kept = table.drop(columns=[name for name in table if name in real])
+    return kept.rename(columns={name: str(name).replace("accuracy", figure) for name in kept})
 
 
 def _columns(table: pd.DataFrame) -> list[str]:

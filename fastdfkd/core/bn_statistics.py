@@ -24,8 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.channel_moments import Moments, channel_moments, image_moments
-from fastdfkd.core.norm_calls import NormCalls, Statistics, loose_buffers
+from fastdfkd.core.norm_calls import NormCalls, ScriptNormCalls, Statistics, loose_buffers
 from fastdfkd.core.norm_layers import normalising_layers, per_image
+
+LEAST_VARIANCE = 1e-5
+"""BatchNorm's default eps: its logarithm is finite."""
 
 
 class BatchNormStatistics:
@@ -40,6 +43,9 @@ class BatchNormStatistics:
         self.buffers = loose_buffers(teacher, self.layers)
         """Buffers, by name, with which the teacher may call torch's batch norm itself."""
         self._paused = False
+        self._of_images = {name for name, layer in self.layers.items() if per_image(layer)}
+        self._scripts = ScriptNormCalls(teacher, self.buffers, self._on_call)
+        self._loose = {n: b for n, b in self.buffers.items() if n not in self._scripts.buffers}
         self._called: dict[str, Statistics] = {}
         self._batch: dict[str, Moments] = {}
         self._running: dict[str, Moments] = {}
@@ -49,11 +55,12 @@ class BatchNormStatistics:
     def watching(self) -> Iterator[None]:
         """Record each layer's input statistics in every forward pass inside the block."""
         handles = [
-            layer.register_forward_pre_hook(self._recorder(name, per_image(layer)))
+            layer.register_forward_pre_hook(self._recorder(name, name in self._of_images))
             for name, layer in self.layers.items()
         ]
+        handles += self._scripts.attach()
         try:
-            with NormCalls(self.buffers, self._on_call) if self.buffers else nullcontext():
+            with NormCalls(self._loose, self._on_call) if self._loose else nullcontext():
                 yield
         finally:
             for handle in handles:
@@ -94,6 +101,23 @@ class BatchNormStatistics:
         targets = [t for layer in layers for t in (layer.running_mean, layer.running_var)]
         found = [tensor for pair in mixed.values() for tensor in pair]
         return _SumOfNorms.apply(targets, *found)  # type: ignore[no-any-return, no-untyped-call]
+
+    def divergence(self) -> Tensor:
+        """Divergence of the newest forward pass from the training data, a float32 scalar.
+
+        The sum over layers and channels of KL(N(m, v) || N(running_mean, running_var)), the form
+        of L_bn in DFQ (arXiv 2005.04136). Variances below `LEAST_VARIANCE` count as that.
+        """
+        total: Tensor | None = None
+        for name, (mean, var) in self._mixed().items():
+            running_mean, running_var = self.target(name)
+            ours, theirs = (each.clamp_min(LEAST_VARIANCE) for each in (var, running_var))
+            ratio = ours / theirs
+            off = (mean - running_mean).square() / theirs
+            found = (off + ratio - ratio.log() - 1).sum() / 2
+            total = found if total is None else total + found
+        assert total is not None, "the teacher has no layer with statistics"
+        return total
 
     def target(self, name: str) -> Moments:
         """Running mean and variance of a layer that was recorded."""

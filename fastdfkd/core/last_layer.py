@@ -37,7 +37,7 @@ class LastLayer(ObservedCalls):
         if func in LINEAR or func in CONVOLUTIONS:
             self.features = args[0] if args else kwargs["input"]
 
-    def taken(self) -> Tensor:
+    def take_features(self) -> Tensor:
         """The kept input, (B, F) or (B, F, ...), which is then forgotten.
 
         Raises:

@@ -69,6 +69,11 @@ def distillation_loss(teacher_logits: Tensor, student_logits: Tensor, temperatur
     return kl_divergence(teacher_logits, student_logits, temperature).mean() * temperature**2
 
 
+def logit_distance(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
+    """Mean absolute difference of logits over positions and classes (DFAD, arXiv 1912.11006)."""
+    return F.l1_loss(student_logits, teacher_logits)
+
+
 def confidence_loss(logits: Tensor) -> Tensor:
     """Mean entropy of a network's answers in nats (the first entropy of DFQ, arXiv 2005.04136).
 

@@ -142,9 +142,10 @@ def _no_statistics(teacher: nn.Module, bn: float) -> str:
     name = type(teacher).__name__
     if any(isinstance(module, _SCRIPTS) for module in teacher.modules()):
         return (
-            f"synthesis.bn is {bn}, but the teacher is a TorchScript module ({name}), whose "
-            "BatchNorm inputs cannot be read: give the Python network that it was made from, with "
-            "its weights, or set synthesis.bn to 0 or auto"
+            f"synthesis.bn is {bn}, but the teacher is a TorchScript module ({name}) without a "
+            "BatchNorm layer with running statistics: torch.jit.freeze and "
+            "torch.jit.optimize_for_inference fold them into convolutions. Save the module before "
+            "that, give the Python network that it was made from, or set synthesis.bn to 0 or auto"
         )
     return (
         f"synthesis.bn is {bn}, but the teacher {name} has no BatchNorm layer with running "

@@ -39,7 +39,7 @@ ROUNDED = (0.3, 0.75)
 _MOST_SHOWN = 120
 
 
-def tried(
+def find_network_use(
     network: nn.Module,
     image_shape: Sequence[int],
     *,

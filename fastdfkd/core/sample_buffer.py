@@ -11,7 +11,7 @@ from fastdfkd.core.batch import SyntheticBatch
 
 
 class SampleBuffer:
-    """Implements `SampleBank`: stores the newest `capacity` images and draws uniformly from them.
+    """Implements `SampleBank`: stores the newest `capacity` images.
 
     Image number n of the run is in slot n mod capacity of a ring. Two buffers that received the
     same images therefore hold the same images in the same order. Images with which the bank was
@@ -43,6 +43,8 @@ class SampleBuffer:
             place += len(part)
         self.inserted = 0
         """Number of images ever inserted into the ring."""
+        self.of_a_round = 0
+        """Images of the newest insertion."""
 
     def __len__(self) -> int:
         """Number of images stored now."""
@@ -71,6 +73,7 @@ class SampleBuffer:
         self.ring[start : start + head].copy_(images[:head], non_blocking=True)
         self.ring[: len(images) - head].copy_(images[head:], non_blocking=True)
         self.inserted += len(images)
+        self.of_a_round = len(images)
 
     def first(self, count: int) -> Tensor:
         """A copy of the images in the first `count` slots, (count, C, H, W) uint8."""
@@ -82,7 +85,25 @@ class SampleBuffer:
         Raises:
             ValueError: the buffer is empty.
         """
-        if not len(self):
-            raise ValueError("nothing to draw: no batch has been inserted yet")
+        self._not_empty()
         index = torch.randint(len(self), (count,), generator=generator, device=self.images.device)
         return self.images.index_select(0, index)
+
+    def in_order(self, round: int, start: int, count: int) -> Tensor:
+        """`count` images of one round from position `start` on, see `SampleBank`.
+
+        All rounds must have the same number of images, and the capacity must be a multiple of it.
+
+        Raises:
+            ValueError: the buffer is empty.
+        """
+        self._not_empty()
+        size, capacity = self.of_a_round, len(self.ring)
+        oldest = max(self.inserted - capacity, 0) // size
+        positions = torch.arange(start, start + count, device=self.ring.device) % size
+        index = (max(round, oldest) * size + positions) % capacity
+        return self.ring.index_select(0, index)
+
+    def _not_empty(self) -> None:
+        if not len(self):
+            raise ValueError("nothing to draw: no batch has been inserted yet")

@@ -1,6 +1,6 @@
 """What a teacher offers to synthesis, found by one forward pass in eval mode.
 
-`settled` is the one place that decides what `synthesis.bn: auto` means for a teacher.
+`resolve_auto` is the one place that decides what `synthesis.bn: auto` means for a teacher.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _patch(images: Tensor, weight: Tensor, maps: Tensor) -> int | None:
     return side if side > 1 and tuple(maps.shape[2:]) == cut else None
 
 
-def settled(
+def resolve_auto(
     section: Section, teacher: nn.Module, image_shape: Sequence[int]
 ) -> tuple[Section, str]:
     """The section with a number for `bn: auto`, and a note that says which; "" if none was needed.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.evaluation import Evaluated, Predictor, logits_of
-from fastdfkd.core.held_out import compared, held_out_images, views_of
+from fastdfkd.core.held_out import agreement_figures, held_out_images, views_of
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
@@ -52,13 +52,13 @@ class SyntheticImages(Judge):
     def figures(
         self, answers: Evaluated, teacher_answers: Evaluated | None = None
     ) -> dict[str, float]:
-        """What `core.held_out.compared` returns, its names after `synthetic_`.
+        """What `core.held_out.agreement_figures` returns, its names after `synthetic_`.
 
         Empty without the teacher's answers: there are no labels.
         """
         if teacher_answers is None:
             return {}
-        found = compared(answers.logits, teacher_answers.logits)
+        found = agreement_figures(answers.logits, teacher_answers.logits)
         return {f"synthetic_{name}": value for name, value in found.items()}
 
 

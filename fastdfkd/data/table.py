@@ -81,7 +81,7 @@ _READERS: dict[str, Reader] = {
 
 DATASETS: dict[str, tuple[ImageSpec | Stated, Reader]] = {
     **{spec.name: (spec, _READERS[spec.name]) for spec in _SPECS},
-    "none": (Stated(name="none"), lambda split, root: None),
+    "none": (Stated(name="none"), lambda split, _: None),
 }
 """What is known of the images, and how they are read, by `data.name`."""
 

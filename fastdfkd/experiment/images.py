@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.student_form import StudentForm
-from fastdfkd.data import DataSource, Stated, completed, data_source
+from fastdfkd.data import DataSource, Stated, complete_spec, data_source
 from fastdfkd.models import stated_input
 from fastdfkd.recipe import Recipe, RecipeError
 
@@ -44,7 +44,7 @@ def image_spec(recipe: Recipe) -> ImageSpec:
         RecipeError: there is no such data set, or neither it nor `input` nor the teacher's source
             says what they are.
     """
-    return completed(_stated(recipe), recipe.input)
+    return complete_spec(_stated(recipe), recipe.input)
 
 
 def _stated(recipe: Recipe) -> ImageSpec | Stated:

@@ -9,7 +9,7 @@ from torch import nn
 
 from fastdfkd.core.answers import output_of
 from fastdfkd.core.image_spec import ImageSpec
-from fastdfkd.core.network_trial import tried
+from fastdfkd.core.network_trial import find_network_use
 from fastdfkd.core.network_use import copied
 from fastdfkd.core.task import Task
 from fastdfkd.core.teacher_traits import traits_of
@@ -25,7 +25,7 @@ from fastdfkd.data import (
     synthetic_images,
 )
 from fastdfkd.experiment.images import image_spec, real_images
-from fastdfkd.models import baked, weights_digest
+from fastdfkd.models import source_files, weights_digest, without_parametrisations
 from fastdfkd.recipe import Recipe
 from fastdfkd.runs.figures import REAL, SYNTHETIC, main_figure
 
@@ -84,8 +84,10 @@ def _synthetic_judge(
     output = output_of(recipe.teacher)
 
     def task() -> Task:
-        network = baked(copied(teacher))
-        use = tried(network, spec.shape, output=output, spatial_axes=spec.kind.spatial_axes)
+        network = without_parametrisations(copied(teacher))
+        use = find_network_use(
+            network, spec.shape, output=output, spatial_axes=spec.kind.spatial_axes
+        )
         return Task(
             teacher=network,
             student=network,  # there is no student: the adversarial term is off
@@ -99,5 +101,7 @@ def _synthetic_judge(
         )
 
     traits = traits_of(teacher, spec.shape)
-    key = f"{type(teacher).__qualname__} {output} {weights_digest(teacher.state_dict())}"
+    files = "".join(f"{file.module_name} " for file in source_files(recipe, "teacher"))
+    name = f"{files}{type(teacher).__qualname__}"
+    key = f"{name} {output} {weights_digest(teacher.state_dict())}"
     return SyntheticImages(synthetic_images(task, spec, count, traits=traits, key=key), spec.kind)

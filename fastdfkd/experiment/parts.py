@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.answers import output_of
+from fastdfkd.core.attention import StageMaps, common_stages
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.image_spec import ImageSpec
@@ -19,20 +20,26 @@ from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
 from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_facts import NetworkFacts
-from fastdfkd.core.network_trial import tried
+from fastdfkd.core.network_trial import find_network_use
 from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.plausibility import NormalisationFinding, normalisation_finding
-from fastdfkd.core.precision import resolved
+from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.student_form import StudentForm
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
-from fastdfkd.core.teacher_traits import settled
+from fastdfkd.core.teacher_traits import resolve_auto
 from fastdfkd.data import Judge
 from fastdfkd.experiment.images import image_spec, student_spec
 from fastdfkd.experiment.judges import judge_of
-from fastdfkd.models import SourceFile, baked, open_network, parametrised_layers, source_files
+from fastdfkd.models import (
+    SourceFile,
+    open_network,
+    parametrised_layers,
+    source_files,
+    without_parametrisations,
+)
 from fastdfkd.recipe import Recipe, SynthesisSection
 
 log = logging.getLogger(__name__)
@@ -120,12 +127,14 @@ class Experiment:
         here = device if device != "cuda" or torch.cuda.is_available() else "cpu"
         if judge is None:
             judge = judge_of(recipe, teacher, device=here)
-        teacher, student = baked(teacher), initial_student(recipe)
+        teacher, student = without_parametrisations(teacher), initial_student(recipe)
+        if recipe.distillation.attention:  # an error before anything starts
+            common_stages(StageMaps(teacher, shape), StageMaps(student, own.shape))
         precision = recipe.platform.precision
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
-            precision = resolved(torch.device(device), precision)
-        try_network = partial(tried, spatial_axes=kind.spatial_axes, precision=precision)
-        synthesis, choice = settled(recipe.synthesis, teacher, shape)
+            precision = resolve_precision(torch.device(device), precision)
+        try_network = partial(find_network_use, spatial_axes=kind.spatial_axes, precision=precision)
+        synthesis, choice = resolve_auto(recipe.synthesis, teacher, shape)
         parts = cls(
             files=source_files(recipe),
             recipe=recipe,
@@ -226,6 +235,8 @@ class Experiment:
             self.recipe.distillation,
             self.task(device),
             total_updates=self.recipe.updates,
+            warmup_rounds=self.synthesis.warmup_rounds,
+            in_order=self.recipe.bank.draws == "in_order",
             **worker,
         )
 

@@ -38,7 +38,7 @@ def connect(
         meanwhile: called in a thread while Ray starts, which is mostly waiting.
 
     Raises:
-        ConnectionError: no cluster answers at the address.
+        ConnectionError: no cluster answers at the address, or Ray does not start here.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -47,7 +47,7 @@ def connect(
     if ray.is_initialized():
         yield
         return
-    target = addresses.resolved(address)
+    target = addresses.resolve_address(address)
     handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     with nullcontext() if target else short_folder() as folder:
         try:
@@ -132,8 +132,13 @@ def _init_ray(address: str | None, folder: str | None) -> None:
                 )
             return
         except Exception as error:
-            if address or attempt == 2 or "timed out during startup" not in str(error):
+            if address or "timed out during startup" not in str(error):
                 raise
+            if attempt == 2:
+                raise ConnectionError(
+                    "Ray did not start on this machine in two tries of 30 s each: wait until the "
+                    "machine is less busy, or join a cluster with --address"
+                ) from error
             log.warning("Ray did not start in time; trying once more: %s", error)
             ray.shutdown()
 

@@ -15,7 +15,7 @@ from fastdfkd.report.samples import save_grid
 from fastdfkd.runs.environment import commit, hardware, versions
 from fastdfkd.runs.figures import SYNTHETIC
 from fastdfkd.runs.result import RunResult
-from fastdfkd.trainers.weights import unpacked
+from fastdfkd.trainers.weights import to_tensors
 
 if TYPE_CHECKING:
     from fastdfkd.trainers.teacher import Teacher
@@ -50,7 +50,7 @@ def finish(
     """
     student = final.get("student")
     if student is not None:
-        save_weights(directory / "student.safetensors", unpacked(student))
+        save_weights(directory / "student.safetensors", to_tensors(student))
     save_grid(images[:_GRID_IMAGES], directory / "samples.png")
     row = final["row"]
     return RunResult(

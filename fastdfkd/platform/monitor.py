@@ -99,7 +99,7 @@ class Monitor:
         for row in progress.rows:
             self._count_restarts(row["began"])
             self.dispatcher.history.updates = int(row["updates"])
-            self._record(joined(row, self.dispatcher.totals))
+            self._record(progress_row(row, self.dispatcher.totals))
         if not progress.rows and not self._training:
             self._record_warm_up()
         self._training = self._training or bool(progress.rows)
@@ -172,7 +172,7 @@ class Monitor:
         )
 
 
-def joined(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
+def progress_row(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
     """A progress row: the trainer's row, the synthesis totals and the times that need both."""
     synthesis = totals.row()
     return {

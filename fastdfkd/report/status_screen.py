@@ -158,11 +158,11 @@ def _figures(status: Status) -> list[tuple[str, str]]:
 
 
 def _judged(latest: Mapping[str, float]) -> str:
-    """What the newest evaluation measured; accuracy and agreement before the first one."""
+    """What the newest evaluation measured."""
     found = measured(latest)
     found.pop("top5_accuracy", None)
     texts = [f"{FIGURES[name].name} {FIGURES[name].show(value)}" for name, value in found.items()]
-    return ", ".join(texts) or f"accuracy {_UNKNOWN}, agreement {_UNKNOWN}"
+    return ", ".join(texts) or "not evaluated yet"
 
 
 def _faults(status: Status) -> str:

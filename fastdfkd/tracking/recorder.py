@@ -23,7 +23,14 @@ _SECONDS_BETWEEN_WRITES = 1.0
 _STATES = {"RUNNING": "running", "FINISHED": "finished", "KILLED": "stopped", "FAILED": "failed"}
 _MAX_UNSENT = 100_000  # rows kept in memory while the store fails: some tens of megabytes
 _log = logging.getLogger("fastdfkd.tracking")
-_LOGGED_FILES = ("recipe.yaml", "teacher.json", "metrics.csv", "samples.png", "result.json")
+_LOGGED_FILES = (
+    "recipe.yaml",
+    "sources.json",
+    "teacher.json",
+    "metrics.csv",
+    "samples.png",
+    "result.json",
+)
 
 
 class Recorder:

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.memory import peak_memory_bytes
-from fastdfkd.core.precision import resolved
+from fastdfkd.core.precision import resolve_precision
 from fastdfkd.experiment import Experiment
 from fastdfkd.trainers.bank_loader import BankLoader
-from fastdfkd.trainers.calls import insist
+from fastdfkd.trainers.calls import call_until_answered
 from fastdfkd.trainers.checkpoint import next_checkpoint
-from fastdfkd.trainers.weights import unpacked
+from fastdfkd.trainers.weights import to_tensors
 
 
 class _NoRing:
@@ -49,14 +49,14 @@ class ImageKeeper:
             device: `cpu` or `cuda`, of the synthesizers.
         """
         self.board, self.device = board, torch.device(device)
-        reference, state = insist(board.parts.remote, "the weight board")
+        reference, state = call_until_answered(board.parts.remote, "the weight board")
         experiment: Experiment = ray.get(reference[0])
         self.recipe = experiment.recipe
         self.clock, self.updates = Clock(), 0
         batch = self.recipe.synthesis.batch_size
         self.loader = BankLoader(bank, _NoRing(), self.clock, batch_size=batch, leader=True)
         if state is not None:
-            kept = unpacked(state)
+            kept = to_tensors(state)
             self.updates = int(kept["distiller"]["updates"])
             self.clock.seconds.update(kept["clock"])
         self.began = self.clock.unix()
@@ -75,10 +75,12 @@ class ImageKeeper:
             self.updates = min(allowed, total, checkpoint)
             self.board.post.remote(self._row())
             if self.updates == checkpoint != total:
-                insist(lambda: self.board.save.remote(self._state()), "the weight board")
-        precision = resolved(self.device, self.recipe.platform.precision)
+                call_until_answered(
+                    lambda: self.board.save.remote(self._state()), "the weight board"
+                )
+        precision = resolve_precision(self.device, self.recipe.platform.precision)
         outcome = {"row": self._row(), "precision": precision, "trainer": self._state()}
-        insist(lambda: self.board.complete.remote(outcome), "the weight board")
+        call_until_answered(lambda: self.board.complete.remote(outcome), "the weight board")
 
     def _row(self) -> dict[str, float]:
         """The trainer's half of a progress row."""

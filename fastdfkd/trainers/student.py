@@ -32,13 +32,13 @@ from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.evaluation import Evaluated
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
-from fastdfkd.core.precision import resolved
+from fastdfkd.core.precision import resolve_precision
 from fastdfkd.experiment import Experiment, student_input
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.bank_loader import BankClosed, BankLoader, as_tensor
-from fastdfkd.trainers.calls import insist
+from fastdfkd.trainers.calls import call_until_answered
 from fastdfkd.trainers.checkpoint import next_checkpoint
-from fastdfkd.trainers.weights import packed, unpacked
+from fastdfkd.trainers.weights import to_arrays, to_tensors
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class StudentTraining:
         context = ray.train.get_context()
         self.rank, self.world = context.get_world_rank(), context.get_world_size()
         self.job = job
-        reference, state = insist(job.board.parts.remote, "the weight board")
+        reference, state = call_until_answered(job.board.parts.remote, "the weight board")
         self.experiment: Experiment = ray.get(reference[0])
         self.recipe: Recipe = self.experiment.recipe
         self.device = _device(job.device, self.recipe.platform.workers)
@@ -100,7 +100,7 @@ class StudentTraining:
         self.shown: tuple[Any, int] | None = None
         """The student that was published last, with its number of updates."""
         if state is not None:
-            self._go_on_from(unpacked(state))
+            self._go_on_from(to_tensors(state))
         self.began = self.clock.unix()
 
     @property
@@ -128,12 +128,14 @@ class StudentTraining:
             if publish:
                 self._publish_and_report(loss, evaluate)
             if save and self.leads:
-                insist(lambda: self.job.board.save.remote(self._state()), "the weight board")
+                call_until_answered(
+                    lambda: self.job.board.save.remote(self._state()), "the weight board"
+                )
         if self.leads:
-            student = packed(self.distiller.student_state())
-            precision = resolved(self.device, self.recipe.platform.precision)
+            student = to_arrays(self.distiller.student_state())
+            precision = resolve_precision(self.device, self.recipe.platform.precision)
             outcome = {"row": self.row, "student": student, "precision": precision}
-            insist(lambda: self.job.board.complete.remote(outcome), "the weight board")
+            call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
 
     def _update_until(self, stop: int) -> float:
         """Make updates until `stop` are made; returns their mean loss (one device read)."""
@@ -159,7 +161,7 @@ class StudentTraining:
         )
         if self.leads:
             outcome = {"diverged": message}
-            insist(lambda: self.job.board.complete.remote(outcome), "the weight board")
+            call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
         raise BankClosed(message)
 
     def _any_diverged(self, loss: float) -> bool:
@@ -178,7 +180,7 @@ class StudentTraining:
             self.row = self._row(loss)
             board = self.job.board
             if not last:
-                self.shown = packed(self.distiller.student_state()), self.distiller.updates
+                self.shown = to_arrays(self.distiller.student_state()), self.distiller.updates
                 self._publish()
             if evaluate:
                 self.row |= self._evaluate()
@@ -190,7 +192,7 @@ class StudentTraining:
         """Publish the newest student, again while waiting: the board may have been restarted."""
         if self.shown is not None:
             board, shown = self.job.board, self.shown
-            insist(lambda: board.publish.remote(*shown), "the weight board")
+            call_until_answered(lambda: board.publish.remote(*shown), "the weight board")
 
     def _evaluation_due(self) -> bool:
         made, total = self.distiller.updates, self.recipe.updates
@@ -201,7 +203,7 @@ class StudentTraining:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "distiller": packed(self.distiller.state_dict()),
+            "distiller": to_arrays(self.distiller.state_dict()),
             "clock": dict(self.clock.seconds),
             "evaluations": self.evaluations,
             "rounds": list(self.loader.rounds),

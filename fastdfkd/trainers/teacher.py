@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from fastdfkd.core.answers import output_of
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_use import copied, freeze
-from fastdfkd.core.precision import resolved
+from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.data import Images, Judge, cache_folder
 from fastdfkd.experiment import image_spec, judge_of, real_images
@@ -25,7 +27,7 @@ from fastdfkd.models import (
     brings_weights,
     load_weights,
     open_network,
-    opened,
+    open_with_weights,
     plain_network,
     save_weights,
     source_files,
@@ -60,6 +62,7 @@ def prepare_teacher(
     device: torch.device | str = "cpu",
     seed: int = 0,
     on_epoch: OnEpoch | None = None,
+    before_work: Callable[[], None] | None = None,
     train: bool = True,
     judge: Judge | None = None,
 ) -> Teacher:
@@ -71,6 +74,8 @@ def prepare_teacher(
         device: device of training and evaluation, and of the result.
         seed: seed of training. It is not the recipe's, so that runs of many seeds share a teacher.
         on_epoch: called after every epoch of training.
+        before_work: called once, when the network is open, before it is trained or evaluated. What
+            it raises ends the preparation.
         train: whether a teacher that is not in the cache is trained. If not, it has its initial
             weights, and the `source` of its description is `untrained`.
         judge: evaluates the teacher; unset: that of the recipe.
@@ -81,20 +86,17 @@ def prepare_teacher(
     """
     started = time.perf_counter()
     spec, device = image_spec(recipe), torch.device(device)
+    before_work = None if before_work is None else functools.cache(before_work)  # called once
     if judge is None:
         judge_of(recipe)  # missing test images are an error before anything is trained
-    facts: dict[str, Any]
-    if model is not None:
-        network = copied(plain_network(model, "the teacher"))
-        facts = {"source": "module", "model": type(model).__qualname__}
-    elif recipe.teacher.weights is not None or brings_weights(recipe.teacher):
-        network, facts = _opened(recipe.teacher, spec)
-    else:
-        run = _TrainingRun(recipe, seed, device)
-        network, facts = run.train_or_load(on_epoch, train)
+    run = _TrainingRun(recipe, seed, device)
+    trained = functools.partial(run.train_or_load, on_epoch, before_work, train)
+    network, facts = _network(recipe.teacher, spec, model, trained)
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     output, bn = output_of(recipe.teacher), recipe.synthesis.bn_weight
     check_teacher(network, spec.shape, spec.kind, bn, output=output)
+    if before_work is not None:
+        before_work()
     if judge is None:
         judge = judge_of(recipe, network, device=device)
     answers = judge.answers(network, spec.normalisation(device), device, output=output)
@@ -113,13 +115,28 @@ def prepare_teacher(
     return Teacher(model=network, accuracy=score, digest=digest, description=facts)
 
 
+def _network(
+    section: TeacherSection,
+    spec: ImageSpec,
+    model: nn.Module | None,
+    trained: Callable[[], tuple[nn.Module, dict[str, Any]]],
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The teacher's network, from the first source that there is, and facts for `teacher.json`."""
+    if model is not None:
+        network = copied(plain_network(model, "the teacher"))
+        return network, {"source": "module", "model": type(model).__qualname__}
+    if section.weights is not None or brings_weights(section):
+        return _opened(section, spec)
+    return trained()
+
+
 def _opened(section: TeacherSection, spec: ImageSpec) -> tuple[nn.Module, dict[str, Any]]:
     """A teacher that is not trained here, and facts for `teacher.json`."""
     if section.weights is None:
         network = open_network(section, spec)
         return network, {"source": "network", "model": section.model}
     path = Path(section.weights).expanduser()
-    found = opened(section, spec, path, entry=section.entry)
+    found = open_with_weights(section, spec, path, entry=section.entry)
     facts: dict[str, Any] = {
         "source": "weights",
         "model": section.model,
@@ -141,10 +158,10 @@ class _TrainingRun:
     @property
     def precision(self) -> str:
         """The precision of the recipe, resolved for the device."""
-        return resolved(self.device, self.recipe.teacher.precision)
+        return resolve_precision(self.device, self.recipe.teacher.precision)
 
     def train_or_load(
-        self, on_epoch: OnEpoch | None, train: bool
+        self, on_epoch: OnEpoch | None, before_work: Callable[[], None] | None, train: bool
     ) -> tuple[nn.Module, dict[str, Any]]:
         """The trained network and facts for `teacher.json`; a damaged cache file is replaced.
 
@@ -179,6 +196,8 @@ class _TrainingRun:
         except ValueError:  # missing or damaged
             if not train:
                 return network, {**facts, "source": "untrained", "cached": False}
+            if before_work is not None:
+                before_work()
             train_classifier(
                 network,
                 data,

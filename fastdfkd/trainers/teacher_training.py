@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from fastdfkd.core.answers import output_of
 from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.image_spec import ImageSpec
-from fastdfkd.core.network_trial import tried
+from fastdfkd.core.network_trial import find_network_use
 from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.optimizers import SGD
-from fastdfkd.core.precision import resolved
+from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.random_streams import stream
 from fastdfkd.data import Images
 from fastdfkd.recipe import TeacherSection
@@ -80,12 +80,12 @@ def _use_in_training(
     model: nn.Module, spec: ImageSpec, section: TeacherSection, device: torch.device
 ) -> NetworkUse:
     """Which changes for speed the network bears while it is trained."""
-    return tried(
+    return find_network_use(
         model,
         spec.shape,
         output=output_of(section),
         spatial_axes=spec.kind.spatial_axes,
-        precision=resolved(device, section.precision),
+        precision=resolve_precision(device, section.precision),
         student=True,
     )
 

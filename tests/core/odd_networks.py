@@ -133,3 +133,8 @@ def folding() -> tuple[nn.Module, nn.Module]:
 def scripted(network: nn.Module) -> nn.Module:
     with warnings.catch_warnings(action="ignore"):  # torch.jit is deprecated
         return torch.jit.script(network)  # type: ignore[no-any-return]
+
+
+def frozen(script: nn.Module) -> nn.Module:
+    with warnings.catch_warnings(action="ignore"):
+        return torch.jit.freeze(script)  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.methods.cmi import CMISynthesizer
@@ -14,7 +15,7 @@ from fastdfkd.core.methods.deep_inversion import DeepInversion
 from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import Classification
-from fastdfkd.recipe import CMISynthesis, DeepInversionSynthesis, FastSynthesis
+from fastdfkd.recipe import METHODS, CMISynthesis, DeepInversionSynthesis, FastSynthesis
 
 from . import naive
 
@@ -138,6 +139,22 @@ def cmi_section(**changes: Any) -> CMISynthesis:
     return CMISynthesis(**{**values, **changes})
 
 
+GENERATIVE = ("dafl", "zskt", "dfq", "dfad")
+"""The methods with a persistent generator."""
+
+
+def generative_section(method: str, **changes: Any) -> Any:
+    values = {
+        "method": method,
+        "rounds": 6,
+        "batch_size": 6,
+        "generator_batch_size": 6,
+        "latent_dim": 5,
+        "generator_width": 4,
+    }
+    return METHODS[method](**{**values, **changes})
+
+
 def task(**changes: Any) -> Task:
     values = {
         "teacher": teacher(),
@@ -179,6 +196,14 @@ def naive_fast(synthesizer: FastSynthesizer, section: FastSynthesis) -> naive.Fa
         meta=section.meta,
         reptile_scale=section.reptile_scale,
     )
+
+
+def assert_equal(ours: Any, expected: Any) -> None:
+    """Bit for bit, for nested states."""
+    found, wanted = tree_leaves(ours), tree_leaves(expected)
+    assert len(found) == len(wanted)
+    for mine, other in zip(found, wanted, strict=True):
+        assert torch.equal(mine, other) if isinstance(other, Tensor) else mine == other
 
 
 def contiguous(state: Any) -> Any:

@@ -21,6 +21,7 @@ from .odd_networks import (
     Versioned,
     Wrapped,
     folding,
+    frozen,
     plain,
     purposed,
     scripted,
@@ -64,8 +65,8 @@ REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
         r"no BatchNorm layer.*folded into its convolution has no statistics left",
     ),
     (
-        lambda: scripted(parts.teacher()),
-        r"TorchScript module.*set synthesis.bn to 0 or auto",
+        lambda: frozen(scripted(parts.teacher().eval())),
+        r"TorchScript module.*torch\.jit\.freeze.*set synthesis\.bn to 0 or auto",
     ),
     (
         lambda: nn.Sequential(nn.BatchNorm2d(1), plain()),

@@ -111,7 +111,7 @@ def test_two_workers_share_the_recipes_batch(teacher: Teacher, tmp_path: Path) -
 def test_a_results_precision_is_what_the_trainers_device_gave(
     teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastdfkd.trainers.student.resolved", lambda *_: "bfloat16")
+    monkeypatch.setattr("fastdfkd.trainers.student.resolve_precision", lambda *_: "bfloat16")
     recipe = tiny(synthesis__rounds=2, synthesis__warmup_rounds=1, platform__precision="float32")
     assert pipeline.run(recipe, teacher, tmp_path, Rows()).precision == "bfloat16"
 

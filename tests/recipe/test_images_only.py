@@ -48,7 +48,13 @@ def test_a_method_against_a_student_is_refused() -> None:
         images_only(recipe)
 
 
-def test_every_inversion_method_has_images_without_a_student() -> None:
-    for name in ("fast", "deep_inversion", "cmi"):
+@pytest.mark.parametrize("name", ["zskt", "dfad"])
+def test_a_method_whose_only_term_is_adversarial_is_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match=rf"{name} makes images against a student"):
+        images_only(load_recipe(f"digits-{name}"))
+
+
+def test_the_other_methods_have_images_without_a_student() -> None:
+    for name in ("fast", "deep_inversion", "cmi", "dafl", "dfq"):
         section = METHODS[name].model_validate({"method": name})
         assert section.without_student().adv == 0  # type: ignore[attr-defined]

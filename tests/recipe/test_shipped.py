@@ -20,6 +20,7 @@ SAMPLES = {
     "digits-cmi",
     "digits-cmi-adversarial",
     "digits-cmi-images",
+    *(f"digits-{method}" for method in ("dafl", "zskt", "dfq", "dfad")),
     "digits-fast10",
     "digits-fast2",
     "digits-fast5",

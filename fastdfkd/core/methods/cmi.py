@@ -36,7 +36,8 @@ from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.losses import contrastive_loss
 from fastdfkd.core.methods.contrast import Contrast
 from fastdfkd.core.methods.generator_inversion import GeneratorInversion
-from fastdfkd.core.methods.inversion import Draws, Optimised
+from fastdfkd.core.methods.inversion import RandomInputs
+from fastdfkd.core.methods.method import OptimisedBatch
 from fastdfkd.core.methods.objective import TERMS
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import seeded
@@ -68,12 +69,12 @@ class CMISynthesizer(GeneratorInversion):
                 self.contrast = Contrast(count, section.memory, section.head_lr, self.device)
         self.shared = self.contrast
 
-    def first_images(self, draws: Draws) -> Tensor:
+    def first_images(self, draws: RandomInputs) -> Tensor:
         """Images (B, C, H, W) of the batch's own generator and z = noise, normalised."""
         initialise(self.generator, draws.randomness)
         return super().first_images(draws)
 
-    def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
+    def optimise(self, draws: RandomInputs, adversarial: bool) -> OptimisedBatch:
         """Draw a generator, optimise it and z; then the head and the memory's new rows."""
         section, contrast, randomness = self.section, self.contrast, draws.randomness
         initialise(self.generator, randomness)
@@ -93,7 +94,7 @@ class CMISynthesizer(GeneratorInversion):
         update = MetaUpdate(draws.round, [])
         if contrast is not None:
             update = contrast.update_of(draws.round, self.copies.best.kept[2])
-        return Optimised(images, answers, draws.labels, losses, update)
+        return OptimisedBatch(images, answers, draws.labels, losses, update)
 
     def _contrasted(self, randomness: torch.Generator) -> tuple[Tensor | None, Tensor | None]:
         """Draw a step's local views and the slots of the memory; None without the term."""

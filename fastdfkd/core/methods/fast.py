@@ -17,7 +17,8 @@ from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.channel_moments import Moments
 from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.methods.generator_inversion import GeneratorInversion
-from fastdfkd.core.methods.inversion import Draws, Optimised
+from fastdfkd.core.methods.inversion import RandomInputs
+from fastdfkd.core.methods.method import OptimisedBatch
 from fastdfkd.core.task import Task
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ class FastSynthesizer(GeneratorInversion):
         """The meta-generator in its initial state."""
         return MetaGenerator(section, task.image_shape, task.seed, task.device)
 
-    def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
+    def optimise(self, draws: RandomInputs, adversarial: bool) -> OptimisedBatch:
         """Run the inner loop with the noise as z and compute its meta-update."""
         round, labels = draws.round, draws.labels
         inner = self.inner_loop(draws.noise, labels, adversarial, draws.randomness, round)
         update = self.meta.update_of(round, inner.summed_gradients, inner.fast)
-        return Optimised(inner.images, inner.answers, labels, inner.losses, update)
+        return OptimisedBatch(inner.images, inner.answers, labels, inner.losses, update)
 
     def inner_loop(
         self,

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from fastdfkd.core.augment import Augmentation
-from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import captured
 from fastdfkd.core.generators import Generator
 from fastdfkd.core.losses import total_variation
 from fastdfkd.core.methods.inner_copies import InnerCopies
-from fastdfkd.core.methods.inversion import Draws, InversionMethod
+from fastdfkd.core.methods.inversion import InversionMethod, RandomInputs
 from fastdfkd.core.methods.objective import TERMS, Best, plus
 from fastdfkd.core.methods.priors import without_patches
 from fastdfkd.core.precision import autocast
@@ -58,7 +57,7 @@ class GeneratorInversion(InversionMethod):
         self.generator = generator
         codes = section.batch_size, generator.project.in_features
         self.copies = InnerCopies(generator, codes, lr_g=lr_g, lr_z=lr_z, best=Best(terms))
-        self.step = captured(self._step, task.device, task.capture and self._capturable(task))
+        self.step = captured(self._step, task.device, self.capturable(task))
 
     @abstractmethod
     def _step(self, *arguments: Any) -> Any:
@@ -69,7 +68,7 @@ class GeneratorInversion(InversionMethod):
         """(latent_dim,)."""
         return (self.generator.project.in_features,)
 
-    def first_images(self, draws: Draws) -> Tensor:
+    def first_images(self, draws: RandomInputs) -> Tensor:
         """Images (B, C, H, W) of the generator and z = noise, normalised."""
         with autocast(self.device, self.objective.precision):
             images = self.generator(draws.noise)
@@ -103,14 +102,3 @@ class GeneratorInversion(InversionMethod):
         if self.section.tv > 0:
             return plus(terms, self.section.tv * total_variation(self.normalisation(images)))
         return terms
-
-    def _capturable(self, task: Task) -> bool:
-        """Whether a step with both networks can be captured as a CUDA graph."""
-        networks = (
-            (self.objective.fused_teacher, task.teacher_use, task.image_shape),
-            (self.objective.fused_student, task.student_use, task.student_shape),
-        )
-        return all(
-            capturable(network, use, shape, task.device, task.precision)
-            for network, use, shape in networks
-        )

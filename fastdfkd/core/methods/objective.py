@@ -1,4 +1,4 @@
-"""The loss of the inversion methods: BatchNorm statistics, target classes, adversarial term."""
+"""The loss of the synthesis methods: BatchNorm statistics, classes, adversarial term, priors."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from fastdfkd.core.task import Task
 
 T = TypeVar("T")
 AdversarialLoss = Callable[[Tensor, Tensor], Tensor]
+StatisticsLoss = Callable[[BatchNormStatistics], Tensor]
 TERMS = ("loss", "bn", "oh", "adv")
 STUDENT_NOT_READY = (
     "the student's logits in eval mode are NaN or infinite for synthetic images, as an untrained "
@@ -49,7 +50,8 @@ class InversionObjective:
     """L = bn * L_bn + oh * L_oh + adv * L_adv on normalised images (Eq. 1 of arXiv 2112.06253).
 
     The priors (`core/methods/priors.py`) are added to L if they have weights. Both networks are
-    frozen and in eval mode. The student is a copy; `load_student` updates it.
+    frozen and in eval mode. The student is a copy; `load_student` updates it. `bn_loss` computes
+    L_bn from the statistics of the newest forward pass.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class InversionObjective:
         adversarial_loss: AdversarialLoss,
         *,
         bn_momentum: float = 0.0,
+        bn_loss: StatisticsLoss = BatchNormStatistics.loss,
         priors: PriorWeights = NO_PRIORS,
     ):
         self.kind = task.kind
@@ -72,7 +75,7 @@ class InversionObjective:
         self.student_version = 0
         self.bn, self.oh, self.adv = weights
         self.adversarial_loss = adversarial_loss
-        self.statistics = BatchNormStatistics(self.teacher, bn_momentum)
+        self.statistics, self.bn_loss = BatchNormStatistics(self.teacher, bn_momentum), bn_loss
         self.priors = Priors(priors)
         self.features: PooledFeatures | None = None
         """Collects the teacher's features in every call, if set."""
@@ -97,12 +100,12 @@ class InversionObjective:
             if self.bn > 0:
                 self.statistics.end_batch()
 
-    def __call__(self, inputs: Tensor, labels: Tensor, adversarial: bool) -> Tensor:
+    def __call__(self, inputs: Tensor, labels: Tensor | None, adversarial: bool) -> Tensor:
         """Compute the loss terms in the order of `TERMS`, (4,). Only the first has a gradient.
 
         Args:
             inputs: (B, C, H, W) images, normalised for the teacher.
-            labels: (B, *space) int64.
+            labels: (B, *space) int64; None: the classes that the teacher assigns to the images.
             adversarial: whether the loss has its adversarial term (not in warm-up).
         """
         inputs = self.teacher_use.images(inputs)
@@ -114,8 +117,9 @@ class InversionObjective:
         if adversarial and self.adv > 0:
             seen = inputs if self.student_form is None else self.student_form(inputs)
             student_logits = self._ask(self.student_use, self.fused_student, seen)
+        labels = self.answers.argmax(1) if labels is None else labels
         oh = self.kind.one_hot_loss(teacher_logits, labels)
-        bn = self.statistics.loss() if self.bn > 0 else oh.new_zeros(())
+        bn = self.bn_loss(self.statistics) if self.bn > 0 else oh.new_zeros(())
         adv = oh.new_zeros(())
         if student_logits is not None:
             adv = self.adversarial_loss(teacher_logits, student_logits)
@@ -174,8 +178,8 @@ class InversionObjective:
         """The error with its cause: what was not finite in the first step, if anything."""
         if not torch.isfinite(first).all():
             cause = (
-                "the generator's first images are not finite already: lower synthesis.meta_lr and "
-                "the inner learning rates"
+                "the generator's first images are not finite already: lower the learning rates of "
+                "synthesis"
             )
         elif not torch.isfinite(self._ask(self.teacher_use, self.fused_teacher, first)).all():
             cause = (
@@ -259,9 +263,19 @@ class Best:
         """
         assert self.terms is not None
         assert self.first is not None
-        first = dict(zip(self.names, self.first.tolist(), strict=True))
-        bad = [name for name, value in first.items() if not math.isfinite(value)]
-        if bad:
-            raise DivergedError(round, bad)
-        losses = dict(zip(self.names, self.terms.tolist(), strict=True))
+        finite(round, self.first.tolist(), self.names)
+        losses = finite(round, self.terms.tolist(), self.names)
         return self.kept[0], self.kept[1], losses
+
+
+def finite(round: int, terms: Sequence[float], names: Sequence[str] = TERMS) -> dict[str, float]:
+    """The loss terms of a step by name.
+
+    Raises:
+        DivergedError: one of them is NaN or infinite.
+    """
+    named = dict(zip(names, terms, strict=True))
+    bad = [name for name, value in named.items() if not math.isfinite(value)]
+    if bad:
+        raise DivergedError(round, bad)
+    return named

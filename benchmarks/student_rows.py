@@ -1,0 +1,130 @@
+"""Students of many settings of one recipe: a row of figures each, written as soon as known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from torch import nn
+
+from fastdfkd.core.evaluation import Evaluated
+from fastdfkd.core.reference_loop import reference_loop
+from fastdfkd.data import Judge
+from fastdfkd.experiment import Experiment, image_spec, judge_of
+from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.runs.figures import FIGURES
+from fastdfkd.runs.files import write_whole
+from fastdfkd.trainers.teacher import prepare_teacher
+
+Overrides = Mapping[str, Any]
+Row = dict[str, Any]
+"""`setting`, `seed`, `recipe` (its digest) and the judge's figures by name."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """A student to be trained, as a shipped recipe with changes."""
+
+    base: str
+    setting: str
+    seed: int
+    changes: Overrides
+    synthetic_images: int = 0
+    """Held-out synthetic images that judge the student, beside the real ones."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe, checked."""
+        return load_recipe(self.base, {**self.changes, "seed": self.seed})
+
+
+@cache
+def judged(base: str, synthetic_images: int) -> tuple[nn.Module, Judge, Evaluated]:
+    """The teacher of a shipped recipe, its judge, and its own answers.
+
+    A teacher that must be trained first, and the synthetic images, are kept in the cache folder.
+    """
+    recipe = load_recipe(base, {"evaluation.synthetic_images": synthetic_images})
+    teacher = prepare_teacher(recipe).model
+    judge, normalise = judge_of(recipe, teacher), image_spec(recipe).normalisation("cpu")
+    return teacher, judge, judge.answers(teacher, normalise, "cpu")
+
+
+def measured(student: Student) -> Row:
+    """Train one student in lock-step with one thread; its figures."""
+    torch.set_num_threads(1)
+    teacher, judge, taught = judged(student.base, student.synthetic_images)
+    recipe = student.recipe
+    experiment = Experiment.of(recipe, teacher)
+    distiller = experiment.distiller()
+    reference_loop(
+        experiment.synthesizer(),
+        experiment.buffer(),
+        distiller,
+        recipe.synthesis,
+        recipe.distillation,
+    )
+    answers = judge.answers(distiller.module, experiment.normalisation("cpu"), "cpu")
+    facts = {"setting": student.setting, "seed": student.seed, "recipe": recipe.digest()}
+    return {**facts, **judge.figures(answers, taught)}
+
+
+def student_rows(students: Sequence[Student], file: Path, processes: int = 1) -> list[Row]:
+    """The rows of students of one base, in their order.
+
+    The file is written after each student. The same call after an interruption therefore trains
+    only the students that are missing. Rows of other recipes are dropped.
+
+    Args:
+        students: judged on as many synthetic images each.
+        file: JSON, a list of rows; it need not exist.
+        processes: how many students are trained at a time, each with one thread.
+    """
+    old: list[Row] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    keys = [(student.setting, student.recipe.digest()) for student in students]
+    rows = {key: row for row in old if (key := (row["setting"], row["recipe"])) in keys}
+    missing = [student for student, key in zip(students, keys, strict=True) if key not in rows]
+    if missing:
+        judged(
+            missing[0].base, missing[0].synthetic_images
+        )  # in the cache before other processes start
+    for row in _measured_by(processes, missing):
+        rows[row["setting"], row["recipe"]] = row
+        done = [rows[key] for key in keys if key in rows]
+        write_whole(file, (json.dumps(done, indent=1) + "\n").encode())
+        print(f"{row['setting']}, seed {row['seed']}: {row['accuracy']:.1%}", flush=True)
+    return [rows[key] for key in keys]
+
+
+def _measured_by(processes: int, students: Sequence[Student]) -> Iterator[Row]:
+    """The rows of students, measured in this process or in several new ones."""
+    if processes == 1:
+        yield from map(measured, students)
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        yield from pool.map(measured, students)
+
+
+def by_setting(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each setting, in the order of the first."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["setting"], []).append(row)
+    return groups
+
+
+def cell(group: Sequence[Row], figure: str) -> str:
+    """Mean of a figure over rows, ± the sample standard deviation if there are several."""
+    values = [row[figure] for row in group]
+    scale, unit = (100, " %") if FIGURES[figure].unit == "share" else (1, "")
+    digits = 1 if FIGURES[figure].unit != "nats" else 3
+    spread = f" ± {stdev(values) * scale:.{digits}f}" if len(values) > 1 else ""
+    return f"{fmean(values) * scale:.{digits}f}{spread}{unit}"

@@ -1,0 +1,28 @@
+"""The rank correlation, and what the choice by a figure loses, of rows that are known."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.synthetic_agreement import good, regret, spearman
+
+ROWS = [
+    {"setting": label, "seed": seed, "accuracy": accuracy, "good": good, "synthetic_kl": kl}
+    for seed in (0, 1)
+    for label, accuracy, good, kl in [("a", 0.9, 0.5, 3), ("b", 0.7, 0.6, 1), ("c", 0.2, 0.1, 2)]
+]
+
+
+def test_rank_correlation_counts_a_low_divergence_as_good() -> None:
+    assert spearman(ROWS, "good")["means"] == pytest.approx(0.5)
+    assert spearman(ROWS, "synthetic_kl")["seed 1"] == pytest.approx(-0.5)
+
+
+def test_the_accuracy_that_the_choice_by_a_figure_loses() -> None:
+    assert regret(ROWS, "good") == pytest.approx(0.2)
+    assert regret(ROWS, "accuracy") == 0.0
+
+
+def test_settings_near_the_best() -> None:
+    near = [*ROWS, {"setting": "d", "seed": 0, "accuracy": 0.81}]
+    assert {row["setting"] for row in good(near)} == {"a", "d"}
