@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,18 @@ import torch
 from benchmarks import naive
 from benchmarks.cases import Case, pair_case, recipe_case
 from benchmarks.generative_cost import GENERATIVE, generative_works
+from benchmarks.naive_cmi import NaiveCMI
 from benchmarks.results import compare, machine, write
 from benchmarks.step_parts import synthesis_parts, update_parts
 from benchmarks.timing import alternated, flops, matmul_peaks, precisions, seconds
 from fastdfkd.core.captured import RECORDERS, WARM_UP
 from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.methods.cmi import CMISynthesizer
 from fastdfkd.core.methods.fast import FastSynthesizer
+from fastdfkd.core.methods.inversion import RandomInputs
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.teacher_cache import BATCHES
+from fastdfkd.recipe import CMISynthesis
 
 PAIRS = (
     "wrn-40-2/wrn-16-1",
@@ -41,8 +46,15 @@ PAIRS = (
 RECIPES = ("glyphs-fast5", "digits-fast5")
 REUSES = (4, 16)
 """Values of `distillation.teacher_cache`: updates that share a view and the teacher's logits."""
+CMI_MEMORY = 40_960, 4096
+"""Rows of CMI's memory, and those that a step draws."""
+CMI_MEMORY_CPU = 4096, 512
+"""The same on a CPU."""
 GRAPHS = ", cuda_graphs"
 """Suffix of the rows whose steps are captured as CUDA graphs; only on CUDA."""
+
+
+Measure = Callable[[Case, dict[str, float], int], list[dict[str, Any]]]
 
 
 def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
@@ -77,6 +89,49 @@ def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[di
         if row["precision"] in types:
             row["parts"] = synthesis_parts(case, ours[row["precision"]], z, labels, repeats)
     return rows
+
+
+def cmi_synthesizer(case: Case, precision: Any, *, memory: int, draws: int) -> CMISynthesizer:
+    """CMI for a case, with a full memory of random features."""
+    section = CMISynthesis(
+        method="cmi",
+        batch_size=case.synthesis.batch_size,
+        steps=case.synthesis.steps,
+        latent_dim=case.synthesis.latent_dim,
+        generator_width=case.synthesis.generator_width,
+        crop_padding=case.synthesis.crop_padding,
+        flip=case.synthesis.flip,
+        memory=memory,
+        memory_draws=draws,
+    )
+    ours = CMISynthesizer(section, case.task(precision))
+    assert ours.contrast is not None
+    rows = torch.randn(memory, ours.contrast.memory.rows.shape[1], generator=stream(0, "memory"))
+    ours.contrast.memory.extend(rows.to(case.device))
+    return ours
+
+
+def cmi_draws(case: Case) -> RandomInputs:
+    """The random inputs of a batch, the same at each call."""
+    randomness = stream(0, "benchmark", device=case.device)
+    count, section = case.synthesis.batch_size, case.synthesis
+    noise = torch.randn(count, section.latent_dim, generator=randomness, device=case.device)
+    labels = torch.randint(case.num_classes, (count,), generator=randomness, device=case.device)
+    return RandomInputs(0, noise, labels, randomness)
+
+
+def cmi_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
+    """Cost of a CMI batch divided by its steps, with a full memory."""
+    sizes = CMI_MEMORY if case.device.type == "cuda" else CMI_MEMORY_CPU
+    types = precisions(case.device)
+    ours = {p: cmi_synthesizer(case, p, memory=sizes[0], draws=sizes[1]) for p in types}
+    baseline = NaiveCMI(ours["float32"], case.teacher, case.student, case.normalisation)
+    works: dict[str, Any] = {"naive": lambda: baseline.optimise(cmi_draws(case))}
+    for name, synthesizer in ours.items():
+        works[name] = lambda synthesizer=synthesizer: synthesizer.optimise(cmi_draws(case), True)
+    times = _times(works, case, repeats)
+    what = f"cmi synthesis step, {sizes[1]} of memory"
+    return _rows(case, what, works, times, peaks, case.synthesis.steps)
 
 
 def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
@@ -193,6 +248,15 @@ def cases(options: argparse.Namespace, device: torch.device) -> list[Case]:
     return pair_cases + [recipe_case(name, device, images, steps, batch) for name in recipes]
 
 
+MEASURES: dict[str, Measure] = {
+    "synthesis": synthesis_rows,
+    "cmi": cmi_rows,
+    "generative": generative_rows,
+    "distillation": distillation_rows,
+}
+"""What is measured for each case, by the name that `--only` takes."""
+
+
 def main() -> None:
     """Measure, compare with the last committed table, write the new one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -203,7 +267,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="inner steps k")
     parser.add_argument("--batch", type=int, help="images per student update")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=MEASURES, help="measure this alone; writes no table")
     options = parser.parse_args()
+    measures = {k: v for k, v in MEASURES.items() if options.only in (None, k)}
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -211,11 +277,14 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for number, case in enumerate(cases(options, device)):
         peaks = matmul_peaks(device)  # for each case: the speed of a shared machine changes
-        measures = (synthesis_rows, distillation_rows, *([] if number else [generative_rows]))
-        for measure in measures:
+        if number and not options.only:
+            measures.pop("generative", None)  # they are measured for the first case alone
+        for measure in measures.values():
             case_rows = measure(case, peaks, options.repeats)
             print(*compare(case_rows, options.quick), sep="\n", flush=True)
             rows += case_rows
+    if options.only:
+        return
     record = {**machine(device, options.threads), "peak_gflops": peaks, "rows": rows}
     print("written:", *write(record, options.quick, partial=bool(options.pair)))
 

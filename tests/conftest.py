@@ -117,6 +117,7 @@ class FakePlatform:
         *,
         checkpoint: Any = None,
         stop: Any = None,
+        images_only: bool = False,
     ) -> RunResult:
         assert self.connected, "the pipeline needs a cluster"
         assert directory.is_absolute()

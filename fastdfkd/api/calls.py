@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastdfkd.recipe import Overrides, Recipe, load_recipe
+from fastdfkd.recipe import Overrides, Recipe, images_only, load_recipe
 from fastdfkd.recipe.source_texts import given
-from fastdfkd.runs.folder import TEACHER_FILES, check_kinds, claim_folder
+from fastdfkd.runs.folder import TEACHER_FILES, check_kinds, claim_folder, read_json
 from fastdfkd.runs.folder_lock import lock_folder
 from fastdfkd.runs.result import RunResult
 from fastdfkd.runs.source_texts import as_it_began, sources_in
@@ -95,6 +95,81 @@ def resume(
         FolderInUseError: another process is using the folder.
         ValueError: the run is finished, one of its files is damaged, or the teacher differs.
     """
+    return _resumed(
+        directory, address=address, teacher=teacher, progress=progress, images_only=False
+    )
+
+
+def synthesize(
+    source: str | Path | Recipe,
+    overrides: Overrides = (),
+    *,
+    out: str | Path | None = None,
+    address: str | None = None,
+    teacher: nn.Module | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> RunResult:
+    """Make a recipe's images without a student, for `bank.start_from` of later runs.
+
+    The adversarial term is off, because there is no student. The images are in
+    `checkpoints/` of the folder; no student is written.
+
+    Args:
+        source: see `distill`.
+        overrides: see `distill`.
+        out: folder to write to; unset: `runs/images-<recipe>-<time>/`.
+        address: see `distill`.
+        teacher: see `distill`.
+        overwrite: replace an earlier run in `out`.
+        progress: show a progress bar if stderr is a terminal.
+
+    Returns:
+        The figures of the run, with 0 student updates.
+
+    Raises:
+        RecipeError: the recipe is invalid, or its method needs a student.
+        FolderInUseError: another process is using `out`.
+        ValueError: `out` is not empty, or a network does not fit the recipe.
+        OSError: the folder is not writable.
+        TrackingError: the MLflow store cannot be opened.
+    """
+    from fastdfkd.api.execution import execute
+
+    recipe = images_only(load_recipe(source, overrides))
+    with claim_folder(f"images-{recipe.name}", out, overwrite=overwrite) as directory:
+        return execute(
+            recipe,
+            directory,
+            address=address,
+            model=teacher,
+            progress=progress,
+            run_name=f"images-{recipe.name}",
+            images_only=True,
+        )
+
+
+def resume_synthesis(
+    directory: str | Path,
+    *,
+    address: str | None = None,
+    teacher: nn.Module | None = None,
+    progress: bool = False,
+) -> RunResult:
+    """Continue an interrupted `synthesize`. Arguments and errors are those of `resume`."""
+    return _resumed(
+        directory, address=address, teacher=teacher, progress=progress, images_only=True
+    )
+
+
+def _resumed(
+    directory: str | Path,
+    *,
+    address: str | None,
+    teacher: nn.Module | None,
+    progress: bool,
+    images_only: bool,
+) -> RunResult:
     from fastdfkd.api.execution import execute
 
     folder = Path(directory).expanduser().absolute()
@@ -102,14 +177,39 @@ def resume(
         raise FileNotFoundError(f"{folder} holds no run to resume: recipe.yaml is missing")
     with lock_folder(folder):
         check_kinds(folder)
+        _check_kind_of_run(folder, images_only)
         if (folder / "result.json").is_file():
             _check_result(folder)
             raise ValueError(f"the run in {folder} is finished: there is nothing to resume")
         recipe = load_recipe(folder / "recipe.yaml")
         with as_it_began(folder):
             return execute(
-                recipe, folder, address=address, model=teacher, progress=progress, resume=True
+                recipe,
+                folder,
+                address=address,
+                model=teacher,
+                progress=progress,
+                resume=True,
+                images_only=images_only,
             )
+
+
+def _check_kind_of_run(folder: Path, images_only: bool) -> None:
+    """Check that a run of one command is not resumed by the other.
+
+    Raises:
+        ValueError: it is.
+    """
+    try:
+        made = read_json(folder / "state.json").get("images_only") is True
+    except (OSError, ValueError):  # the run ended before it wrote the file, or it is damaged
+        return
+    if made != images_only:
+        command = "synthesize" if made else "distill"
+        raise ValueError(
+            f"the run in {folder} was started by fastdfkd {command}: resume it with "
+            f"fastdfkd {command} --resume {folder}"
+        )
 
 
 def _check_result(folder: Path) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MAY_CHANGE = (
     "description",
+    "bank.start_from",
     "data.root",
     "teacher.weights",
     "teacher.entry",
@@ -40,7 +41,8 @@ _MAY_CHANGE = (
     "platform.start_timeout_s",
     "platform.autoscale_timeout_s",
 )
-"""Keys, or prefixes of keys, that may have another value when a run is resumed."""
+"""Keys, or prefixes of keys, that may have another value when a run is resumed. What depends on
+files (images, weights) is compared by its digest."""
 
 
 def execute(
@@ -54,6 +56,7 @@ def execute(
     run_name: str | None = None,
     complete: Callable[[RunResult], RunResult] | None = None,
     resume: bool = False,
+    images_only: bool = False,
 ) -> RunResult:
     """Run a recipe in a claimed folder. Raises what `api.distill` and `api.resume` document.
 
@@ -67,6 +70,7 @@ def execute(
         run_name: name in MLflow and of the progress bar; unset: the recipe's name.
         complete: is applied to the result (to add speed-ups) before it is written and recorded.
         resume: continue from the newest complete checkpoint in the folder; start if there is none.
+        images_only: make images without a student; `recipe` is then made by `recipe.images_only`.
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
     from fastdfkd.data import use_fallback_cache
@@ -84,7 +88,7 @@ def execute(
             before_work=partial(_connect, recipe, address, connection),
         )
         checkpoint = checkpoint_to_resume(recipe, teacher, directory) if resume else None
-        from fastdfkd.platform import placement
+        from fastdfkd.platform import pipeline, placement
 
         recipe = placement.fitted_here(recipe)
         write_teacher(teacher, directory)
@@ -92,7 +96,7 @@ def execute(
         # The recipe is written last: from here on the run can be resumed.
         write_text(directory / "recipe.yaml", recipe.to_yaml())
         label = run_name or recipe.name
-        with RunProgress(recipe, label, shown=progress) as bar:
+        with RunProgress(recipe, label, shown=progress, images_only=images_only) as bar:
             recorder = tracking.Recorder(
                 recipe,
                 directory,
@@ -100,8 +104,10 @@ def execute(
                 parent_run_id=parent_run_id,
                 progress=bar,
                 resume_at=(checkpoint.updates if checkpoint else 0) if resume else None,
+                images_only=images_only,
             )
-            return _recorded_run(recipe, teacher, checkpoint, directory, recorder, complete)
+            run = partial(pipeline.run, checkpoint=checkpoint, images_only=images_only)
+            return _recorded_run(run, recipe, teacher, directory, recorder, complete)
 
 
 def _connect(recipe: Recipe, address: str | None, connection: contextlib.ExitStack) -> None:
@@ -116,18 +122,16 @@ def _connect(recipe: Recipe, address: str | None, connection: contextlib.ExitSta
 
 
 def _recorded_run(
+    run: Callable[[Recipe, Teacher, Path, tracking.Recorder], RunResult],
     recipe: Recipe,
     teacher: Teacher,
-    checkpoint: Checkpoint | None,
     directory: Path,
     recorder: tracking.Recorder,
     complete: Callable[[RunResult], RunResult] | None,
 ) -> RunResult:
     """Run the pipeline, write `result.json` and finish the run in MLflow; see `execute`."""
-    from fastdfkd.platform import pipeline
-
     with recorder:
-        result = pipeline.run(recipe, teacher, directory, recorder, checkpoint=checkpoint)
+        result = run(recipe, teacher, directory, recorder)
         result = result.model_copy(update={"directory": directory})
         if complete is not None:
             result = complete(result)

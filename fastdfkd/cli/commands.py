@@ -26,6 +26,20 @@ app = typer.Typer(
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.")
 ]
+OptionalRecipeArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.", show_default=False
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
+]
+ResumeOption = Annotated[
+    Path | None,
+    typer.Option("--resume", metavar="DIR", help="Resume the run in DIR; without RECIPE."),
+]
 OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.steps=2."),
@@ -117,25 +131,12 @@ def check(
 
 @app.command(epilog="Example: fastdfkd distill digits-fast5 synthesis.steps=2 --out runs/k2")
 def distill(
-    recipe: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECIPE",
-            help="A YAML file, or a name that `recipes` lists.",
-            show_default=False,
-        ),
-    ] = None,
+    recipe: OptionalRecipeArgument = None,
     overrides: OverridesArgument = None,
     out: OutOption = None,
-    address: Annotated[
-        str | None,
-        typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
-    ] = None,
+    address: AddressOption = None,
     overwrite: OverwriteOption = False,
-    resume: Annotated[
-        Path | None,
-        typer.Option("--resume", metavar="DIR", help="Resume the run in DIR; without RECIPE."),
-    ] = None,
+    resume: ResumeOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")
     ] = False,
@@ -145,13 +146,7 @@ def distill(
     from fastdfkd.addresses.ray_cluster import check_named
     from fastdfkd.cli.summaries import run_summary
 
-    if (recipe is None) == (resume is None):
-        raise ValueError("give a RECIPE, or --resume DIR to resume an interrupted run")
-    if resume is not None and (overrides or out or overwrite):
-        raise ValueError(
-            "--resume continues the run with its own recipe and folder: remove KEY=VALUE, --out "
-            "and --overwrite"
-        )
+    _check_resumable(recipe, overrides, out, overwrite=overwrite, resume=resume)
     check_named(address)
     if resume is not None:
         result = api.resume(resume, address=address, progress=True)
@@ -165,6 +160,62 @@ def distill(
             progress=True,
         )
     typer.echo(result.model_dump_json(indent=2) if as_json else lines(run_summary(result)))
+
+
+@app.command(epilog="Example: fastdfkd synthesize digits-cmi-images --out runs/images")
+def synthesize(
+    recipe: OptionalRecipeArgument = None,
+    overrides: OverridesArgument = None,
+    out: OutOption = None,
+    address: AddressOption = None,
+    overwrite: OverwriteOption = False,
+    resume: ResumeOption = None,
+) -> None:
+    """Make a recipe's images without a student.
+
+    The adversarial term is off, because there is no student. Later runs start from the folder:
+    fastdfkd distill RECIPE bank.start_from=DIR.
+    """
+    from fastdfkd import api
+    from fastdfkd.addresses.ray_cluster import check_named
+    from fastdfkd.cli.summaries import run_summary
+
+    _check_resumable(recipe, overrides, out, overwrite=overwrite, resume=resume)
+    check_named(address)
+    if resume is not None:
+        result = api.resume_synthesis(resume, address=address, progress=True)
+    else:
+        result = api.synthesize(
+            recipe or "",
+            overrides or [],
+            out=out,
+            address=address,
+            overwrite=overwrite,
+            progress=True,
+        )
+    typer.echo(lines(run_summary(result)))
+
+
+def _check_resumable(
+    recipe: str | None,
+    overrides: list[str] | None,
+    out: Path | None,
+    *,
+    overwrite: bool,
+    resume: Path | None,
+) -> None:
+    """Check that a command got either a recipe or a run to resume.
+
+    Raises:
+        ValueError: it got both or neither.
+    """
+    if (recipe is None) == (resume is None):
+        raise ValueError("give a RECIPE, or --resume DIR to resume an interrupted run")
+    if resume is not None and (overrides or out or overwrite):
+        raise ValueError(
+            "--resume continues the run with its own recipe and folder: remove KEY=VALUE, --out "
+            "and --overwrite"
+        )
 
 
 @app.command(epilog="Example: fastdfkd submit digits-fast5 --address http://127.0.0.1:8265")

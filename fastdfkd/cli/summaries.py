@@ -20,14 +20,14 @@ def run_summary(result: RunResult) -> str:
         for name, figure in SYNTHETIC.items()
         if name in figures
     }
-    if not rows or result.accuracy is not None:
+    if result.updates and (not rows or result.accuracy is not None):
         rows = {
             "accuracy": f"{share(result.accuracy)} (teacher {share(result.teacher_accuracy)})",
             "agreement": f"{share(result.agreement)} with the teacher",
             **rows,
         }
     rows |= {
-        "images": f"{result.images:,} synthesised, {result.updates:,} student updates",
+        "images": f"{result.images:,} synthesised, {_use(result)}",
         "synthesis": f"{result.synthesis_seconds:.1f} s "
         f"({result.synthesis_seconds_per_image * 1e3:.3g} ms per image)",
         "end to end": f"{result.end_to_end_seconds:.1f} s without evaluation",
@@ -36,6 +36,14 @@ def run_summary(result: RunResult) -> str:
     width = max(map(len, rows)) + 1
     table = [*rows.items(), *(("warning", warning) for warning in result.warnings)]
     return "\n".join(f"{key:<{width}}{value}" for key, value in table)
+
+
+def _use(result: RunResult) -> str:
+    """What a run used its images for."""
+    if not result.updates:
+        return "no student"
+    before = f"{result.started_images:,} from the start, " if result.started_images else ""
+    return f"{before}{result.updates:,} student updates"
 
 
 def evaluation_summary(evaluation: Evaluation) -> str:

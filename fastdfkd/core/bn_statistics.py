@@ -42,6 +42,7 @@ class BatchNormStatistics:
         self.layers = normalising_layers(teacher)
         self.buffers = loose_buffers(teacher, self.layers)
         """Buffers, by name, with which the teacher may call torch's batch norm itself."""
+        self._paused = False
         self._of_images = {name for name, layer in self.layers.items() if per_image(layer)}
         self._scripts = ScriptNormCalls(teacher, self.buffers, self._on_call)
         self._loose = {n: b for n, b in self.buffers.items() if n not in self._scripts.buffers}
@@ -65,6 +66,15 @@ class BatchNormStatistics:
             for handle in handles:
                 handle.remove()
             self._batch.clear()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside a `watching()` block: record nothing in the forward passes of this block."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
 
     def record(self, name: str, moments: Moments) -> None:
         """Store the moments of a layer's input; for networks without hooks (`FusedNorm`)."""
@@ -171,11 +181,14 @@ class BatchNormStatistics:
 
     def _recorder(self, name: str, of_images: bool) -> Any:
         def record(_layer: nn.Module, inputs: tuple[Tensor]) -> None:
-            self.record(name, _moments_of(inputs[0], of_images))
+            if not self._paused:
+                self.record(name, _moments_of(inputs[0], of_images))
 
         return record
 
     def _on_call(self, name: str, x: Tensor, statistics: Statistics, of_images: bool) -> None:
+        if self._paused:
+            return
         self._called[name] = statistics
         self.record(name, _moments_of(x, of_images))
 

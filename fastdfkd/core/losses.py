@@ -98,6 +98,24 @@ def activation_loss(features: Tensor) -> Tensor:
     return -features.abs().mean()
 
 
+def contrastive_loss(queries: Tensor, keys: Tensor, current: int, temperature: float) -> Tensor:
+    """Cross-entropy of each row's similarities with the row of its own (CMI, arXiv 2105.08584).
+
+    It is low if row i of `queries` is nearer to row i of `keys` than to the others: images that
+    differ from each other. The mean over the first `current` rows is added to that over the rest.
+
+    Args:
+        queries: (N, P), each of length 1.
+        keys: likewise.
+        current: rows of the batch itself; those after it come from earlier batches.
+        temperature: divides the similarities.
+    """
+    own = torch.arange(len(queries), device=queries.device)
+    losses = F.cross_entropy(queries @ keys.T / temperature, own, reduction="none")
+    loss = losses[:current].mean()
+    return loss if len(losses) == current else loss + losses[current:].mean()
+
+
 def total_variation(images: Tensor) -> Tensor:
     """Sum of the L2 norms of four differences between neighbours (R_TV, arXiv 1912.08795).
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fastdfkd.core.answers import output_of
 from fastdfkd.core.attention import StageMaps, common_stages
@@ -239,6 +240,13 @@ class Experiment:
             **worker,
         )
 
-    def buffer(self, device: torch.device | str = "cpu") -> SampleBuffer:
-        """An empty sample buffer with the bank's capacity."""
-        return SampleBuffer(self.recipe.capacity, self.spec.shape, device)
+    def buffer(
+        self, device: torch.device | str = "cpu", started: Sequence[Tensor] = ()
+    ) -> SampleBuffer:
+        """A sample buffer with the bank's capacity.
+
+        Args:
+            device: where its images are.
+            started: images of `bank.start_from`, (N, C, H, W) uint8 in parts.
+        """
+        return SampleBuffer(self.recipe.capacity, self.spec.shape, device, started)

@@ -161,17 +161,32 @@ class DistillationSection(Section):
 
 
 class BankSection(Section):
-    """Limits of the sample bank, and how the student draws from it."""
+    """Limits of the sample bank, what it starts with, and how the student draws from it."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"draws"})
+    later: ClassVar[frozenset[str]] = frozenset({"draws", "start_from"})
 
     capacity: Positive | None = None
-    """Images kept at most; the oldest are removed first. Unset: every image of the run."""
+    """Images of the run kept at most; the oldest are removed first. Unset: every image of the run.
+    """
+    start_from: str | None = None
+    """Images that the bank has from the beginning and keeps: the folder of a run or of
+    `fastdfkd synthesize` (what its newest checkpoint holds), or a folder or zip file of images,
+    which are resized to `input.shape`. They are not counted in `capacity`. Needs `draws: uniform`.
+    """
     draws: Literal["uniform", "in_order"] = "uniform"
     """`uniform`: an update draws from the whole bank, with replacement. `in_order`: the updates of
     a round share its images, each takes the next ones, starting again after the last. For methods
     that train on fresh images. Rounds that left the bank are skipped: in async runs it should hold
     `platform.tolerance_rounds` and one more of each synthesizer."""
+
+    @model_validator(mode="after")
+    def _the_start_is_drawn(self) -> BankSection:
+        if self.start_from is not None and self.draws == "in_order":
+            raise ValueError(
+                "start_from needs draws: uniform, because draws: in_order takes the newest round "
+                "alone"
+            )
+        return self
 
 
 class EvaluationSection(Section):

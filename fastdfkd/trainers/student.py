@@ -35,8 +35,9 @@ from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.core.precision import resolve_precision
 from fastdfkd.experiment import Experiment, student_input
 from fastdfkd.recipe import Recipe
-from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
+from fastdfkd.trainers.bank_loader import BankClosed, BankLoader, as_tensor
 from fastdfkd.trainers.calls import call_until_answered
+from fastdfkd.trainers.checkpoint import next_checkpoint
 from fastdfkd.trainers.weights import to_arrays, to_tensors
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class StudentJob:
     """`cpu` or `cuda`."""
     threads: int
     """CPU threads per worker."""
+    started: tuple[Any, ...] = ()
+    """References to the images with which the bank starts, (N, C, H, W) uint8 in parts."""
 
 
 def train_student(config: dict[str, StudentJob]) -> None:
@@ -84,12 +87,11 @@ class StudentTraining:
             keep_freed_memory()
         self.clock = Clock(self.device)
         self.distiller = self._distiller()
+        started = [as_tensor(ray.get(part)) for part in job.started]
+        self.buffer = self.experiment.buffer(self.device, started)
+        batch = self.recipe.synthesis.batch_size
         self.loader = BankLoader(
-            job.bank,
-            self.experiment.buffer(self.device),
-            self.clock,
-            batch_size=self.recipe.synthesis.batch_size,
-            leader=self.leads,
+            job.bank, self.buffer, self.clock, batch_size=batch, leader=self.leads
         )
         self.teacher_answers = self._teacher_answers() if self.leads else None
         """The teacher's answers for the held-out images; None on other ranks."""
@@ -114,7 +116,7 @@ class StudentTraining:
         while (done := self.distiller.updates) < total:
             if done >= allowed:
                 allowed = self.loader.advance(done, self._publish)
-            checkpoint = self._next_checkpoint()
+            checkpoint = next_checkpoint(self.recipe, self.distiller.updates)
             stop = min(allowed, total, (done // every + 1) * every, checkpoint)
             loss = self._update_until(stop)
             if self._any_diverged(loss):
@@ -141,7 +143,7 @@ class StudentTraining:
         with self.clock.measure("distillation"):
             total = torch.zeros((), device=self.device)
             for _ in range(done, stop):
-                total += self.distiller.update(self.loader.buffer)
+                total += self.distiller.update(self.buffer)
         return float(total) / max(stop - done, 1)
 
     def _give_up(self, done: int, stop: int) -> None:
@@ -199,20 +201,6 @@ class StudentTraining:
         self.evaluations = reached
         return due
 
-    def _next_checkpoint(self) -> int:
-        """Number of updates at the next checkpoint; the total if there is none left.
-
-        Checkpoints are after multiples of `checkpoint_every` rounds. Synthesizers save their state
-        after the same rounds (`RateLimiter.wave_crosses`).
-        """
-        recipe = self.recipe
-        every, warmup = recipe.platform.checkpoint_every, recipe.synthesis.warmup_rounds
-        if every is None:
-            return recipe.updates
-        a_round = recipe.distillation.updates_per_round
-        rounds = warmup + self.distiller.updates // a_round
-        return min(((rounds // every + 1) * every - warmup) * a_round, recipe.updates)
-
     def _state(self) -> dict[str, Any]:
         return {
             "distiller": to_arrays(self.distiller.state_dict()),
@@ -247,7 +235,7 @@ class StudentTraining:
             "updates": distiller.updates,
             "loss": loss,
             "lr": distiller.lr,
-            "bank_images": len(self.loader.buffer),
+            "bank_images": len(self.buffer),
             "updates_per_second": distiller.updates / max(seconds["distillation"], 1e-9),
             "distillation_seconds": seconds["distillation"],
             "evaluation_seconds": seconds["evaluation"],

@@ -17,7 +17,10 @@ from fastdfkd.cli import commands as cli
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.tuning.search_space import load_space
 
-COMMANDS = ("quickstart", "teacher", "check", "distill", "submit", "status", "evaluate", "recipes")
+COMMANDS = (
+    *("quickstart", "teacher", "check", "distill", "synthesize"),
+    *("submit", "status", "evaluate", "recipes"),
+)
 
 
 def command(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

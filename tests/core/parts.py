@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from fastdfkd.core.augment import Normalisation
+from fastdfkd.core.methods.cmi import CMISynthesizer
 from fastdfkd.core.methods.deep_inversion import DeepInversion
 from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import Classification
-from fastdfkd.recipe import METHODS, DeepInversionSynthesis, FastSynthesis
+from fastdfkd.recipe import METHODS, CMISynthesis, DeepInversionSynthesis, FastSynthesis
 
 from . import naive
 
@@ -120,6 +121,24 @@ def deep_section(**changes: Any) -> DeepInversionSynthesis:
     return DeepInversionSynthesis(**{**values, **changes})
 
 
+def cmi_section(**changes: Any) -> CMISynthesis:
+    values = {
+        "method": "cmi",
+        "rounds": 6,
+        "warmup_rounds": 1,
+        "batch_size": 5,
+        "steps": 3,
+        "lr": 5e-3,
+        "bn": 2.0,
+        "memory": 12,
+        "memory_draws": 7,
+        "latent_dim": 5,
+        "generator_width": 4,
+        "crop_padding": 2,
+    }
+    return CMISynthesis(**{**values, **changes})
+
+
 GENERATIVE = ("dafl", "zskt", "dfq", "dfad")
 """The methods with a persistent generator."""
 
@@ -154,6 +173,10 @@ def fast(section: FastSynthesis, index: int = 0, **changes: Any) -> FastSynthesi
 
 def deep(section: DeepInversionSynthesis, **changes: Any) -> DeepInversion:
     return DeepInversion(section, task(**changes))
+
+
+def cmi(section: CMISynthesis, index: int = 0, **changes: Any) -> CMISynthesizer:
+    return CMISynthesizer(section, task(**changes), index)
 
 
 def naive_fast(synthesizer: FastSynthesizer, section: FastSynthesis) -> naive.FastSynthesizer:

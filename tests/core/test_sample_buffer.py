@@ -83,6 +83,17 @@ def test_a_drawn_batch_is_a_copy() -> None:
     assert number(buffer.images) == [0, 1, 2]
 
 
+def test_images_from_the_beginning_stay() -> None:
+    buffer = SampleBuffer(3, (1, 1, 2), started=[numbered(90, 2), numbered(92, 1)])
+    assert len(buffer) == 3
+    assert set(number(buffer.draw(200, randomness()))) == {90, 91, 92}
+    for start in (0, 2, 4, 6):
+        buffer.extend(numbered(start, 2))
+    assert len(buffer) == 6
+    assert number(buffer.images[:3]) == [90, 91, 92]
+    assert set(number(buffer.draw(400, randomness()))) == {90, 91, 92, 5, 6, 7}
+
+
 def test_drawing_from_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="nothing to draw"):
         SampleBuffer(3, (1, 1, 2)).draw(1, randomness())

@@ -53,6 +53,19 @@ def tiny(**overrides: Any) -> Recipe:
     return load_recipe("digits-fast5", {**TINY, **changes})
 
 
+def tiny_cmi(**overrides: Any) -> Recipe:
+    """The same run with CMI; its memory wraps round in the fourth round."""
+    changes = {key.replace("__", "."): value for key, value in overrides.items()}
+    shared = {k: v for k, v in TINY.items() if k != "synthesis.reset_after"}
+    memory = {"synthesis.memory": 56, "synthesis.memory_draws": 24}
+    return load_recipe("digits-cmi", {**shared, **memory, **changes})
+
+
+def in_lockstep(recipe: Recipe) -> Recipe:
+    platform = recipe.platform.model_copy(update={"schedule": "lockstep"})
+    return recipe.model_copy(update={"platform": platform})
+
+
 def tiny_experiment(recipe: Recipe, teacher: Teacher) -> Experiment:
     return Experiment.of(recipe, teacher.model)
 

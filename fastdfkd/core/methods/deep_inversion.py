@@ -38,9 +38,9 @@ class DeepInversion(InversionMethod):
         """(C, H, W)."""
         return self.image_shape
 
-    def first_images(self, noise: Tensor) -> Tensor:
+    def first_images(self, draws: RandomInputs) -> Tensor:
         """The noise, unchanged."""
-        return noise
+        return draws.noise
 
     def optimise(self, draws: RandomInputs, adversarial: bool) -> OptimisedBatch:
         """Optimise normalised pixels by Adam; clamp them to the range of images in [0, 1]."""

@@ -78,7 +78,7 @@ class InversionMethod(Method):
         """
 
     @abstractmethod
-    def first_images(self, noise: Tensor) -> Tensor:
+    def first_images(self, draws: RandomInputs) -> Tensor:
         """The normalised images (B, C, H, W) with which the first step starts."""
 
     def optimised(self, round: int, attempt: int, adversarial: bool) -> OptimisedBatch:
@@ -86,8 +86,8 @@ class InversionMethod(Method):
         return self.optimise(self._draws(round, attempt), adversarial)
 
     def first_inputs(self, round: int, attempt: int) -> Tensor:
-        """`first_images` of a batch's noise."""
-        return self.first_images(self._draws(round, attempt).noise)
+        """`first_images` of a batch's random inputs."""
+        return self.first_images(self._draws(round, attempt))
 
     def kept_patches(self, count: int, randomness: torch.Generator) -> Tensor | None:
         """Draw the pixels of `count` images that a step sees; None if it sees all.

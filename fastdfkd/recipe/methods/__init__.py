@@ -4,6 +4,7 @@
 import it.
 """
 
+from fastdfkd.recipe.methods.cmi import CMISynthesis
 from fastdfkd.recipe.methods.dafl import DAFLSynthesis
 from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis
 from fastdfkd.recipe.methods.dfad import DFADSynthesis
@@ -18,6 +19,7 @@ from fastdfkd.recipe.methods.zskt import ZSKTSynthesis
 __all__ = [
     "METHODS",
     "AnyMethod",
+    "CMISynthesis",
     "DAFLSynthesis",
     "DFADSynthesis",
     "DFQSynthesis",

@@ -87,6 +87,16 @@ class GenerativeSection(SynthesisSection):
             }
         )
 
+    def without_student(self) -> Self:
+        """Without the adversarial term, where another one is left.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.bn or self.oh or self.priors:
+            return self.model_copy(update={"adv": 0.0})
+        return super().without_student()
+
     def lr_of(self, round: int) -> float:
         """Learning rate of the generator in a round."""
         if self.lr_decay == "none":

@@ -7,6 +7,7 @@ read.
 
 from __future__ import annotations
 
+from fastdfkd.recipe.methods.cmi import CMISynthesis
 from fastdfkd.recipe.methods.dafl import DAFLSynthesis
 from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis
 from fastdfkd.recipe.methods.dfad import DFADSynthesis
@@ -18,6 +19,7 @@ from fastdfkd.recipe.methods.zskt import ZSKTSynthesis
 METHODS: dict[str, type[SynthesisSection]] = {
     "fast": FastSynthesis,
     "deep_inversion": DeepInversionSynthesis,
+    "cmi": CMISynthesis,
     "dafl": DAFLSynthesis,
     "zskt": ZSKTSynthesis,
     "dfq": DFQSynthesis,
