@@ -1,9 +1,9 @@
 """Measures what a synthesis step and a student update cost here, on a few of them.
 
-Both roles are built as a run builds them. A few images come first. Their seconds say how many fit
-the given time, at most a whole batch; that many are measured. Seconds and memory of a part are
-scaled by the number of images, which overestimates them where a few images cost almost as much as
-many.
+Both roles are built as a run builds them, and reuse freed memory as its processes do. A few images
+come first. Their seconds say how many fit the given time, at most a whole batch; that many are
+measured. Seconds and memory of a part are scaled by the number of images, which overestimates them
+where a few images cost almost as much as many.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
-from fastdfkd.core.memory import forget_peak_memory, peak_memory_bytes
+from fastdfkd.core.memory import forget_peak_memory, freed_memory_kept, peak_memory_bytes
 from fastdfkd.core.methods import build_synthesizer
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
@@ -136,7 +136,7 @@ def _measured(
 ) -> _Measured:
     """Median seconds of each call that `build` returns for a batch, and the peak memory."""
     clock, images = Clock(device), min(batch, _FIRST_IMAGES)
-    with _threads(threads):
+    with _threads(threads), freed_memory_kept():
         while True:
             before = forget_peak_memory(device)
             calls = build(images)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Pixels = npt.NDArray[np.uint8]
@@ -104,8 +104,15 @@ def pixels_of(image: Image.Image, channels: int, geometry: Geometry) -> Pixels:
 
 
 def open_image(content: bytes) -> Image.Image:
-    """The image in the bytes of a file; decoded only when its pixels are read."""
-    return Image.open(io.BytesIO(content))
+    """The image in the bytes of a file; decoded only when its pixels are read.
+
+    Raises:
+        Unreadable: they are no image of a format that Pillow knows.
+    """
+    try:
+        return Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:  # its message is the address of the bytes
+        raise Unreadable("it is no image of a known format") from None
 
 
 def image_from_array(array: npt.NDArray[Any]) -> Image.Image:
