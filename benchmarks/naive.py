@@ -80,6 +80,15 @@ class NaiveGenerator(nn.Module):
         return images
 
 
+def masked_kl(logits: Tensor, student_logits: Tensor) -> Tensor:
+    """Mean KL divergence of the networks' answers, counted where they name one class."""
+    mask = (student_logits.max(1)[1] == logits.max(1)[1]).float()
+    terms = F.kl_div(
+        F.log_softmax(student_logits, dim=1), F.softmax(logits, dim=1), reduction="none"
+    )
+    return (terms.sum(1) * mask).mean()
+
+
 class NaiveSynthesizer:
     """Synthesises batches with a meta-generator `theta`."""
 
@@ -116,7 +125,7 @@ class NaiveSynthesizer:
             loss = section.bn * sum(hook.loss for hook in self.hooks)
             loss = loss + section.oh * F.cross_entropy(logits, labels)
             if adversarial:
-                loss = loss + section.adv * self._adversarial(logits, self.student(inputs))
+                loss = loss - section.adv * masked_kl(logits, self.student(inputs))
             losses.append(loss.item())
             if losses[-1] < best:
                 best, kept = losses[-1], images.detach().clone()
@@ -136,13 +145,6 @@ class NaiveSynthesizer:
             parameter.grad = gradient
         self.meta.step()
         return images
-
-    def _adversarial(self, logits: Tensor, student_logits: Tensor) -> Tensor:
-        mask = (student_logits.max(1)[1] == logits.max(1)[1]).float()
-        terms = F.kl_div(
-            F.log_softmax(student_logits, dim=1), F.softmax(logits, dim=1), reduction="none"
-        )
-        return -(terms.sum(1) * mask).mean()
 
 
 class NaiveDeepInversion:

@@ -1,7 +1,8 @@
-"""Cost of a synthesis step and of a student update, and their share of the peak performance.
+"""Cost of a synthesis step, a generative round and a student update, and their share of the peak.
 
     python -m benchmarks.step_cost [--quick] [--pair wrn-40-2/wrn-16-1 ...] [--threads 1]
 
+The rounds of the generative methods are timed for the first case alone.
 The package and the naive implementation (benchmarks/naive.py) are timed in turn in this process,
 with random weights. The table goes to benchmarks/results/. The ratios are printed together with
 those of the last committed table.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +22,19 @@ import torch
 
 from benchmarks import naive
 from benchmarks.cases import Case, pair_case, recipe_case
+from benchmarks.generative_cost import GENERATIVE, generative_works
+from benchmarks.naive_cmi import NaiveCMI
 from benchmarks.results import compare, machine, write
 from benchmarks.step_parts import synthesis_parts, update_parts
 from benchmarks.timing import alternated, flops, matmul_peaks, precisions, seconds
 from fastdfkd.core.captured import RECORDERS, WARM_UP
 from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.methods.cmi import CMISynthesizer
 from fastdfkd.core.methods.fast import FastSynthesizer
+from fastdfkd.core.methods.inversion import RandomInputs
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.teacher_cache import BATCHES
+from fastdfkd.recipe import CMISynthesis
 
 PAIRS = (
     "wrn-40-2/wrn-16-1",
@@ -39,8 +46,15 @@ PAIRS = (
 RECIPES = ("glyphs-fast5", "digits-fast5")
 REUSES = (4, 16)
 """Values of `distillation.teacher_cache`: updates that share a view and the teacher's logits."""
+CMI_MEMORY = 40_960, 4096
+"""Rows of CMI's memory, and those that a step draws."""
+CMI_MEMORY_CPU = 4096, 512
+"""The same on a CPU."""
 GRAPHS = ", cuda_graphs"
 """Suffix of the rows whose steps are captured as CUDA graphs; only on CUDA."""
+
+
+Measure = Callable[[Case, dict[str, float], int], list[dict[str, Any]]]
 
 
 def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
@@ -68,12 +82,56 @@ def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[di
     bank = case.bank(4 * len(z))
     images = torch.rand(len(z), *case.image_shape, device=case.device)
     storage = alternated({"storage": lambda: case.store(images, bank)}, case.device, 5)["storage"]
-    rows = _rows(case, "synthesis step", works, times, peaks, steps)
+    size = f"{case.synthesis.batch_size} images, k={steps}"
+    rows = _rows(case, ("synthesis step", size), works, times, peaks, steps)
     for row in rows[1:]:
         row["storage_share"] = storage / times[row["precision"]]
         if row["precision"] in types:
             row["parts"] = synthesis_parts(case, ours[row["precision"]], z, labels, repeats)
     return rows
+
+
+def cmi_synthesizer(case: Case, precision: Any, *, memory: int, draws: int) -> CMISynthesizer:
+    """CMI for a case, with a full memory of random features."""
+    section = CMISynthesis(
+        method="cmi",
+        batch_size=case.synthesis.batch_size,
+        steps=case.synthesis.steps,
+        latent_dim=case.synthesis.latent_dim,
+        generator_width=case.synthesis.generator_width,
+        crop_padding=case.synthesis.crop_padding,
+        flip=case.synthesis.flip,
+        memory=memory,
+        memory_draws=draws,
+    )
+    ours = CMISynthesizer(section, case.task(precision))
+    assert ours.contrast is not None
+    rows = torch.randn(memory, ours.contrast.memory.rows.shape[1], generator=stream(0, "memory"))
+    ours.contrast.memory.extend(rows.to(case.device))
+    return ours
+
+
+def cmi_draws(case: Case) -> RandomInputs:
+    """The random inputs of a batch, the same at each call."""
+    randomness = stream(0, "benchmark", device=case.device)
+    count, section = case.synthesis.batch_size, case.synthesis
+    noise = torch.randn(count, section.latent_dim, generator=randomness, device=case.device)
+    labels = torch.randint(case.num_classes, (count,), generator=randomness, device=case.device)
+    return RandomInputs(0, noise, labels, randomness)
+
+
+def cmi_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
+    """Cost of a CMI batch divided by its steps, with a full memory."""
+    sizes = CMI_MEMORY if case.device.type == "cuda" else CMI_MEMORY_CPU
+    types = precisions(case.device)
+    ours = {p: cmi_synthesizer(case, p, memory=sizes[0], draws=sizes[1]) for p in types}
+    baseline = NaiveCMI(ours["float32"], case.teacher, case.student, case.normalisation)
+    works: dict[str, Any] = {"naive": lambda: baseline.optimise(cmi_draws(case))}
+    for name, synthesizer in ours.items():
+        works[name] = lambda synthesizer=synthesizer: synthesizer.optimise(cmi_draws(case), True)
+    times = _times(works, case, repeats)
+    what = f"cmi synthesis step, {sizes[1]} of memory"
+    return _rows(case, what, works, times, peaks, case.synthesis.steps)
 
 
 def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
@@ -104,13 +162,23 @@ def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list
     for name, distiller in ours.items():
         works[name] = lambda distiller=distiller: distiller.update(bank)
     times = _times(works, case, repeats)
-    rows = _rows(case, "student update", works, times, peaks, 1)
+    rows = _rows(case, ("student update", f"{batch} images"), works, times, peaks, 1)
     loading = naive_loading(case, held[:batch])
     rows[0]["loading"] = loading
     for row in rows[1:]:
         row["ratio_with_loading"] = (times["naive"] + loading["batch"]) / times[row["precision"]]
         if row["precision"] in types:
             row["parts"] = update_parts(case, case.distiller(row["precision"]), repeats)
+    return rows
+
+
+def generative_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
+    """Cost of a round of each generative method, from the first noise to uint8 images."""
+    rows = []
+    for method in GENERATIVE:
+        size, works = generative_works(case, method, GRAPHS)
+        times = _times(works, case, repeats)
+        rows += _rows(case, (f"{method} round", size), works, times, peaks, 1)
     return rows
 
 
@@ -142,15 +210,13 @@ def naive_loading(case: Case, images: torch.Tensor) -> dict[str, float]:
 
 def _rows(
     case: Case,
-    what: str,
+    what: tuple[str, str],
     works: dict[str, Any],
     times: dict[str, float],
     peaks: dict[str, float],
     steps: int,
 ) -> list[dict[str, Any]]:
     rows = []
-    synthesis, distillation = case.synthesis, case.distillation
-    size = f"{synthesis.batch_size} images, k={synthesis.steps}"
     for name in works:
         # The counter does not see the operations of a replay, so count the step without capture.
         operations = flops(works[name.removesuffix(GRAPHS)])
@@ -158,8 +224,8 @@ def _rows(
         rows.append(
             {
                 "case": case.name,
-                "what": what,
-                "size": size if "synthesis" in what else f"{distillation.batch_size} images",
+                "what": what[0],
+                "size": what[1],
                 "precision": name,
                 "gflop": operations / steps / 1e9,
                 "seconds": times[name] / steps,
@@ -182,6 +248,15 @@ def cases(options: argparse.Namespace, device: torch.device) -> list[Case]:
     return pair_cases + [recipe_case(name, device, images, steps, batch) for name in recipes]
 
 
+MEASURES: dict[str, Measure] = {
+    "synthesis": synthesis_rows,
+    "cmi": cmi_rows,
+    "generative": generative_rows,
+    "distillation": distillation_rows,
+}
+"""What is measured for each case, by the name that `--only` takes."""
+
+
 def main() -> None:
     """Measure, compare with the last committed table, write the new one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -192,18 +267,24 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="inner steps k")
     parser.add_argument("--batch", type=int, help="images per student update")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=MEASURES, help="measure this alone; writes no table")
     options = parser.parse_args()
+    measures = {k: v for k, v in MEASURES.items() if options.only in (None, k)}
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     peaks: dict[str, float] = {}
     rows: list[dict[str, Any]] = []
-    for case in cases(options, device):
+    for number, case in enumerate(cases(options, device)):
         peaks = matmul_peaks(device)  # for each case: the speed of a shared machine changes
-        for measure in (synthesis_rows, distillation_rows):
+        if number and not options.only:
+            measures.pop("generative", None)  # they are measured for the first case alone
+        for measure in measures.values():
             case_rows = measure(case, peaks, options.repeats)
             print(*compare(case_rows, options.quick), sep="\n", flush=True)
             rows += case_rows
+    if options.only:
+        return
     record = {**machine(device, options.threads), "peak_gflops": peaks, "rows": rows}
     print("written:", *write(record, options.quick, partial=bool(options.pair)))
 

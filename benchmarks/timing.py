@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from fastdfkd.core.precision import resolved
+from fastdfkd.core.precision import resolve_precision
 
 Work = Callable[[], object]
 
@@ -41,7 +41,9 @@ def alternated(works: Mapping[str, Work], device: torch.device, repeats: int) ->
 
 def precisions(device: torch.device) -> tuple[Literal["float32", "bfloat16"], ...]:
     """The types that the hardware multiplies natively. Emulated bfloat16 is 100 times slower."""
-    return ("float32", "bfloat16") if resolved(device, "auto") == "bfloat16" else ("float32",)
+    return (
+        ("float32", "bfloat16") if resolve_precision(device, "auto") == "bfloat16" else ("float32",)
+    )
 
 
 def matmul_peaks(device: torch.device) -> dict[str, float]:

@@ -22,7 +22,15 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastdfkd.api import check, distill, evaluate, resume, train_teacher
+    from fastdfkd.api import (
+        check,
+        distill,
+        evaluate,
+        resume,
+        resume_synthesis,
+        synthesize,
+        train_teacher,
+    )
     from fastdfkd.api.evaluation import Evaluation
     from fastdfkd.recipe import Recipe, RecipeError, load_recipe
     from fastdfkd.report.check_report import CheckReport
@@ -39,6 +47,8 @@ __all__ = [
     "evaluate",
     "load_recipe",
     "resume",
+    "resume_synthesis",
+    "synthesize",
     "train_teacher",
 ]
 
@@ -52,6 +62,8 @@ _MODULES = {
     "distill": "fastdfkd.api",
     "evaluate": "fastdfkd.api",
     "resume": "fastdfkd.api",
+    "resume_synthesis": "fastdfkd.api",
+    "synthesize": "fastdfkd.api",
     "load_recipe": "fastdfkd.recipe",
     "train_teacher": "fastdfkd.api",
 }

@@ -32,7 +32,7 @@ WORDS = {
 """The message printed for each signal, after `fastdfkd: `."""
 
 START_S, BOUND_S = 2.0, 11.0
-"""Seconds that a command has to end, before and after `to_close`; then the process exits."""
+"""Seconds that a command has to end, before and after `announce_open_run`; then it exits."""
 
 _REPEAT_S = 1.0
 """Seconds within which repeated signals count once: some parent processes pass on a signal that the
@@ -145,7 +145,7 @@ class Signals:
 _to_close = threading.Event()
 
 
-def to_close() -> None:
+def announce_open_run() -> None:
     """Declare that a run is open: from now on a command has `BOUND_S` seconds to end."""
     _to_close.set()
 
@@ -154,7 +154,7 @@ interactive = threading.Event()
 """Set while Ctrl-C does not end the command but asks the user what to do."""
 
 
-class Asking:
+class RaisingInterrupts:
     """Inside the block each Ctrl-C raises KeyboardInterrupt and does not end the command."""
 
     def __enter__(self) -> None:

@@ -9,7 +9,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -71,11 +71,12 @@ class FakePlatform:
         self.addresses: list[str | None] = []
         self.connected = 0
         self.error: BaseException | None = None
+        self.too_small: Exception | None = None
         import fastdfkd.platform as platform
 
         for name, content in (
             ("cluster", {"connect": self.connect}),
-            ("placement", {"fitted_here": self.fitted}),
+            ("placement", {"fitted_here": self.fitted, "check_places": self.check_places}),
             ("pipeline", {"run": self.run}),
         ):
             module = ModuleType(f"fastdfkd.platform.{name}")
@@ -100,6 +101,13 @@ class FakePlatform:
         assert self.connected, "the resources are known only when connected to a cluster"
         return load_recipe(recipe, {"platform.cpus_per_synthesizer": 2.0})
 
+    def check_places(self, recipes: Iterable[Recipe]) -> None:
+        """Raises `too_small` if it is set."""
+        assert self.connected, "the resources are known only when connected to a cluster"
+        assert list(recipes)
+        if self.too_small is not None:
+            raise self.too_small
+
     def run(
         self,
         recipe: Recipe,
@@ -109,6 +117,7 @@ class FakePlatform:
         *,
         checkpoint: Any = None,
         stop: Any = None,
+        images_only: bool = False,
     ) -> RunResult:
         assert self.connected, "the pipeline needs a cluster"
         assert directory.is_absolute()

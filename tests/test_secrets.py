@@ -35,7 +35,7 @@ def server(
     monkeypatch.setattr(credentials, "_full_uris", {})
     with GuardedServer(tmp_path_factory.mktemp("artifacts")) as started:
         yield started
-    credentials.log_in("http://of-nobody")
+    credentials.set_login_variables("http://of-nobody")
     assert not {credentials.USER, credentials.PASSWORD} & set(os.environ)
 
 
@@ -81,7 +81,7 @@ def test_a_run_that_is_resumed_leaves_no_password_anywhere(
 
     platform.error = None
     credentials._full_uris.clear()
-    credentials.log_in("http://of-nobody")
+    credentials.set_login_variables("http://of-nobody")
     assert cli.run(["distill", "--resume", "out"]) == 2
     output = capfd.readouterr()
     assert "it needs a valid user and password" in output.err
@@ -109,7 +109,7 @@ def test_no_representation_of_a_recipe_contains_the_password(tiny: Path) -> None
     changed = load_recipe(recipe, {"seed": 3})
     assert changed.tracking == recipe.tracking
     assert changed.tracking.uri is not None
-    assert credentials.login(changed.tracking.uri)[credentials.PASSWORD] == PASSWORD
+    assert credentials.login_variables(changed.tracking.uri)[credentials.PASSWORD] == PASSWORD
 
 
 def test_a_bad_uri_is_refused_without_repeating_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,11 +28,11 @@ _PARAMETER = re.compile(r"[?&]([^=&#]*)=[^&#]*")
 _full_uris: dict[str, str] = {}
 """Full URI by bare URI, of those that hold credentials."""
 _replaced: dict[str, str | None] = {}
-"""Values of the environment variables that `log_in` replaced; None: unset."""
+"""Values of the environment variables that `set_login_variables` replaced; None: unset."""
 
 
-def taken_out(uri: str) -> str:
-    """The bare URI: without user, password and secret parameters, which are kept for `login`.
+def strip_credentials(uri: str) -> str:
+    """The bare URI: without user, password and secret parameters, for `login_variables` to use.
 
     Raises:
         ValueError: MLflow could not use the URI. The message does not repeat it, because it may
@@ -53,12 +53,12 @@ def configured_uri(uri: str | None = None) -> str:
         ValueError: MLflow could not use it.
     """
     try:
-        return taken_out(uri or os.environ.get(URI, ""))
+        return strip_credentials(uri or os.environ.get(URI, ""))
     except ValueError as error:
         raise ValueError(f"{'the store' if uri else URI}: {error}") from None
 
 
-def login(bare: str) -> dict[str, str]:
+def login_variables(bare: str) -> dict[str, str]:
     """Environment variables that MLflow needs to reach the store of a bare URI.
 
     Credentials come from a URI that this process read, else from `MLFLOW_TRACKING_URI` if it names
@@ -74,9 +74,9 @@ def login(bare: str) -> dict[str, str]:
     return {USER: unquote(user), PASSWORD: unquote(password)} if colon else {}
 
 
-def log_in(bare: str) -> None:
+def set_login_variables(bare: str) -> None:
     """Set MLflow's environment variables for a server; restore those set for another one."""
-    variables = login(bare) if _is_http(bare) else {}
+    variables = login_variables(bare) if _is_http(bare) else {}
     if variables and variables.items() <= os.environ.items():
         return  # never unset them in between: another thread may be using them
     for name, before in _replaced.items():
@@ -87,18 +87,18 @@ def log_in(bare: str) -> None:
         _set(name, value)
 
 
-def for_another_process(bare: str) -> dict[str, str]:
+def subprocess_variables(bare: str) -> dict[str, str]:
     """Environment variables that another process needs for the same store.
 
     Pass them as the argument of a call only: Ray shows the environments of jobs and actors.
     """
     here = {name: os.environ[name] for name in (USER, PASSWORD, TOKEN) if name in os.environ}
-    return here | login(bare) if _is_http(bare) else login(bare)
+    return here | login_variables(bare) if _is_http(bare) else login_variables(bare)
 
 
-def whole(bare: str) -> str:
+def with_credentials(bare: str) -> str:
     """The URI that opens a store; a database's includes its password, a server's does not."""
-    return login(bare).get(URI, bare)
+    return login_variables(bare).get(URI, bare)
 
 
 def clear_command_line() -> None:
@@ -110,8 +110,8 @@ def clear_command_line() -> None:
     variables: dict[str, str] = {}
 
     def without_login(uri: re.Match[str]) -> str:
-        bare = taken_out(uri[0])
-        variables.update(login(bare))
+        bare = strip_credentials(uri[0])
+        variables.update(login_variables(bare))
         return bare
 
     try:

@@ -16,7 +16,7 @@ _FORMS = (
 _PORTS = {"ray": "10001", "http": "80", "https": "443"}
 
 
-def resolved(address: str | None) -> str | None:
+def resolve_address(address: str | None) -> str | None:
     """The address to join: `address`, else `RAY_ADDRESS`; None: start Ray on this machine.
 
     `RAY_ADDRESS` also replaces `auto`, as in Ray itself.
@@ -53,7 +53,7 @@ def check(address: str) -> None:
 
 def check_named(address: str | None) -> None:
     """`check` the address that a user named, before other work; `auto` is resolved on joining."""
-    named = resolved(address)
+    named = resolve_address(address)
     if named and named != "auto":
         check(named)
 

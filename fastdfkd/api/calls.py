@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastdfkd.recipe import Overrides, Recipe, load_recipe
+from fastdfkd.recipe import Overrides, Recipe, images_only, load_recipe
 from fastdfkd.recipe.source_texts import given
-from fastdfkd.runs.folder import TEACHER_FILES, check_kinds, claimed
-from fastdfkd.runs.folder_lock import held
+from fastdfkd.runs.folder import TEACHER_FILES, check_kinds, claim_folder, read_json
+from fastdfkd.runs.folder_lock import lock_folder
 from fastdfkd.runs.result import RunResult
-from fastdfkd.runs.source_texts import sources_in
+from fastdfkd.runs.source_texts import as_it_began, sources_in
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,7 +59,7 @@ def distill(
     from fastdfkd.api.execution import execute
 
     recipe = load_recipe(source, overrides)
-    with claimed(recipe.name, out, overwrite=overwrite) as directory:
+    with claim_folder(recipe.name, out, overwrite=overwrite) as directory:
         return execute(
             recipe,
             directory,
@@ -82,7 +82,7 @@ def resume(
 
     In lock-step with one synthesizer and one worker, the student equals that of an uninterrupted
     run bit for bit. Python files that the recipe names are read from the folder, as they were when
-    the run started.
+    the run started; a warning names those that have changed since.
 
     Args:
         directory: folder of the run.
@@ -95,21 +95,121 @@ def resume(
         FolderInUseError: another process is using the folder.
         ValueError: the run is finished, one of its files is damaged, or the teacher differs.
     """
+    return _resumed(
+        directory, address=address, teacher=teacher, progress=progress, images_only=False
+    )
+
+
+def synthesize(
+    source: str | Path | Recipe,
+    overrides: Overrides = (),
+    *,
+    out: str | Path | None = None,
+    address: str | None = None,
+    teacher: nn.Module | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> RunResult:
+    """Make a recipe's images without a student, for `bank.start_from` of later runs.
+
+    The adversarial term is off, because there is no student. The images are in
+    `checkpoints/` of the folder; no student is written.
+
+    Args:
+        source: see `distill`.
+        overrides: see `distill`.
+        out: folder to write to; unset: `runs/images-<recipe>-<time>/`.
+        address: see `distill`.
+        teacher: see `distill`.
+        overwrite: replace an earlier run in `out`.
+        progress: show a progress bar if stderr is a terminal.
+
+    Returns:
+        The figures of the run, with 0 student updates.
+
+    Raises:
+        RecipeError: the recipe is invalid, or its method needs a student.
+        FolderInUseError: another process is using `out`.
+        ValueError: `out` is not empty, or a network does not fit the recipe.
+        OSError: the folder is not writable.
+        TrackingError: the MLflow store cannot be opened.
+    """
+    from fastdfkd.api.execution import execute
+
+    recipe = images_only(load_recipe(source, overrides))
+    with claim_folder(f"images-{recipe.name}", out, overwrite=overwrite) as directory:
+        return execute(
+            recipe,
+            directory,
+            address=address,
+            model=teacher,
+            progress=progress,
+            run_name=f"images-{recipe.name}",
+            images_only=True,
+        )
+
+
+def resume_synthesis(
+    directory: str | Path,
+    *,
+    address: str | None = None,
+    teacher: nn.Module | None = None,
+    progress: bool = False,
+) -> RunResult:
+    """Continue an interrupted `synthesize`. Arguments and errors are those of `resume`."""
+    return _resumed(
+        directory, address=address, teacher=teacher, progress=progress, images_only=True
+    )
+
+
+def _resumed(
+    directory: str | Path,
+    *,
+    address: str | None,
+    teacher: nn.Module | None,
+    progress: bool,
+    images_only: bool,
+) -> RunResult:
     from fastdfkd.api.execution import execute
 
     folder = Path(directory).expanduser().absolute()
     if not (folder / "recipe.yaml").is_file():
         raise FileNotFoundError(f"{folder} holds no run to resume: recipe.yaml is missing")
-    with held(folder):
+    with lock_folder(folder):
         check_kinds(folder)
+        _check_kind_of_run(folder, images_only)
         if (folder / "result.json").is_file():
             _check_result(folder)
             raise ValueError(f"the run in {folder} is finished: there is nothing to resume")
         recipe = load_recipe(folder / "recipe.yaml")
-        with given(sources_in(folder)):
+        with as_it_began(folder):
             return execute(
-                recipe, folder, address=address, model=teacher, progress=progress, resume=True
+                recipe,
+                folder,
+                address=address,
+                model=teacher,
+                progress=progress,
+                resume=True,
+                images_only=images_only,
             )
+
+
+def _check_kind_of_run(folder: Path, images_only: bool) -> None:
+    """Check that a run of one command is not resumed by the other.
+
+    Raises:
+        ValueError: it is.
+    """
+    try:
+        made = read_json(folder / "state.json").get("images_only") is True
+    except (OSError, ValueError):  # the run ended before it wrote the file, or it is damaged
+        return
+    if made != images_only:
+        command = "synthesize" if made else "distill"
+        raise ValueError(
+            f"the run in {folder} was started by fastdfkd {command}: resume it with "
+            f"fastdfkd {command} --resume {folder}"
+        )
 
 
 def _check_result(folder: Path) -> None:
@@ -160,12 +260,12 @@ def train_teacher_into(
 ) -> tuple[Teacher, Path]:
     """Same as `train_teacher`; also returns the folder that it wrote to."""
     from fastdfkd.api.execution import obtain_teacher, write_teacher
-    from fastdfkd.data import cache_somewhere
+    from fastdfkd.data import use_fallback_cache
 
     recipe = load_recipe(source, overrides)
     name = f"teacher-{recipe.name}"
-    with claimed(name, out, overwrite=overwrite, files=TEACHER_FILES) as directory:
-        cache_somewhere(directory / "cache")
+    with claim_folder(name, out, overwrite=overwrite, files=TEACHER_FILES) as directory:
+        use_fallback_cache(directory / "cache")
         teacher = obtain_teacher(recipe, progress=progress)
         write_teacher(teacher, directory, weights=True)
     return teacher, directory
@@ -198,19 +298,24 @@ def check(
     return check_recipe(load_recipe(source, overrides), model=teacher, images=images)
 
 
-def evaluate(directory: str | Path, *, data_root: str | Path | None = None) -> Evaluation:
+def evaluate(
+    directory: str | Path, overrides: Overrides = (), *, data_root: str | Path | None = None
+) -> Evaluation:
     """Evaluate the student of a finished run on the held-out images.
 
     Args:
         directory: folder of the run.
+        overrides: other images than those of the run, as changes to `data` and `evaluation` of its
+            recipe: `["data.name=folder", "data.root=photos.zip"]`.
         data_root: folder of the images; unset: `data.root` of the recipe.
 
     Raises:
         FileNotFoundError: the folder contains no student or no recipe.
-        ValueError: a file in it is damaged, or the images are missing.
+        ValueError: a file in it is damaged, the images are missing, or an override changes
+            another section.
     """
     from fastdfkd.api.evaluation import evaluate_folder
 
     folder = Path(directory)
     with given(sources_in(folder)):
-        return evaluate_folder(folder, data_root=data_root)
+        return evaluate_folder(folder, overrides, data_root=data_root)

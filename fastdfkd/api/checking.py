@@ -202,14 +202,14 @@ def _schedule(recipe: Recipe) -> dict[str, int]:
 def _plan(recipe: Recipe, plan: Plan) -> dict[str, Any]:
     import torch
 
-    from fastdfkd.core.precision import resolved
+    from fastdfkd.core.precision import resolve_precision
 
     return {
         "device": plan.device,
         "synthesizers": plan.synthesizers,
         "workers": plan.workers,
         "schedule": recipe.platform.schedule,
-        "precision": resolved(torch.device(plan.device), recipe.platform.precision),
+        "precision": resolve_precision(torch.device(plan.device), recipe.platform.precision),
     }
 
 

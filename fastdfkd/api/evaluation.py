@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.runs.figures import SYNTHETIC
 from fastdfkd.runs.folder import read_json
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fastdfkd.core.image_spec import ImageSpec
+
+_CHANGEABLE = {"data", "evaluation"}
+"""Sections of the recipe that say which images a student is evaluated on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +49,15 @@ class Evaluation:
     """Which teacher the student was compared with, or why there was none."""
 
 
-def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> Evaluation:
+def evaluate_folder(
+    directory: Path, overrides: Overrides = (), *, data_root: str | Path | None = None
+) -> Evaluation:
     """Evaluate the student in a run's folder; see `fastdfkd.evaluate`."""
     recipe_file, student_file = directory / "recipe.yaml", directory / "student.safetensors"
     for file in (recipe_file, student_file):
         if not file.is_file():
             raise FileNotFoundError(f"{directory} holds no run to evaluate: {file.name} is missing")
-    recipe = load_recipe(recipe_file)
+    recipe = _judged_as(load_recipe(recipe_file), overrides)
     from fastdfkd.core.answers import output_of
     from fastdfkd.experiment import image_spec, judge_of, student_input, student_spec
     from fastdfkd.models import open_network
@@ -82,6 +87,19 @@ def evaluate_folder(directory: Path, *, data_root: str | Path | None = None) -> 
         synthetic={name: found[name] for name in SYNTHETIC if name in found},
         note=note,
     )
+
+
+def _judged_as(recipe: Recipe, overrides: Overrides) -> Recipe:
+    """The recipe with other held-out images; the rest describes a student that is trained."""
+    changed = load_recipe(recipe, overrides)
+    before, after = (each.model_dump(exclude=_CHANGEABLE) for each in (recipe, changed))
+    if before != after:
+        sections = ", ".join(name for name in before if before[name] != after[name])
+        raise ValueError(
+            f"evaluate changes {' and '.join(sorted(_CHANGEABLE))} only, got a change of "
+            f"{sections}: the student is trained already"
+        )
+    return changed
 
 
 def _find_teacher(recipe: Recipe, spec: ImageSpec, directory: Path) -> tuple[nn.Module | None, str]:

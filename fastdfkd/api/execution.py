@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdfkd import tracking
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.recipe.source_texts import given
 from fastdfkd.report.progress import EpochProgress, RunProgress
 from fastdfkd.runs.folder import read_json, write_json, write_text
 from fastdfkd.runs.result import RunResult
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _MAY_CHANGE = (
     "description",
+    "bank.start_from",
     "data.root",
     "teacher.weights",
     "teacher.entry",
@@ -39,7 +41,8 @@ _MAY_CHANGE = (
     "platform.start_timeout_s",
     "platform.autoscale_timeout_s",
 )
-"""Keys, or prefixes of keys, that may have another value when a run is resumed."""
+"""Keys, or prefixes of keys, that may have another value when a run is resumed. What depends on
+files (images, weights) is compared by its digest."""
 
 
 def execute(
@@ -53,6 +56,7 @@ def execute(
     run_name: str | None = None,
     complete: Callable[[RunResult], RunResult] | None = None,
     resume: bool = False,
+    images_only: bool = False,
 ) -> RunResult:
     """Run a recipe in a claimed folder. Raises what `api.distill` and `api.resume` document.
 
@@ -66,43 +70,73 @@ def execute(
         run_name: name in MLflow and of the progress bar; unset: the recipe's name.
         complete: is applied to the result (to add speed-ups) before it is written and recorded.
         resume: continue from the newest complete checkpoint in the folder; start if there is none.
+        images_only: make images without a student; `recipe` is then made by `recipe.images_only`.
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
-    from fastdfkd.data import cache_somewhere
+    from fastdfkd.data import use_fallback_cache
     from fastdfkd.experiment import initial_student
-    from fastdfkd.platform import cluster
 
-    cache_somewhere(directory / "cache")
-    initial_student(recipe)  # a student that does not fit is refused before a teacher is trained
-    teacher_recipe = with_trained_precision(recipe, directory) if resume else recipe
-    teacher = obtain_teacher(teacher_recipe, model=model, progress=progress)
-    checkpoint = checkpoint_to_resume(recipe, teacher, directory) if resume else None
-    with cluster.connect(address, meanwhile=partial(warm_up, recipe)):
+    use_fallback_cache(directory / "cache")
+    # The text of a Python file is read once: it may be edited while the run starts.
+    with given(recipe.source_texts()), contextlib.ExitStack() as connection:
+        # A student that does not fit is refused before a teacher is trained.
+        initial_student(recipe)
+        teacher = obtain_teacher(
+            with_trained_precision(recipe, directory) if resume else recipe,
+            model=model,
+            progress=progress,
+            before_work=partial(_connect, recipe, address, connection),
+        )
+        checkpoint = checkpoint_to_resume(recipe, teacher, directory) if resume else None
         from fastdfkd.platform import pipeline, placement
 
-        label = run_name or recipe.name
         recipe = placement.fitted_here(recipe)
         write_teacher(teacher, directory)
-        write_sources(recipe, directory)
+        write_sources(recipe.source_texts(), directory)
         # The recipe is written last: from here on the run can be resumed.
         write_text(directory / "recipe.yaml", recipe.to_yaml())
-        with (
-            RunProgress(recipe, label, shown=progress) as bar,
-            tracking.Recorder(
+        label = run_name or recipe.name
+        with RunProgress(recipe, label, shown=progress, images_only=images_only) as bar:
+            recorder = tracking.Recorder(
                 recipe,
                 directory,
                 run_name=label,
                 parent_run_id=parent_run_id,
                 progress=bar,
                 resume_at=(checkpoint.updates if checkpoint else 0) if resume else None,
-            ) as recorder,
-        ):
-            result = pipeline.run(recipe, teacher, directory, recorder, checkpoint=checkpoint)
-            result = result.model_copy(update={"directory": directory})
-            if complete is not None:
-                result = complete(result)
-            write_text(directory / "result.json", result.model_dump_json(indent=2) + "\n")
-            recorder.finish(result)
+                images_only=images_only,
+            )
+            run = partial(pipeline.run, checkpoint=checkpoint, images_only=images_only)
+            return _recorded_run(run, recipe, teacher, directory, recorder, complete)
+
+
+def _connect(recipe: Recipe, address: str | None, connection: contextlib.ExitStack) -> None:
+    """Connect to Ray until `connection` is closed, and check that the recipe fits the cluster."""
+    from fastdfkd.platform import cluster
+
+    meanwhile = partial(warm_up, recipe)
+    connection.enter_context(cluster.connect(address, meanwhile=meanwhile))
+    from fastdfkd.platform.placement import check_places
+
+    check_places([recipe])
+
+
+def _recorded_run(
+    run: Callable[[Recipe, Teacher, Path, tracking.Recorder], RunResult],
+    recipe: Recipe,
+    teacher: Teacher,
+    directory: Path,
+    recorder: tracking.Recorder,
+    complete: Callable[[RunResult], RunResult] | None,
+) -> RunResult:
+    """Run the pipeline, write `result.json` and finish the run in MLflow; see `execute`."""
+    with recorder:
+        result = run(recipe, teacher, directory, recorder)
+        result = result.model_copy(update={"directory": directory})
+        if complete is not None:
+            result = complete(result)
+        write_text(directory / "result.json", result.model_dump_json(indent=2) + "\n")
+        recorder.finish(result)
     return result
 
 
@@ -119,9 +153,16 @@ def warm_up(recipe: Recipe) -> None:
 
 
 def obtain_teacher(
-    recipe: Recipe, *, model: nn.Module | None = None, progress: bool = False
+    recipe: Recipe,
+    *,
+    model: nn.Module | None = None,
+    progress: bool = False,
+    before_work: Callable[[], None] | None = None,
 ) -> Teacher:
-    """The teacher: `model`, or opened from weights, or cached, or trained with a progress bar."""
+    """The teacher: `model`, or opened from weights, or cached, or trained with a progress bar.
+
+    `before_work` is called before the teacher is trained, and before it is evaluated.
+    """
     from fastdfkd.experiment import image_spec
     from fastdfkd.trainers.teacher import prepare_teacher
 
@@ -131,7 +172,13 @@ def obtain_teacher(
         def on_epoch(epoch: int, epochs: int, loss: float) -> None:
             bar.update(epoch, f"loss {loss:.3f}")
 
-        return prepare_teacher(recipe, model=model, device=_device(recipe), on_epoch=on_epoch)
+        return prepare_teacher(
+            recipe,
+            model=model,
+            device=_device(recipe),
+            on_epoch=on_epoch,
+            before_work=before_work,
+        )
 
 
 def with_trained_precision(recipe: Recipe, directory: Path) -> Recipe:

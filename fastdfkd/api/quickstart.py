@@ -11,8 +11,8 @@ from fastdfkd.recipe import load_recipe
 from fastdfkd.report.plots import accuracy_against_seconds
 from fastdfkd.report.speedup import with_speedups
 from fastdfkd.report.table import build_table, cells, csv_text, render_markdown, seconds, times
-from fastdfkd.runs.folder import claimed, runs_folder, write_text
-from fastdfkd.runs.folder_lock import held
+from fastdfkd.runs.folder import claim_folder, runs_folder, write_text
+from fastdfkd.runs.folder_lock import lock_folder
 from fastdfkd.runs.result import RunResult
 from fastdfkd.text.safe_text import lines
 from fastdfkd.tracking import ParentRun
@@ -48,7 +48,7 @@ def run_quickstart(*, progress: bool = False) -> dict[str, RunResult]:
     folder.mkdir(parents=True, exist_ok=True)
     meanwhile = partial(warm_up, load_recipe(SETTINGS[REFERENCE]))
     with (
-        held(folder),
+        lock_folder(folder),
         cluster.connect(None, meanwhile),
         ParentRun("quickstart") as parent,
     ):
@@ -77,7 +77,7 @@ def _run_setting(
     from fastdfkd.api.execution import execute
 
     recipe = load_recipe(SETTINGS[setting])
-    with claimed(recipe.name, folder / setting, overwrite=True) as directory:
+    with claim_folder(recipe.name, folder / setting, overwrite=True) as directory:
         return execute(
             recipe,
             directory,

@@ -6,35 +6,39 @@ They import torch, Ray and MLflow themselves, so that `--help` is fast.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fastdfkd import signals
 from fastdfkd.addresses import credentials
-from fastdfkd.cli import tuning
+from fastdfkd.cli import invocation, tuning
+from fastdfkd.cli.invocation import say
 from fastdfkd.text.safe_text import lines
-from fastdfkd.text.shown import shown_message
-
-if TYPE_CHECKING:
-    from fastdfkd.runs.result import RunResult
 
 app = typer.Typer(
     name="fastdfkd", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 
-_USER_ERRORS = (ValueError, OSError, FloatingPointError)
-"""Errors that are printed without a traceback. A run that diverged is a FloatingPointError."""
-_BAD_INPUT, _INTERRUPTED = 2, 130
-"""Exit codes."""
-_GLOBAL_OPTIONS = ("-v", "--verbose")
-
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.")
+]
+OptionalRecipeArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.", show_default=False
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
+]
+ResumeOption = Annotated[
+    Path | None,
+    typer.Option("--resume", metavar="DIR", help="Resume the run in DIR; without RECIPE."),
 ]
 OverridesArgument = Annotated[
     list[str] | None,
@@ -127,25 +131,12 @@ def check(
 
 @app.command(epilog="Example: fastdfkd distill digits-fast5 synthesis.steps=2 --out runs/k2")
 def distill(
-    recipe: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECIPE",
-            help="A YAML file, or a name that `recipes` lists.",
-            show_default=False,
-        ),
-    ] = None,
+    recipe: OptionalRecipeArgument = None,
     overrides: OverridesArgument = None,
     out: OutOption = None,
-    address: Annotated[
-        str | None,
-        typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
-    ] = None,
+    address: AddressOption = None,
     overwrite: OverwriteOption = False,
-    resume: Annotated[
-        Path | None,
-        typer.Option("--resume", metavar="DIR", help="Resume the run in DIR; without RECIPE."),
-    ] = None,
+    resume: ResumeOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")
     ] = False,
@@ -153,14 +144,9 @@ def distill(
     """Compress a teacher without its data."""
     from fastdfkd import api
     from fastdfkd.addresses.ray_cluster import check_named
+    from fastdfkd.cli.summaries import run_summary
 
-    if (recipe is None) == (resume is None):
-        raise ValueError("give a RECIPE, or --resume DIR to resume an interrupted run")
-    if resume is not None and (overrides or out or overwrite):
-        raise ValueError(
-            "--resume continues the run with its own recipe and folder: remove KEY=VALUE, --out "
-            "and --overwrite"
-        )
+    _check_resumable(recipe, overrides, out, overwrite=overwrite, resume=resume)
     check_named(address)
     if resume is not None:
         result = api.resume(resume, address=address, progress=True)
@@ -173,7 +159,63 @@ def distill(
             overwrite=overwrite,
             progress=True,
         )
-    typer.echo(result.model_dump_json(indent=2) if as_json else lines(_summary(result)))
+    typer.echo(result.model_dump_json(indent=2) if as_json else lines(run_summary(result)))
+
+
+@app.command(epilog="Example: fastdfkd synthesize digits-cmi-images --out runs/images")
+def synthesize(
+    recipe: OptionalRecipeArgument = None,
+    overrides: OverridesArgument = None,
+    out: OutOption = None,
+    address: AddressOption = None,
+    overwrite: OverwriteOption = False,
+    resume: ResumeOption = None,
+) -> None:
+    """Make a recipe's images without a student.
+
+    The adversarial term is off, because there is no student. Later runs start from the folder:
+    fastdfkd distill RECIPE bank.start_from=DIR.
+    """
+    from fastdfkd import api
+    from fastdfkd.addresses.ray_cluster import check_named
+    from fastdfkd.cli.summaries import run_summary
+
+    _check_resumable(recipe, overrides, out, overwrite=overwrite, resume=resume)
+    check_named(address)
+    if resume is not None:
+        result = api.resume_synthesis(resume, address=address, progress=True)
+    else:
+        result = api.synthesize(
+            recipe or "",
+            overrides or [],
+            out=out,
+            address=address,
+            overwrite=overwrite,
+            progress=True,
+        )
+    typer.echo(lines(run_summary(result)))
+
+
+def _check_resumable(
+    recipe: str | None,
+    overrides: list[str] | None,
+    out: Path | None,
+    *,
+    overwrite: bool,
+    resume: Path | None,
+) -> None:
+    """Check that a command got either a recipe or a run to resume.
+
+    Raises:
+        ValueError: it got both or neither.
+    """
+    if (recipe is None) == (resume is None):
+        raise ValueError("give a RECIPE, or --resume DIR to resume an interrupted run")
+    if resume is not None and (overrides or out or overwrite):
+        raise ValueError(
+            "--resume continues the run with its own recipe and folder: remove KEY=VALUE, --out "
+            "and --overwrite"
+        )
 
 
 @app.command(epilog="Example: fastdfkd submit digits-fast5 --address http://127.0.0.1:8265")
@@ -210,9 +252,9 @@ def submit(
     if no_follow:
         typer.echo(job)
         return
-    _say(f"{job} is submitted to {client.get_address()}")
-    follower = Follower(client, job, write=lambda text: typer.echo(text, nl=False), note=_say)
-    with signals.Asking():
+    say(f"{job} is submitted to {client.get_address()}")
+    follower = Follower(client, job, write=lambda text: typer.echo(text, nl=False), note=say)
+    with signals.RaisingInterrupts():
         raise typer.Exit(follower.run())
 
 
@@ -235,128 +277,55 @@ def status(
 @app.command(epilog="Example: fastdfkd evaluate runs/quickstart/fast-5")
 def evaluate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Other images than the run's: data.name=folder data.root=photos.zip.",
+        ),
+    ] = None,
     data_root: Annotated[
         Path | None,
-        typer.Option("--data-root", metavar="DIR", help="Folder of CIFAR, if it has moved."),
+        typer.Option("--data-root", metavar="DIR", help="Folder of the images, if it has moved."),
     ] = None,
 ) -> None:
     """Evaluate the student of a run again, on held-out images."""
     from fastdfkd.api import evaluate as evaluate_run
-    from fastdfkd.report.table import share
-    from fastdfkd.runs.figures import FIGURES
+    from fastdfkd.cli.summaries import evaluation_summary
 
-    evaluation = evaluate_run(directory, data_root=data_root)
-    rows = {
-        name: f"{share(value)} of {evaluation.images:,} {evaluation.judged_on}"
-        for name, value in evaluation.figures.items()
-    }
-    if evaluation.figures or not evaluation.synthetic:
-        rows["agreement"] = f"{share(evaluation.agreement)} ({evaluation.note})"
-    rows |= {FIGURES[key].name: FIGURES[key].show(v) for key, v in evaluation.synthetic.items()}
-    width = max(map(len, rows))
-    for name, text in rows.items():
-        typer.echo(lines(f"{name:<{width}} {text}"))
-    if not evaluation.figures and evaluation.synthetic:
-        typer.echo(lines(f"on {evaluation.images:,} {evaluation.judged_on}, {evaluation.note}"))
+    evaluation = evaluate_run(directory, overrides or [], data_root=data_root)
+    typer.echo(lines(evaluation_summary(evaluation)))
 
 
 @app.command(epilog="Example: fastdfkd recipes")
-def recipes() -> None:
+def recipes(
+    sweeps: Annotated[
+        bool, typer.Option("--sweeps", help="List the search spaces of `sweep` instead.")
+    ] = False,
+) -> None:
     """List the shipped recipes, the sample ones first."""
     from fastdfkd.recipe import load_recipe, shipped_recipes
+    from fastdfkd.tuning.search_space import shipped_spaces
 
-    files = shipped_recipes()
-    width = max((len(file.stem) for file in files), default=0)
-    for file in files:
-        typer.echo(f"{file.stem:<{width}}  {load_recipe(file).description}")
+    if sweeps:
+        listed = shipped_spaces()
+    else:
+        listed = {file.stem: load_recipe(file).description for file in shipped_recipes()}
+    width = max(map(len, listed), default=0)
+    for name, description in listed.items():
+        typer.echo(f"{name:<{width}}  {description}")
 
 
 tuning.register(app)
 
 
-def _summary(result: RunResult) -> str:
-    from fastdfkd.report.table import share
-    from fastdfkd.runs.figures import FIGURES, SYNTHETIC, measured
-
-    figures = measured(result.model_dump(include=set(FIGURES)))
-    rows = {
-        figure.name: figure.show(figures[name])
-        for name, figure in SYNTHETIC.items()
-        if name in figures
-    }
-    if not rows or result.accuracy is not None:
-        rows = {
-            "accuracy": f"{share(result.accuracy)} (teacher {share(result.teacher_accuracy)})",
-            "agreement": f"{share(result.agreement)} with the teacher",
-            **rows,
-        }
-    rows |= {
-        "images": f"{result.images:,} synthesised, {result.updates:,} student updates",
-        "synthesis": f"{result.synthesis_seconds:.1f} s "
-        f"({result.synthesis_seconds_per_image * 1e3:.3g} ms per image)",
-        "end to end": f"{result.end_to_end_seconds:.1f} s without evaluation",
-        "run": f"{result.directory}",
-    }
-    width = max(map(len, rows)) + 1
-    table = [*rows.items(), *(("warning", warning) for warning in result.warnings)]
-    return "\n".join(f"{key:<{width}}{value}" for key, value in table)
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code. A user error is one message on stderr."""
-    command = typer.main.get_command(app)
-    try:
-        code = command.main(
-            args=_global_options_first(arguments), prog_name="fastdfkd", standalone_mode=False
-        )
-    except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
-    except BrokenPipeError:  # the reader of stdout has closed it, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        if os.environ.get("FASTDFKD_DEBUG") or not _is_user_error(error):
-            raise
-        _say(_message(error))
-        return _BAD_INPUT
-    if code == _INTERRUPTED:
-        _say("interrupted")
-    return code if isinstance(code, int) else 0
+    return invocation.run(app, arguments)
 
 
 def command_line() -> int:
     """Run the command line of this process and return its exit code."""
     credentials.clear_command_line()
-    logging.basicConfig(level=logging.WARNING)
-    for handler in logging.root.handlers:
-        handler.setFormatter(_Formatter("fastdfkd: %(message)s"))
+    invocation.set_up_logging()
     return run(sys.argv[1:])
-
-
-def _global_options_first(arguments: Sequence[str]) -> list[str]:
-    """Move `-v` before the command, where typer accepts it, so that users may write it anywhere."""
-    first = [argument for argument in arguments if argument in _GLOBAL_OPTIONS]
-    return first + [argument for argument in arguments if argument not in _GLOBAL_OPTIONS]
-
-
-class _Formatter(logging.Formatter):
-    """Formats log records of all libraries: control characters escaped, credentials removed."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return lines(shown_message(super().format(record)))
-
-
-def _is_user_error(error: Exception) -> bool:
-    """Whether the user can fix it: a usage error of the command line, or bad input."""
-    return hasattr(error, "format_message") or isinstance(error, _USER_ERRORS)
-
-
-def _message(error: Any) -> str:
-    """The message of the error. Ray wraps an actor's error; then it is the message of the cause."""
-    if hasattr(error, "format_message"):
-        return f"{error.format_message()} (see fastdfkd --help)"
-    return str(getattr(error, "cause", None) or error)
-
-
-def _say(message: str) -> None:
-    print(f"fastdfkd: {lines(shown_message(message))}", file=sys.stderr)

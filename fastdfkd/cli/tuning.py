@@ -9,6 +9,9 @@ import typer
 
 from fastdfkd.text.safe_text import lines
 
+MOST_RUNS = 100_000
+"""Largest number of trials or seeds that a command accepts."""
+
 OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.rounds=20."),
@@ -27,19 +30,42 @@ ObjectiveOption = Annotated[
         "images synthetic_agreement.",
     ),
 ]
+SpaceArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SPACE",
+        help="A YAML file with a search space, or a name that `recipes --sweeps` lists.",
+    ),
+]
+TrialsOption = Annotated[
+    int,
+    typer.Option(
+        "--trials", metavar="N", min=1, max=MOST_RUNS, help="Points to try (a grid tries all)."
+    ),
+]
+SeedsOption = Annotated[
+    int,
+    typer.Option(
+        "--seeds", metavar="N", min=1, max=MOST_RUNS, help="Seeds, and so runs, of each point."
+    ),
+]
+ReferenceOption = Annotated[
+    str,
+    typer.Option(
+        "--reference",
+        metavar="SETTING",
+        help="What counts as 1x: a recipe's name or file, a run's folder, or an MLflow run.",
+    ),
+]
 
 
 def sweep(
     recipe: Annotated[
         str | None, typer.Argument(metavar="RECIPE", help="A YAML file, or a recipe's name.")
     ] = None,
-    space: Annotated[
-        str | None, typer.Argument(metavar="SPACE", help="A search space: recipes/sweeps/*.yaml.")
-    ] = None,
+    space: SpaceArgument = None,
     overrides: OverridesArgument = None,
-    trials: Annotated[
-        int, typer.Option("--trials", metavar="N", help="Points to try (a grid tries all).")
-    ] = 10,
+    trials: TrialsOption = 10,
     search: Annotated[
         Literal["grid", "random", "optuna"],
         typer.Option("--search", help="How points are chosen."),
@@ -48,9 +74,7 @@ def sweep(
         Literal["fifo", "asha"], typer.Option("--scheduler", help="asha stops bad trials early.")
     ] = "fifo",
     objective: ObjectiveOption = None,
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", help="Seeds, and so runs, of each point.")
-    ] = 1,
+    seeds: SeedsOption = 1,
     out: OutOption = None,
     resume: Annotated[
         Path | None,
@@ -94,15 +118,11 @@ def compare(
             "KEY=VALUE changes all recipes.",
         ),
     ] = None,
-    reference: Annotated[
-        str,
-        typer.Option(
-            "--reference",
-            metavar="SETTING",
-            help="What counts as 1x: a recipe's name or file, a run's folder, or an MLflow run.",
-        ),
-    ] = "digits-deep-inversion",
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Runs of each recipe.")] = 3,
+    reference: ReferenceOption = "digits-deep-inversion",
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", metavar="N", min=1, max=MOST_RUNS, help="Runs of each recipe."),
+    ] = 3,
     accuracy: Annotated[
         float | None,
         typer.Option(
@@ -148,7 +168,10 @@ def compare(
 
 
 def ui(
-    port: Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")] = 5000,
+    port: Annotated[
+        int,
+        typer.Option("--port", metavar="N", min=1, max=65535, help="Port to listen on."),
+    ] = 5000,
 ) -> None:
     """Serve MLflow's UI on this machine, with links to the runs."""
     from fastdfkd.cli.ui import show

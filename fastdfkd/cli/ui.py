@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from fastdfkd.addresses.credentials import whole
+from fastdfkd.addresses.credentials import with_credentials
 from fastdfkd.tracking import store_uri
 from fastdfkd.tracking.store import open_store
 
@@ -56,7 +56,7 @@ def show(port: int, say: Callable[[str], None], experiment: str = "fastdfkd") ->
         **os.environ,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         # Not on the command line: other users can read it, and the URI may contain a password.
-        "MLFLOW_BACKEND_STORE_URI": whole(uri),
+        "MLFLOW_BACKEND_STORE_URI": with_credentials(uri),
     }
     process = subprocess.Popen([*command, "--workers", "1"], env=environment)
     try:

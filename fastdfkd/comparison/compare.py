@@ -24,7 +24,8 @@ from fastdfkd.experiment import image_spec
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.recipe.sections import TrackingSection
 from fastdfkd.report.table import share
-from fastdfkd.runs.folder import claimed
+from fastdfkd.runs.figures import FIGURES, main_figure, measured
+from fastdfkd.runs.folder import claim_folder
 from fastdfkd.text.safe_text import file_name
 from fastdfkd.tracking import ParentRun
 from fastdfkd.tracking.store import open_store
@@ -71,13 +72,13 @@ def compare(
     check_target_accuracy(target_accuracy)
     if seeds < 1:
         raise ValueError(f"--seeds: expected a number at least 1, got {seeds}")
-    settings = read_settings(sources, reference, overrides)
+    settings = read_settings(sources, reference, overrides, say)
     first = settings[0]
     to_run = [setting.recipe for setting in settings if not setting.finished]
     tracking = to_run[0].tracking if to_run else TrackingSection()
     name = f"compare {first.label}"
     with (
-        claimed(f"compare-{file_name(first.label)}", out, files=COMPARISON_FILES) as folder,
+        claim_folder(f"compare-{file_name(first.label)}", out, files=COMPARISON_FILES) as folder,
         _cluster(address, to_run),
         ParentRun(name, experiment=tracking.experiment, uri=tracking.uri) as parent,
     ):
@@ -128,9 +129,14 @@ def _run_all(
 ) -> None:
     """Run the settings without finished runs, all with one teacher, and add the runs to `runs`."""
     from fastdfkd.api.execution import obtain_teacher
+    from fastdfkd.platform.placement import check_places
 
     to_run = {setting.label: setting.recipe for setting in settings if not setting.finished}
-    teacher = obtain_teacher(next(iter(to_run.values())), progress=True)
+    teacher = obtain_teacher(
+        next(iter(to_run.values())),
+        progress=True,
+        before_work=partial(check_places, to_run.values()),
+    )
     for run in (run for finished in runs.values() for run in finished):
         if run.result.teacher_digest not in ("", teacher.digest):
             raise ValueError(
@@ -155,7 +161,7 @@ def _reuse_or_run(
     store = open_store(parent.uri, recipe.tracking.experiment)
     run = find_reusable_run(store, placement.fitted_here(recipe), teacher, label, directory)
     if run is None:
-        with claimed(recipe.name, directory, overwrite=True):
+        with claim_folder(recipe.name, directory, overwrite=True):
             result = execute(
                 recipe,
                 directory,
@@ -171,8 +177,10 @@ def _reuse_or_run(
 
 def _summary(run: RunRecord) -> str:
     result = run.result
+    figures = measured(result.model_dump(include=set(FIGURES)))
+    name = main_figure(figures)
     return (
-        f"{run.label} seed={result.seed}: accuracy {share(result.accuracy)}, synthesis "
-        f"{result.synthesis_seconds:.1f} s, end to end {result.end_to_end_seconds:.1f} s"
+        f"{run.label} seed={result.seed}: {FIGURES[name].name} {share(figures.get(name))}, "
+        f"synthesis {result.synthesis_seconds:.1f} s, end to end {result.end_to_end_seconds:.1f} s"
         f"{' (re-used)' if run.reused else ''}"
     )

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from fastdfkd.comparison.records import Comparison
 
-_PICTURES = {
-    "accuracy_vs_synthesis.png": "{figure} against seconds of synthesis",
-    "accuracy_vs_end_to_end.png": "{figure} against seconds end to end",
+_PICTURES = {  # file name and caption
+    "{column}_vs_synthesis.png": "{figure} against seconds of synthesis",
+    "{column}_vs_end_to_end.png": "{figure} against seconds end to end",
     "time.png": "Where the time goes",
     "samples.png": "The newest images of each setting",
 }
@@ -80,13 +80,14 @@ def render(comparison: Comparison, table: pd.DataFrame, notes: list[str], folder
     marks = [bool(mark) for mark in table["mark"]]
     figure = FIGURES[comparison.figure].name
     figure = figure[0].upper() + figure[1:]
+    files = {folder / name.format(column=comparison.figure): c for name, c in _PICTURES.items()}
     pictures = [
         {
             "caption": caption.format(figure=figure),
-            "data": base64.b64encode((folder / name).read_bytes()).decode(),
+            "data": base64.b64encode(file.read_bytes()).decode(),
         }
-        for name, caption in _PICTURES.items()
-        if (folder / name).is_file()
+        for file, caption in files.items()
+        if file.is_file()
     ]
     page = Environment(autoescape=True, finalize=visible).from_string(_PAGE)
     return page.render(

@@ -23,7 +23,7 @@ def draw_all(comparison: Comparison, folder: Path) -> None:
     for column in ("synthesis_seconds", "end_to_end_seconds"):
         accuracy_against_seconds(
             {name: [run.folder for run in runs] for name, runs in comparison.runs.items()},
-            folder / f"accuracy_vs_{column.removesuffix('_seconds')}.png",
+            folder / f"{comparison.figure}_vs_{column.removesuffix('_seconds')}.png",
             column=column,
             figure=comparison.figure,
             teacher_accuracy=comparison.runs[comparison.reference][0].result.teacher_accuracy,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastdfkd import tracking
 from fastdfkd.comparison.records import RunRecord, figure_of
 from fastdfkd.report.table import csv_text
+from fastdfkd.runs.figures import MAIN
 from fastdfkd.runs.folder import write_text
 from fastdfkd.text.safe_text import metric_name
 from fastdfkd.tracking import ParentRun
@@ -20,8 +21,7 @@ COMPARISON_FILES = (
     "table.csv",
     "runs.csv",
     "report.html",
-    "accuracy_vs_synthesis.png",
-    "accuracy_vs_end_to_end.png",
+    *(f"{figure}_vs_{time}.png" for figure in MAIN for time in ("synthesis", "end_to_end")),
     "time.png",
     "samples.png",
 )
@@ -65,8 +65,8 @@ def write_report(comparison: Comparison, folder: Path, parent: ParentRun) -> Non
     tracking.check_reachable(parent.uri)
     table = tables.comparison_table(comparison)
     draw_all(comparison, folder)
-    write_text(folder / "table.csv", csv_text(table))
-    write_text(folder / "runs.csv", csv_text(tables.run_table(comparison)))
+    for name, rows in (("table.csv", table), ("runs.csv", tables.run_table(comparison))):
+        write_text(folder / name, csv_text(tables.named_by_figure(rows, comparison.figure)))
     notes = tables.table_notes(comparison, table)
     write_text(folder / "table.md", tables.markdown_page(comparison, table, notes))
     write_text(folder / "report.html", render(comparison, table, notes, folder))

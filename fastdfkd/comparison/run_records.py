@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ from fastdfkd.comparison.records import RunRecord
 from fastdfkd.experiment import image_spec
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.recipe.naming import by_what_varies
+from fastdfkd.recipe.source_texts import given
 from fastdfkd.runs import environment
 from fastdfkd.runs.metrics import read_rows
 from fastdfkd.runs.result import RunResult
+from fastdfkd.runs.source_texts import SOURCES_FILE, sources_in
 from fastdfkd.tracking.run import environment_tags
 from fastdfkd.tracking.store import Store
 
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
     from fastdfkd.trainers.teacher import Teacher
 
 KEPT_FILES = ("result.json", "recipe.yaml", "metrics.csv")
-"""Files that a comparison needs from a finished run. `samples.png` is optional."""
+"""Files that a comparison needs from a finished run."""
+_MORE_FILES = (SOURCES_FILE, "samples.png")
+"""Files that it takes if the run has them."""
 _MAX_RUNS = 1000
 log = logging.getLogger(__name__)
 
@@ -55,46 +60,70 @@ def load_experiment(store: Store, into: Path) -> list[RunRecord]:
     Two runs have the same setting if their recipes differ in the seed only.
     """
     newest: dict[tuple[str, int], RunRecord] = {}
-    recipes: dict[str, Recipe] = {}
+    found: dict[str, SettingKeys] = {}
     for run in _search_finished(store, "attributes.status = 'FINISHED'"):
         folder = download_run(store, run.info.run_id, into / run.info.run_id)
         if folder is None:
             continue
         recipe = load_recipe(folder / "recipe.yaml")
-        setting = setting_digest(recipe)
-        recipes.setdefault(setting, recipe)
-        newest.setdefault((setting, recipe.seed), load_run_record(setting, recipe, folder))
-    labels = setting_labels(recipes)
+        setting = SettingKeys.of_run(recipe, folder)
+        found.setdefault(setting.digest, setting)
+        key = (setting.digest, recipe.seed)
+        newest.setdefault(key, load_run_record(setting.digest, recipe, folder))
+    labels = setting_labels(found.values())
     return [replace(run, label=labels[run.label]) for run in newest.values()]
 
 
-def setting_digest(recipe: Recipe) -> str:
-    """Digest of the recipe without its seed. It identifies a setting."""
-    return load_recipe(recipe, {"seed": 0}).digest()
+@dataclass(frozen=True)
+class SettingKeys:
+    """What identifies a setting: everything that can change a result, except for the seed."""
+
+    name: str
+    """Name of the recipe."""
+    digest: str
+    """Digest of the recipe without its seed."""
+    values: Mapping[str, Any]
+    """The recipe's values by dotted key, and the digests of its Python files by path."""
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> SettingKeys:
+        """The setting of a recipe to run.
+
+        Raises:
+            RecipeError: a Python file that it names cannot be read.
+        """
+        ignored = ("name", "description", "seed", "tracking")
+        values = {k: v for k, v in recipe.flat().items() if k.partition(".")[0] not in ignored}
+        for path, text in recipe.source_texts().items():
+            key = f"source_texts.{path.replace('.', '_')}"
+            values[key] = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return cls(recipe.name, load_recipe(recipe, {"seed": 0}).digest(), values)
+
+    @classmethod
+    def of_run(cls, recipe: Recipe, folder: Path) -> SettingKeys:
+        """The setting of a finished run, with the texts of Python files that its folder holds.
+
+        Raises:
+            ValueError: the file with the texts is damaged.
+        """
+        with given(sources_in(folder)):
+            return cls.of(recipe)
 
 
-def setting_labels(recipes: Mapping[str, Recipe]) -> dict[str, str]:
-    """Labels of settings, by their digest.
+def setting_labels(settings: Iterable[SettingKeys]) -> dict[str, str]:
+    """Labels of different settings, by their digest.
 
     A label is the name of the recipe. Settings with the same name also get the values that differ
     between them.
-
-    Args:
-        recipes: the recipe of each setting, by the setting's digest.
     """
     labels: dict[str, str] = {}
-    for name in dict.fromkeys(recipe.name for recipe in recipes.values()):
-        same_name = {setting: recipe for setting, recipe in recipes.items() if recipe.name == name}
-        differences = by_what_varies([_result_keys(recipe) for recipe in same_name.values()])
+    settings = list(settings)
+    for name in dict.fromkeys(setting.name for setting in settings):
+        same_name = [setting for setting in settings if setting.name == name]
+        differences = by_what_varies([setting.values for setting in same_name])
         for setting, difference in zip(same_name, differences, strict=True):
-            labels[setting] = f"{name} {difference}".strip()
+            labels[setting.digest] = f"{name} {difference}".strip()
     return labels
-
-
-def _result_keys(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's values that can change a result, by dotted key; the seed is left out."""
-    ignored = ("name", "description", "seed", "tracking")
-    return {k: v for k, v in recipe.flat().items() if k.partition(".")[0] not in ignored}
 
 
 def download_run(store: Store, run_id: str, into: Path) -> Path | None:
@@ -109,7 +138,7 @@ def download_run(store: Store, run_id: str, into: Path) -> Path | None:
         return None
     into.mkdir(parents=True, exist_ok=True)
     try:
-        for name in (*KEPT_FILES, "samples.png"):
+        for name in (*KEPT_FILES, *_MORE_FILES):
             if name in artifacts:
                 store.client.download_artifacts(run_id, name, str(into))
         image_spec(load_recipe(into / "recipe.yaml"))

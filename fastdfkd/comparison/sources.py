@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from fastdfkd.comparison.run_records import (
     KEPT_FILES,
+    SettingKeys,
     download_run,
-    setting_digest,
     setting_labels,
 )
 from fastdfkd.experiment import image_spec
@@ -38,6 +38,7 @@ class ResolvedSource:
     """A recipe to run, or a finished run."""
 
     recipe: Recipe
+    keys: SettingKeys
     result: RunResult | None = None
     """Result of a finished run; None for a recipe to run."""
     fetch: Callable[[Path], Path] = Path
@@ -56,9 +57,14 @@ class Setting:
 
 
 def read_settings(
-    sources: Sequence[Source], reference: Source, overrides: Overrides
+    sources: Sequence[Source],
+    reference: Source,
+    overrides: Overrides,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Setting]:
     """The settings of the comparison, the reference first. `sources` may repeat the reference.
+
+    `say` is called for each recipe that is left out because it equals another source.
 
     Raises:
         ValueError: a source is not valid, two recipes share a name, data or teachers differ, or
@@ -69,16 +75,30 @@ def read_settings(
     _check_names([source.recipe for source in resolved if source.result is None])
     groups: dict[str, list[ResolvedSource]] = {}
     for source in resolved:
-        groups.setdefault(setting_digest(source.recipe), []).append(source)
+        groups.setdefault(source.keys.digest, []).append(source)
+    left_out = [line for group in groups.values() for line in _left_out(group)]
     if len(groups) < 2:
-        raise ValueError("a comparison needs at least one RECIPE besides the reference")
-    labels = setting_labels({setting: group[0].recipe for setting, group in groups.items()})
+        reasons = f" ({'; '.join(left_out)})" if left_out else ""
+        raise ValueError(f"a comparison needs at least one RECIPE besides the reference{reasons}")
+    for line in left_out:
+        say(line)
+    labels = setting_labels(group[0].keys for group in groups.values())
     settings = [
         Setting(labels[setting], group[0].recipe, _without_duplicates(group))
         for setting, group in groups.items()
     ]
     _check_same(settings)
     return settings
+
+
+def _left_out(group: Sequence[ResolvedSource]) -> list[str]:
+    """A line for each recipe that is not run because another source has the same settings."""
+    to_run = list(dict.fromkeys(s.recipe.name for s in group if s.result is None))
+    finished = [s.recipe.name for s in group if s.result is not None]
+    if finished:
+        return [f"{name} is not run: it has the settings of a finished run" for name in to_run]
+    kept, *others = to_run
+    return [f"{name} is left out: with KEY=VALUE it has the settings of {kept}" for name in others]
 
 
 def _without_duplicates(sources: Sequence[ResolvedSource]) -> tuple[ResolvedSource, ...]:
@@ -101,7 +121,7 @@ def open_source(source: Source, overrides: Overrides, option: str) -> ResolvedSo
         TrackingError: the MLflow store cannot be opened.
     """
     if isinstance(source, Recipe):
-        return ResolvedSource(load_recipe(source, overrides))
+        return _to_run(source, overrides)
     run = _RUN_ID.fullmatch(str(source))
     try:
         if run is not None:
@@ -112,7 +132,12 @@ def open_source(source: Source, overrides: Overrides, option: str) -> ResolvedSo
             _check_recipe_exists(str(source))
     except LookupError as error:
         raise ValueError(f"{option} {source}: {error.args[0]}. Expected {ACCEPTED}") from None
-    return ResolvedSource(load_recipe(source, overrides))
+    return _to_run(source, overrides)
+
+
+def _to_run(source: Source, overrides: Overrides) -> ResolvedSource:
+    recipe = load_recipe(source, overrides)
+    return ResolvedSource(recipe, SettingKeys.of(recipe))
 
 
 def _check_recipe_exists(source: str) -> None:
@@ -151,7 +176,9 @@ def _open_mlflow_run(run_id: str) -> ResolvedSource:
 
 def _read_finished(folder: Path, fetch: Callable[[Path], Path]) -> ResolvedSource:
     try:
-        return ResolvedSource(load_recipe(folder / "recipe.yaml"), RunResult.load(folder), fetch)
+        recipe = load_recipe(folder / "recipe.yaml")
+        keys = SettingKeys.of_run(recipe, folder)
+        return ResolvedSource(recipe, keys, RunResult.load(folder), fetch)
     except ValidationError:
         raise LookupError("the run's result.json is damaged") from None
 

@@ -10,7 +10,7 @@ from fastdfkd.comparison.records import RunRecord
 from fastdfkd.report.speedup import with_speedups
 from fastdfkd.report.table import markdown_table, seconds, share, times
 from fastdfkd.runs.figures import FIGURES as JUDGED
-from fastdfkd.runs.figures import SYNTHETIC, shown_columns
+from fastdfkd.runs.figures import REAL, SYNTHETIC, shown_columns
 from fastdfkd.runs.result import RunResult
 from fastdfkd.text import safe_text
 
@@ -117,6 +117,19 @@ def cells(
     return heads, rows
 
 
+def named_by_figure(table: pd.DataFrame, figure: str) -> pd.DataFrame:
+    """The table for a file: its columns are named after the figure that students are compared by.
+
+    Without real images no column has `accuracy` in its name: `seconds_to_accuracy` becomes
+    `seconds_to_synthetic_agreement`, and columns of real images, which are empty, are left out.
+    """
+    if figure not in SYNTHETIC:
+        return table
+    real = {"teacher_accuracy", *REAL, *(f"{name} std" for name in REAL)}
+    kept = table.drop(columns=[name for name in table if name in real])
+    return kept.rename(columns={name: str(name).replace("accuracy", figure) for name in kept})
+
+
 def _columns(table: pd.DataFrame) -> list[str]:
     """The columns of the table: figures of an evaluation as far as they are measured."""
     measured = [name for name in JUDGED if name in table and table[name].notna().any()]
@@ -159,12 +172,8 @@ def table_notes(comparison: Comparison, table: pd.DataFrame) -> list[str]:
             "on held-out synthetic images. That is no accuracy; docs/without-data.md says what it "
             "is worth."
         )
-    if comparison.runs[reference][0].result.recipe.startswith("digits"):
-        notes.append(
-            "Digits is an easy data set: it shows how the system works and what it costs, not "
-            "which method makes better images. It says nothing about accuracy on CIFAR."
-        )
-    return notes
+    caution = comparison.runs[reference][0].images.caution
+    return [*notes, caution] if caution else notes
 
 
 def _row(run: RunRecord, reference: RunResult, comparison: Comparison) -> dict[str, Any]:

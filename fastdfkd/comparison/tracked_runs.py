@@ -15,7 +15,7 @@ from fastdfkd.comparison.report import (
 )
 from fastdfkd.comparison.run_records import load_experiment, load_run_record
 from fastdfkd.comparison.sources import ACCEPTED, Source, open_source
-from fastdfkd.runs.folder import claimed
+from fastdfkd.runs.folder import claim_folder
 from fastdfkd.text.safe_text import file_name
 from fastdfkd.tracking import ParentRun
 from fastdfkd.tracking.store import open_store, store_uri
@@ -48,7 +48,7 @@ def compare_experiment(
         ValueError: the experiment has no finished run of the reference, or of any other setting.
     """
     check_target_accuracy(target_accuracy)
-    with claimed(f"compare-{file_name(experiment)}", out, files=COMPARISON_FILES) as folder:
+    with claim_folder(f"compare-{file_name(experiment)}", out, files=COMPARISON_FILES) as folder:
         return _compare_into(experiment, reference, target_accuracy, folder), folder
 
 

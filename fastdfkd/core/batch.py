@@ -43,8 +43,9 @@ class SyntheticBatch:
 
     images: Tensor
     """(B, C, H, W) uint8."""
-    labels: Tensor
-    """(B,) or (B, H, W) int64: the target class of each image, or of each pixel."""
+    labels: Tensor | None
+    """(B,) or (B, H, W) int64: the target class of each image, or of each pixel. None: the method
+    has no target classes."""
     provenance: Provenance
 
     def __post_init__(self) -> None:
@@ -55,7 +56,7 @@ class SyntheticBatch:
             )
         count, _, height, width = images.shape
         shapes = ((count,), (count, height, width))
-        if labels.dtype is not torch.int64 or labels.shape not in shapes:
+        if labels is not None and (labels.dtype is not torch.int64 or labels.shape not in shapes):
             raise ValueError(
                 f"a batch of {count} images needs {shapes[0]} or {shapes[1]} int64 labels, "
                 f"got {tuple(labels.shape)} {labels.dtype}"

@@ -23,11 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.norm_calls import NormCalls, Statistics, loose_buffers
+from fastdfkd.core.channel_moments import Moments, channel_moments, image_moments
+from fastdfkd.core.norm_calls import NormCalls, ScriptNormCalls, Statistics, loose_buffers
 from fastdfkd.core.norm_layers import normalising_layers, per_image
 
-Moments = tuple[Tensor, Tensor]
-_SIDE = 16
+LEAST_VARIANCE = 1e-5
+"""BatchNorm's default eps: its logarithm is finite."""
 
 
 class BatchNormStatistics:
@@ -41,6 +42,10 @@ class BatchNormStatistics:
         self.layers = normalising_layers(teacher)
         self.buffers = loose_buffers(teacher, self.layers)
         """Buffers, by name, with which the teacher may call torch's batch norm itself."""
+        self._paused = False
+        self._of_images = {name for name, layer in self.layers.items() if per_image(layer)}
+        self._scripts = ScriptNormCalls(teacher, self.buffers, self._on_call)
+        self._loose = {n: b for n, b in self.buffers.items() if n not in self._scripts.buffers}
         self._called: dict[str, Statistics] = {}
         self._batch: dict[str, Moments] = {}
         self._running: dict[str, Moments] = {}
@@ -50,16 +55,26 @@ class BatchNormStatistics:
     def watching(self) -> Iterator[None]:
         """Record each layer's input statistics in every forward pass inside the block."""
         handles = [
-            layer.register_forward_pre_hook(self._recorder(name, per_image(layer)))
+            layer.register_forward_pre_hook(self._recorder(name, name in self._of_images))
             for name, layer in self.layers.items()
         ]
+        handles += self._scripts.attach()
         try:
-            with NormCalls(self.buffers, self._on_call) if self.buffers else nullcontext():
+            with NormCalls(self._loose, self._on_call) if self._loose else nullcontext():
                 yield
         finally:
             for handle in handles:
                 handle.remove()
             self._batch.clear()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside a `watching()` block: record nothing in the forward passes of this block."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
 
     def record(self, name: str, moments: Moments) -> None:
         """Store the moments of a layer's input; for networks without hooks (`FusedNorm`)."""
@@ -86,6 +101,23 @@ class BatchNormStatistics:
         targets = [t for layer in layers for t in (layer.running_mean, layer.running_var)]
         found = [tensor for pair in mixed.values() for tensor in pair]
         return _SumOfNorms.apply(targets, *found)  # type: ignore[no-any-return, no-untyped-call]
+
+    def divergence(self) -> Tensor:
+        """Divergence of the newest forward pass from the training data, a float32 scalar.
+
+        The sum over layers and channels of KL(N(m, v) || N(running_mean, running_var)), the form
+        of L_bn in DFQ (arXiv 2005.04136). Variances below `LEAST_VARIANCE` count as that.
+        """
+        total: Tensor | None = None
+        for name, (mean, var) in self._mixed().items():
+            running_mean, running_var = self.target(name)
+            ours, theirs = (each.clamp_min(LEAST_VARIANCE) for each in (var, running_var))
+            ratio = ours / theirs
+            off = (mean - running_mean).square() / theirs
+            found = (off + ratio - ratio.log() - 1).sum() / 2
+            total = found if total is None else total + found
+        assert total is not None, "the teacher has no layer with statistics"
+        return total
 
     def target(self, name: str) -> Moments:
         """Running mean and variance of a layer that was recorded."""
@@ -149,36 +181,20 @@ class BatchNormStatistics:
 
     def _recorder(self, name: str, of_images: bool) -> Any:
         def record(_layer: nn.Module, inputs: tuple[Tensor]) -> None:
-            self.record(name, _moments_of(inputs[0], of_images))
+            if not self._paused:
+                self.record(name, _moments_of(inputs[0], of_images))
 
         return record
 
     def _on_call(self, name: str, x: Tensor, statistics: Statistics, of_images: bool) -> None:
+        if self._paused:
+            return
         self._called[name] = statistics
         self.record(name, _moments_of(x, of_images))
 
 
 def _moments_of(x: Tensor, of_images: bool) -> Moments:
     return image_moments(x) if of_images else channel_moments(x)
-
-
-def image_moments(x: Tensor) -> Moments:
-    """Mean over images of an image's mean and unbiased variance of each channel, each (C,) float32.
-
-    x is (B, C, ...) with at least one axis of positions.
-    """
-    exact = x if x.dtype is torch.float64 else x.float()
-    positions = exact.flatten(2)
-    correction = min(positions.shape[2] - 1, 1)
-    return positions.mean((0, 2)), positions.var(2, correction=correction).mean(0)
-
-
-def channel_moments(x: Tensor) -> Moments:
-    """Mean and biased variance of each channel over batch and space, each (C,) float32.
-
-    x is (B, C) or (B, C, ...) of a floating type. Forward and backward read it once each.
-    """
-    return _ChannelMoments.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _SumOfNorms(torch.autograd.Function):
@@ -197,74 +213,3 @@ class _SumOfNorms(torch.autograd.Function):
         differences, norms = saved[: len(saved) // 2], saved[len(saved) // 2 :]
         norms = torch._foreach_clamp_min(norms, torch.finfo(gradient.dtype).tiny)
         return None, *torch._foreach_mul(torch._foreach_div(differences, norms), gradient)
-
-
-class _ChannelMoments(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Moments:
-        mean, var = moments(x)
-        ctx.save_for_backward(x, mean)
-        return mean, var
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        x, mean = ctx.saved_tensors
-        return moments_gradient(x, mean, *gradients)
-
-
-def moments_gradient(
-    x: Tensor, mean: Tensor, grad_mean: Tensor | None, grad_var: Tensor | None
-) -> Tensor:
-    """Gradient of x that comes through its moments, in the type and layout of x.
-
-    It is affine in x per channel, grad_mean / n + 2 grad_var (x - mean) / n with n values per
-    channel: one multiply-add. torch's batch-norm kernel computes it with float32 factors for x of
-    any floating type.
-    """
-    count = x.numel() // x.shape[1]
-    zero, one = torch.zeros_like(mean), torch.ones_like(mean)
-    slope = zero if grad_var is None else 2 * grad_var / count
-    offset = zero if grad_mean is None else grad_mean / count
-    return normalised(x, (mean, one), slope, offset, eps=0.0)
-
-
-def normalised(
-    x: Tensor, statistics: Moments, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> Tensor:
-    """BatchNorm of x (B, C, ...) with given mean and variance; keeps shape and type.
-
-    Calls the kernel behind `F.batch_norm` without its checks: torch 2.11 refuses an eps of 0.
-    """
-    cudnn = torch.backends.cudnn.enabled
-    return torch.batch_norm(x, weight, bias, *statistics, False, 0.0, eps, cudnn)
-
-
-def moments(x: Tensor) -> Moments:
-    """`channel_moments` without a gradient, from torch's batch-norm kernel.
-
-    On the CPU that kernel sums a channel in one float32 register; the error is 1e-5 over 65,536
-    values. Here 16 rows are viewed as one, with 16 times the channels, so that each sum has a
-    sixteenth of the terms. The 16 partial moments are merged by Chan's formula; the error is 1e-6.
-    """
-    exact = torch.float64 if x.dtype is torch.float64 else torch.float32
-    if x.device.type != "cpu":
-        return _kernel_moments(x, exact)
-    rows = x.movedim(1, -1).reshape(-1, x.shape[1]).contiguous()
-    body = len(rows) // _SIDE * _SIDE
-    parts = [rows[:body].view(-1, _SIDE * x.shape[1])] if body else []
-    if body < len(rows):
-        parts.append(rows[body:])
-    stats = [(len(part), *_kernel_moments(part, exact)) for part in parts]
-    means = torch.cat([mean.view(-1, x.shape[1]) for _, mean, _ in stats])
-    variances = torch.cat([var.view(-1, x.shape[1]) for _, _, var in stats])
-    sides = [(len(mean) // x.shape[1], size / len(rows)) for size, mean, _ in stats]
-    weights = torch.cat([means.new_full((side, 1), weight) for side, weight in sides])
-    mean = (weights * means).sum(0)
-    return mean, (weights * (variances + (means - mean).square())).sum(0)
-
-
-def _kernel_moments(x: Tensor, exact: torch.dtype) -> Moments:
-    """Mean and biased variance of type `exact`, which the type of unused running estimates sets."""
-    unused = x.new_zeros(x.shape[1], dtype=exact)
-    mean, var = torch.batch_norm_update_stats(x, unused, unused, 0.0)
-    return mean, var

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.captured import trouble
+from fastdfkd.core.captured import capture_failure
 from fastdfkd.core.network_use import NetworkUse, copied
 from fastdfkd.core.precision import Precision
 
@@ -62,4 +62,4 @@ def capture_trouble(
         return torch.cat([logits.detach().float().reshape(-1), first.detach().float().reshape(-1)])
 
     noise = torch.randn(2, 3, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
-    return trouble(step, device, noise[0], noise[1])
+    return capture_failure(step, device, noise[0], noise[1])

@@ -91,7 +91,7 @@ def captured(
     return function if recorder is None else Captured(function, recorder(device))
 
 
-def trouble(
+def capture_failure(
     step: Callable[[Tensor], Tensor], device: torch.device | str, first: Tensor, second: Tensor
 ) -> str | None:
     """Why a step cannot be captured; None if it can, or if the device has no recorder.

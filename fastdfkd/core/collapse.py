@@ -44,7 +44,7 @@ AGREEMENT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Newest:
+class NewestFigures:
     """Figures of the images of the newest rounds."""
 
     rounds: int
@@ -71,7 +71,7 @@ class Newest:
         }
 
 
-def newest(batches: Sequence[BatchFigures | None], num_classes: int) -> Newest | None:
+def newest(batches: Sequence[BatchFigures | None], num_classes: int) -> NewestFigures | None:
     """Figures of some batches together; None if none of them was measured."""
     measured = [batch for batch in batches if batch is not None]
     if not measured:
@@ -84,7 +84,7 @@ def newest(batches: Sequence[BatchFigures | None], num_classes: int) -> Newest |
     entropy = -sum(share * math.log(share) for share in shares)
     expected = num_classes * (1 - (1 - 1 / num_classes) ** images)
     commonest, most = counts.most_common(1)[0]
-    return Newest(
+    return NewestFigures(
         rounds=number,
         images=images,
         confidence=sum(batch.confidence for batch in measured) / number,
@@ -168,7 +168,7 @@ class CollapseWatch:
         """Rounds before the images are judged: warm-up, and as many as are looked at."""
         return self.recipe.synthesis.warmup_rounds + self.rounds
 
-    def _images(self, figures: Newest) -> dict[str, str]:
+    def _images(self, figures: NewestFigures) -> dict[str, str]:
         """Symptoms of the newest images, each with its text."""
         found, classes = {}, self.spec.num_classes
         of = f"the {figures.images:,} newest images"

@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from fastdfkd.core.attention import Size, StageMaps, attention_loss, common_stages
 from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import Captured, captured
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
-from fastdfkd.core.precision import resolved
+from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.task import Task
+from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.core.teacher_cache import TeacherCache
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import DistillationSection
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Loss of logits of teacher and student, (B, K, *space) each; a scalar."""
+
+
+def _kl(kind: TaskKind, section: DistillationSection) -> Loss:
+    temperature = section.temperature
+    return lambda teacher, student: kind.distillation_loss(teacher, student, temperature)
+
+
+def _l1(kind: TaskKind, _section: DistillationSection) -> Loss:
+    return kind.logit_distance
+
+
+LOSSES: dict[str, Callable[[TaskKind, DistillationSection], Loss]] = {"kl": _kl, "l1": _l1}
+"""Values of `distillation.loss` to the loss."""
 
 
 class StudentDistiller:
@@ -32,6 +52,9 @@ class StudentDistiller:
     gets its final memory layout before `wrap` is called: otherwise DDP would return gradients in
     the old layout, and fused optimisers on the CPU ignore strides. A wrapped student is not
     captured (`Task.capture`), because DDP does more than a function of tensors may; the teacher is.
+
+    With `in_order` a worker takes its share of the next images of the update's round instead of
+    drawing from the whole bank; which these are follows from the number of updates made.
     """
 
     def __init__(
@@ -40,6 +63,8 @@ class StudentDistiller:
         task: Task,
         *,
         total_updates: int,
+        warmup_rounds: int = 0,
+        in_order: bool = False,
         rank: int = 0,
         world_size: int = 1,
         wrap: Callable[[nn.Module], nn.Module] | None = None,
@@ -48,15 +73,27 @@ class StudentDistiller:
         self.kind, self.student_form = task.kind, task.student_form
         self.device, self.precision = torch.device(task.device), task.precision
         self.rank, self.share = rank, section.batch_size // world_size
+        self.warmup_rounds, self.in_order = warmup_rounds, in_order
+        self.loss = LOSSES[section.loss](task.kind, section)
         self.total_updates, self.updates = total_updates, 0
         self.teacher_use, self.student_use = task.teacher_use, task.student_use
         frozen = self.teacher_use.frozen(task.teacher, self.device)
-        half = resolved(self.device, self.precision) == "bfloat16"
+        half = resolve_precision(self.device, self.precision) == "bfloat16"
         dtype = torch.bfloat16 if half else torch.float32
-        self.teacher = self.teacher_use.for_logits(frozen, dtype)
+        self.teacher = frozen
+        self.stages: list[Size] = []
+        """Sizes of the maps whose attention is compared; none without `attention`."""
+        if not section.attention:
+            self.teacher = self.teacher_use.for_logits(frozen, dtype)  # has no maps
         reuse = section.teacher_cache
         self.cache = TeacherCache(reuse, self.share) if reuse else None
         self.module = self.student_use.placed(task.student, self.device)
+        if section.attention:
+            self.maps = (
+                StageMaps(frozen, task.image_shape),
+                StageMaps(self.module, task.student_shape),
+            )
+            self.stages = common_stages(*self.maps)
         self.student = wrap(self.module) if wrap else self.module
         self.optimizer = SGD(
             self.module.parameters(),
@@ -95,19 +132,27 @@ class StudentDistiller:
         section, cache = self.section, self.cache
         randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
         fresh = cache.wanted if cache else self.share
-        images = bank.draw(fresh, randomness)
+        images = self._images(bank, fresh, randomness)
         move = Augmentation.draw(
             fresh, section.crop_padding, section.flip, section.invert, randomness
         )
         seen, said = cache.draw(randomness) if cache else ([], [])
-        views, inputs, logits = self.ask(images, *move, *seen)
+        views, inputs, logits, *maps = self.ask(images, *move, *seen)
         if cache:
             cache.insert(views, logits)
         self.student.train()
         self.optimizer.set_lr(self.lr)
-        loss = self.follow(inputs, torch.cat([logits, *said]))
+        loss = self.follow(inputs, torch.cat([logits, *said]), *maps)
         self.updates += 1
         return loss.clone()  # the next call of a captured step overwrites its result
+
+    def _images(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
+        """Take `count` images from the bank, (count, C, H, W) uint8."""
+        if not self.in_order:
+            return bank.draw(count, randomness)
+        round, update = divmod(self.updates, self.section.updates_per_round)
+        start = update * self.section.batch_size + self.rank * self.share
+        return bank.in_order(self.warmup_rounds + round, start, count)
 
     def _ask(
         self,
@@ -117,7 +162,7 @@ class StudentDistiller:
         flip: Tensor,
         invert: Tensor | None,
         *seen: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """Augment images and run the teacher on them.
 
         Args:
@@ -131,23 +176,39 @@ class StudentDistiller:
 
         Returns:
             The new views (F, C, H, W) uint8; all views, new ones first, as the student's input
-            (B, C, h, w); the teacher's logits (F, K, *space) float32 for the new views.
+            (B, C, h, w); the teacher's logits (F, K, *space) float32 for the new views; its
+            attention maps, if they are compared.
         """
         views = Augmentation(dy, dx, flip, invert).apply(images)
         inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
         fresh = self.teacher_use.images(inputs[: len(views)])
         inputs = self.student_use.images(self.student_form(inputs) if self.student_form else inputs)
-        with self.teacher_use.autocast(self.device, self.precision), torch.inference_mode():
+        autocast = self.teacher_use.autocast(self.device, self.precision)
+        with autocast, torch.inference_mode(), self._watching(0) as maps:
             logits = self.teacher_use.logits(self.teacher(fresh))
         # Cloned, because autograd cannot save inference tensors for backward.
-        return views, inputs, logits.float().clone()
+        return views, inputs, *(tensor.float().clone() for tensor in (logits, *maps))
 
-    def _follow(self, inputs: Tensor, teacher_logits: Tensor) -> Tensor:
-        """One SGD step of the student on teacher logits (B, K, *space); returns its loss."""
-        with self.student_use.autocast(self.device, self.precision):
+    def _watching(self, network: int) -> AbstractContextManager[list[Tensor]]:
+        """A context that collects attention maps of the teacher (0) or the student (1)."""
+        if not self.stages:
+            return nullcontext([])
+        return self.maps[network].watching(self.stages)
+
+    def _follow(self, inputs: Tensor, teacher_logits: Tensor, *teacher_maps: Tensor) -> Tensor:
+        """One SGD step of the student; returns its loss.
+
+        Args:
+            inputs: (B, C, h, w), the student's.
+            teacher_logits: (B, K, *space).
+            teacher_maps: attention maps (B, h * w) of the compared stages.
+        """
+        autocast = self.student_use.autocast(self.device, self.precision)
+        with autocast, self._watching(1) as maps:
             student_logits = self.student_use.logits(self.student(inputs))
-        temperature = self.section.temperature
-        loss = self.kind.distillation_loss(teacher_logits, student_logits.float(), temperature)
+        loss = self.loss(teacher_logits, student_logits.float())
+        if teacher_maps:
+            loss = loss + self.section.attention * attention_loss(teacher_maps, maps)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -26,6 +26,35 @@ class Evaluated:
     """Logits (N, K, *space) float32 on the CPU for further images, by the name of the images."""
 
 
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A network, and what is needed to run it on uint8 images."""
+
+    network: nn.Module
+    """On `device`."""
+    normalise: Callable[[Tensor], Tensor]
+    """Maps float images (B, C, H, W) in 0..1 on `device` to the network's input."""
+    device: torch.device | str
+    """Device of the network."""
+    output: Output = "logits"
+    """What the network returns."""
+
+    @contextmanager
+    def running(self, kind: TaskKind) -> Iterator[Callable[[Tensor], Tensor]]:
+        """A function from images (B, C, H, W) uint8 to logits (B, K, *space) on `device`.
+
+        Inside the block the network is in eval mode, without gradients. Its modes and state stay
+        as they were.
+        """
+
+        def logits(images: Tensor) -> Tensor:
+            answer = self.network(self.normalise(images.to(self.device).float() / 255))
+            return logits_in(answer, self.output, kind.spatial_axes)
+
+        with _eval_mode(self.network), torch.inference_mode():
+            yield logits
+
+
 def evaluate(
     model: nn.Module,
     images: Tensor,
@@ -37,10 +66,10 @@ def evaluate(
     *,
     output: Output = "logits",
 ) -> Evaluated:
-    """`evaluate_batches` for images in memory.
+    """`evaluate_batches` for images and labels in memory.
 
     Args:
-        model: see `evaluate_batches`, as for `kind`, `normalise`, `device` and `output`.
+        model: network on `device`, see `Predictor`.
         images: (N, C, H, W) uint8, on any device.
         labels: (N, *space) integers, on any device; None where there are none.
         kind: task of the network.
@@ -61,41 +90,31 @@ def evaluate(
     if labels is not None:
         parts = torch.split(labels, batch_size)
     batches = zip(torch.split(images, batch_size), parts, strict=False)
-    return evaluate_batches(model, batches, kind, normalise, device, output=output)
+    return evaluate_batches(Predictor(model, normalise, device, output), batches, kind)
 
 
 def evaluate_batches(
-    model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor | None]],
-    kind: TaskKind,
-    normalise: Callable[[Tensor], Tensor],
-    device: torch.device | str,
-    *,
-    output: Output = "logits",
+    predictor: Predictor, batches: Iterable[tuple[Tensor, Tensor | None]], kind: TaskKind
 ) -> Evaluated:
-    """Classes and figures of a network in eval mode. Its modes and state stay as they are.
+    """Classes and figures of a network in eval mode.
 
     Args:
-        model: on `device`; maps normalised images (B, C, H, W) to outputs of type `output`.
+        predictor: the network.
         batches: of images (B, C, H, W) uint8, on any device, and labels (B, *space) integers or
             None. Each batch is used once, then dropped.
         kind: task of the network.
-        normalise: maps float images (B, C, H, W) in 0..1 on `device` to the model's input.
-        device: where the model is.
-        output: what the model's outputs hold.
 
     Raises:
         ValueError: there is no batch, or labels do not have the shape (B, *space).
     """
     classes, counts = [], []
-    with _eval_mode(model), torch.inference_mode():
+    with predictor.running(kind) as logits_for:
         for batch, wanted in batches:
-            answer = model(normalise(batch.to(device).float() / 255))
-            logits = logits_in(answer, output, kind.spatial_axes)
+            logits = logits_for(batch)
             classes.append(logits.argmax(1).cpu())
             if wanted is not None:
                 _check_same_shape(classes[-1], wanted)
-                counts.append(kind.counts(logits, wanted.to(device)))
+                counts.append(kind.counts(logits, wanted.to(predictor.device)))
     if not classes:
         raise ValueError("expected at least one batch of images, got none")
     figures = kind.figures_of(torch.stack(counts).sum(0)) if counts else {}
@@ -103,21 +122,11 @@ def evaluate_batches(
 
 
 def logits_of(
-    model: nn.Module,
-    images: Tensor,
-    kind: TaskKind,
-    normalise: Callable[[Tensor], Tensor],
-    device: torch.device | str,
-    batch_size: int = 500,
-    *,
-    output: Output = "logits",
+    predictor: Predictor, images: Tensor, kind: TaskKind, batch_size: int = 500
 ) -> Tensor:
-    """Logits (N, K, *space) float32 on the CPU, in eval mode. The arguments are `evaluate`'s."""
-    with _eval_mode(model), torch.inference_mode():
-        parts = [
-            logits_in(model(normalise(batch.to(device).float() / 255)), output, kind.spatial_axes)
-            for batch in torch.split(images, batch_size)
-        ]
+    """Logits (N, K, *space) float32 on the CPU for images (N, C, H, W) uint8, in eval mode."""
+    with predictor.running(kind) as logits_for:
+        parts = [logits_for(batch) for batch in torch.split(images, batch_size)]
     return torch.cat([part.float().cpu() for part in parts])
 
 

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from fastdfkd.core.bn_statistics import Moments, moments, moments_gradient, normalised
+from fastdfkd.core.channel_moments import Moments, moments, moments_gradient, normalised
 from fastdfkd.core.norm_layers import kind_of, normalising_layers
 
 Recorder = Callable[[str, Moments], None]
@@ -148,16 +148,20 @@ def fuse_norms(traced: fx.GraphModule) -> fx.GraphModule:
 
 
 @contextmanager
-def recording(network: nn.Module, recorder: Recorder) -> Iterator[None]:
-    """Inside the block every `FusedNorm` of `network` passes its input's moments to `recorder`."""
+def recording(network: nn.Module, recorder: Recorder | None) -> Iterator[None]:
+    """Inside the block every `FusedNorm` of `network` passes its input's moments to `recorder`.
+
+    With None it computes no moments.
+    """
     norms = [module for module in network.modules() if isinstance(module, FusedNorm)]
+    before = [norm.recorder for norm in norms]
     for norm in norms:
         norm.recorder = recorder
     try:
         yield
     finally:
-        for norm in norms:
-            norm.recorder = None
+        for norm, last in zip(norms, before, strict=True):
+            norm.recorder = last
 
 
 class _Tracer(fx.Tracer):

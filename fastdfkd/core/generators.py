@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +57,39 @@ class Generator(nn.Module):
             for layer in (self.project, self.norm):
                 layer.weight.copy_(torch.empty(layer.weight.shape).normal_(0.0, 0.02))
                 layer.bias.zero_()
+
+
+class GeneratorShape(Protocol):
+    """The keys of a section that describe a generator."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of a latent code."""
+
+    @property
+    def generator_width(self) -> int:
+        """Channels of the last hidden layer."""
+
+    @property
+    def output_norm(self) -> bool:
+        """Whether a BatchNorm precedes the sigmoid."""
+
+
+def drawn_generator(
+    section: GeneratorShape,
+    image_shape: Sequence[int],
+    seed: int,
+    *keys: str | int,
+    device: torch.device | str = "cpu",
+) -> Generator:
+    """A generator for images (C, H, W) on `device`; its weights are of the stream `keys`."""
+    with seeded(seed, *keys):
+        generator = Generator(
+            section.latent_dim, section.generator_width, image_shape, section.output_norm
+        )
+    channels_last: Any = {"memory_format": torch.channels_last}
+    generator.to(device, **channels_last)
+    return generator
 
 
 class _CentreCrop(nn.Module):

@@ -76,7 +76,9 @@ def views_of(images: Tensor) -> dict[str, Tensor]:
     return {PLAIN: images, MIXED: mixed, AUGMENTED: moved}
 
 
-def compared(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> dict[str, float]:
+def agreement_figures(
+    student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]
+) -> dict[str, float]:
     """Figures of a student's logits on the three sets of images, beside the teacher's.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,6 +26,8 @@ class ImageSpec:
     """Per channel, of images in 0..1."""
     std: tuple[float, ...]
     """Per channel, of images in 0..1."""
+    caution: str = field(default="", compare=False)
+    """What readers of figures on these images should know; empty if nothing."""
 
     def __post_init__(self) -> None:
         """Check that the fields fit each other.

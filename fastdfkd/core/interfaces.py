@@ -30,11 +30,14 @@ class MetaUpdate:
     """The update of the shared generator from one batch.
 
     `tensors` holds, for each parameter in order, the meta-gradient (FOMAML, Reptile) or the new
-    weights (sequential reuse). It is empty if the method shares nothing between batches.
+    weights (sequential reuse); of a persistent generator all that a batch trained. It is empty if
+    the method shares nothing between batches.
     """
 
     round: int
     tensors: list[Tensor]
+    base: int = 0
+    """Version of the shared generator that the batch started from, for methods that need it."""
 
 
 class SharedGenerator(Protocol):
@@ -111,6 +114,13 @@ class SampleBank(Protocol):
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` images, uniformly and with replacement: (count, C, H, W) uint8."""
+
+    def in_order(self, round: int, start: int, count: int) -> Tensor:
+        """`count` images of one round from position `start` on: (count, C, H, W) uint8.
+
+        Positions beyond the last image begin again with the first. `round` counts the insertions,
+        from 0. If its images were removed, those of the oldest round are used.
+        """
 
     def __len__(self) -> int:
         """Number of images stored now."""

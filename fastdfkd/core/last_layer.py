@@ -1,8 +1,4 @@
-"""Finds the input of a network's last linear layer or convolution: its penultimate features.
-
-Calls of torch's functions are observed, not modules, so that any network that runs in Python is
-understood: modules, functional calls and exported graphs alike.
-"""
+"""Finds the input of a network's last linear layer or convolution: its penultimate features."""
 
 from __future__ import annotations
 
@@ -12,7 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+
+from fastdfkd.core.observed_calls import ObservedCalls
 
 _ATEN = torch.ops.aten
 LINEAR: frozenset[Any] = frozenset({F.linear, _ATEN.linear.default})
@@ -26,27 +23,21 @@ CONVOLUTIONS: frozenset[Any] = frozenset(
 )
 
 
-class LastLayer(TorchFunctionMode):
+class LastLayer(ObservedCalls):
     """A context that keeps the input of the last linear layer or convolution called in it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.features: Tensor | None = None
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Call `func`; keep its input if it is such a layer."""
-        kwargs = kwargs or {}
+    def before(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Keep the input of such a layer."""
         if func in LINEAR or func in CONVOLUTIONS:
             self.features = args[0] if args else kwargs["input"]
-        return func(*args, **kwargs)
 
-    def taken(self) -> Tensor:
+    def take_features(self) -> Tensor:
         """The kept input, (B, F) or (B, F, ...), which is then forgotten.
 
         Raises:

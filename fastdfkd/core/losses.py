@@ -69,6 +69,11 @@ def distillation_loss(teacher_logits: Tensor, student_logits: Tensor, temperatur
     return kl_divergence(teacher_logits, student_logits, temperature).mean() * temperature**2
 
 
+def logit_distance(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
+    """Mean absolute difference of logits over positions and classes (DFAD, arXiv 1912.11006)."""
+    return F.l1_loss(student_logits, teacher_logits)
+
+
 def confidence_loss(logits: Tensor) -> Tensor:
     """Mean entropy of a network's answers in nats (the first entropy of DFQ, arXiv 2005.04136).
 
@@ -91,6 +96,24 @@ def balance_loss(logits: Tensor) -> Tensor:
 def activation_loss(features: Tensor) -> Tensor:
     """Minus the mean absolute value of features of any shape (L_a of DAFL, arXiv 1904.01186)."""
     return -features.abs().mean()
+
+
+def contrastive_loss(queries: Tensor, keys: Tensor, current: int, temperature: float) -> Tensor:
+    """Cross-entropy of each row's similarities with the row of its own (CMI, arXiv 2105.08584).
+
+    It is low if row i of `queries` is nearer to row i of `keys` than to the others: images that
+    differ from each other. The mean over the first `current` rows is added to that over the rest.
+
+    Args:
+        queries: (N, P), each of length 1.
+        keys: likewise.
+        current: rows of the batch itself; those after it come from earlier batches.
+        temperature: divides the similarities.
+    """
+    own = torch.arange(len(queries), device=queries.device)
+    losses = F.cross_entropy(queries @ keys.T / temperature, own, reduction="none")
+    loss = losses[:current].mean()
+    return loss if len(losses) == current else loss + losses[current:].mean()
 
 
 def total_variation(images: Tensor) -> Tensor:

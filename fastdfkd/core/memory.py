@@ -7,6 +7,7 @@ import ctypes
 import platform
 import resource
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,8 +15,10 @@ import torch
 _STATUS = Path("/proc/self/status")
 _FORGET = Path("/proc/self/clear_refs")
 """Writing 5 resets the peak of the resident memory (man page proc_pid_clear_refs)."""
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 """Parameter numbers of glibc's mallopt."""
+_DEFAULTS = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 64 * 2**20}
+"""Values of glibc; the thresholds are those that it reaches in a process with large tensors."""
 
 
 def keep_freed_memory() -> None:
@@ -25,10 +28,30 @@ def keep_freed_memory() -> None:
     the kernel each time, which clears them page by page. Call it only in a process that runs one
     synthesizer or trainer and nothing else. Does nothing without glibc.
     """
-    if platform.libc_ver()[0] == "glibc":
+    _set_malloc({_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1})
+
+
+@contextlib.contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Meanwhile this process reuses freed memory, as a role does; afterwards it returns it."""
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        _set_malloc(_DEFAULTS)
+        if _has_glibc():
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _set_malloc(values: Mapping[int, int]) -> None:
+    if _has_glibc():
         libc = ctypes.CDLL(None)
-        libc.mallopt(_MMAP_MAX, 0)
-        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        for parameter, value in values.items():
+            libc.mallopt(parameter, value)
+
+
+def _has_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"
 
 
 def forget_peak_memory(device: torch.device | str = "cpu") -> int:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from fastdfkd.core.generators import Generator
+from fastdfkd.core.generators import Generator, drawn_generator
 from fastdfkd.core.interfaces import MetaUpdate
-from fastdfkd.core.optimizers import Adam, like
-from fastdfkd.core.random_streams import seeded, stream_seed
+from fastdfkd.core.optimizers import Adam, with_layout_of
+from fastdfkd.core.random_streams import stream_seed
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import FastSynthesis
@@ -98,7 +98,7 @@ class MetaGenerator:
                     parameter.copy_(new)
         else:
             for parameter, *gradients in zip(theta, *ordered, strict=True):
-                parameter.grad = like(torch.stack(gradients).mean(0), parameter)
+                parameter.grad = with_layout_of(torch.stack(gradients).mean(0), parameter)
             self.optimizer.step()
             self.optimizer.zero_grad()
         self.version += 1
@@ -124,11 +124,4 @@ class MetaGenerator:
         self.reset_done = state["reset_done"]
 
     def _draw(self, *keys: str | int) -> Generator:
-        section = self.section
-        with seeded(self.seed, *keys):
-            generator = Generator(
-                section.latent_dim, section.generator_width, self.image_shape, section.output_norm
-            )
-        channels_last: Any = {"memory_format": torch.channels_last}
-        generator.to(self.device, **channels_last)
-        return generator
+        return drawn_generator(self.section, self.image_shape, self.seed, *keys, device=self.device)

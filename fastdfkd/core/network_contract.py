@@ -10,16 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from fastdfkd.core.answers import (
-    BINARY,
-    Output,
-    OutputKind,
-    SlicedOutput,
-    kind_of,
-    logits_in,
-    looks_like,
-)
+from fastdfkd.core.answers import Output, logits_in
 from fastdfkd.core.bn_statistics import BatchNormStatistics
+from fastdfkd.core.output_contract import check_finite, check_shape, check_values, raw_values
 from fastdfkd.core.task_kind import TaskKind
 
 IMAGES = 2
@@ -29,6 +22,13 @@ MOST_TRAINED = 4
 CONTRAST = 30.0
 """Random images are multiplied by this, so that logits leave [0, 1]."""
 _SCRIPTS = torch.jit.ScriptModule
+_NO_CLASSES = {
+    "multi_label_classification": (
+        "a multi-label classifier is not supported, because its outputs are no distribution over "
+        "classes"
+    ),
+    "regression": "a regression is not supported, because there are no classes to distil",
+}
 
 
 def check_teacher(
@@ -69,7 +69,7 @@ def check_teacher(
             "in eval mode: set synthesis.bn to 0 or auto, or use a teacher whose forward uses its "
             "BatchNorm layers"
         )
-    _check_finite(logits, "teacher", "in eval mode")
+    check_finite(logits, "teacher", "in eval mode")
     if reached[0] is None:
         raise ValueError(
             "the teacher's logits have no gradient for its images, so no image can be "
@@ -113,7 +113,7 @@ def check_student(
     with _mode(student, training=True):
         _, logits = _answer(student, role, image_shape, kind, output, images, "train")
         reached = _gradient(logits, weights)
-    _check_finite(logits, role, "in train mode")
+    check_finite(logits, role, "in train mode")
     if all(gradient is None for gradient in reached):
         raise ValueError(
             f"the {role}'s logits have no gradient for any of its weights, so it cannot be "
@@ -142,9 +142,10 @@ def _no_statistics(teacher: nn.Module, bn: float) -> str:
     name = type(teacher).__name__
     if any(isinstance(module, _SCRIPTS) for module in teacher.modules()):
         return (
-            f"synthesis.bn is {bn}, but the teacher is a TorchScript module ({name}), whose "
-            "BatchNorm inputs cannot be read: give the Python network that it was made from, with "
-            "its weights, or set synthesis.bn to 0 or auto"
+            f"synthesis.bn is {bn}, but the teacher is a TorchScript module ({name}) without a "
+            "BatchNorm layer with running statistics: torch.jit.freeze and "
+            "torch.jit.optimize_for_inference fold them into convolutions. Save the module before "
+            "that, give the Python network that it was made from, or set synthesis.bn to 0 or auto"
         )
     return (
         f"synthesis.bn is {bn}, but the teacher {name} has no BatchNorm layer with running "
@@ -183,52 +184,8 @@ def _answer(
             "Return a tensor of logits, a tuple whose first entry it is, or a mapping or an object "
             "with `logits`"
         ) from error
-    expected = kind.logits_shape(images, image_shape)
-    if logits.shape != expected:
-        raise ValueError(_wrong_shape(logits, role, expected, output))
+    check_shape(logits, role, kind.logits_shape(images, image_shape), output)
     return pixels, logits
-
-
-def _wrong_shape(logits: Tensor, role: str, expected: tuple[int, ...], output: Output) -> str:
-    images, num_classes, *space = expected
-    came = f"the {role} returns {tuple(logits.shape)} for {images} images"
-    if output in BINARY:
-        return (
-            f"{came} as {role}.output: {output}, which means one number per label and two "
-            f"classes; the data has {num_classes} classes"
-        )
-    if isinstance(output, SlicedOutput):
-        return (
-            f"{came} after {role}.output_slice [{output.start}, {output.stop}], expected "
-            f"{expected}: the data has {num_classes} classes; set output_slice so that stop - "
-            "start is that number and stop is at most the number of outputs"
-        )
-    wanted = f"expected {expected}: the data has {num_classes} classes"
-    if space:
-        return f"{came}, {wanted} and one label per pixel"
-    if logits.ndim == 2 and (logits.shape[1] == 1 or logits.shape == (1, images)):
-        return (
-            f"{came}, {wanted}. One number per image is supported for two classes: set "
-            f"{role}.output to binary_logit (before the sigmoid) or binary_probability (after it). "
-            "A regression is not supported: there are no classes to distil"
-        )
-    if logits.ndim > 2:
-        return f"{came}, {wanted} and one label per image, so maps of logits do not fit"
-    if role == "teacher" and logits.ndim == len(expected) and logits.shape[1] > num_classes:
-        return (
-            f"{came}, {wanted}. If some outputs are no class, such as a background, set "
-            f"teacher.output_slice to [start, stop]: [1, {num_classes + 1}] leaves out the first. "
-            "Otherwise name the data that it is for"
-        )
-    return f"{came}, {wanted}; give the {role} that many outputs, or name the data that it is for"
-
-
-def _check_finite(logits: Tensor, role: str, mode: str) -> None:
-    if not torch.isfinite(logits).all():
-        raise ValueError(
-            f"the {role} returns NaN or infinity for random images {mode}: its weights or "
-            "BatchNorm statistics are damaged; check them on real images, or use other weights"
-        )
 
 
 def _check_values(
@@ -238,49 +195,11 @@ def _check_values(
     noise = _pixels(network, image_shape, 2 * IMAGES)
     noise[IMAGES:] *= CONTRAST
     with _mode(network, training=False), torch.no_grad():
-        held = kind_of(output)
-        plain: OutputKind = "binary_logit" if held in BINARY else "logits"
         try:
-            answer = logits_in(network(noise), plain, kind.spatial_axes)
+            values = raw_values(network(noise), output, kind.spatial_axes)
         except Exception:  # images of high contrast need not work
             return
-    values = answer[:, 1:] if plain == "binary_logit" else answer
-    found = looks_like([values])
-    if held == "logits" and found is not None:
-        raise ValueError(_NO_LOGITS[found].format(role=role))
-    low, high = float(values.min()), float(values.max())
-    if (held in ("probabilities", "log_probabilities") and found != held) or (
-        held == "binary_probability" and not (low >= 0 and high <= 1)
-    ):
-        raise ValueError(
-            f"{role}.output is {held}, but the {role}'s outputs for random images are not: they "
-            f"lie between {low:.3g} and {high:.3g}; set {role}.output to what they are"
-        )
-
-
-_NO_CLASSES = {
-    "multi_label_classification": (
-        "a multi-label classifier is not supported, because its outputs are no distribution over "
-        "classes"
-    ),
-    "regression": "a regression is not supported, because there are no classes to distil",
-}
-_NO_LOGITS = {
-    "probabilities": (
-        "the {role} returns probabilities (each row lies in [0, 1] and sums to 1), expected "
-        "logits: set {role}.output to probabilities, or remove the softmax from its forward"
-    ),
-    "log_probabilities": (
-        "the {role} returns log-probabilities (the exponentials of each row sum to 1), expected "
-        "logits: set {role}.output to log_probabilities, or remove the log-softmax from its forward"
-    ),
-    "sigmoid": (
-        "the {role} returns values that all lie in [0, 1] and do not sum to 1, as a sigmoid for "
-        "each class does, expected logits. If an image has one class, remove the sigmoid from "
-        "its forward. A multi-label classifier is not supported: its outputs are no distribution "
-        "over classes"
-    ),
-}
+    check_values(values, role, output)
 
 
 def _pixels(network: nn.Module, image_shape: Sequence[int], images: int) -> Tensor:

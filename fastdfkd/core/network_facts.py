@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.frozen_logits import foldable
 from fastdfkd.core.fused_norm import has_norms
 from fastdfkd.core.network_use import Change, NetworkUse, copied, freeze
-from fastdfkd.core.precision import Precision, resolved
+from fastdfkd.core.precision import Precision, resolve_precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ class NetworkFacts:
             network: passed `network_contract`.
             use: how it is run.
             image_shape: (C, H, W).
-            count_macs: torch's counter imports its compiler, which takes seconds.
+            count_macs: run it once more, to count its multiplications.
         """
         twin = freeze(copied(network))
         image = _image(twin, image_shape)
@@ -108,7 +111,7 @@ def fast_paths(
 
     Args:
         network: as it was tried.
-        use: result of `network_trial.tried`.
+        use: result of `network_trial.find_network_use`.
         device: where it runs.
         precision: of the recipe.
         graphs: why no step is captured; "": steps are.
@@ -119,7 +122,7 @@ def fast_paths(
         found["fused_norms"] = "it has no BatchNorm of torch's with running statistics"
     if not student:
         found["folded_logits"] = "" if foldable(network) else "it has no convolution to fold into"
-    if resolved(device, precision) == "float32":
+    if resolve_precision(device, precision) == "float32":
         asked = "the recipe asks for float32" if precision == "float32" else ""
         found["autocast"] = asked or f"this {device.type} does not multiply in bfloat16"
     found["cuda_graphs"] = graphs
@@ -132,15 +135,35 @@ def _image(network: nn.Module, image_shape: Sequence[int]) -> Tensor:
 
 
 def _macs(network: nn.Module, image: Tensor) -> int | None:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    counter = FlopCounterMode(display=False)
+    counter = _FlopCounter()
     try:
         with counter:
             network(image)
     except Exception:  # a forward may refuse to run below a dispatch mode
         return None
-    return int(counter.get_total_flops()) // 2  # a multiply-accumulate counts as two there
+    return counter.flops // 2  # a multiply-accumulate counts as two there
+
+
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Applies torch's formulas. `FlopCounterMode` does too, but first imports torch's compiler."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        out = func(*args, **given)
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.flops += int(formula(*args, **given, out_val=out))
+        return out
 
 
 def _kind(module: nn.Module) -> str:

@@ -11,20 +11,19 @@ import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fastdfkd.core.answers import Output
-from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.frozen_logits import foldable, folded
-from fastdfkd.core.fused_norm import fuse_norms, has_norms, recording, traced
-from fastdfkd.core.network_use import Change, NetworkUse, copied, freeze
+from fastdfkd.core.fused_norm import fuse_norms, has_norms, traced
+from fastdfkd.core.network_use import Change, NetworkUse
 from fastdfkd.core.onednn_fault import CORRUPTION, corrupts_memory
 from fastdfkd.core.precision import Precision
+from fastdfkd.core.trial_results import Mode, Results, Way, difference, is_finite, results_of
 
 log = logging.getLogger(__name__)
 
@@ -40,45 +39,7 @@ ROUNDED = (0.3, 0.75)
 _MOST_SHOWN = 120
 
 
-class Mode(NamedTuple):
-    """Train or eval mode, and the size of the batch."""
-
-    training: bool
-    images: int
-    """Images of the batch."""
-
-    def __str__(self) -> str:
-        images = "one image" if self.images == 1 else f"{self.images} images"
-        return f"{images} in {'train' if self.training else 'eval'} mode"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Way:
-    """One way to run a network."""
-
-    use: NetworkUse
-    dtype: torch.dtype = torch.float32
-    """Type of weights and images."""
-    make: Callable[[nn.Module], nn.Module] | None = None
-    """Converts the frozen network before it runs in eval mode; None: no conversion."""
-    half: bool = False
-    """Run under bfloat16 autocast."""
-    gradients: bool = True
-    """Compare gradients too."""
-
-
-class Answer(NamedTuple):
-    """Results of a network in one mode."""
-
-    logits: Tensor
-    """(B, K, *space) float64."""
-    gradients: Tensor
-    """For pixels and weights, flattened into one float64 vector; empty without gradients."""
-    idle: bool
-    """Whether a weight got no gradient."""
-
-
-def tried(
+def find_network_use(
     network: nn.Module,
     image_shape: Sequence[int],
     *,
@@ -164,7 +125,7 @@ class Trial:
         self.network, self.image_shape, self.modes = network, image_shape, modes
         self.plainly = replace(use, left_out={"channels_last": "", "autocast": ""})
         self.plain = self._plain(torch.float32)
-        self.proof: dict[Mode, Answer] | None = None
+        self.proof: dict[Mode, Results] | None = None
 
     @property
     def idle(self) -> bool:
@@ -180,11 +141,11 @@ class Trial:
                 continue  # a conversion of the frozen network, which never runs in train mode
             try:
                 with redirect_stderr(io.StringIO()):  # torch.fx prints errors of traced networks
-                    changed = _answer(self.network, self.image_shape, way, mode)
+                    changed = results_of(self.network, self.image_shape, way, mode)
             except Exception as error:  # a user's forward may raise anything
                 return _short(error)
-            reason = _difference(changed, plain, mode, tolerances)
-            if reason and not _finite(changed):
+            reason = difference(changed, plain, mode, tolerances)
+            if reason and not is_finite(changed):
                 return reason
             if reason and not (self._is_chance(mode) or self._is_rounding(way, mode)):
                 return reason
@@ -195,8 +156,8 @@ class Trial:
         if not mode.training:
             return False
         way = Way(use=self.plainly)
-        other = _answer(self.network, self.image_shape, way, mode, seed=1)
-        return bool(_difference(other, self.plain[mode], mode, PROOF))
+        other = results_of(self.network, self.image_shape, way, mode, seed=1)
+        return bool(difference(other, self.plain[mode], mode, PROOF))
 
     def _is_rounding(self, way: Way, mode: Mode) -> bool:
         """Whether the difference is due to rounding: it vanishes in float64.
@@ -208,54 +169,21 @@ class Trial:
         if self.proof is None:
             self.proof = self._plain(torch.float64)
         try:
-            changed = _answer(
+            changed = results_of(
                 self.network, self.image_shape, replace(way, dtype=torch.float64), mode
             )
-            return not _difference(changed, self.proof[mode], mode, PROOF)
+            return not difference(changed, self.proof[mode], mode, PROOF)
         except Exception:  # the network mixes its own float32 tensors with float64 input
             return False
 
-    def _plain(self, dtype: torch.dtype) -> dict[Mode, Answer]:
+    def _plain(self, dtype: torch.dtype) -> dict[Mode, Results]:
         """Results of the unchanged network, in the modes that do not raise."""
         found = {}
         way = Way(use=self.plainly, dtype=dtype)
         for mode in self.modes:
             with suppress(Exception):  # BatchNorm may refuse one image in train mode
-                found[mode] = _answer(self.network, self.image_shape, way, mode)
+                found[mode] = results_of(self.network, self.image_shape, way, mode)
         return found
-
-
-def _answer(
-    network: nn.Module, image_shape: Sequence[int], way: Way, mode: Mode, seed: int = 0
-) -> Answer:
-    """Results of a copy of the network; `seed` is that of its dropout and the like."""
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    twin = way.use.placed(copied(network).to(way.dtype), device)
-    twin = twin.train() if mode.training else freeze(twin)
-    runs = way.make(twin) if way.make and not mode.training else twin
-    randomness = torch.Generator().manual_seed(mode.images)
-    noise = torch.randn(mode.images, *image_shape, generator=randomness)
-    pixels = noise.to(device, way.dtype).requires_grad_(way.gradients)
-    statistics = BatchNormStatistics(twin)
-    with (
-        _draws(device, seed),
-        torch.set_grad_enabled(way.gradients),
-        statistics.watching(),
-        recording(runs, statistics.record),
-    ):
-        with torch.autocast(device.type, torch.bfloat16, enabled=way.half):
-            logits = way.use.logits(runs(way.use.images(pixels * 1)))
-        weights = torch.randn(logits.shape, generator=randomness).to(logits)
-        loss = (logits * weights).sum().double()
-        if statistics.newest and not mode.training:
-            loss = loss + statistics.loss()
-        if not way.gradients:
-            return Answer(logits.double(), logits.new_zeros(0), False)
-        trained = [parameter for parameter in twin.parameters() if parameter.requires_grad]
-        # Inside the block, as in a step: a checkpointed network runs its forward again here.
-        reached = torch.autograd.grad(loss, [pixels, *trained], allow_unused=True)
-    rows = [gradient.double().reshape(-1) for gradient in reached if gradient is not None]
-    return Answer(logits.detach().double(), torch.cat(rows), None in reached)
 
 
 @contextmanager
@@ -267,37 +195,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _draws(device: torch.device, seed: int) -> Iterator[None]:
-    """Seed dropout and the like, without changing the caller's random state."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
-def _finite(answer: Answer) -> bool:
-    return bool(torch.isfinite(answer.logits).all() and torch.isfinite(answer.gradients).all())
-
-
-def _difference(
-    changed: Answer, plain: Answer, mode: Mode, tolerances: tuple[float, float]
-) -> str | None:
-    """What differs by more than the tolerances; None if nothing does."""
-    for what, most in zip(("logits", "gradients"), tolerances, strict=True):
-        ours, theirs = getattr(changed, what), getattr(plain, what)
-        if not len(ours) or not torch.isfinite(theirs).all():
-            continue
-        if ours.shape != theirs.shape:
-            return f"{what} of {mode} have the shape {tuple(ours.shape)}, not {tuple(theirs.shape)}"
-        if not torch.isfinite(ours).all():
-            return f"{what} of {mode} are NaN or infinite"
-        norm = torch.linalg.vector_norm
-        difference = float(norm(ours - theirs) / norm(theirs).clamp_min(1e-12))
-        if difference > most:
-            return f"{what} of {mode} differ by {difference:.1%}"
-    return None
 
 
 def _short(error: Exception) -> str:

@@ -1,7 +1,8 @@
 """Observes calls of torch's batch norm with a network's own buffers.
 
-Some networks call `F.batch_norm` themselves, and exported graphs call an operator. Their inputs are
-not the input of a module, so that a hook does not see them.
+Some networks call `F.batch_norm` themselves, exported graphs call an operator, and TorchScript
+programs run without Python. Their inputs are not the input of a module, so that a hook does not see
+them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fastdfkd.core.observed_calls import ObservedCalls
 
 OnCall = Callable[[str, Tensor, "Statistics", bool], None]
 """Takes a name, the input (B, C, ...), the statistics, and whether they are of single images."""
@@ -48,7 +51,7 @@ _FORMS: Mapping[Any, _Form] = {
 }
 
 
-class NormCalls(TorchFunctionMode):
+class NormCalls(ObservedCalls):
     """A context that reports each normalisation by one of the given buffers to `on_call`."""
 
     def __init__(self, buffers: Mapping[str, Tensor], on_call: OnCall):
@@ -56,19 +59,13 @@ class NormCalls(TorchFunctionMode):
         self.names = {id(tensor): name for name, tensor in buffers.items()}
         self.on_call = on_call
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Report the call if it normalises by the buffers, then make it."""
-        kwargs = kwargs or {}
+    def before(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Report the call if it normalises by the buffers."""
         form = _FORMS.get(func)
         if form is not None:
             self._report(form, args, kwargs)
-        return func(*args, **kwargs)
 
     def _report(self, form: _Form, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         def argument(place: int, name: str, default: Any) -> Any:
@@ -83,6 +80,87 @@ class NormCalls(TorchFunctionMode):
         if name is not None and id(var) in self.names:
             x = argument(0, "input", None)
             self.on_call(name, x, Statistics(mean, var), form.per_image)
+
+
+class ScriptNormCalls:
+    """Reports the same calls inside TorchScript programs, which no hook and no other mode sees.
+
+    Below autograd an input has its graph, but what is computed from it has none. Inputs are
+    therefore kept during the program's forward and reported after it.
+    """
+
+    def __init__(self, model: nn.Module, buffers: Mapping[str, Tensor], on_call: OnCall):
+        self.scripts = outermost_scripts(model)
+        own = {buffer.data_ptr() for script in self.scripts for buffer in script.buffers()}
+        self.buffers = {n: buffer for n, buffer in buffers.items() if buffer.data_ptr() in own}
+        """Those of the given buffers that belong to programs."""
+        self.names = {buffer.data_ptr(): name for name, buffer in self.buffers.items()}
+        self.on_call = on_call
+        self.running = False
+
+    def attach(self) -> list[Any]:
+        """Observe each program's forward; returns handles whose `remove()` ends that."""
+        handles: list[Any] = []
+        self.running = False
+        for script in self.scripts:
+            calls = _DispatchedNorms(self.names)
+            # Programs refuse these methods, but their hooks run where Python calls them.
+            handles.append(nn.Module.register_forward_pre_hook(script, self._begin(calls)))
+            end = self._end(calls)
+            handles.append(nn.Module.register_forward_hook(script, end, always_call=True))
+        return handles
+
+    def _begin(self, calls: _DispatchedNorms) -> Callable[..., None]:
+        def begin(*_: Any) -> None:
+            self.running = True
+            calls.seen.clear()
+            calls.__enter__()  # type: ignore[no-untyped-call]
+
+        return begin
+
+    def _end(self, calls: _DispatchedNorms) -> Callable[..., None]:
+        def end(*_: Any) -> None:
+            if not self.running:  # torch calls it again if `on_call` raises
+                return
+            self.running = False
+            calls.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            seen, calls.seen = calls.seen, []
+            for name, x, statistics in seen:
+                self.on_call(name, x, statistics, False)
+
+        return end
+
+
+class _DispatchedNorms(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Keeps the inputs of batch norms with running statistics at one of the given addresses."""
+
+    def __init__(self, names: Mapping[int, str]):
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names = names
+        self.seen: list[tuple[str, Tensor, Statistics]] = []
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Keep the input if the operator normalises by running statistics, then call it."""
+        form = _FORMS.get(func)
+        if form is not None and not (form.flag is not None and args[form.flag]):
+            mean, var = args[form.mean : form.mean + 2]
+            name = self.names.get(mean.data_ptr()) if isinstance(mean, Tensor) else None
+            if name is not None:
+                self.seen.append((name, args[0], Statistics(mean, var)))
+        return func(*args, **(kwargs or {}))
+
+
+def outermost_scripts(model: nn.Module) -> list[nn.Module]:
+    """The TorchScript programs of a model that are not part of another one."""
+    if isinstance(model, torch.jit.ScriptModule):
+        return [model]
+    return [script for child in model.children() for script in outermost_scripts(child)]
 
 
 def loose_buffers(model: nn.Module, layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.parameter import is_lazy
 
 Kind = Literal["norm", "norm_relu", "other"]
@@ -43,9 +42,16 @@ def normalises(module: nn.Module) -> bool:
     return kind_of(module) is not None
 
 
-def per_image(layer: object) -> bool:
-    """Whether the running statistics are means over the statistics of single images."""
-    return isinstance(layer, _InstanceNorm)
+def per_image(module: nn.Module) -> bool:
+    """Whether the running statistics of a layer are means over the statistics of single images.
+
+    So it is if the layer normalises each image by itself in train mode, as InstanceNorm does. This
+    is tried on a copy: the output for an image may not change when the image is shifted and another
+    image takes the place of its neighbour.
+    """
+    if type(module) in _KNOWN:
+        return False
+    return any(_alone(module, axes) for axes in _AXES if axes)
 
 
 def kind_of(module: nn.Module) -> Kind | None:
@@ -54,9 +60,8 @@ def kind_of(module: nn.Module) -> Kind | None:
         return None
     if type(module) in _KNOWN:
         return "norm"
-    if per_image(module):
-        return "other"
-    return next((kind for axes in _AXES if (kind := _tried(module, axes)) is not None), None)
+    kind = next((kind for axes in _AXES if (kind := _tried(module, axes)) is not None), None)
+    return "other" if kind is not None and per_image(module) else kind
 
 
 def _has_statistics(module: nn.Module) -> bool:
@@ -96,6 +101,23 @@ def _tried(module: nn.Module, axes: int) -> Kind | None:
         return _affine_kind(twin, noise, outputs[0], shape)
     except Exception:  # a user's forward may raise anything
         return None
+
+
+@torch.no_grad()
+def _alone(module: nn.Module, axes: int) -> bool:
+    """`per_image` for inputs with `axes` axes after the channels."""
+    try:
+        twin: Any = _twin(module).train()
+        draws = torch.Generator().manual_seed(0)
+        shape = (3, len(twin.running_mean), *[4] * axes)
+        image, one, other = torch.randn(*shape, generator=draws, dtype=torch.float64)
+        with_one, with_other = (
+            twin(torch.stack([image + shift, neighbour]))[0]
+            for shift, neighbour in ((0.0, one), (1.0, other))
+        )
+        return _varies(with_one) and torch.allclose(with_one, with_other, rtol=_CLOSE, atol=_CLOSE)
+    except Exception:  # a user's forward may raise anything
+        return False
 
 
 def _values() -> Tensor:

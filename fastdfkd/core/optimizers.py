@@ -5,7 +5,7 @@ process. The functional forms do the same arithmetic without that import.
 
 On the CPU, fused kernels read a parameter, its gradient and its moments as flat memory and ignore
 strides. A channels-last parameter with a row-major gradient is updated in the wrong places, without
-an error. Moments here have the layout of their parameter; `like` converts other tensors to it.
+an error. Moments here have the layout of their parameter; `with_layout_of` converts others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 
-def like(tensor: Tensor, parameter: Tensor) -> Tensor:
+def with_layout_of(tensor: Tensor, parameter: Tensor) -> Tensor:
     """A copy of `tensor` with the device and memory layout of `parameter` (same shape)."""
     return torch.empty_like(parameter).copy_(tensor)
 

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.bn_statistics import BatchNormStatistics, Moments
+from fastdfkd.core.bn_statistics import BatchNormStatistics
+from fastdfkd.core.channel_moments import Moments
 from fastdfkd.core.network_use import copied, freeze
 
 LEAST, MOST = 0.01, 0.75

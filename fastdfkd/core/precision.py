@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """bf16 autocast on `device`, disabled for float32."""
-    enabled = resolved(device, precision) == "bfloat16"
+    enabled = resolve_precision(device, precision) == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
-def resolved(device: torch.device, precision: Precision) -> Literal["float32", "bfloat16"]:
+def resolve_precision(device: torch.device, precision: Precision) -> Literal["float32", "bfloat16"]:
     """The precision on a device: `auto` is bfloat16 if the hardware multiplies in it.
 
     `bfloat16` is used on every device, with a warning if it is emulated.

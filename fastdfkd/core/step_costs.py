@@ -1,8 +1,9 @@
 """Measures what a synthesis step and a student update cost here, on a few of them.
 
-Both roles are built as a run builds them. The measured batch is doubled, from a few images up to
-the whole batch, as long as a call fits the given time. Seconds and memory of a part are scaled by
-the number of images, which overestimates them where a few images cost almost as much as many.
+Both roles are built as a run builds them, and reuse freed memory as its processes do. A few images
+come first. Their seconds say how many fit the given time, at most a whole batch; that many are
+measured. Seconds and memory of a part are scaled by the number of images, which overestimates them
+where a few images cost almost as much as many.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
-from fastdfkd.core.memory import forget_peak_memory, peak_memory_bytes
+from fastdfkd.core.memory import forget_peak_memory, freed_memory_kept, peak_memory_bytes
 from fastdfkd.core.methods import build_synthesizer
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
@@ -32,6 +33,8 @@ _FIRST_IMAGES = 8
 _STEPS = 5
 _TIMES = 2
 """Calls that are timed, after one that is not."""
+_GROWTH = 2
+"""A batch is measured again only if so many times more images fit, or all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,30 +136,31 @@ def _measured(
 ) -> _Measured:
     """Median seconds of each call that `build` returns for a batch, and the peak memory."""
     clock, images = Clock(device), min(batch, _FIRST_IMAGES)
-    with _threads(threads):
+    with _threads(threads), freed_memory_kept():
         while True:
             before = forget_peak_memory(device)
             calls = build(images)
-            longest = max(_seconds(clock, call, 1)[0] for call in calls)
-            if images == batch or longest > budget / ((_TIMES + 1) * len(calls)):
+            calls[0](0)  # not timed: the first call prepares what later ones use again
+            again = _seconds(clock, calls[0], 1)
+            whole = again * (1 + _TIMES * len(calls))
+            fits = min(batch, int(images * budget / whole)) if whole else batch
+            if fits <= images or images < fits < min(batch, _GROWTH * images):
                 break
             del calls
-            images = min(2 * images, batch)
+            images = fits
         scale = batch / images
-        found = [statistics.median(_seconds(clock, call, _TIMES)) * scale for call in calls]
+        first = [again, *(_seconds(clock, calls[0], 1 + n) for n in range(1, _TIMES))]
+        rest = [[_seconds(clock, call, n) for n in range(_TIMES)] for call in calls[1:]]
+        found = [statistics.median(each) * scale for each in (first, *rest)]
         memory = int(max(peak_memory_bytes(device) - before, 0) * scale)
     return _Measured(found, memory, images)
 
 
-def _seconds(clock: Clock, call: Callable[[int], object], times: int) -> list[float]:
-    """Seconds of each call after the first, which is not timed."""
-    call(0)
-    found = []
-    for number in range(1, times + 1):
-        start = clock.now()
-        call(number)
-        found.append(clock.now() - start)
-    return found
+def _seconds(clock: Clock, call: Callable[[int], object], number: int) -> float:
+    """Seconds of one call."""
+    start = clock.now()
+    call(number)
+    return clock.now() - start
 
 
 def _noise(count: int, task: Task) -> torch.Tensor:

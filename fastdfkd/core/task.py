@@ -28,7 +28,7 @@ class Task:
     kind: TaskKind
     """What both networks predict, with the number of classes."""
     teacher_use: NetworkUse = field(default_factory=NetworkUse)
-    """How to run the teacher (the result of `network_trial.tried`)."""
+    """How to run the teacher (the result of `network_trial.find_network_use`)."""
     student_use: NetworkUse = field(default_factory=NetworkUse)
     """How to run the student."""
     normalisation: Normalisation

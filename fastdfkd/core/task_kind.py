@@ -73,6 +73,10 @@ class TaskKind(ABC):
         """temperature^2 times the mean KL(T || S); a scalar."""
         return losses.distillation_loss(teacher_logits, student_logits, temperature)
 
+    def logit_distance(self, teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
+        """Mean absolute difference of the logits; a scalar."""
+        return losses.logit_distance(teacher_logits, student_logits)
+
     @property
     @abstractmethod
     def figures(self) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 """What a teacher offers to synthesis, found by one forward pass in eval mode.
 
-`settled` is the one place that decides what `synthesis.bn: auto` means for a teacher.
+`resolve_auto` is the one place that decides what `synthesis.bn: auto` means for a teacher.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.last_layer import CONVOLUTIONS, LINEAR, LastLayer
+from fastdfkd.core.observed_calls import ObservedCalls
 from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def traits_of(teacher: nn.Module, image_shape: Sequence[int]) -> TeacherTraits:
     )
 
 
-class _Attention(TorchFunctionMode):
+class _Attention(ObservedCalls):
     """Observes whether a network has attention, and whether its first layer cuts patches."""
 
     def __init__(self) -> None:
@@ -70,20 +70,13 @@ class _Attention(TorchFunctionMode):
         self.first_patch: int | None = None
         self._first = True
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def after(self, func: Callable[..., Any], args: tuple[Any, ...], result: Any) -> None:
+        """Look for attention, and for patches in the first layer."""
         if func in _ATTENTION or (func in _SOFTMAX and result.ndim >= _ATTENTION_AXES):
             self.seen = True
         if self._first and (func in LINEAR or func in CONVOLUTIONS):
             self._first = False
             self.first_patch = _patch(args[0], args[1], result) if len(args) > 1 else None
-        return result
 
 
 def _patch(images: Tensor, weight: Tensor, maps: Tensor) -> int | None:
@@ -95,7 +88,7 @@ def _patch(images: Tensor, weight: Tensor, maps: Tensor) -> int | None:
     return side if side > 1 and tuple(maps.shape[2:]) == cut else None
 
 
-def settled(
+def resolve_auto(
     section: Section, teacher: nn.Module, image_shape: Sequence[int]
 ) -> tuple[Section, str]:
     """The section with a number for `bn: auto`, and a note that says which; "" if none was needed.

@@ -1,9 +1,9 @@
 """Real images: teachers are trained on them, teachers and students are judged on them."""
 
-from fastdfkd.data.cache import cache_folder, cache_somewhere
+from fastdfkd.data.cache import cache_folder, use_fallback_cache
 from fastdfkd.data.images import DataSource, Images, LabelledImages, PartOfImages, Split
 from fastdfkd.data.judge import Judge, NothingHeldOut, RealAndSynthetic, RealImages, images_at_once
-from fastdfkd.data.stated import Stated, completed
+from fastdfkd.data.stated import Stated, complete_spec
 from fastdfkd.data.synthetic import DEFAULT_IMAGES, SyntheticImages, synthetic_images
 from fastdfkd.data.table import DATASETS, data_source
 
@@ -22,9 +22,9 @@ __all__ = [
     "Stated",
     "SyntheticImages",
     "cache_folder",
-    "cache_somewhere",
-    "completed",
+    "complete_spec",
     "data_source",
     "images_at_once",
     "synthetic_images",
+    "use_fallback_cache",
 ]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from fastdfkd.core.image_spec import ImageSpec
-from fastdfkd.data.decoding import image_of
+from fastdfkd.data.decoding import image_from_array
 from fastdfkd.data.images import Split
 from fastdfkd.data.labels import checked_labels
 from fastdfkd.data.places import DEFAULTS, needed_root
@@ -44,7 +44,7 @@ class ArrayRecords:
 
     def image(self, row: int) -> Image.Image:
         """The image of a row."""
-        return image_of(self.pixels[row])
+        return image_from_array(self.pixels[row])
 
     def digest(self) -> str:
         """SHA-256 over the file's size and time, and the labels."""

@@ -27,7 +27,7 @@ def cache_folder() -> Path:
     return Path(home).expanduser() if home else Path(os.path.expanduser("~/.cache/fastdfkd"))
 
 
-def cache_somewhere(folder: Path) -> None:
+def use_fallback_cache(folder: Path) -> None:
     """Use `folder` as the cache if `~/.cache/fastdfkd` is not writable, and log a warning.
 
     The home folder of a container whose user id differs may be missing or belong to another user.

@@ -11,7 +11,7 @@ from fastdfkd.text.shown import shown
 _MOST = 12
 
 
-def matched(found: Sequence[str], spec: ImageSpec, where: str) -> tuple[list[int], str]:
+def match_classes(found: Sequence[str], spec: ImageSpec, where: str) -> tuple[list[int], str]:
     """The class of each name, and a sentence that says how they were matched.
 
     Names are matched as they are; else without regard to case, spaces, `-` and `_`. If no name

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Pixels = npt.NDArray[np.uint8]
@@ -103,12 +103,19 @@ def pixels_of(image: Image.Image, channels: int, geometry: Geometry) -> Pixels:
     return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
-def image_in(content: bytes) -> Image.Image:
-    """The image in the bytes of a file; decoded only when its pixels are read."""
-    return Image.open(io.BytesIO(content))
+def open_image(content: bytes) -> Image.Image:
+    """The image in the bytes of a file; decoded only when its pixels are read.
+
+    Raises:
+        Unreadable: they are no image of a format that Pillow knows.
+    """
+    try:
+        return Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:  # its message is the address of the bytes
+        raise Unreadable("it is no image of a known format") from None
 
 
-def image_of(array: npt.NDArray[Any]) -> Image.Image:
+def image_from_array(array: npt.NDArray[Any]) -> Image.Image:
     """An image from an array of pixels (H, W), (H, W, C) or (C, H, W) uint8, C being 1 or 3."""
     if array.ndim == 3 and array.shape[2] not in (1, 3):
         array = array.transpose(1, 2, 0)

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from fastdfkd.core.image_spec import ImageSpec
-from fastdfkd.data.class_names import matched
-from fastdfkd.data.decoding import image_in
+from fastdfkd.data.class_names import match_classes
+from fastdfkd.data.decoding import open_image
 from fastdfkd.data.file_tree import FileTree, file_tree
 from fastdfkd.data.images import Split
 from fastdfkd.data.places import DEFAULTS, needed_root
@@ -39,7 +39,7 @@ class FileRecords:
 
     def image(self, row: int) -> Image.Image:
         """The image in the file."""
-        return image_in(self.tree.read(self.paths[row]))
+        return open_image(self.tree.read(self.paths[row]))
 
     def digest(self) -> str:
         """SHA-256 over paths, sizes, times (in a zip: checksums) and labels."""
@@ -66,7 +66,7 @@ def read_folder(section: DataSection, split: Split, spec: ImageSpec) -> Found | 
         )
     if len(images) < len(files):
         log.info("%s: %d files are no images", where, len(files) - len(images))
-    classes, how = matched(names, spec, where)
+    classes, how = match_classes(names, spec, where)
     by_name = dict(zip(names, classes, strict=True))
     labels = np.array([by_name[path.split("/")[0]] for path in images], np.int64)
     records = FileRecords(tree, tuple(images), labels, repr(images))

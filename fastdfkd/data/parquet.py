@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from fastdfkd.core.image_spec import ImageSpec
-from fastdfkd.data.class_names import matched
-from fastdfkd.data.decoding import image_in
+from fastdfkd.data.class_names import match_classes
+from fastdfkd.data.decoding import open_image
 from fastdfkd.data.images import Split
 from fastdfkd.data.labels import checked_labels
 from fastdfkd.data.places import DEFAULTS, needed_root
@@ -53,7 +53,7 @@ class ParquetRecords:
         content = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(content, bytes):
             raise ValueError("the row has no bytes of an image")
-        return image_in(content)
+        return open_image(content)
 
     def digest(self) -> str:
         """SHA-256 over the files' names, sizes and times, and the labels."""
@@ -196,7 +196,7 @@ def _labels(
     """Labels as classes of the networks: numbers, or names that are matched."""
     if labels and all(isinstance(label, str) for label in labels):
         found = sorted(set(labels))
-        classes, how = matched(found, spec, where)
+        classes, how = match_classes(found, spec, where)
         by_name = dict(zip(found, classes, strict=True))
         return np.array([by_name[label] for label in labels], np.int64), (how,)
     rows = checked_labels(np.array(labels), len(labels), spec, where)

@@ -15,7 +15,9 @@ DEFAULTS: dict[Split, tuple[str, ...]] = {
 
 
 def needed_root(section: DataSection) -> Path:
-    """`data.root`, which must be set and exist.
+    """`data.root`, which must be set and exist, as an absolute path.
+
+    Workers of Ray Train read the images in another working folder.
 
     Raises:
         ValueError: it is not.
@@ -25,7 +27,7 @@ def needed_root(section: DataSection) -> Path:
             f"data.root: is required with data.name: {section.name} and was not given: expected "
             "the path of the images"
         )
-    root = Path(section.root).expanduser()
+    root = Path(section.root).expanduser().absolute()
     try:
         exists = root.exists()
     except (OSError, ValueError):  # a name that no file can have

@@ -27,7 +27,7 @@ class Stated:
     """Reads the names of the classes from the files, where the recipe does not state them."""
 
 
-def completed(stated: ImageSpec | Stated, section: InputSection) -> ImageSpec:
+def complete_spec(stated: ImageSpec | Stated, section: InputSection) -> ImageSpec:
     """The description of a recipe's images. What the recipe says wins.
 
     Args:

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fastdfkd.core.answers import Output
-from fastdfkd.core.evaluation import Evaluated, logits_of
-from fastdfkd.core.held_out import compared, held_out_images, views_of
+from fastdfkd.core.evaluation import Evaluated, Predictor, logits_of
+from fastdfkd.core.held_out import agreement_figures, held_out_images, views_of
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.data.cache import cached_arrays
+from fastdfkd.data.judge import Judge
 from fastdfkd.recipe.methods.held_out import HeldOutSynthesis
 from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
 
@@ -30,7 +30,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
-class SyntheticImages:
+class SyntheticImages(Judge):
     """Compares a student with its teacher on held-out synthetic images. It measures no accuracy."""
 
     images: Tensor
@@ -38,25 +38,13 @@ class SyntheticImages:
     kind: TaskKind
     judged_on: str = "held-out synthetic images"
 
-    @property
-    def notes(self) -> list[str]:
-        """An empty list."""
-        return []
-
     def __len__(self) -> int:
         return len(self.images)
 
-    def answers(
-        self,
-        network: nn.Module,
-        normalise: Callable[[Tensor], Tensor],
-        device: torch.device | str,
-        *,
-        output: Output = "logits",
-    ) -> Evaluated:
+    def answers_of(self, predictor: Predictor) -> Evaluated:
         """Logits for the images, and for a mixed and an augmented view of them."""
         logits = {
-            name: logits_of(network, view, self.kind, normalise, device, output=output)
+            name: logits_of(predictor, view, self.kind)
             for name, view in views_of(self.images).items()
         }
         return Evaluated(classes=torch.zeros(0, dtype=torch.int64), figures={}, logits=logits)
@@ -64,13 +52,13 @@ class SyntheticImages:
     def figures(
         self, answers: Evaluated, teacher_answers: Evaluated | None = None
     ) -> dict[str, float]:
-        """What `core.held_out.compared` returns, its names after `synthetic_`.
+        """What `core.held_out.agreement_figures` returns, its names after `synthetic_`.
 
         Empty without the teacher's answers: there are no labels.
         """
         if teacher_answers is None:
             return {}
-        found = compared(answers.logits, teacher_answers.logits)
+        found = agreement_figures(answers.logits, teacher_answers.logits)
         return {f"synthetic_{name}": value for name, value in found.items()}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from fastdfkd.core.image_spec import ImageSpec
-from fastdfkd.data.class_names import matched
+from fastdfkd.data.class_names import match_classes
 from fastdfkd.data.images import Split
 from fastdfkd.data.labels import checked_labels
 from fastdfkd.data.places import needed_root
@@ -67,7 +67,7 @@ def read_torchvision(section: DataSection, split: Split, spec: ImageSpec) -> Fou
     labels = checked_labels(_labels(data, where), len(data), spec, where)
     names, notes = [str(_one(name)) for name in getattr(data, "classes", [])], []
     if spec.class_names and len(set(names)) == spec.num_classes:
-        numbers, how = matched(names, spec, where)
+        numbers, how = match_classes(names, spec, where)
         if how.endswith("by name"):
             labels = np.array(numbers, np.int64)[labels]
             notes = [how]

@@ -23,10 +23,10 @@ from urllib.parse import urlsplit
 from omegaconf import OmegaConf
 
 from fastdfkd.addresses import ray_token
-from fastdfkd.addresses.credentials import HINT, configured_uri, for_another_process
+from fastdfkd.addresses.credentials import HINT, configured_uri, subprocess_variables
 from fastdfkd.addresses.probe import Kind, probe
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
-from fastdfkd.recipe.source_texts import SOURCES_VARIABLE, packed, texts_of
+from fastdfkd.recipe.source_texts import SOURCES_VARIABLE, packed
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def environment(recipe: Recipe) -> dict[str, str]:
         RECIPE_VARIABLE: OmegaConf.to_yaml(values_set),
         "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S),
     }
-    if texts := texts_of(recipe):
+    if texts := recipe.source_texts():
         values[SOURCES_VARIABLE] = packed(texts)
     server = configured_uri()
     if server.startswith(("http://", "https://")):
@@ -138,7 +138,7 @@ def environment(recipe: Recipe) -> dict[str, str]:
 def credentials_warning(recipe: Recipe) -> str | None:
     """A warning that the job does not get the MLflow server's credentials; None if it has none."""
     server = configured_uri(recipe.tracking.uri)
-    if not for_another_process(server):
+    if not subprocess_variables(server):
         return None
     return (
         f"the credentials of {server} are not sent, because everyone who sees the dashboard can "
@@ -154,16 +154,25 @@ def connect(address: str | None = None) -> JobSubmissionClient:
         SubmissionError: no cluster answers there, or the token is missing or wrong.
     """
     address = (address or os.environ.get(_ADDRESS_VARIABLES[0]) or DEFAULT_ADDRESS).rstrip("/")
-    if not address.startswith(("http://", "https://")):
+    if not _is_http(address):
         raise ValueError(
             f"--address {address}: expected the HTTP address of the head's dashboard, such as "
-            f"{DEFAULT_ADDRESS}"
+            f"{DEFAULT_ADDRESS}, with a port from 1 to 65535"
         )
     _check_reachable(address)
     from ray.job_submission import JobSubmissionClient
 
     with _clear_errors(address), _without(_ADDRESS_VARIABLES):
         return JobSubmissionClient(address)
+
+
+def _is_http(address: str) -> bool:
+    """Whether it is an HTTP address with a host, and with a port that can exist if it has one."""
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number below 65,536, or a bracket is open
+        return False
 
 
 def _check_reachable(address: str) -> None:

@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -46,7 +47,7 @@ class Request:
 
 
 def importable(name: str) -> Callable[..., Any]:
-    """Import the callable that `package.module:builder` names.
+    """Import the callable that `package.module:builder` or `package.module:Class.method` names.
 
     Raises:
         RecipeError: the module cannot be imported, or has no such callable.
@@ -59,11 +60,19 @@ def importable(name: str) -> Callable[..., Any]:
             f"model {shown(name)}: module {shown(module_name)} cannot be imported "
             f"({reason(error)}); install it in this environment or put its folder on PYTHONPATH"
         ) from error
-    builder = getattr(module, attribute, None)
-    if callable(builder):
-        return builder  # type: ignore[no-any-return]
+    builder = callable_in(module, attribute)
+    if builder is not None:
+        return builder
     public = [key for key, value in vars(module).items() if key[0] != "_" and callable(value)]
     raise RecipeError(unknown(f"model {shown(name)}", attribute, public))
+
+
+def callable_in(module: ModuleType, path: str) -> Callable[..., Any] | None:
+    """The callable of a module under `name` or `Class.method`; None if there is none."""
+    found: Any = module
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found if callable(found) else None
 
 
 def call(builder: Callable[..., Any], name: str, request: Request) -> nn.Module:

@@ -9,7 +9,7 @@ from fastdfkd.recipe.messages import RecipeError
 from fastdfkd.text.shown import reason
 
 
-def extra(package: str, name: str) -> ModuleType:
+def import_extra(package: str, name: str) -> ModuleType:
     """The package that comes with the extra called `name`.
 
     Raises:

@@ -52,7 +52,7 @@ class UnknownKind(ValueError):
     """The file is none of the kinds that can be opened. Says what it is instead."""
 
 
-def found_in(path: Path) -> Path:
+def weights_file_in(path: Path) -> Path:
     """The file itself; in a folder, the weights under the names that Hugging Face gives them.
 
     Raises:

@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 
 from fastdfkd.models.builders import Request
-from fastdfkd.models.extras import extra
-from fastdfkd.models.file_kinds import UnknownKind, found_in
-from fastdfkd.models.mismatch import first
+from fastdfkd.models.extras import import_extra
+from fastdfkd.models.file_kinds import UnknownKind, weights_file_in
+from fastdfkd.models.mismatch import first_names
 from fastdfkd.models.unwrapping import plain_network
 from fastdfkd.models.weights import load_weights
 from fastdfkd.recipe.messages import RecipeError, unknown
@@ -114,7 +114,7 @@ def _whole(value: Any) -> int | None:
 def has_weights(folder: str | Path) -> bool:
     """Whether there are weights in the folder."""
     try:
-        found_in(_folder(folder))
+        weights_file_in(_folder(folder))
     except UnknownKind:
         return False
     return True
@@ -132,7 +132,7 @@ def huggingface_network(folder: str, request: Request) -> nn.Module:
             its weights do not fit.
     """
     path = _folder(folder)
-    transformers = extra("transformers", "hf")
+    transformers = import_extra("transformers", "hf")
     if request.positional:
         raise RecipeError(f"hf:{shown_name(folder)} takes no positional arguments")
     own_code = "auto_map" in _read(path / _CONFIG)
@@ -165,7 +165,7 @@ def _filled(classifier: Any, config: Any, path: Path) -> nn.Module:
     Raises:
         ValueError: they do not fit.
     """
-    if not has_weights(path) or ".bin" in found_in(path).name:
+    if not has_weights(path) or ".bin" in weights_file_in(path).name:
         network: nn.Module = classifier.from_config(config, trust_remote_code=False)
         if has_weights(path):
             load_weights(network, path, "its config")
@@ -175,7 +175,7 @@ def _filled(classifier: Any, config: Any, path: Path) -> nn.Module:
     )
     wrong = {key: sorted(map(str, found.get(key, ()))) for key in _FINDINGS}
     if any(wrong.values()):
-        lines = [f"{_FINDINGS[key]}: {first(names)}" for key, names in wrong.items() if names]
+        lines = [f"{_FINDINGS[key]}: {first_names(names)}" for key, names in wrong.items() if names]
         raise ValueError(f"its weights do not fit its config: {'; '.join(lines)}")
     return network
 

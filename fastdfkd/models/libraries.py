@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from fastdfkd.models.builders import Request, called
-from fastdfkd.models.extras import extra
+from fastdfkd.models.extras import import_extra
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.text.shown import reason, shown
 
@@ -65,7 +65,7 @@ def timm_network(name: str, request: Request) -> nn.Module:
     Raises:
         RecipeError: timm is not installed, has no network of that name, or refuses the arguments.
     """
-    timm = extra("timm", "timm")
+    timm = import_extra("timm", "timm")
     if ":" in name or "/" in name:
         raise RecipeError(
             f"timm:{shown(name)}: expected the name of a network, got an address, whose content "

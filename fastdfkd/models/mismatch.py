@@ -18,7 +18,7 @@ _SAME_SHAPE = 0.3
 _ALIKE = 0.5
 
 
-def mismatch(candidate: Candidate, own: Mapping[str, Tensor]) -> list[str]:
+def describe_mismatch(candidate: Candidate, own: Mapping[str, Tensor]) -> list[str]:
     """Lines about a state that does not fit the network whose tensors are `own`."""
     missing, extra = candidate.missing(own), candidate.unexpected(own)
     reshaped = [
@@ -26,7 +26,7 @@ def mismatch(candidate: Candidate, own: Mapping[str, Tensor]) -> list[str]:
         for key in candidate.reshaped(own)
     ]
     findings = {"missing": missing, "unexpected": extra, "other shape": reshaped}
-    lines = [f"  {kind}: {first(names)}" for kind, names in findings.items() if names]
+    lines = [f"  {kind}: {first_names(names)}" for kind, names in findings.items() if names]
     pairs = nearest_names(missing, extra, own, candidate.tensors)
     if not pairs:
         return lines
@@ -65,7 +65,7 @@ def nearest_names(
     return pairs
 
 
-def first(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
     """The first names of a list, and how many more there are."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(map(shown_name, names[:LISTED])) + more

@@ -56,11 +56,11 @@ def open_network(
     *,
     entry: str | None = None,
 ) -> nn.Module:
-    """The network of a recipe's section; see `opened`."""
-    return opened(section, spec, weights, entry=entry).network
+    """The network of a recipe's section; see `open_with_weights`."""
+    return open_with_weights(section, spec, weights, entry=entry).network
 
 
-def opened(
+def open_with_weights(
     section: NetworkSection,
     spec: ImageSpec,
     weights: str | Path | None = None,

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from fastdfkd.models.file_kinds import OPENED, Kind, UnknownKind, found_in, kind_of
+from fastdfkd.models.file_kinds import OPENED, Kind, UnknownKind, kind_of, weights_file_in
 from fastdfkd.models.plain_pickle import load_plain
 from fastdfkd.models.unread_objects import Content, load_torch
 from fastdfkd.runs.files import read_whole
@@ -47,7 +47,7 @@ def read_content(path: Path) -> tuple[Path, Kind, Content]:
         folder = shown_name(path.parent.absolute())
         raise ValueError(f"weights {shown_name(path)}: no such file (looked in {folder})")
     try:
-        path = found_in(path)
+        path = weights_file_in(path)
         kind = kind_of(path)
     except UnknownKind as error:
         raise ValueError(f"weights {shown_name(path)}: expected {OPENED}, got {error}") from error

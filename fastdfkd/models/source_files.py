@@ -18,9 +18,10 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from fastdfkd.models.builders import callable_in
 from fastdfkd.recipe import Recipe
 from fastdfkd.recipe.messages import RecipeError, unknown
-from fastdfkd.recipe.source_texts import file_and_builder, text_of, texts_of
+from fastdfkd.recipe.source_texts import file_and_builder, text_of
 from fastdfkd.text.shown import reason, shown, shown_name
 
 
@@ -70,9 +71,9 @@ class SourceFile:
             RecipeError: it has nothing callable of that name. Says what it has.
         """
         module = self.module()
-        found = getattr(module, name, None)
-        if callable(found):
-            return found  # type: ignore[no-any-return]
+        found = callable_in(module, name)
+        if found is not None:
+            return found
         own = [
             key
             for key, value in vars(module).items()
@@ -125,7 +126,7 @@ def source_files(recipe: Recipe, *roles: str) -> tuple[SourceFile, ...]:
     Raises:
         RecipeError: one cannot be read.
     """
-    return tuple(SourceFile(path, text) for path, text in texts_of(recipe, *roles).items())
+    return tuple(SourceFile(path, text) for path, text in recipe.source_texts(*roles).items())
 
 
 def _received(path: str, text: str) -> SourceFile:

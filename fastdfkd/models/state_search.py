@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastdfkd.models.unread_objects import Content, Unread
+from fastdfkd.models.unread_objects import Content, UnreadObject
 
 COUNTER = "num_batches_tracked"
 """Last part of a name that checkpoints of old torch lack, and frozen norms do without."""
@@ -106,9 +106,9 @@ def is_optimizer(content: Content) -> bool:
 
 def objects_in(content: Content, depth: int = 0) -> list[str]:
     """Classes and functions of the objects that were left unread, each once."""
-    if isinstance(content, Unread):
+    if isinstance(content, UnreadObject):
         return [content.named]
-    if isinstance(content, type) and issubclass(content, Unread):
+    if isinstance(content, type) and issubclass(content, UnreadObject):
         return [content.named]
     inner: Sequence[Content] = ()
     if isinstance(content, Mapping):

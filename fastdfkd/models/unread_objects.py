@@ -25,12 +25,12 @@ _PICKLES_BEFORE = 3
 """Magic number, protocol and system come before the content of a torch.save pickle."""
 
 
-class Unread:
+class UnreadObject:
     """Stands for an object that was left in the file; `named` is its class or function."""
 
     named = ""
 
-    def __new__(cls, *_args: Any, **_keywords: Any) -> Unread:
+    def __new__(cls, *_args: Any, **_keywords: Any) -> UnreadObject:
         """Take what the object would have been made from, and drop it."""
         return super().__new__(cls)
 
@@ -50,9 +50,9 @@ class Unread:
         """As a pickle fills a set."""
 
 
-def unread(name: str) -> type[Unread]:
+def unread(name: str) -> type[UnreadObject]:
     """A class that stands for the class or function called `name` (`module.qualname`)."""
-    return type("Unread", (Unread,), {"named": name})
+    return type("Unread", (UnreadObject,), {"named": name})
 
 
 def load_torch(path: Path, *, archive: bool) -> Content:

@@ -83,7 +83,7 @@ def parametrised_layers(network: nn.Module) -> list[str]:
     return [name for name, module in network.named_modules() if parametrised(module)]
 
 
-def baked(network: nn.Module) -> nn.Module:
+def without_parametrisations(network: nn.Module) -> nn.Module:
     """Replace every parametrisation of a frozen network by its current value, in place.
 
     Parametrised layers cannot be pickled. A frozen layer does not need its parametrisation.

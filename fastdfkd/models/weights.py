@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fastdfkd.core.network_use import load_state
-from fastdfkd.models.mismatch import first, mismatch
+from fastdfkd.models.mismatch import describe_mismatch, first_names
 from fastdfkd.models.reading import objects_refused, read_content
 from fastdfkd.models.state_search import (
     Candidate,
@@ -61,8 +61,8 @@ class OpenedWeights:
         cut = f", prefix {shown_name(self.prefix)} removed" if self.prefix else ""
         wide = [kind for kind in self.types if kind != "float32"]
         types = f", {' and '.join(wide)} converted to float32" if wide else ""
-        beside = f", unused: {first(self.unused)}" if self.unused else ""
-        objects = f", objects left unread: {first(self.unread)}" if self.unread else ""
+        beside = f", unused: {first_names(self.unused)}" if self.unused else ""
+        objects = f", objects left unread: {first_names(self.unread)}" if self.unread else ""
         return (
             f"{shown_name(self.file)}: {self.kind}{where}{cut}, {self.matched} tensors matched "
             f"({self.parameters:,} numbers){types}{beside}{objects}"
@@ -134,8 +134,8 @@ def _states(content: Content, path: Path, own: Mapping[str, Tensor]) -> list[Can
         )
     if others := [key for key, value in best.items() if not _is_plain(value)]:
         raise ValueError(
-            f"weights {shown_name(path)}: expected only dense tensors, but {first(others)} are "
-            "something else; save only model.state_dict()"
+            f"weights {shown_name(path)}: expected only dense tensors, but {first_names(others)} "
+            "are something else; save only model.state_dict()"
         )
     return found
 
@@ -152,7 +152,7 @@ def _no_state(content: Content, path: Path) -> str:
         )
     came = f"a {type(content).__name__}"
     if isinstance(content, Mapping):
-        came = f"a mapping without tensors ({first([str(key) for key in content])})"
+        came = f"a mapping without tensors ({first_names([str(key) for key in content])})"
     if isinstance(content, Mapping) and not content:
         came = "nothing"
     return f"weights {shown_name(path)}: expected a state dict, got {came}; save model.state_dict()"
@@ -192,7 +192,7 @@ def _chosen(
                 [
                     f"weights {shown_name(path)}{under} do not fit {built}: {best.matched(own)} of "
                     f"its {len(own)} tensors match",
-                    *mismatch(best, own),
+                    *describe_mismatch(best, own),
                     "  set model, data and arguments to those that the weights were trained with",
                 ]
             )

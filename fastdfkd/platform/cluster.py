@@ -22,6 +22,8 @@ _SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it prints a stack trace and aborts on SIGTERM
 }
+_STARTS = 3
+"""How often a start of Ray is tried."""
 
 _own = threading.Event()
 
@@ -38,7 +40,7 @@ def connect(
         meanwhile: called in a thread while Ray starts, which is mostly waiting.
 
     Raises:
-        ConnectionError: no cluster answers at the address.
+        ConnectionError: no cluster answers at the address, or Ray does not start here.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -47,7 +49,7 @@ def connect(
     if ray.is_initialized():
         yield
         return
-    target = addresses.resolved(address)
+    target = addresses.resolve_address(address)
     handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     with nullcontext() if target else short_folder() as folder:
         try:
@@ -117,10 +119,14 @@ def _in_background(work: Callable[[], None] | None) -> Iterator[None]:
 
 
 def _init_ray(address: str | None, folder: str | None) -> None:
-    """Join or start Ray. Starting is tried twice: a busy machine can exceed Ray's limit of 30 s."""
+    """Join or start Ray. On a busy machine a start can exceed Ray's limit, so it is tried again.
+
+    Raises:
+        ConnectionError: Ray did not start within its limit, at any try.
+    """
     import ray
 
-    for attempt in (1, 2):
+    for attempt in range(1, _STARTS + 1):
         try:
             with own_process_groups():
                 ray.init(
@@ -132,10 +138,21 @@ def _init_ray(address: str | None, folder: str | None) -> None:
                 )
             return
         except Exception as error:
-            if address or attempt == 2 or "timed out during startup" not in str(error):
+            if address or "timed out during startup" not in str(error):
                 raise
+            if attempt == _STARTS:
+                raise ConnectionError(_no_start()) from error
             log.warning("Ray did not start in time; trying once more: %s", error)
             ray.shutdown()
+
+
+def _no_start() -> str:
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    return (
+        f"Ray did not start: expected its processes to be up within Ray's limit of 30 s, which was "
+        f"exceeded {_STARTS} times (this machine's load is {load:.1f}, it has {cores} cores). Try "
+        "again when it is less busy, or join a cluster that runs already with --address"
+    )
 
 
 def cluster_resources() -> dict[str, float]:

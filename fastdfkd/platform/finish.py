@@ -15,7 +15,7 @@ from fastdfkd.report.samples import save_grid
 from fastdfkd.runs.environment import commit, hardware, versions
 from fastdfkd.runs.figures import SYNTHETIC
 from fastdfkd.runs.result import RunResult
-from fastdfkd.trainers.weights import unpacked
+from fastdfkd.trainers.weights import to_tensors
 
 if TYPE_CHECKING:
     from fastdfkd.trainers.teacher import Teacher
@@ -41,14 +41,16 @@ def finish(
         teacher: the distilled teacher.
         directory: the run's folder.
         totals: sums over all batches.
-        final: what the trainer left on the board: its last `row`, the final `student` weights and
-            the `precision` that was used.
+        final: what the trainer left on the board: its last `row`, the final `student` weights (none
+            if only images were made) and the `precision` that was used.
         images: newest batch, (B, C, H, W) uint8.
         start_time: `time.monotonic()` at the start of the run.
         notes: deviations from the recipe, a sentence each.
         warnings: of the run, a line each.
     """
-    save_weights(directory / "student.safetensors", unpacked(final["student"]))
+    student = final.get("student")
+    if student is not None:
+        save_weights(directory / "student.safetensors", to_tensors(student))
     save_grid(images[:_GRID_IMAGES], directory / "samples.png")
     row = final["row"]
     return RunResult(
@@ -63,7 +65,7 @@ def finish(
         **{name: row.get(name) for name in SYNTHETIC},
         input=teacher.description.get("input", {}),
         images=totals.images,
-        updates=int(row["updates"]),
+        updates=int(row["updates"]) if student is not None else 0,
         synthesis_seconds=totals.sum("synthesis_seconds"),
         distillation_seconds=row["distillation_seconds"],
         evaluation_seconds=row["evaluation_seconds"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import ray
@@ -49,10 +49,11 @@ class Monitor:
         restore_board: Callable[[dict[str, Any] | None], None],
         recipe: Recipe,
         watch: CollapseWatch,
+        started: Mapping[str, Any],
     ):
         self.board, self.dispatcher, self.recorder = board, dispatcher, recorder
         self.checkpoints, self.restore_board = checkpoints, restore_board
-        self.recipe, self.watch = recipe, watch
+        self.recipe, self.watch, self.started = recipe, watch, started
         self._last_checkpoint: dict[str, Any] | None = None
         self._training, self._recorded, self._inserted = False, 0, 0
         self.outcome: dict[str, Any] | None = None
@@ -98,7 +99,7 @@ class Monitor:
         for row in progress.rows:
             self._count_restarts(row["began"])
             self.dispatcher.history.updates = int(row["updates"])
-            self._record(joined(row, self.dispatcher.totals))
+            self._record(progress_row(row, self.dispatcher.totals))
         if not progress.rows and not self._training:
             self._record_warm_up()
         self._training = self._training or bool(progress.rows)
@@ -133,6 +134,25 @@ class Monitor:
 
     def _save(self, state: dict[str, Any]) -> None:
         """Write a checkpoint; a failure, such as a full disk, is logged and the run goes on."""
+        try:
+            self._write(state)
+        except (OSError, ObjectLostError) as error:
+            updates = state["trainer"]["distiller"]["updates"]
+            log.warning("checkpoint after update %d was not written: %s", updates, error)
+
+    def write_last(self, trainer: dict[str, Any]) -> None:
+        """Write a checkpoint for the images alone, after the last round of a run.
+
+        Args:
+            trainer: the trainer's state. Nothing can be resumed from it, because the run is over.
+
+        Raises:
+            OSError: the disk is full or not writable.
+            ObjectLostError: images were lost with their node.
+        """
+        self._write({"trainer": trainer})
+
+    def _write(self, state: dict[str, Any]) -> None:
         trainer, totals = state["trainer"], self.dispatcher.totals
         history = self.dispatcher.history
         updates, rounds = trainer["distiller"]["updates"], trainer["rounds"]
@@ -142,19 +162,17 @@ class Monitor:
             "recipe": self.recipe.flat(),
             "totals": totals.state(rounds, trainer["ended"] - totals.started),
             "collapse": self.watch.state_dict(),
+            "started": dict(self.started),
         }
-        try:
-            self.checkpoints.save(
-                updates,
-                {**state, **driver_state},
-                dict(zip(new, history.images_of(new), strict=True)),
-                held,
-            )
-        except (OSError, ObjectLostError) as error:
-            log.warning("checkpoint after update %d was not written: %s", updates, error)
+        self.checkpoints.save(
+            updates,
+            {**state, **driver_state},
+            dict(zip(new, history.images_of(new), strict=True)),
+            held,
+        )
 
 
-def joined(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
+def progress_row(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:
     """A progress row: the trainer's row, the synthesis totals and the times that need both."""
     synthesis = totals.row()
     return {

@@ -23,6 +23,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from fastdfkd.core.collapse import CollapseWatch
+from fastdfkd.data import NothingHeldOut
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform import cluster, head
 from fastdfkd.platform.actors import RunActors, start
@@ -35,7 +36,10 @@ from fastdfkd.platform.stopping import stopping
 from fastdfkd.recipe import Recipe
 from fastdfkd.recipe.policies import BankPolicies
 from fastdfkd.runs.result import RunResult
+from fastdfkd.trainers.bank_loader import BankClosed
 from fastdfkd.trainers.checkpoint import Checkpoint, CheckpointFolder
+from fastdfkd.trainers.image_keeper import ImageKeeper
+from fastdfkd.trainers.started_images import StartedImages
 from fastdfkd.trainers.student import StudentJob, train_student
 
 if TYPE_CHECKING:
@@ -56,24 +60,32 @@ def run(
     *,
     checkpoint: Checkpoint | None = None,
     stop: threading.Event | None = None,
+    images_only: bool = False,
 ) -> RunResult:
     """Distil `teacher` into a student as `recipe` says, on the connected Ray cluster.
 
     Writes `checkpoints/`, `student.safetensors` and `samples.png` into `directory` and sends
     progress rows to `recorder`. Given a `checkpoint` of the same run, continues from it. Ends
-    within seconds once `stop` is set.
+    within seconds once `stop` is set. With `images_only` no student is trained, and the last
+    checkpoint has all images; `recipe` is then a result of `recipe.images_only`.
 
     Raises:
         PlacementError: the cluster has fewer resources than the recipe asks for.
         ValueError: the teacher, the student and the data set do not fit together.
         FloatingPointError: synthesis or the student's training diverged.
+        OSError: with `images_only`, the images cannot be written.
         RunStopped: `stop` was set.
         HeadLost: the cluster's head does not answer any more.
     """
     start_time, platform = time.monotonic(), recipe.platform
     plan = planned(recipe)
-    experiment = Experiment.of(recipe, teacher.model, plan.device)
-    check_memory(plan, recipe.capacity * math.prod(experiment.spec.shape))
+    judge = NothingHeldOut() if images_only else None
+    experiment = Experiment.of(recipe, teacher.model, plan.device, judge)
+    started = StartedImages.of(recipe, experiment.spec.shape)
+    if checkpoint is not None:
+        started.check_same(checkpoint.state.get("started"))
+    held = recipe.capacity + len(started.images)
+    check_memory(plan, held * math.prod(experiment.spec.shape))
     experiment.facts().log()
     log.info("bank: %s", BankPolicies.of(recipe))
     resume = ResumeState.of(experiment, checkpoint)
@@ -92,28 +104,56 @@ def run(
         settled = recipe.model_copy(update={"synthesis": experiment.synthesis})
         watch = CollapseWatch(settled, experiment.spec, resume.collapse)
         monitor = Monitor(
-            actors.board, dispatcher, recorder, checkpoints, actors.restore_board, recipe, watch
+            actors.board,
+            dispatcher,
+            recorder,
+            checkpoints,
+            actors.restore_board,
+            recipe,
+            watch,
+            started.facts(),
         )
         head_watch = head.watch(directory, dispatcher.end, own=cluster.is_own())
         with head_watch, dispatcher, monitor, stopping(stop, dispatcher):
-            fit(actors, plan, recipe, directory, dispatcher)
+            if images_only:
+                keep_images(actors, plan, dispatcher)
+            else:
+                fit(actors, plan, recipe, directory, dispatcher, started)
         if dispatcher.error is not None:
             raise dispatcher.error
         if monitor.outcome is None:
             raise RuntimeError("training ended without a result: see the log above")
+        if images_only:
+            monitor.write_last(monitor.outcome["trainer"])
         images = history.newest_images()
-    notes = [*experiment.notes, *dispatcher.notes]
+    without = ["images without a student: the adversarial term was off"] if images_only else []
+    notes = [*without, *experiment.notes, *started.notes, *dispatcher.notes]
     totals, outcome = dispatcher.totals, monitor.outcome
     said = {"notes": notes, "warnings": watch.warnings}
-    return finish(recipe, teacher, directory, totals, outcome, images, start_time, **said)
+    result = finish(recipe, teacher, directory, totals, outcome, images, start_time, **said)
+    return result.model_copy(
+        update={
+            "started_images": len(started.images),
+            "started_synthesis_seconds": started.synthesis_seconds,
+        }
+    )
 
 
 def fit(
-    actors: RunActors, plan: Plan, recipe: Recipe, directory: Path, dispatcher: Dispatcher
+    actors: RunActors,
+    plan: Plan,
+    recipe: Recipe,
+    directory: Path,
+    dispatcher: Dispatcher,
+    started: StartedImages,
 ) -> None:
     """Train the student to its last update; raise the first error of synthesis or training."""
     job = StudentJob(
-        bank=actors.bank, board=actors.board, device=plan.device, threads=plan.threads(plan.worker)
+        bank=actors.bank,
+        board=actors.board,
+        device=plan.device,
+        threads=plan.threads(plan.worker),
+        started=tuple(ray.put(part.numpy()) for part in started.parts()),
     )
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.platform.start_timeout_s)
     failures = recipe.platform.most_worker_failures
@@ -143,6 +183,16 @@ def fit(
         if dispatcher.error is not None:
             raise dispatcher.error from error
         raise
+    if dispatcher.error is not None:
+        raise dispatcher.error
+
+
+def keep_images(actors: RunActors, plan: Plan, dispatcher: Dispatcher) -> None:
+    """Wait for the last round; raise the first error of synthesis."""
+    try:
+        ImageKeeper(actors.bank, actors.board, plan.device).run()
+    except BankClosed as closed:
+        log.info("synthesis ends early: %s", closed)
     if dispatcher.error is not None:
         raise dispatcher.error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -170,6 +170,19 @@ def fitted(recipe: Recipe, cluster: Mapping[str, float], node_cpus: float) -> Re
 def fitted_here(recipe: Recipe) -> Recipe:
     """`fitted` for the cluster that this process is connected to."""
     return fitted(recipe, cluster_resources(), node_cpus())
+
+
+def check_places(recipes: Iterable[Recipe]) -> None:
+    """Check that this cluster is large enough for each recipe, without waiting for an autoscaler.
+
+    Recipes with `platform.autoscale_timeout_s` are not checked: their nodes may come later.
+
+    Raises:
+        PlacementError: it is too small for one of them.
+    """
+    for recipe in recipes:
+        if recipe.platform.autoscale_timeout_s is None:
+            Plan.of(fitted_here(recipe), cluster_resources())
 
 
 def planned(recipe: Recipe) -> Plan:

@@ -12,7 +12,7 @@ from fastdfkd.platform.accounting import SynthesisTotals
 from fastdfkd.platform.history import History
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.checkpoint import Checkpoint
-from fastdfkd.trainers.weights import packed
+from fastdfkd.trainers.weights import to_arrays
 
 
 @dataclass
@@ -44,9 +44,9 @@ class ResumeState:
     def of(cls, experiment: Experiment, checkpoint: Checkpoint | None) -> ResumeState:
         """The state of a new run or of a checkpoint, whose images go into the object store."""
         if checkpoint is None:
-            student = packed(experiment.student.state_dict())
+            student = to_arrays(experiment.student.state_dict())
             return cls(board={"student": student, "version": 0})
-        state, recipe = packed(checkpoint.state), experiment.recipe
+        state, recipe = to_arrays(checkpoint.state), experiment.recipe
         images, rounds = checkpoint.images(), state["trainer"]["rounds"]
         held = set(rounds[-recipe.capacity_rounds :])
         history = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from fastdfkd.core.clock import SteadyTime
 from fastdfkd.core.interfaces import MetaUpdate, Synthesizer
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.platform.weight_board import NOT_READY, RoundInputs
-from fastdfkd.trainers.calls import insist
-from fastdfkd.trainers.weights import packed, unpacked
+from fastdfkd.trainers.calls import call_until_answered
+from fastdfkd.trainers.weights import to_arrays, to_tensors
 
 if TYPE_CHECKING:
     from fastdfkd.experiment import Experiment
@@ -81,7 +82,7 @@ class SynthesizerActor:
         if not self.state_loaded:
             self._load_state(last_state)
         batches, records = zip(*(self._synthesize(*each) for each in rounds), strict=True)
-        states = [] if last_state is None else [packed(self.synthesizer.state_dict())]
+        states = [] if last_state is None else [to_arrays(self.synthesizer.state_dict())]
         return (*batches, list(records), *states)
 
     def _synthesize(self, round: int, attempt: int) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
@@ -98,7 +99,7 @@ class SynthesizerActor:
         images = batch.images.cpu().numpy()
         refusal = refusal_of(images)
         bring_state = inputs.bring_state and not refusal
-        state = packed(self.synthesizer.state_dict()) if bring_state else None
+        state = to_arrays(self.synthesizer.state_dict()) if bring_state else None
         record = {
             "provenance": batch.provenance,
             "images": len(images),
@@ -117,11 +118,13 @@ class SynthesizerActor:
         if not self.shared:
             return self.synthesizer.synthesize(round, attempt), None
         batch, update = self.synthesizer.make(round, attempt)
-        return batch, MetaUpdate(round, [tensor.cpu() for tensor in update.tensors])
+        return batch, replace(update, tensors=[tensor.cpu() for tensor in update.tensors])
 
     def _build(self, device: str) -> tuple[Synthesizer, Any]:
         """The synthesizer in its initial state, and its newest state on the board."""
-        reference, state = insist(lambda: self.board.parts.remote(self.index), "the weight board")
+        reference, state = call_until_answered(
+            lambda: self.board.parts.remote(self.index), "the weight board"
+        )
         experiment: Experiment = ray.get(reference[0])
         return experiment.synthesizer(device, self.index), state
 
@@ -139,12 +142,12 @@ class SynthesizerActor:
                     error,
                 )
         if state is not None:
-            self.synthesizer.load_state_dict(unpacked(state))
+            self.synthesizer.load_state_dict(to_tensors(state))
         self.board_state, self.state_loaded = None, True
 
     def _call_board(self, method: str, *args: Any) -> Any:
         call = getattr(self.board, method)
-        return insist(lambda: call.remote(self.index, *args), "the weight board")
+        return call_until_answered(lambda: call.remote(self.index, *args), "the weight board")
 
     def _begin(self, round: int) -> RoundInputs:
         """Wait for the weights that a round needs.
@@ -166,7 +169,7 @@ class SynthesizerActor:
 
     def _load_weights(self, inputs: RoundInputs) -> None:
         if inputs.student is not None:
-            weights = unpacked(ray.get(inputs.student[0]))
+            weights = to_tensors(ray.get(inputs.student[0]))
             self.synthesizer.load_student(weights, inputs.student_version)
         if inputs.generator is not None:
             self.synthesizer.load_generator(ray.get(inputs.generator[0]))

@@ -23,7 +23,7 @@ from typing import Any
 
 import ray
 
-from fastdfkd.trainers.weights import packed, unpacked
+from fastdfkd.trainers.weights import to_arrays, to_tensors
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class WeightBoard:
         """
         self.experiment, self.meta = experiment, meta
         if meta is not None and state.get("meta") is not None:
-            meta.load_state_dict(unpacked(state["meta"]))
+            meta.load_state_dict(to_tensors(state["meta"]))
         self.synthesizers = dict(state.get("synthesizers", {}))
         self.trainer = state.get("trainer")
         self.student, self.student_version = [ray.put(state["student"])], state["version"]
@@ -229,7 +229,7 @@ class WeightBoard:
             "student": dict(ray.get(self.student[0])),
             "version": self.student_version,
             "synthesizers": dict(self.synthesizers),
-            "meta": packed(self.meta.state_dict()) if self.meta else None,
+            "meta": to_arrays(self.meta.state_dict()) if self.meta else None,
         }
         self.checkpoints.append(state)
         return True

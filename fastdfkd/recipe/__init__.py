@@ -9,9 +9,11 @@ value, what is allowed and the nearest match.
 
 from fastdfkd.recipe.data_section import DataSection
 from fastdfkd.recipe.image_input import InputSection
+from fastdfkd.recipe.images_only import images_only
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.recipe.methods import (
     METHODS,
+    CMISynthesis,
     DeepInversionSynthesis,
     FastSynthesis,
     SynthesisSection,
@@ -33,6 +35,7 @@ __all__ = [
     "METHODS",
     "NORMALISATIONS",
     "BankSection",
+    "CMISynthesis",
     "DataSection",
     "DeepInversionSynthesis",
     "DistillationSection",
@@ -49,6 +52,7 @@ __all__ = [
     "TeacherSection",
     "TrackingSection",
     "find_recipe",
+    "images_only",
     "load_recipe",
     "shipped_recipes",
     "unknown",

@@ -6,13 +6,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, JsonValue, model_validator
 
-from fastdfkd.recipe.numbers import Positive, Share, no_bool
+from fastdfkd.recipe.numbers import Positive, Share, refuse_bool
 from fastdfkd.recipe.section import Section
 
 
 def _pair(size: Any) -> Any:
     """A list of two numbers as the pair that it is in memory."""
-    return tuple(size) if isinstance(no_bool(size), list) else size
+    return tuple(size) if isinstance(refuse_bool(size), list) else size
 
 
 Size = Annotated[Positive | tuple[Positive, Positive] | None, BeforeValidator(_pair)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, field_validator
 
-from fastdfkd.recipe.numbers import Positive, no_bool
+from fastdfkd.recipe.numbers import Positive, refuse_bool
 from fastdfkd.recipe.pixel_form import PixelForm
 from fastdfkd.text.shown import shown
 
@@ -16,7 +16,7 @@ _SMALLEST_SIDE = 8
 
 def _classes(value: Any) -> Any:
     """Check a number of classes or a list of names; the names may be given as whole numbers."""
-    no_bool(value)
+    refuse_bool(value)
     if value is None or isinstance(value, int):
         if value is not None and value < 2:
             raise ValueError(f"expected at least 2 classes, got {value}")

@@ -15,7 +15,7 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
     return {k: word if last.count(word) == 1 else k for k, word in zip(keys, last, strict=True)}
 
 
-def setting(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value as text for a name: floats with four digits; `null`, `true`, `false` as in YAML."""
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -34,6 +34,6 @@ def by_what_varies(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _exact(key: str, mine: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) -> str:
     """The value as text; with all digits if four do not distinguish it from another recipe's."""
-    value, text = mine[key], setting(mine[key])
-    alike = any(other[key] != value and setting(other[key]) == text for other in settings)
+    value, text = mine[key], value_text(mine[key])
+    alike = any(other[key] != value and value_text(other[key]) == text for other in settings)
     return repr(value) if alike else text

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from fastdfkd.recipe.numbers import Rate, Real, no_bool
+from fastdfkd.recipe.numbers import Rate, Real, refuse_bool
 from fastdfkd.recipe.section import Section
 
 Moments = tuple[tuple[float, ...], tuple[float, ...]]
@@ -38,7 +38,7 @@ class PixelForm(Section):
     """Mean of each channel, instead of `normalisation`. The network reads (x - mean) / std."""
     std: tuple[Rate, ...] | None = None
     """Standard deviation of each channel, given together with `mean`."""
-    pixel_range: Annotated[Literal[1, 255], BeforeValidator(no_bool)] = 1
+    pixel_range: Annotated[Literal[1, 255], BeforeValidator(refuse_bool)] = 1
     """The units of `mean` and `std`: pixels from 0 to 1, or from 0 to 255. A network that reads the
     bytes as they are has mean 0 and std 1 with 255."""
 
@@ -100,8 +100,8 @@ class PixelForm(Section):
         if len(mean) != channels:
             what = f"{self.normalisation} has" if key == "normalisation" else "got"
             raise ValueError(
-                f"{key}: expected {channels} numbers, one for each channel of the images, {what} "
-                f"{len(mean)}"
+                f"{key}: expected {channels} {'number' if channels == 1 else 'numbers'}, one for "
+                f"each channel of the images, {what} {len(mean)}"
             )
         scale = self.pixel_range
         return tuple(m / scale for m in mean), tuple(s / scale for s in std)

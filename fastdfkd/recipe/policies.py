@@ -23,8 +23,11 @@ class BankPolicies:
     of it."""
     minimum_size: int
     """Images inserted before the first draw."""
+    start_from: str | None = None
+    """Where the images come from that the bank has from the beginning."""
     removal: str = "oldest round"
-    sampling: str = "uniform, with replacement"
+    in_order: bool = False
+    """Whether the updates of a round share its images, instead of drawing from all."""
 
     @classmethod
     def of(cls, recipe: Recipe) -> BankPolicies:
@@ -42,11 +45,19 @@ class BankPolicies:
             samples_per_insert=drawn / synthesis.batch_size,
             tolerance=recipe.most_rounds_ahead * synthesis.batch_size,
             minimum_size=min(first, synthesis.rounds) * synthesis.batch_size,
+            start_from=recipe.bank.start_from,
+            in_order=recipe.bank.draws == "in_order",
         )
+
+    @property
+    def sampling(self) -> str:
+        """How the student chooses images."""
+        return "a round's images in order" if self.in_order else "uniform, with replacement"
 
     def __str__(self) -> str:
         return (
             f"{self.capacity:,} images, {self.removal} out; {self.samples_per_insert:,.4g} draws "
-            f"an insert, synthesis at most {self.tolerance:,} images ahead, first draw at "
-            f"{self.minimum_size:,}"
+            f"an insert{', in order' if self.in_order else ''}, synthesis at most "
+            f"{self.tolerance:,} images ahead, first draw at {self.minimum_size:,}"
+            f"{f', besides those of {self.start_from}' if self.start_from else ''}"
         )

@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
-from fastdfkd.addresses.credentials import taken_out
-from fastdfkd.recipe.numbers import Count, Positive, Rate, Share, Weight, Whole, no_bool
+from fastdfkd.addresses.credentials import strip_credentials
+from fastdfkd.recipe.numbers import Count, Positive, Rate, Share, Weight, Whole, refuse_bool
 from fastdfkd.recipe.pixel_form import PixelForm
 from fastdfkd.recipe.section import Section
 
@@ -88,7 +88,7 @@ class TeacherSection(NetworkSection):
 
 def _side_by_side(size: Any) -> Any:
     """Height and width of a size that is given as one number."""
-    return (size, size) if isinstance(no_bool(size), int) else size
+    return (size, size) if isinstance(refuse_bool(size), int) else size
 
 
 class StudentSection(PixelForm, NetworkSection):
@@ -106,7 +106,9 @@ class StudentSection(PixelForm, NetworkSection):
 
 
 class DistillationSection(Section):
-    """The student's updates, on batches drawn from the whole bank."""
+    """The student's updates, on batches drawn from the bank."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"loss", "attention"})
 
     updates_per_round: Positive = 400
     """Student updates after each round past warm-up."""
@@ -123,6 +125,12 @@ class DistillationSection(Section):
     """Momentum of SGD."""
     weight_decay: Weight = 1e-4
     """L2 penalty of SGD."""
+    loss: Literal["kl", "l1"] = "kl"
+    """`kl`: T squared times KL(teacher || student) at temperature T. `l1`: mean absolute difference
+    of the logits, without a temperature (DFAD)."""
+    attention: Weight = 0.0
+    """Weight of the attention term (ZSKT): the mean square difference of the normalised maps of
+    teacher and student, summed over the stages whose maps have the same height and width."""
     temperature: Rate = 20.0
     """Softmax temperature T of the KL loss, which is multiplied by T squared."""
     crop_padding: Count = 4
@@ -135,6 +143,15 @@ class DistillationSection(Section):
     """Average number of updates that use the same view (augmented image) and the teacher's logits
     for it. Unset: every update draws new views, and the teacher's forward pass runs on each."""
 
+    @model_validator(mode="after")
+    def _cached_views_have_no_maps(self) -> DistillationSection:
+        if self.attention and self.teacher_cache:
+            raise ValueError(
+                "attention needs the teacher's maps of every view, and teacher_cache keeps its "
+                "logits only: unset one of the two"
+            )
+        return self
+
     @property
     def suspects(self) -> list[str]:
         """Unusual values of the section that may keep the student from learning."""
@@ -144,10 +161,32 @@ class DistillationSection(Section):
 
 
 class BankSection(Section):
-    """Limits of the sample bank."""
+    """Limits of the sample bank, what it starts with, and how the student draws from it."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"draws", "start_from"})
 
     capacity: Positive | None = None
-    """Images kept at most; the oldest are removed first. Unset: every image of the run."""
+    """Images of the run kept at most; the oldest are removed first. Unset: every image of the run.
+    """
+    start_from: str | None = None
+    """Images that the bank has from the beginning and keeps: the folder of a run or of
+    `fastdfkd synthesize` (what its newest checkpoint holds), or a folder or zip file of images,
+    which are resized to `input.shape`. They are not counted in `capacity`. Needs `draws: uniform`.
+    """
+    draws: Literal["uniform", "in_order"] = "uniform"
+    """`uniform`: an update draws from the whole bank, with replacement. `in_order`: the updates of
+    a round share its images, each takes the next ones, starting again after the last. For methods
+    that train on fresh images. Rounds that left the bank are skipped: in async runs it should hold
+    `platform.tolerance_rounds` and one more of each synthesizer."""
+
+    @model_validator(mode="after")
+    def _the_start_is_drawn(self) -> BankSection:
+        if self.start_from is not None and self.draws == "in_order":
+            raise ValueError(
+                "start_from needs draws: uniform, because draws: in_order takes the newest round "
+                "alone"
+            )
+        return self
 
 
 class EvaluationSection(Section):
@@ -243,4 +282,4 @@ class TrackingSection(Section):
     @field_validator("uri")
     @classmethod
     def _no_credentials(cls, uri: str | None) -> str | None:
-        return uri if uri is None else taken_out(uri)
+        return uri if uri is None else strip_credentials(uri)

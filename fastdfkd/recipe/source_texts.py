@@ -12,12 +12,11 @@ import base64
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from fastdfkd.recipe.messages import RecipeError
-from fastdfkd.recipe.whole import Recipe
 from fastdfkd.text.shown import reason, shown, shown_name
 
 SOURCES_VARIABLE = "FASTDFKD_SOURCES"
@@ -34,19 +33,29 @@ def file_and_builder(name: str) -> tuple[str, str] | None:
     return (path, builder) if path.endswith(".py") else None
 
 
-def texts_of(recipe: Recipe, *roles: str) -> dict[str, str]:
-    """The text of every file that a recipe names, under the path that it has in the recipe.
+def texts_of(models: Iterable[str]) -> dict[str, str]:
+    """The text of every Python file among the names of networks, by its path.
 
     Args:
-        recipe: its networks are looked at.
-        roles: `teacher` or `student`, where one alone is meant.
+        models: values of `teacher.model` and `student.model`.
 
     Raises:
         RecipeError: a file cannot be read.
     """
-    sections = [getattr(recipe, role) for role in roles or ("teacher", "student")]
-    named = [file_and_builder(section.model) for section in sections]
+    named = [file_and_builder(model) for model in models]
     return {found[0]: text_of(found[0]) for found in named if found is not None}
+
+
+def changed(texts: Mapping[str, str]) -> list[str]:
+    """The paths whose files now have another text than `texts` says; files that are gone do not."""
+    return [path for path, text in texts.items() if _now(path) not in (text, None)]
+
+
+def _now(path: str) -> str | None:
+    try:
+        return text_of(path)
+    except RecipeError:
+        return None
 
 
 def text_of(path: str) -> str:

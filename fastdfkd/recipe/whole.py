@@ -24,6 +24,7 @@ from fastdfkd.recipe.sections import (
     TeacherSection,
     TrackingSection,
 )
+from fastdfkd.recipe.source_texts import texts_of
 
 
 class Recipe(Section):
@@ -60,6 +61,11 @@ class Recipe(Section):
             raise ValueError(
                 f"distillation.batch_size ({self.distillation.batch_size}) must be a multiple of "
                 f"platform.workers ({workers}): every worker takes an equal share of a batch"
+            )
+        if self.bank.draws == "in_order" and self.distillation.teacher_cache:
+            raise ValueError(
+                "bank.draws in_order takes new images in every update, and "
+                "distillation.teacher_cache uses old ones again: unset one of the two"
             )
         if self.distillation.warmup_updates >= self.updates:
             raise ValueError(
@@ -127,8 +133,27 @@ class Recipe(Section):
         """The recipe with all its keys as YAML, which `load_recipe` reads back unchanged."""
         return OmegaConf.to_yaml(OmegaConf.create(self.literal()))
 
+    def source_texts(self, *roles: str) -> dict[str, str]:
+        """The text of each Python file that the recipe names, by the path in the recipe.
+
+        Args:
+            roles: `teacher` or `student`, if only one of them is meant.
+
+        Raises:
+            RecipeError: a file cannot be read.
+        """
+        sections = [getattr(self, role) for role in roles or ("teacher", "student")]
+        return texts_of(section.model for section in sections)
+
     def digest(self) -> str:
-        """SHA-256 over all keys that can change the result: not name, description or tracking."""
+        """SHA-256 over what can change the result.
+
+        It covers all keys but name, description and tracking, and the texts of Python files that
+        the recipe names.
+
+        Raises:
+            RecipeError: such a file cannot be read.
+        """
         left_out: dict[str, Any] = {"name": True, "description": True, "tracking": True}
         for name in type(self).model_fields:
             section = getattr(self, name)
@@ -136,4 +161,6 @@ class Recipe(Section):
                 silent = section.silent
                 left_out[name] = silent if silent < set(type(section).model_fields) else True
         content = self.model_dump(exclude=left_out)
+        if texts := self.source_texts():
+            content["source_texts"] = texts
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

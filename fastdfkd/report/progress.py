@@ -22,16 +22,18 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class RunProgress:
-    """Two bars, for images and student updates. Call it with each progress row.
+    """Two bars, for images and, unless `images_only`, student updates. Call it with each row.
 
     If stderr is not a terminal, it logs a line every ten seconds instead, at level INFO, which is
     shown with `--verbose` only.
     """
 
-    def __init__(self, recipe: Recipe, label: str, *, shown: bool = True) -> None:
+    def __init__(
+        self, recipe: Recipe, label: str, *, shown: bool = True, images_only: bool = False
+    ) -> None:
         self._label = printable(label)
-        self._images = recipe.synthesis.rounds * recipe.synthesis.batch_size
-        self._updates = recipe.updates
+        images = recipe.synthesis.rounds * recipe.synthesis.batch_size
+        self._totals = {"images": images} | ({} if images_only else {"updates": recipe.updates})
         self._bars: Progress | None = _bars() if shown and sys.stderr.isatty() else None
         self._tasks: dict[str, TaskID] = {}
         self._last_line = time.monotonic()
@@ -39,7 +41,7 @@ class RunProgress:
     def __enter__(self) -> RunProgress:
         """Show the bars."""
         if self._bars is not None:
-            for key, total in (("images", self._images), ("updates", self._updates)):
+            for key, total in self._totals.items():
                 self._tasks[key] = self._bars.add_task(
                     f"{self._label}: {key}", total=total, rate="", note=""
                 )
@@ -58,7 +60,7 @@ class RunProgress:
                 self._bars.update(task, rate=f"{row[f'{key}_per_second']:,.1f} {key}/s")
         if (name := main_figure(row)) in row:
             note = f"{FIGURES[name].name} {FIGURES[name].show(row[name])}"
-            self._bars.update(self._tasks["updates"], note=note)
+            self._bars.update(list(self._tasks.values())[-1], note=note)
 
     def __exit__(
         self,
@@ -74,11 +76,8 @@ class RunProgress:
         if now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
-        images, updates = row.get("images", 0), row.get("updates", 0)
-        _log.info(
-            "%s: %d of %d images, %d of %d updates",
-            *(self._label, images, self._images, updates, self._updates),
-        )
+        counts = (f"{row.get(key, 0):.0f} of {n} {key}" for key, n in self._totals.items())
+        _log.info("%s: %s", self._label, ", ".join(counts))
 
 
 class EpochProgress:

@@ -16,6 +16,10 @@ def with_speedups(reference: RunResult, run: RunResult) -> RunResult:
                               + reference distillation seconds per update * updates)
                              / end-to-end seconds
 
+    Images with which a run's bank started count with what their synthesis cost, on both sides of a
+    ratio. Where that is unknown they are left out: then the ratios are of the images that the run
+    made itself, and a note of the run says that there were others.
+
     The reference counts in the paper's sequential order, without overlap. The end-to-end time of
     the run includes overlap and waiting. By definition the synthesis speed-up of the reference over
     itself is 1. Its end-to-end speed-up is near 1 and differs by its waiting and its overlap.
@@ -25,15 +29,25 @@ def with_speedups(reference: RunResult, run: RunResult) -> RunResult:
     """
     _check(reference, "the reference")
     _check(run, "the run")
-    synthesis = reference.synthesis_seconds_per_image * run.images
+    images, before = _with_started(run)
+    reference_images, reference_before = _with_started(reference)
+    reference_seconds = reference.synthesis_seconds + reference_before
+    synthesis = reference_seconds / reference_images * images
     storage = reference.storage_seconds / reference.images * run.images
     distillation = reference.distillation_seconds / reference.updates * run.updates
+    end_to_end = run.end_to_end_seconds + before
     return run.model_copy(
         update={
-            "synthesis_speedup": synthesis / run.synthesis_seconds,
-            "end_to_end_speedup": (synthesis + storage + distillation) / run.end_to_end_seconds,
+            "synthesis_speedup": synthesis / (run.synthesis_seconds + before),
+            "end_to_end_speedup": (synthesis + storage + distillation) / end_to_end,
         }
     )
+
+
+def _with_started(run: RunResult) -> tuple[int, float]:
+    """Images whose synthesis has a known cost, and the seconds of those the bank started with."""
+    seconds = run.started_synthesis_seconds
+    return (run.images, 0.0) if seconds is None else (run.images + run.started_images, seconds)
 
 
 def _check(run: RunResult, which: str) -> None:

@@ -112,11 +112,13 @@ def _roles(status: Status) -> list[tuple[str, str]]:
     if recipe is not None:
         platform, method = recipe.platform, recipe.synthesis.summary
         trainers = _count(platform.workers, "worker") if platform.workers else "the driver"
+        to = f" to {recipe.student.model}"
+        student = "no student: images only" if status.images_only else f"student in {trainers}"
         rows = [
             ("recipe", f"{recipe.name} ({method}), {platform.schedule}"),
-            ("roles", f"{_count(platform.synthesizers, 'synthesizer')}, student in {trainers}"),
+            ("roles", f"{_count(platform.synthesizers, 'synthesizer')}, {student}"),
             ("bank", str(BankPolicies.of(recipe))),
-            ("teacher", f"{recipe.teacher.model} to {recipe.student.model}"),
+            ("teacher", recipe.teacher.model + ("" if status.images_only else to)),
         ]
     accuracy = status.teacher.get("accuracy")
     if isinstance(accuracy, float):
@@ -156,11 +158,11 @@ def _figures(status: Status) -> list[tuple[str, str]]:
 
 
 def _judged(latest: Mapping[str, float]) -> str:
-    """What the newest evaluation measured; accuracy and agreement before the first one."""
+    """What the newest evaluation measured."""
     found = measured(latest)
     found.pop("top5_accuracy", None)
     texts = [f"{FIGURES[name].name} {FIGURES[name].show(value)}" for name, value in found.items()]
-    return ", ".join(texts) or f"accuracy {_UNKNOWN}, agreement {_UNKNOWN}"
+    return ", ".join(texts) or "not evaluated yet"
 
 
 def _faults(status: Status) -> str:

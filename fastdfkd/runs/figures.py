@@ -44,7 +44,7 @@ SYNTHETIC: Mapping[str, Figure] = {
     "synthetic_coverage": Figure("class coverage on synthetic images"),
     "synthetic_unseen_classes": Figure("classes never predicted", "count"),
 }
-"""On held-out synthetic images, by column. `core.held_out.compared` defines them."""
+"""On held-out synthetic images, by column. `core.held_out.agreement_figures` defines them."""
 
 FIGURES: Mapping[str, Figure] = {**REAL, **SYNTHETIC}
 """All of them, in the order of the columns."""
@@ -52,7 +52,8 @@ FIGURES: Mapping[str, Figure] = {**REAL, **SYNTHETIC}
 SHARES = tuple(name for name, figure in FIGURES.items() if figure.unit == "share")
 """Those between 0 and 1."""
 
-_MAIN = ("accuracy", "synthetic_agreement")
+MAIN = ("accuracy", "synthetic_agreement")
+"""The figures by which students can be compared."""
 
 
 def main_figure(measured: Collection[str]) -> str:
@@ -61,7 +62,7 @@ def main_figure(measured: Collection[str]) -> str:
     Accuracy where it is measured, otherwise the agreement with the teacher on synthetic images;
     `accuracy` if neither is.
     """
-    return next((name for name in _MAIN if name in measured), _MAIN[0])
+    return next((name for name in MAIN if name in measured), MAIN[0])
 
 
 def shown_columns(measured: Collection[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastdfkd.runs.files import read_whole, write_whole
-from fastdfkd.runs.folder_lock import LOCK_FILE, held
+from fastdfkd.runs.folder_lock import LOCK_FILE, lock_folder
 from fastdfkd.text.shown import shown_name
 
 RUN_FILES = (
@@ -44,7 +44,7 @@ def runs_folder() -> Path:
 
 
 @contextmanager
-def claimed(
+def claim_folder(
     recipe: str,
     out: str | Path | None,
     *,
@@ -83,7 +83,7 @@ def claimed(
     try:
         with ExitStack() as lock:
             with _explain_write_errors(folder):
-                lock.enter_context(held(folder, wait_s=wait_s))
+                lock.enter_context(lock_folder(folder, wait_s=wait_s))
                 if not overwrite:
                     _check_empty(folder)
                 for name in files:

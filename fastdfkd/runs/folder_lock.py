@@ -43,7 +43,7 @@ class FolderInUseError(ValueError):
 
 
 @contextmanager
-def held(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
+def lock_folder(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     """Lock an existing folder for the `with` block. Other files in it are not changed.
 
     Args:

@@ -35,6 +35,7 @@ COLUMNS = (
     "bn_loss",
     "oh_loss",
     "adv_loss",
+    "cr_loss",
     "synthesis_seconds",
     "storage_seconds",
     "distillation_seconds",

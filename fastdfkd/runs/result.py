@@ -58,6 +58,10 @@ class RunResult(BaseModel):
     """What the images are: `data`, `shape`, `classes`, `mean` and `std`; empty if unknown."""
     images: int
     """Images synthesised and inserted into the bank."""
+    started_images: int = 0
+    """Images with which the bank started (`bank.start_from`). They are not counted in `images`."""
+    started_synthesis_seconds: float | None = None
+    """Seconds of synthesis that they cost; None: unknown, or there were none."""
     updates: int
     """Student updates made."""
     synthesis_seconds: float

@@ -11,7 +11,8 @@ with access to the folder. The state of the run:
     otherwise                                           -> silent: stopped, killed, or waiting
 
 `state.json` is a JSON object with optional keys: `state` (`running`, `stopped`, `failed` or
-`finished`), `error` (one line), `warnings` (a list of lines) and `faults` (name to count).
+`finished`), `error` (one line), `warnings` (a list of lines), `faults` (name to count) and
+`images_only` (true: no student is trained).
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Status:
     recipe: Recipe | None = None
     teacher: Mapping[str, Any] = field(default_factory=dict)
     """Content of `teacher.json`."""
+    images_only: bool = False
+    """Whether the run makes images without a student."""
     notes: tuple[str, ...] = ()
     """Notes of a finished run, see `RunResult.notes`."""
     warnings: tuple[str, ...] = ()
@@ -100,6 +103,7 @@ def read_status(directory: str | Path, *, now: float | None = None) -> Status:
         recipe=recipe,
         teacher=_json_object(folder / "teacher.json"),
         result=figures_of(result),
+        images_only=state_file.get("images_only") is True,
         notes=_lines(result.get("notes")),
         warnings=_lines(result.get("warnings")) or _lines(state_file.get("warnings")),
         latest=latest,

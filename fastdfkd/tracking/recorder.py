@@ -23,7 +23,14 @@ _SECONDS_BETWEEN_WRITES = 1.0
 _STATES = {"RUNNING": "running", "FINISHED": "finished", "KILLED": "stopped", "FAILED": "failed"}
 _MAX_UNSENT = 100_000  # rows kept in memory while the store fails: some tens of megabytes
 _log = logging.getLogger("fastdfkd.tracking")
-_LOGGED_FILES = ("recipe.yaml", "teacher.json", "metrics.csv", "samples.png", "result.json")
+_LOGGED_FILES = (
+    "recipe.yaml",
+    "sources.json",
+    "teacher.json",
+    "metrics.csv",
+    "samples.png",
+    "result.json",
+)
 
 
 class Recorder:
@@ -42,6 +49,7 @@ class Recorder:
         parent_run_id: str | None = None,
         progress: Callable[[Row], None] | None = None,
         resume_at: int | None = None,
+        images_only: bool = False,
     ) -> None:
         """Set the options; `__enter__` opens the store and the files.
 
@@ -53,13 +61,14 @@ class Recorder:
             progress: function that is called with every row.
             resume_at: continue the run of the folder and drop its rows after this number of student
                 updates; None starts a new run.
+            images_only: whether the run makes images without a student; `state.json` says so.
         """
         self._recipe = recipe
         self._directory = directory
         self._name = run_name or recipe.name
         self._parent = parent_run_id
         self._progress = progress
-        self._resume_at = resume_at
+        self._resume_at, self._images_only = resume_at, images_only
         self._step = resume_at or 0
         self.warnings: list[str] = []
         """Warnings of the run so far, one line each."""
@@ -182,6 +191,8 @@ class Recorder:
             "mlflow_run_id": self.run_id,
             "tracking_uri": self._run.uri,
         }
+        if self._images_only:
+            state["images_only"] = True
         if self.warnings:
             state["warnings"] = self.warnings
         if error is not None:

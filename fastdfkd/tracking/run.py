@@ -66,7 +66,7 @@ class TrackedRun:
             TrackingError: the store cannot be opened.
         """
         store = open_store(uri, experiment)
-        signals.to_close()
+        signals.announce_open_run()
         if run_id is not None and store.reopen(run_id):
             return cls(store, run_id)
         parent_tag = {"mlflow.parentRunId": parent} if parent else {}

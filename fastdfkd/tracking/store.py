@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from fastdfkd.addresses.credentials import HINT, configured_uri, log_in, taken_out, whole
+from fastdfkd.addresses.credentials import (
+    HINT,
+    configured_uri,
+    set_login_variables,
+    strip_credentials,
+    with_credentials,
+)
 from fastdfkd.runs.folder import runs_folder
 from fastdfkd.text.shown import reason, shown_name
 
@@ -128,9 +134,9 @@ def open_store(uri: str, experiment: str) -> Store:
     Raises:
         TrackingError: the store cannot be opened.
     """
-    uri = taken_out(uri)
+    uri = strip_credentials(uri)
     check_reachable(uri)
-    log_in(uri)
+    set_login_variables(uri)
     try:
         database = _database(uri)
         if database is None:
@@ -157,7 +163,7 @@ def _open(uri: str, experiment: str, artifacts: str | None) -> Store:
     _import_mlflow()
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=whole(uri))
+    client = MlflowClient(tracking_uri=with_credentials(uri))
     existing = client.get_experiment_by_name(experiment)
     if existing is None:
         return Store(client, uri, client.create_experiment(experiment, artifacts))

@@ -6,14 +6,13 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 import torch
 from ray.exceptions import ObjectLostError, RayActorError
 
 from fastdfkd.core.clock import Clock
-from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.trainers.calls import MOST_SECONDS_AWAY, SAY_EVERY_SECONDS
 
 log = logging.getLogger(__name__)
@@ -23,12 +22,23 @@ class BankClosed(RuntimeError):
     """The bank grants no more updates, because the run is ending. The message gives the reason."""
 
 
+class Ring(Protocol):
+    """Where a loader copies images to."""
+
+    def __len__(self) -> int:
+        """Images that can be drawn."""
+
+    def extend(self, images: torch.Tensor) -> None:
+        """Add images (B, C, H, W) uint8."""
+
+    def first(self, count: int) -> torch.Tensor:
+        """A copy of `count` of the images that can be drawn."""
+
+
 class BankLoader:
     """Requests update grants from the bank and copies its new batches into `buffer`."""
 
-    def __init__(
-        self, bank: Any, buffer: SampleBuffer, clock: Clock, *, batch_size: int, leader: bool
-    ):
+    def __init__(self, bank: Any, buffer: Ring, clock: Clock, *, batch_size: int, leader: bool):
         self.bank, self.buffer, self.clock, self.leader = bank, buffer, clock, leader
         self.batch_size = batch_size
         self.rounds: list[int] = []
@@ -79,7 +89,7 @@ class BankLoader:
         if reference is None:
             return None
         try:
-            return _as_tensor(ray.get(reference))
+            return as_tensor(ray.get(reference))
         except ObjectLostError:
             log.warning("the images of round %d were lost with their node", round)
             self.lost.append(round)
@@ -92,7 +102,7 @@ class BankLoader:
             if images is not None:
                 return images
         if len(self.buffer) >= self.batch_size:
-            return self.buffer.images[: self.batch_size].clone()
+            return self.buffer.first(self.batch_size)
         raise RuntimeError(
             f"the images of rounds {list(rounds)} were lost with their node, and no others are "
             "there to train on: start the run again, or resume it from its last checkpoint"
@@ -123,7 +133,7 @@ class BankLoader:
                 log.info("update %d has waited %.0f s for images", updates, now - since)
 
 
-def _as_tensor(images: Any) -> torch.Tensor:
+def as_tensor(images: Any) -> torch.Tensor:
     """An array of the object store as a tensor, without a copy. It is read-only; do not write."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")

@@ -19,7 +19,7 @@ SAY_EVERY_SECONDS = 10.0
 """Time between log lines while waiting."""
 
 
-def insist(ask: Callable[[], Any], who: str) -> Any:
+def call_until_answered(ask: Callable[[], Any], who: str) -> Any:
     """The result of a call, repeated while the actor is down or returns None (no result yet).
 
     Args:

@@ -25,6 +25,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
+from fastdfkd.recipe import Recipe
 from fastdfkd.runs.files import write_whole
 from fastdfkd.runs.folder import read_json
 from fastdfkd.trainers.state_file import load_state, save_state
@@ -103,6 +104,20 @@ class Checkpoint:
             segment = load_state(self.folder / name)
             found |= dict(zip(segment["rounds"], segment["images"], strict=True))
         return found
+
+
+def next_checkpoint(recipe: Recipe, updates: int) -> int:
+    """Student updates at the next checkpoint; all updates of the run if there is none left.
+
+    Checkpoints are after multiples of `checkpoint_every` rounds. Synthesizers save their state
+    after the same rounds (`RateLimiter.wave_crosses`).
+    """
+    every, warmup = recipe.platform.checkpoint_every, recipe.synthesis.warmup_rounds
+    if every is None:
+        return recipe.updates
+    a_round = recipe.distillation.updates_per_round
+    rounds = warmup + updates // a_round
+    return min(((rounds // every + 1) * every - warmup) * a_round, recipe.updates)
 
 
 class CheckpointFolder:

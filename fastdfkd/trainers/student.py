@@ -32,12 +32,13 @@ from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.evaluation import Evaluated
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
-from fastdfkd.core.precision import resolved
+from fastdfkd.core.precision import resolve_precision
 from fastdfkd.experiment import Experiment, student_input
 from fastdfkd.recipe import Recipe
-from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
-from fastdfkd.trainers.calls import insist
-from fastdfkd.trainers.weights import packed, unpacked
+from fastdfkd.trainers.bank_loader import BankClosed, BankLoader, as_tensor
+from fastdfkd.trainers.calls import call_until_answered
+from fastdfkd.trainers.checkpoint import next_checkpoint
+from fastdfkd.trainers.weights import to_arrays, to_tensors
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class StudentJob:
     """`cpu` or `cuda`."""
     threads: int
     """CPU threads per worker."""
+    started: tuple[Any, ...] = ()
+    """References to the images with which the bank starts, (N, C, H, W) uint8 in parts."""
 
 
 def train_student(config: dict[str, StudentJob]) -> None:
@@ -76,7 +79,7 @@ class StudentTraining:
         context = ray.train.get_context()
         self.rank, self.world = context.get_world_rank(), context.get_world_size()
         self.job = job
-        reference, state = insist(job.board.parts.remote, "the weight board")
+        reference, state = call_until_answered(job.board.parts.remote, "the weight board")
         self.experiment: Experiment = ray.get(reference[0])
         self.recipe: Recipe = self.experiment.recipe
         self.device = _device(job.device, self.recipe.platform.workers)
@@ -84,12 +87,11 @@ class StudentTraining:
             keep_freed_memory()
         self.clock = Clock(self.device)
         self.distiller = self._distiller()
+        started = [as_tensor(ray.get(part)) for part in job.started]
+        self.buffer = self.experiment.buffer(self.device, started)
+        batch = self.recipe.synthesis.batch_size
         self.loader = BankLoader(
-            job.bank,
-            self.experiment.buffer(self.device),
-            self.clock,
-            batch_size=self.recipe.synthesis.batch_size,
-            leader=self.leads,
+            job.bank, self.buffer, self.clock, batch_size=batch, leader=self.leads
         )
         self.teacher_answers = self._teacher_answers() if self.leads else None
         """The teacher's answers for the held-out images; None on other ranks."""
@@ -98,7 +100,7 @@ class StudentTraining:
         self.shown: tuple[Any, int] | None = None
         """The student that was published last, with its number of updates."""
         if state is not None:
-            self._go_on_from(unpacked(state))
+            self._go_on_from(to_tensors(state))
         self.began = self.clock.unix()
 
     @property
@@ -114,7 +116,7 @@ class StudentTraining:
         while (done := self.distiller.updates) < total:
             if done >= allowed:
                 allowed = self.loader.advance(done, self._publish)
-            checkpoint = self._next_checkpoint()
+            checkpoint = next_checkpoint(self.recipe, self.distiller.updates)
             stop = min(allowed, total, (done // every + 1) * every, checkpoint)
             loss = self._update_until(stop)
             if self._any_diverged(loss):
@@ -126,12 +128,14 @@ class StudentTraining:
             if publish:
                 self._publish_and_report(loss, evaluate)
             if save and self.leads:
-                insist(lambda: self.job.board.save.remote(self._state()), "the weight board")
+                call_until_answered(
+                    lambda: self.job.board.save.remote(self._state()), "the weight board"
+                )
         if self.leads:
-            student = packed(self.distiller.student_state())
-            precision = resolved(self.device, self.recipe.platform.precision)
+            student = to_arrays(self.distiller.student_state())
+            precision = resolve_precision(self.device, self.recipe.platform.precision)
             outcome = {"row": self.row, "student": student, "precision": precision}
-            insist(lambda: self.job.board.complete.remote(outcome), "the weight board")
+            call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
 
     def _update_until(self, stop: int) -> float:
         """Make updates until `stop` are made; returns their mean loss (one device read)."""
@@ -139,7 +143,7 @@ class StudentTraining:
         with self.clock.measure("distillation"):
             total = torch.zeros((), device=self.device)
             for _ in range(done, stop):
-                total += self.distiller.update(self.loader.buffer)
+                total += self.distiller.update(self.buffer)
         return float(total) / max(stop - done, 1)
 
     def _give_up(self, done: int, stop: int) -> None:
@@ -157,7 +161,7 @@ class StudentTraining:
         )
         if self.leads:
             outcome = {"diverged": message}
-            insist(lambda: self.job.board.complete.remote(outcome), "the weight board")
+            call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
         raise BankClosed(message)
 
     def _any_diverged(self, loss: float) -> bool:
@@ -176,7 +180,7 @@ class StudentTraining:
             self.row = self._row(loss)
             board = self.job.board
             if not last:
-                self.shown = packed(self.distiller.student_state()), self.distiller.updates
+                self.shown = to_arrays(self.distiller.student_state()), self.distiller.updates
                 self._publish()
             if evaluate:
                 self.row |= self._evaluate()
@@ -188,7 +192,7 @@ class StudentTraining:
         """Publish the newest student, again while waiting: the board may have been restarted."""
         if self.shown is not None:
             board, shown = self.job.board, self.shown
-            insist(lambda: board.publish.remote(*shown), "the weight board")
+            call_until_answered(lambda: board.publish.remote(*shown), "the weight board")
 
     def _evaluation_due(self) -> bool:
         made, total = self.distiller.updates, self.recipe.updates
@@ -197,23 +201,9 @@ class StudentTraining:
         self.evaluations = reached
         return due
 
-    def _next_checkpoint(self) -> int:
-        """Number of updates at the next checkpoint; the total if there is none left.
-
-        Checkpoints are after multiples of `checkpoint_every` rounds. Synthesizers save their state
-        after the same rounds (`RateLimiter.wave_crosses`).
-        """
-        recipe = self.recipe
-        every, warmup = recipe.platform.checkpoint_every, recipe.synthesis.warmup_rounds
-        if every is None:
-            return recipe.updates
-        a_round = recipe.distillation.updates_per_round
-        rounds = warmup + self.distiller.updates // a_round
-        return min(((rounds // every + 1) * every - warmup) * a_round, recipe.updates)
-
     def _state(self) -> dict[str, Any]:
         return {
-            "distiller": packed(self.distiller.state_dict()),
+            "distiller": to_arrays(self.distiller.state_dict()),
             "clock": dict(self.clock.seconds),
             "evaluations": self.evaluations,
             "rounds": list(self.loader.rounds),
@@ -245,7 +235,7 @@ class StudentTraining:
             "updates": distiller.updates,
             "loss": loss,
             "lr": distiller.lr,
-            "bank_images": len(self.loader.buffer),
+            "bank_images": len(self.buffer),
             "updates_per_second": distiller.updates / max(seconds["distillation"], 1e-9),
             "distillation_seconds": seconds["distillation"],
             "evaluation_seconds": seconds["evaluation"],

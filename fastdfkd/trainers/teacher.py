@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fastdfkd.core.answers import output_of
-from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.network_contract import check_student, check_teacher
-from fastdfkd.core.network_trial import tried
 from fastdfkd.core.network_use import copied, freeze
-from fastdfkd.core.optimizers import SGD
-from fastdfkd.core.precision import resolved
-from fastdfkd.core.random_streams import seeded, stream
+from fastdfkd.core.precision import resolve_precision
+from fastdfkd.core.random_streams import seeded
 from fastdfkd.data import Images, Judge, cache_folder
 from fastdfkd.experiment import image_spec, judge_of, real_images
 from fastdfkd.models import (
     brings_weights,
     load_weights,
     open_network,
-    opened,
+    open_with_weights,
     plain_network,
     save_weights,
     source_files,
     weights_digest,
 )
 from fastdfkd.recipe import Recipe, TeacherSection
-
-OnEpoch = Callable[[int, int, float], None]
-"""Called after every epoch with its number (from 1), the number of epochs and its mean loss."""
+from fastdfkd.trainers.teacher_training import OnEpoch, train_classifier
 
 log = logging.getLogger(__name__)
 _CACHE_FORMAT = 2
@@ -68,6 +62,7 @@ def prepare_teacher(
     device: torch.device | str = "cpu",
     seed: int = 0,
     on_epoch: OnEpoch | None = None,
+    before_work: Callable[[], None] | None = None,
     train: bool = True,
     judge: Judge | None = None,
 ) -> Teacher:
@@ -79,6 +74,8 @@ def prepare_teacher(
         device: device of training and evaluation, and of the result.
         seed: seed of training. It is not the recipe's, so that runs of many seeds share a teacher.
         on_epoch: called after every epoch of training.
+        before_work: called once, when the network is open, before it is trained or evaluated. What
+            it raises ends the preparation.
         train: whether a teacher that is not in the cache is trained. If not, it has its initial
             weights, and the `source` of its description is `untrained`.
         judge: evaluates the teacher; unset: that of the recipe.
@@ -89,20 +86,17 @@ def prepare_teacher(
     """
     started = time.perf_counter()
     spec, device = image_spec(recipe), torch.device(device)
+    before_work = None if before_work is None else functools.cache(before_work)  # called once
     if judge is None:
         judge_of(recipe)  # missing test images are an error before anything is trained
-    facts: dict[str, Any]
-    if model is not None:
-        network = copied(plain_network(model, "the teacher"))
-        facts = {"source": "module", "model": type(model).__qualname__}
-    elif recipe.teacher.weights is not None or brings_weights(recipe.teacher):
-        network, facts = _opened(recipe.teacher, spec)
-    else:
-        run = _TrainingRun(recipe, seed, device)
-        network, facts = run.train_or_load(on_epoch, train)
+    run = _TrainingRun(recipe, seed, device)
+    trained = functools.partial(run.train_or_load, on_epoch, before_work, train)
+    network, facts = _network(recipe.teacher, spec, model, trained)
     freeze(network.float().to(device).to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     output, bn = output_of(recipe.teacher), recipe.synthesis.bn_weight
     check_teacher(network, spec.shape, spec.kind, bn, output=output)
+    if before_work is not None:
+        before_work()
     if judge is None:
         judge = judge_of(recipe, network, device=device)
     answers = judge.answers(network, spec.normalisation(device), device, output=output)
@@ -121,13 +115,28 @@ def prepare_teacher(
     return Teacher(model=network, accuracy=score, digest=digest, description=facts)
 
 
+def _network(
+    section: TeacherSection,
+    spec: ImageSpec,
+    model: nn.Module | None,
+    trained: Callable[[], tuple[nn.Module, dict[str, Any]]],
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The teacher's network, from the first source that there is, and facts for `teacher.json`."""
+    if model is not None:
+        network = copied(plain_network(model, "the teacher"))
+        return network, {"source": "module", "model": type(model).__qualname__}
+    if section.weights is not None or brings_weights(section):
+        return _opened(section, spec)
+    return trained()
+
+
 def _opened(section: TeacherSection, spec: ImageSpec) -> tuple[nn.Module, dict[str, Any]]:
     """A teacher that is not trained here, and facts for `teacher.json`."""
     if section.weights is None:
         network = open_network(section, spec)
         return network, {"source": "network", "model": section.model}
     path = Path(section.weights).expanduser()
-    found = opened(section, spec, path, entry=section.entry)
+    found = open_with_weights(section, spec, path, entry=section.entry)
     facts: dict[str, Any] = {
         "source": "weights",
         "model": section.model,
@@ -149,10 +158,10 @@ class _TrainingRun:
     @property
     def precision(self) -> str:
         """The precision of the recipe, resolved for the device."""
-        return resolved(self.device, self.recipe.teacher.precision)
+        return resolve_precision(self.device, self.recipe.teacher.precision)
 
     def train_or_load(
-        self, on_epoch: OnEpoch | None, train: bool
+        self, on_epoch: OnEpoch | None, before_work: Callable[[], None] | None, train: bool
     ) -> tuple[nn.Module, dict[str, Any]]:
         """The trained network and facts for `teacher.json`; a damaged cache file is replaced.
 
@@ -187,6 +196,8 @@ class _TrainingRun:
         except ValueError:  # missing or damaged
             if not train:
                 return network, {**facts, "source": "untrained", "cached": False}
+            if before_work is not None:
+                before_work()
             train_classifier(
                 network,
                 data,
@@ -215,102 +226,3 @@ class _TrainingRun:
             *(file.text for file in source_files(self.recipe, "teacher")),
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def train_classifier(
-    model: nn.Module,
-    train: Images,
-    spec: ImageSpec,
-    section: TeacherSection,
-    *,
-    seed: int,
-    device: torch.device | str,
-    on_epoch: OnEpoch | None = None,
-) -> None:
-    """Train `model` on real images, in place. It ends on `device` in train mode.
-
-    Cross-entropy with SGD, Nesterov momentum 0.9, and a one-cycle schedule with maximum
-    `section.lr`. Crops and flips are random and made on the device. Each epoch has a new order and
-    drops the images that do not fill its last batch. The result depends only on the initial
-    weights, the arguments and the hardware.
-
-    Raises:
-        ValueError: the loss became NaN or infinite.
-    """
-    device = torch.device(device)
-    precision = resolved(device, section.precision)
-    use = tried(
-        model,
-        spec.shape,
-        output=output_of(section),
-        spatial_axes=spec.kind.spatial_axes,
-        precision=precision,
-        student=True,
-    )
-    use.placed(model, device).train()
-    data = train.on(device)
-    steps = max(len(data) // section.batch_size, 1)
-    optimizer = SGD(
-        model.parameters(),
-        section.lr,
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=section.weight_decay,
-    )
-    rates = one_cycle(section.lr, section.epochs * steps)
-    normalise = spec.normalisation(device)
-    generator = stream(seed, "teacher", "training", device=device)
-    for epoch in range(1, section.epochs + 1):
-        total = torch.zeros((), device=device)
-        for images, labels in _batches(data, section, generator):
-            with use.autocast(device, section.precision):
-                logits = use.logits(model(use.images(normalise.from_uint8(images))))
-            loss = spec.kind.one_hot_loss(logits.float(), labels)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.lr = next(rates)
-            optimizer.step()
-            total += loss.detach()
-        mean = total.item() / steps
-        if not math.isfinite(mean):
-            raise ValueError(
-                f"the teacher's training diverged in epoch {epoch} of {section.epochs} "
-                f"(loss {mean}): lower teacher.lr, now {section.lr}"
-            )
-        if on_epoch is not None:
-            on_epoch(epoch, section.epochs, mean)
-
-
-def one_cycle(peak: float, steps: int) -> Iterator[float]:
-    """Learning rate of each step, that of torch's `OneCycleLR` (arXiv 1708.07120).
-
-    It rises from peak / 25 to peak in the first 30 % of the steps, then falls to peak / 250,000;
-    each part is half a cosine.
-    """
-    top = 0.3 * steps - 1
-    for step in range(steps):
-        first, last, part = (
-            (peak / 25, peak, step / top)
-            if step <= top
-            else (peak, peak / 250_000, (step - top) / (steps - 1 - top))
-        )
-        yield last + (first - last) / 2 * (1 + math.cos(math.pi * part))
-
-
-def _batches(
-    data: Images, section: TeacherSection, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Full batches of one epoch: augmented images (B, C, H, W) uint8 channels-last, and labels.
-
-    Both are on the generator's device.
-    """
-    device = generator.device
-    size = min(section.batch_size, len(data))
-    order = torch.randperm(len(data), generator=generator, device=device)
-    with closing(data.batches(size, order[: len(data) // size * size])) as batches:
-        for images, labels in batches:
-            if len(labels) < size:  # files were found to be unreadable in this epoch
-                continue
-            images, labels = images.to(device), labels.to(device)
-            move = Augmentation.draw(size, section.crop_padding, section.flip, False, generator)
-            yield move(images).contiguous(memory_format=torch.channels_last), labels

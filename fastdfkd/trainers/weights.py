@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 
-def packed(tree: Any) -> Any:
+def to_arrays(tree: Any) -> Any:
     """A state with each tensor copied to a numpy array.
 
     A bfloat16 tensor, a type that numpy lacks, is copied to a CPU tensor.
@@ -23,20 +23,20 @@ def packed(tree: Any) -> Any:
         copy = tree.detach().to("cpu", copy=True)
         return copy if copy.dtype is torch.bfloat16 else copy.numpy()
     if isinstance(tree, Mapping):
-        return {key: packed(value) for key, value in tree.items()}
+        return {key: to_arrays(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return [packed(value) for value in tree]
+        return [to_arrays(value) for value in tree]
     return tree
 
 
-def unpacked(tree: Any) -> Any:
+def to_tensors(tree: Any) -> Any:
     """A state with each array copied to a tensor; arrays from the object store are read-only."""
     import torch
 
     if isinstance(tree, np.ndarray | np.generic):
         return torch.tensor(tree)
     if isinstance(tree, Mapping):
-        return {key: unpacked(value) for key, value in tree.items()}
+        return {key: to_tensors(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return [unpacked(value) for value in tree]
+        return [to_tensors(value) for value in tree]
     return tree

@@ -39,6 +39,17 @@ class Sweep:
         """Names of the points and trials."""
         return TrialNames.of(self.space, self.options.seeds)
 
+    def source_texts(self) -> dict[str, str]:
+        """The texts of the Python files that the recipe and the space name, by path.
+
+        Raises:
+            RecipeError: one cannot be read.
+        """
+        texts = self.recipe.source_texts()
+        for _, point in self.space.boundary_points():
+            texts |= load_recipe(self.recipe, point).source_texts()
+        return texts
+
     @property
     def trials(self) -> int:
         """Total number of trials."""

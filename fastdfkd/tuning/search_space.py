@@ -118,6 +118,18 @@ def load_space(source: str | Path, recipe: Recipe) -> SearchSpace:
     return space
 
 
+def shipped_spaces() -> dict[str, str]:
+    """The descriptions of the search spaces that ship with the project, by name."""
+    files = _shipped_files()
+    trees: dict[str, Any] = {name: OmegaConf.load(file) for name, file in files.items()}
+    return {name: str(tree["description"]) for name, tree in trees.items()}
+
+
+def _shipped_files() -> dict[str, Path]:
+    folder = recipes_folder() / "sweeps"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"), key=lambda file: file.stem)}
+
+
 def find_space(source: str | Path) -> Path:
     """The file of a space, given by its path or by the name of a shipped space.
 
@@ -127,7 +139,7 @@ def find_space(source: str | Path) -> Path:
     path = Path(source)
     if os.path.isfile(path):  # Path.is_file raises for names that no file can have
         return path
-    shipped = {file.stem: file for file in sorted((recipes_folder() / "sweeps").glob("*.yaml"))}
+    shipped = _shipped_files()
     if str(source) in shipped:
         return shipped[str(source)]
     raise SpaceError(

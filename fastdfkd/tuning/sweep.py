@@ -1,6 +1,6 @@
 """START HERE: one sweep, from the recipe and the search space to the report.
 
-    validate -> train the teacher once -> run the trials with Ray Tune -> trial log -> report
+    validate -> connect -> train the teacher once -> run the trials with Ray Tune -> report
 
 A trial is one point of the space with one seed. All points get the same seeds.
 """
@@ -11,15 +11,15 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.recipe.source_texts import given
-from fastdfkd.runs.folder import claimed, write_text
-from fastdfkd.runs.folder_lock import held
-from fastdfkd.runs.source_texts import sources_in, write_sources
+from fastdfkd.runs.folder import claim_folder, write_text
+from fastdfkd.runs.folder_lock import lock_folder
+from fastdfkd.runs.source_texts import as_it_began, write_sources
 from fastdfkd.tuning.plan import Sweep, plan_sweep
 from fastdfkd.tuning.search_space import find_space, load_space
 from fastdfkd.tuning.sweep_run import SweepRun
@@ -51,9 +51,13 @@ def new_sweep(
 
         options = replace(options, objective=compared_by(recipe))
     sweep = plan_sweep(recipe, load_space(space_source, recipe), options, Path())
-    with claimed(f"sweep-{recipe.name}", out, files=(*SWEEP_FILES, "trials")) as folder:
+    texts = sweep.source_texts()
+    with (
+        given(texts),
+        claim_folder(f"sweep-{recipe.name}", out, files=(*SWEEP_FILES, "trials")) as folder,
+    ):
         write_text(folder / "recipe.yaml", recipe.to_yaml())
-        write_sources(recipe, folder)
+        write_sources(texts, folder)
         write_text(folder / "space.yaml", find_space(space_source).read_text(encoding="utf-8"))
         TrialLog(folder).save_options(sweep.options)
         yield replace(sweep, folder=folder)
@@ -70,7 +74,7 @@ def interrupted_sweep(directory: str | Path) -> Iterator[Sweep]:
     folder = Path(directory).expanduser().absolute()
     trial_log = TrialLog(folder)
     trial_log.options()  # raises, before the lock file is made, if the folder holds no sweep
-    with held(folder), given(sources_in(folder)):
+    with lock_folder(folder), as_it_began(folder):
         recipe = load_recipe(folder / "recipe.yaml")
         space = load_space(folder / "space.yaml", recipe)
         yield plan_sweep(recipe, space, trial_log.options(), folder)
@@ -107,19 +111,27 @@ def _run_trials(
     sweep: Sweep, trial_log: TrialLog, parent: SweepRun, address: str | None, say: Say
 ) -> None:
     from fastdfkd.api.execution import obtain_teacher
-    from fastdfkd.data import cache_somewhere
+    from fastdfkd.data import use_fallback_cache
     from fastdfkd.platform import cluster
-    from fastdfkd.tuning.tune_run import run_trials
 
     done = trial_log.done()
     if done:
         say(f"{len(done)} of {sweep.trials} trials are done already and are not run again")
     if len(done) >= sweep.trials:
         return
-    cache_somewhere(sweep.folder / "cache")
-    teacher = obtain_teacher(sweep.recipe, progress=True)
-    teacher.model.cpu()
-    with _tune_settings(), cluster.connect(address):
+    use_fallback_cache(sweep.folder / "cache")
+    with _tune_settings(), ExitStack() as connection:
+
+        def before_work() -> None:
+            connection.enter_context(cluster.connect(address))
+            from fastdfkd.tuning.tune_run import check_places
+
+            check_places(sweep)
+
+        teacher = obtain_teacher(sweep.recipe, progress=True, before_work=before_work)
+        teacher.model.cpu()
+        from fastdfkd.tuning.tune_run import run_trials
+
         run_trials(sweep, trial_log, teacher, parent, say)
     shutil.rmtree(sweep.folder / "ray_tune", ignore_errors=True)
 

@@ -23,7 +23,7 @@ from fastdfkd import tracking
 from fastdfkd.models import SourceFile
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.recipe.source_texts import given
-from fastdfkd.runs.folder import claimed, write_text
+from fastdfkd.runs.folder import claim_folder, write_text
 from fastdfkd.runs.metrics import JUDGED, Row, is_evaluation
 from fastdfkd.runs.result import RunResult
 from fastdfkd.runs.source_texts import write_sources
@@ -144,10 +144,12 @@ class _TrialRun:
 
         recipe = load_recipe(self.context.recipe, {**self.point, "seed": self.seed})
         folder = self.context.folder / "trials" / self.folder
-        with claimed(recipe.name, folder, overwrite=True, wait_s=_FOLDER_TIMEOUT_S) as directory:
+        with claim_folder(
+            recipe.name, folder, overwrite=True, wait_s=_FOLDER_TIMEOUT_S
+        ) as directory:
             write_text(directory / "recipe.yaml", recipe.to_yaml())
             with given({file.path: file.text for file in self.context.files}):
-                write_sources(recipe, directory)
+                write_sources(recipe.source_texts(), directory)
                 with cluster.connect(None):
                     result = self._run_pipeline(recipe, directory)
         figures = self._metrics(scalars(result.model_dump()))

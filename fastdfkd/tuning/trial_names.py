@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fastdfkd.recipe.naming import setting, short_keys
+from fastdfkd.recipe.naming import short_keys, value_text
 from fastdfkd.text.safe_text import file_name
 from fastdfkd.tuning.parameter import Point
 from fastdfkd.tuning.search_space import SearchSpace
@@ -29,7 +29,9 @@ class TrialNames:
 
     def point(self, point: Point) -> str:
         """`steps=5 meta_lr=0.015`; keys that do not apply are left out."""
-        return " ".join(f"{self.keys[k]}={setting(v)}" for k, v in point.items() if k in self.keys)
+        return " ".join(
+            f"{self.keys[k]}={value_text(v)}" for k, v in point.items() if k in self.keys
+        )
 
     def trial(self, point: Point, seed: int) -> str:
         """`steps=5 meta_lr=0.015 seed=1`; the seed is left out if all trials have the same one."""

@@ -17,7 +17,7 @@ from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneC
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 
-from fastdfkd.addresses.credentials import for_another_process
+from fastdfkd.addresses.credentials import subprocess_variables
 from fastdfkd.models import SourceFile, source_files
 from fastdfkd.platform.cluster import cluster_resources
 from fastdfkd.recipe import Recipe, load_recipe
@@ -64,7 +64,7 @@ def run_trials(
         parent_run_id=parent.run_id,
     )
     trainable = tune.with_resources(
-        tune.with_parameters(DistillTrial, context=context, login=for_another_process(parent.uri)),
+        tune.with_parameters(DistillTrial, context=context, login=subprocess_variables(parent.uri)),
         PlacementGroupFactory([cost.head]),
     )
     search: dict[str, Any] = _search_arguments(sweep, trial_log, objectives)
@@ -88,6 +88,16 @@ def run_trials(
             verbose=0,
         ),
     ).fit()
+
+
+def check_places(sweep: Sweep) -> None:
+    """Check that the connected cluster is large enough for every trial.
+
+    Raises:
+        PlacementError: it is too small for one of them.
+    """
+    cluster = cluster_resources()
+    most_costly(_recipes_to_place(sweep, pinned_gpus(sweep.recipe, cluster)), cluster)
 
 
 def _files(*recipes: Recipe) -> tuple[SourceFile, ...]:

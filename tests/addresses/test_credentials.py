@@ -17,7 +17,7 @@ def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(credentials, "_full_uris", {})
     yield
-    credentials.log_in("http://no-credentials")
+    credentials.set_login_variables("http://no-credentials")
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,13 @@ def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ],
 )
 def test_credentials_are_removed_from_a_uri(uri: str, bare: str) -> None:
-    assert credentials.taken_out(uri) == bare
+    assert credentials.strip_credentials(uri) == bare
     if uri.startswith("http"):
-        assert credentials.whole(bare) == bare, "MLflow reads a server's from the environment"
+        assert credentials.with_credentials(bare) == bare, (
+            "MLflow reads a server's from the environment"
+        )
     else:
-        assert credentials.whole(bare) == uri
+        assert credentials.with_credentials(bare) == uri
 
 
 @pytest.mark.parametrize(
@@ -57,21 +59,21 @@ def test_credentials_are_removed_from_a_uri(uri: str, bare: str) -> None:
 )
 def test_a_uri_that_mlflow_cannot_use_is_refused_and_not_repeated(uri: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
-        credentials.taken_out(uri)
+        credentials.strip_credentials(uri)
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_server_gets_its_own_credentials_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(credentials.USER, "usual")
-    credentials.log_in(credentials.taken_out("http://me:hun%40ter2@one:5000"))
+    credentials.set_login_variables(credentials.strip_credentials("http://me:hun%40ter2@one:5000"))
     assert os.environ[credentials.USER] == "me"
     assert os.environ[credentials.PASSWORD] == "hun@ter2"
-    credentials.log_in("http://two:5000")
+    credentials.set_login_variables("http://two:5000")
     assert os.environ[credentials.USER] == "usual"
     assert credentials.PASSWORD not in os.environ
-    credentials.log_in("http://one:5000")
+    credentials.set_login_variables("http://one:5000")
     assert os.environ[credentials.USER] == "me"
-    variables = credentials.for_another_process("http://one:5000")
+    variables = credentials.subprocess_variables("http://one:5000")
     assert variables == {credentials.USER: "me", credentials.PASSWORD: "hun@ter2"}
 
 
@@ -79,12 +81,12 @@ def test_the_environments_uri_applies_to_the_same_server_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(credentials.URI, "http://me:hunter2@one:5000/")
-    assert credentials.login("http://one:5000")[credentials.PASSWORD] == "hunter2"
-    assert credentials.login("http://one:5001") == {}
-    assert credentials.login("https://one:5000") == {}
+    assert credentials.login_variables("http://one:5000")[credentials.PASSWORD] == "hunter2"
+    assert credentials.login_variables("http://one:5001") == {}
+    assert credentials.login_variables("https://one:5000") == {}
     monkeypatch.setenv(credentials.URI, "postgresql://me:hunter2@host/db")
-    assert credentials.whole("postgresql://host/db") == "postgresql://me:hunter2@host/db"
-    assert credentials.whole("postgresql://host/other") == "postgresql://host/other"
+    assert credentials.with_credentials("postgresql://host/db") == "postgresql://me:hunter2@host/db"
+    assert credentials.with_credentials("postgresql://host/other") == "postgresql://host/other"
 
 
 def test_texts_are_shown_without_credentials() -> None:

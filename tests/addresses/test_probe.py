@@ -196,8 +196,8 @@ def test_a_token_disabled_by_the_environment_is_named(
 
 
 def test_the_environment_names_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ray_cluster.resolved(None) is None
-    assert ray_cluster.resolved("local") is None
+    assert ray_cluster.resolve_address(None) is None
+    assert ray_cluster.resolve_address("local") is None
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    assert ray_cluster.resolved(None) == ray_cluster.resolved("auto") == "head:6379"
-    assert ray_cluster.resolved("other:6379") == "other:6379"
+    assert ray_cluster.resolve_address(None) == ray_cluster.resolve_address("auto") == "head:6379"
+    assert ray_cluster.resolve_address("other:6379") == "other:6379"

@@ -75,6 +75,17 @@ def test_without_a_folder_it_goes_to_runs(
     assert found.directory.name.startswith("tiny-20")
 
 
+@pytest.mark.parametrize(("made", "by"), [(True, "synthesize"), (False, "distill")])
+def test_a_run_is_resumed_by_the_command_that_began_it(
+    made: bool, by: str, tmp_path: Path, tiny_recipe: Make
+) -> None:
+    (tmp_path / "recipe.yaml").write_text(tiny_recipe().to_yaml())
+    (tmp_path / "state.json").write_text(json.dumps({"images_only": True} if made else {}))
+    other = fastdfkd.resume if made else fastdfkd.resume_synthesis
+    with pytest.raises(ValueError, match=rf"started by fastdfkd {by}: .*{by} --resume"):
+        other(tmp_path)
+
+
 def test_a_users_own_teacher_is_taken(workplace: Path, tiny_recipe: Make, platform: Any) -> None:
     torch.manual_seed(0)
     fastdfkd.distill(tiny_recipe(), out="out", teacher=build_network("resnet14", 10, 1))

@@ -14,32 +14,17 @@ from safetensors.torch import load_file
 
 import fastdfkd
 from fastdfkd.cli import commands as cli
+from fastdfkd.cli.summaries import run_summary
 from fastdfkd.comparison.compare import compare
 from fastdfkd.data import DATASETS
 from fastdfkd.platform.cluster import connect
 from fastdfkd.runs.metrics import JUDGED, is_evaluation, read_rows
 from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.store import open_store
+from tests.short_runs import SHORT_RUN, shared_places
 
 pytestmark = pytest.mark.cluster
-TINY = {
-    "synthesis.steps": 1,
-    "synthesis.rounds": 3,
-    "synthesis.warmup_rounds": 1,
-    "synthesis.batch_size": 8,
-    "synthesis.latent_dim": 8,
-    "synthesis.generator_width": 4,
-    "distillation.updates_per_round": 2,
-    "distillation.batch_size": 8,
-    "platform.evaluations": 2,
-    "platform.precision": "float32",
-    "platform.schedule": "lockstep",
-    "student.model": "resnet8-half",
-    "teacher.epochs": 1,
-    "teacher.model": "resnet8-half",
-    "teacher.precision": "float32",
-    "evaluation.synthetic_images": 0,
-}
+TINY = {**SHORT_RUN, "evaluation.synthetic_images": 0}
 UNKNOWN = ("accuracy", "teacher_accuracy", "agreement")
 
 
@@ -61,18 +46,14 @@ def runs(
     tmp_path_factory: pytest.TempPathFactory, tracking_uri: str, teacher_cache: Path
 ) -> Iterator[Path]:
     """Folders `one` and `two` of runs without held-out images, `judged` of run `one` with them."""
-    folder, threads = tmp_path_factory.mktemp("runs"), torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-        patch.setenv("FASTDFKD_HOME", str(teacher_cache))
+    folder = tmp_path_factory.mktemp("runs")
+    with shared_places(tracking_uri, teacher_cache):
         with connect(None):
             fastdfkd.distill("digits-fast5", {**TINY, "name": "one"}, out=folder / "judged")
             with nothing_held_out():
                 for name, steps in (("one", 1), ("two", 2)):
                     changes = {**TINY, "name": name, "synthesis.steps": steps}
                     fastdfkd.distill("digits-fast5", changes, out=folder / name)
-        torch.set_num_threads(threads)
         with nothing_held_out():
             yield folder
 
@@ -122,11 +103,11 @@ def test_evaluate_and_status_say_so(runs: Path, capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert "agreement unknown (with the teacher in" in shown
     assert cli.run(["status", str(runs / "one")]) == 0
-    assert "accuracy -, agreement -, loss" in capsys.readouterr().out
+    assert "not evaluated yet, loss" in capsys.readouterr().out
 
 
 def test_the_summary_of_a_run_says_so(runs: Path) -> None:
-    lines = cli._summary(RunResult.load(runs / "one")).splitlines()
+    lines = run_summary(RunResult.load(runs / "one")).splitlines()
     assert lines[0].split() == ["accuracy", "unknown", "(teacher", "unknown)"]
     assert lines[1].split() == ["agreement", "unknown", "with", "the", "teacher"]
 

@@ -12,23 +12,13 @@ from safetensors.torch import load_file
 import fastdfkd
 from fastdfkd.runs.source_texts import SOURCES_FILE
 from tests.models.builders import NETWORK_FILE, write_network
+from tests.short_runs import SHORT_RUN
 
 pytestmark = pytest.mark.cluster
 SETTINGS = {
-    "synthesis.steps": 1,
-    "synthesis.rounds": 3,
-    "synthesis.warmup_rounds": 1,
-    "synthesis.batch_size": 8,
-    "synthesis.latent_dim": 8,
-    "synthesis.generator_width": 4,
-    "distillation.updates_per_round": 2,
-    "distillation.batch_size": 8,
+    **SHORT_RUN,
     "platform.evaluations": 1,
     "platform.checkpoint_every": 1,
-    "platform.precision": "float32",
-    "platform.schedule": "lockstep",
-    "teacher.epochs": 1,
-    "teacher.precision": "float32",
     "teacher.model": "nets/small.py:build",
     "student.model": "nets/small.py:Small",
     "student.positional": [10, 1],
@@ -44,7 +34,7 @@ def back_to_the_newest_checkpoint(folder: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_file_reaches_all_roles_and_a_run_goes_on_without_it(
-    workplace: Path, workers: int
+    workplace: Path, workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write_network(workplace)
     settings = {**SETTINGS, "platform.workers": workers}
@@ -55,7 +45,12 @@ def test_a_file_reaches_all_roles_and_a_run_goes_on_without_it(
     student = load_file(folder / "student.safetensors")
     assert student["conv.weight"].shape[0] == 4
     back_to_the_newest_checkpoint(folder)
+    caplog.clear()
     again = fastdfkd.resume(folder)
+    said = [record.getMessage() for record in caplog.records if "has changed" in record.message]
+    assert len(said) == 1
+    assert said[0].startswith("nets/small.py has changed since the run in ")
+    assert again.recipe_digest == result.recipe_digest
     assert again.accuracy == result.accuracy
     resumed = load_file(folder / "student.safetensors")
     assert all(torch.equal(resumed[name], value) for name, value in student.items())

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import fastdfkd
 from fastdfkd.cli import commands as cli
+from fastdfkd.cli.summaries import run_summary
 from fastdfkd.comparison.compare import compare
 from fastdfkd.comparison.table import cells, comparison_table, table_notes
 from fastdfkd.platform.cluster import connect
@@ -20,25 +21,10 @@ from fastdfkd.runs.figures import SYNTHETIC
 from fastdfkd.runs.metrics import is_evaluation, read_rows
 from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.store import open_store
+from tests.short_runs import SHORT_RUN, shared_places
 
 pytestmark = pytest.mark.cluster
-TINY: dict[str, Any] = {
-    "synthesis.steps": 1,
-    "synthesis.rounds": 3,
-    "synthesis.warmup_rounds": 1,
-    "synthesis.batch_size": 8,
-    "synthesis.latent_dim": 8,
-    "synthesis.generator_width": 4,
-    "distillation.updates_per_round": 2,
-    "distillation.batch_size": 8,
-    "platform.evaluations": 2,
-    "platform.precision": "float32",
-    "platform.schedule": "lockstep",
-    "student.model": "resnet8-half",
-    "teacher.epochs": 1,
-    "teacher.model": "resnet8-half",
-    "teacher.precision": "float32",
-}
+TINY = SHORT_RUN
 NO_DATA: dict[str, Any] = {
     "data.name": "none",
     "input.shape": [1, 16, 16],
@@ -55,11 +41,8 @@ def folder(
     tmp_path_factory: pytest.TempPathFactory, tracking_uri: str, teacher_cache: Path
 ) -> Iterator[Path]:
     """A teacher's weights, runs `one` and `two` without data, and `both` with data and judge."""
-    folder, threads = tmp_path_factory.mktemp("runs"), torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-        patch.setenv("FASTDFKD_HOME", str(teacher_cache))
+    folder = tmp_path_factory.mktemp("runs")
+    with shared_places(tracking_uri, teacher_cache):
         fastdfkd.train_teacher("digits-fast5", TINY, out=folder / "teacher")
         weights = {"teacher.weights": str(folder / "teacher/teacher.safetensors")}
         with connect(None):
@@ -69,7 +52,6 @@ def folder(
                 fastdfkd.distill("digits-fast5", changes, out=folder / name)
             judged = {"name": "both", "evaluation.synthetic_images": 32}
             fastdfkd.distill("digits-fast5", {**TINY, **weights, **judged}, out=folder / "both")
-        torch.set_num_threads(threads)
         yield folder
 
 
@@ -114,7 +96,7 @@ def test_every_screen_says_what_it_is_measured_on(
     assert cli.run(["status", str(folder / "one")]) == 0
     status = capsys.readouterr().out
     assert "data none, shape [1, 16, 16]" in status
-    for text in (evaluated, status, cli._summary(result)):
+    for text in (evaluated, status, run_summary(result)):
         assert "agreement on synthetic images" in text
         assert "accuracy" not in text
 
@@ -122,13 +104,37 @@ def test_every_screen_says_what_it_is_measured_on(
 def test_with_data_both_are_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["evaluate", str(folder / "both")]) == 0
     assert cli.run(["status", str(folder / "both")]) == 0
-    shown = capsys.readouterr().out + cli._summary(RunResult.load(folder / "both"))
+    shown = capsys.readouterr().out + run_summary(RunResult.load(folder / "both"))
     assert shown.count("agreement on synthetic images") == 3
     assert shown.count("accuracy") >= 3
 
 
+def test_its_accuracy_is_measured_when_images_appear_later(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["evaluate", str(folder / "one"), "data.name=digits"]) == 0
+    shown = capsys.readouterr().out
+    accuracy = RunResult.load(folder / "both").accuracy
+    assert accuracy is not None
+    first = shown.splitlines()[0].split(maxsplit=1)
+    assert first == ["accuracy", f"{accuracy:.1%} of 500 held-out real images"]
+    recipe = (folder / "one/recipe.yaml").read_text()
+    assert "name: none" in recipe, "the run's own files stay as they are"
+
+
+def test_an_evaluation_changes_nothing_but_the_images(folder: Path) -> None:
+    with pytest.raises(ValueError, match="data and evaluation only, got a change of synthesis"):
+        fastdfkd.evaluate(folder / "one", ["synthesis.steps=7", "data.name=digits"])
+
+
 def test_runs_are_compared_by_their_agreement(folder: Path, tmp_path: Path) -> None:
-    comparison, out = compare([folder / "two"], folder / "one", out=tmp_path / "out", seeds=1)
+    said: list[str] = []
+    comparison, out = compare(
+        [folder / "two"], folder / "one", out=tmp_path / "out", seeds=1, say=said.append
+    )
+    assert len(said) == 2
+    assert all("agreement on synthetic images" in line for line in said)
+    assert not any("accuracy" in line for line in said)
     assert comparison.figure == "synthetic_agreement"
     table = comparison_table(comparison)
     heads, rows = cells(comparison, table)
@@ -138,6 +144,12 @@ def test_runs_are_compared_by_their_agreement(folder: Path, tmp_path: Path) -> N
     notes = " ".join(table_notes(comparison, table))
     assert "no accuracy" in notes
     assert "Agreement on synthetic images against seconds" in (out / "report.html").read_text()
+    assert not list(out.glob("*accuracy*"))
+    assert (out / "synthetic_agreement_vs_synthesis.png").is_file()
+    for name in ("table.csv", "runs.csv"):
+        columns = (out / name).read_text().partition("\n")[0].split(",")
+        assert "seconds_to_synthetic_agreement" in columns
+        assert not any("accuracy" in column for column in columns)
 
 
 def test_a_run_without_data_is_resumed(folder: Path, tmp_path: Path) -> None:

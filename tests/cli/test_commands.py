@@ -14,9 +14,13 @@ import pytest
 from typer.testing import CliRunner
 
 from fastdfkd.cli import commands as cli
-from fastdfkd.recipe import Recipe
+from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.tuning.search_space import load_space
 
-COMMANDS = ("quickstart", "teacher", "check", "distill", "submit", "status", "evaluate", "recipes")
+COMMANDS = (
+    *("quickstart", "teacher", "check", "distill", "synthesize"),
+    *("submit", "status", "evaluate", "recipes"),
+)
 
 
 def command(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -69,6 +73,15 @@ def test_help_imports_nothing_heavy_and_is_quick() -> None:
         (["destill", "digits-fast5"], "No such command 'destill'"),
         (["evaluate", "no-such-folder"], "no-such-folder holds no run"),
         (["teacher", "digits-fast5", "teacher.weights=absent.pt"], "no such file"),
+        (["ui", "--port", "99999"], "'--port'"),
+        (["ui", "--port", "0"], "'--port'"),
+        (["ui", "--port", "http"], "'--port'"),
+        (["check", "digits-fast5", "--images", "0"], "'--images'"),
+        (["sweep", "digits-fast5", "steps", "--trials", "0"], "'--trials'"),
+        (["sweep", "digits-fast5", "steps", "--seeds", "9" * 30], "'--seeds'"),
+        (["compare", "digits-fast5", "--seeds", "-1"], "'--seeds'"),
+        (["submit", "digits-fast5", "--address", "http://127.0.0.1:99999"], "from 1 to 65535"),
+        (["distill", "digits-fast5", "--address", "127.0.0.1:99999"], "expected HOST:PORT"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(
@@ -181,6 +194,22 @@ def test_recipes_are_listed_as_on_file(capsys: pytest.CaptureFixture[str]) -> No
     assert cli.run(["recipes"]) == 0
     expected = Path(__file__).parents[1] / "golden" / "recipes.txt"
     assert capsys.readouterr().out == expected.read_text(encoding="utf-8")
+
+
+def test_the_search_spaces_of_sweeps_are_listed(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["recipes", "--sweeps"]) == 0
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert [name for name, _ in lines] == [
+        "learning-rates",
+        "loss-weights",
+        "steps",
+        "steps-and-meta-lr",
+    ]
+    assert all(len(description) > 10 for _, description in lines)
+    for name, _ in lines:
+        assert load_space(name, load_recipe("digits-fast5")).parameters
 
 
 def test_recipes_into_a_closed_pipe(tmp_path: Path) -> None:

@@ -60,6 +60,19 @@ def test_the_notes_name_the_runs_with_a_warning(comparison: Comparison) -> None:
     assert "Warning: quick, seed 1: collapse, after 9 of 40 rounds" in notes
 
 
+def test_the_notes_have_the_caution_of_the_data_set(comparison: Comparison) -> None:
+    """That of the images, whatever the recipes are called."""
+    caution = DATASETS["digits"][0].caution
+    assert caution.startswith("Digits is an easy data set")
+    table = comparison_table(comparison)
+    others = {
+        label: [replace(run, images=DATASETS["glyphs"][0]) for run in runs]
+        for label, runs in comparison.runs.items()
+    }
+    assert table_notes(comparison, table)[-1] == caution
+    assert caution not in table_notes(replace(comparison, runs=others), table)
+
+
 def test_time_to_an_accuracy_is_the_first_evaluation_with_it(comparison: Comparison) -> None:
     run = comparison.runs["quick"][0]
     assert run.seconds_to(0.6) == 4.0

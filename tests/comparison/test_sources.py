@@ -10,7 +10,7 @@ import pytest
 
 from fastdfkd import api
 from fastdfkd.comparison.compare import compare
-from fastdfkd.comparison.sources import open_source
+from fastdfkd.comparison.sources import open_source, read_settings
 from fastdfkd.comparison.tracked_runs import compare_experiment
 from fastdfkd.recipe import Recipe, load_recipe
 
@@ -89,6 +89,20 @@ def test_a_run_of_another_teacher_is_refused_before_anything_is_run(
         compare([load_recipe(recipe, {"name": "new"})], "other", out="out")
     assert list(Path().glob("out/runs/new*")) == []
     assert len(platform.addresses) <= started + 1
+
+
+def test_recipes_that_are_equal_with_the_overrides_are_named(run: Path, recipe: Recipe) -> None:
+    slow, fast = (
+        load_recipe(recipe, {"name": name, "synthesis.steps": steps})
+        for name, steps in (("slow", 9), ("fast", 1))
+    )
+    said: list[str] = []
+    settings = read_settings([slow, fast, slow], "done", {"synthesis.steps": 2}, said.append)
+    assert [setting.label for setting in settings] == ["ref", "slow"]
+    assert said == ["fast is left out: with KEY=VALUE it has the settings of slow"]
+    finished = load_recipe("done/recipe.yaml", {"name": "slow"})
+    with pytest.raises(ValueError, match=r"at least one RECIPE .*slow is not run: .* finished run"):
+        read_settings([finished], "done", (), said.append)
 
 
 def test_the_error_for_a_wrong_source_lists_all_that_is_accepted(run: Path) -> None:

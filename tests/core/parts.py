@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from fastdfkd.core.augment import Normalisation
+from fastdfkd.core.methods.cmi import CMISynthesizer
 from fastdfkd.core.methods.deep_inversion import DeepInversion
 from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import Classification
-from fastdfkd.recipe import DeepInversionSynthesis, FastSynthesis
+from fastdfkd.recipe import METHODS, CMISynthesis, DeepInversionSynthesis, FastSynthesis
 
 from . import naive
 
@@ -119,6 +121,40 @@ def deep_section(**changes: Any) -> DeepInversionSynthesis:
     return DeepInversionSynthesis(**{**values, **changes})
 
 
+def cmi_section(**changes: Any) -> CMISynthesis:
+    values = {
+        "method": "cmi",
+        "rounds": 6,
+        "warmup_rounds": 1,
+        "batch_size": 5,
+        "steps": 3,
+        "lr": 5e-3,
+        "bn": 2.0,
+        "memory": 12,
+        "memory_draws": 7,
+        "latent_dim": 5,
+        "generator_width": 4,
+        "crop_padding": 2,
+    }
+    return CMISynthesis(**{**values, **changes})
+
+
+GENERATIVE = ("dafl", "zskt", "dfq", "dfad")
+"""The methods with a persistent generator."""
+
+
+def generative_section(method: str, **changes: Any) -> Any:
+    values = {
+        "method": method,
+        "rounds": 6,
+        "batch_size": 6,
+        "generator_batch_size": 6,
+        "latent_dim": 5,
+        "generator_width": 4,
+    }
+    return METHODS[method](**{**values, **changes})
+
+
 def task(**changes: Any) -> Task:
     values = {
         "teacher": teacher(),
@@ -139,6 +175,10 @@ def deep(section: DeepInversionSynthesis, **changes: Any) -> DeepInversion:
     return DeepInversion(section, task(**changes))
 
 
+def cmi(section: CMISynthesis, index: int = 0, **changes: Any) -> CMISynthesizer:
+    return CMISynthesizer(section, task(**changes), index)
+
+
 def naive_fast(synthesizer: FastSynthesizer, section: FastSynthesis) -> naive.FastSynthesizer:
     """The naive synthesizer, with the same theta and its own networks."""
     objective = naive.Objective(
@@ -156,6 +196,14 @@ def naive_fast(synthesizer: FastSynthesizer, section: FastSynthesis) -> naive.Fa
         meta=section.meta,
         reptile_scale=section.reptile_scale,
     )
+
+
+def assert_equal(ours: Any, expected: Any) -> None:
+    """Bit for bit, for nested states."""
+    found, wanted = tree_leaves(ours), tree_leaves(expected)
+    assert len(found) == len(wanted)
+    for mine, other in zip(found, wanted, strict=True):
+        assert torch.equal(mine, other) if isinstance(other, Tensor) else mine == other
 
 
 def contiguous(state: Any) -> Any:

@@ -14,10 +14,12 @@ from torch.utils._pytree import tree_leaves
 from fastdfkd.core import captured as captured_module
 from fastdfkd.core.captured import WARM_UP, Captured, captured
 from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.methods import build_synthesizer
 from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.teacher_cache import BATCHES
 from fastdfkd.recipe import DistillationSection
+from fastdfkd.recipe.methods import GenerativeSection
 
 from . import parts
 from .tape import TapeRecorder
@@ -198,6 +200,33 @@ def test_captured_synthesis_is_the_same(
         assert_same(handed_out, then)
 
 
+@pytest.mark.usefixtures("exact_rates")
+@pytest.mark.parametrize("method", parts.GENERATIVE)
+def test_captured_generator_steps_are_the_same(device: str, method: str) -> None:
+    """Two steps a round, with warm-up where the method has a loss in it; then after a resume."""
+    warmup = 2 if method in ("dafl", "dfq") else 0
+    section = parts.generative_section(
+        method, rounds=9, warmup_rounds=warmup, generator_steps=2, lr_decay="cosine"
+    )
+    pair: Any = [
+        build_synthesizer(section, parts.task(device=device, capture=capture))
+        for capture in (True, False)
+    ]
+    for round in range(6):
+        student = parts.network(40 + round, (3, 4)).state_dict()
+        if round == 5:
+            state = copy.deepcopy(pair[1].state_dict())
+            for synthesizer in pair:
+                synthesizer.load_state_dict(copy.deepcopy(state))
+        for synthesizer in pair:
+            synthesizer.load_student(student, round)
+        batches = [synthesizer.synthesize(round) for synthesizer in pair]
+        assert_same(batches[0].images, batches[1].images)
+        assert_same(*(dict(batch.provenance.losses) for batch in batches))
+        assert_same(*(synthesizer.state_dict() for synthesizer in pair))
+    assert pair[0].step.recordings
+
+
 def test_captured_synthesis_starts_anew_from_a_state_without_estimates(device: str) -> None:
     pair = synthesizers(device, "float32")
     same_rounds(pair, range(2))
@@ -235,8 +264,15 @@ def test_a_captured_batch_that_diverges_says_so(device: str) -> None:
 def exact_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Learning rates exact in float32: a captured step reads them from a float32 tensor."""
     rate: Any = StudentDistiller.lr
-    rounded = property(lambda self: torch.tensor(rate.fget(self), dtype=torch.float32).item())
-    monkeypatch.setattr(StudentDistiller, "lr", rounded)
+    monkeypatch.setattr(StudentDistiller, "lr", property(lambda self: in_float32(rate.fget(self))))
+    of_round = GenerativeSection.lr_of
+    monkeypatch.setattr(
+        GenerativeSection, "lr_of", lambda self, round: in_float32(of_round(self, round))
+    )
+
+
+def in_float32(number: float) -> float:
+    return torch.tensor(number, dtype=torch.float32).item()
 
 
 def distiller(device: str, capture: bool, precision: Any = "float32", **more: Any) -> Any:
@@ -268,6 +304,7 @@ def same_updates(pair: list[StudentDistiller], images: SampleBuffer, count: int)
         ({}, 1),
         ({"teacher_cache": 2}, 2),
         ({"momentum": 0.0, "warmup_updates": 7, "invert": True}, 1),
+        ({"loss": "l1", "attention": 2.0}, 1),
     ],
     ids=str,
 )

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from fastdfkd.core.held_out import AUGMENTED, MIXED, PLAIN, compared, held_out_images, views_of
+from fastdfkd.core.held_out import (
+    AUGMENTED,
+    MIXED,
+    PLAIN,
+    agreement_figures,
+    held_out_images,
+    views_of,
+)
 from fastdfkd.core.task import Task
 from fastdfkd.recipe.methods.held_out import HeldOutSynthesis
 from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
@@ -63,7 +70,7 @@ def test_figures_against_a_plain_count() -> None:
     """Four images of three classes: the student is right for two, and never says class 2."""
     teacher = torch.tensor([[5.0, 0, 0], [0, 5, 0], [0, 0, 5], [5, 0, 0]])
     student = torch.tensor([[3.0, 0, 0], [0, 3, 0], [0, 3, 0], [0, 3, 0]])
-    found = compared(
+    found = agreement_figures(
         {PLAIN: student, MIXED: teacher, AUGMENTED: -teacher},
         {PLAIN: teacher, MIXED: teacher, AUGMENTED: teacher},
     )

@@ -58,6 +58,33 @@ print(faults() - before)
     assert faults < 50 if kept else faults > 8 * 10, "64 MB are 16,384 pages, or 32 huge ones"
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
+def test_memory_kept_for_a_while_is_returned() -> None:
+    program = """
+import psutil, resource, torch
+from fastdfkd.core.memory import freed_memory_kept
+torch.set_num_threads(1)
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+resident = lambda: psutil.Process().memory_info().rss
+def step():
+    torch.ones(256 * 2**20, dtype=torch.uint8)
+start = resident()
+with freed_memory_kept():
+    step()
+    before = faults()
+    step()
+    print(faults() - before, resident() - start)
+print(resident() - start)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    faults, during, after = map(int, done.stdout.split())
+    assert faults < 50
+    assert during > 200 * MEBI
+    assert after < 50 * MEBI
+
+
 @pytest.mark.gpu
 def test_on_cuda_tensors_are_counted() -> None:
     torch.cuda.reset_peak_memory_stats()

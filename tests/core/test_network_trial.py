@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fastdfkd.core import captured as captured_module
 from fastdfkd.core.capture_trial import capturable
-from fastdfkd.core.network_trial import tried
+from fastdfkd.core.network_trial import find_network_use
 from fastdfkd.core.network_use import NetworkUse, copied
 
 from . import parts
@@ -74,7 +74,7 @@ class DropsMaps(Altered):
 
 
 def use_of(network: nn.Module, **options: Any) -> NetworkUse:
-    return tried(network, parts.IMAGE_SHAPE, **options)
+    return find_network_use(network, parts.IMAGE_SHAPE, **options)
 
 
 @pytest.mark.parametrize("student", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,15 @@ def test_a_teacher_of_the_table() -> None:
     assert found.contrast == pytest.approx(0.25, abs=0.05)  # that of CIFAR-10
     for wrong in (PLAIN, BYTES):
         assert not normalisation_finding(teacher, SHAPE, wrong).plausible
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_torchscript_teacher_is_compared_too() -> None:
+    images = natural_images(64, SHAPE, random())
+    teacher = taught(images)
+    plain = normalisation_finding(teacher, SHAPE, PLAIN)
+    with warnings.catch_warnings(action="error", category=UserWarning):
+        found = normalisation_finding(torch.jit.trace(teacher, images[:2]), SHAPE, PLAIN)
+    assert plain.contrast is not None
+    assert found.contrast == pytest.approx(plain.contrast)
+    assert found.layer == "1.running_mean"

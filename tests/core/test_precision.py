@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fastdfkd.core import precision as rules
-from fastdfkd.core.precision import autocast, resolved
+from fastdfkd.core.precision import autocast, resolve_precision
 
 CPU = torch.device("cpu")
 
@@ -27,8 +27,8 @@ def test_auto_takes_what_the_hardware_has_and_emulation_is_warned_of_once(
 ) -> None:
     monkeypatch.setattr(rules, "_multiplies_bf16", lambda _: multiplies)
     rules._warn_of_emulation.cache_clear()
-    assert resolved(CPU, "auto") == ("bfloat16" if multiplies else "float32")
-    assert resolved(CPU, "float32") == "float32"
+    assert resolve_precision(CPU, "auto") == ("bfloat16" if multiplies else "float32")
+    assert resolve_precision(CPU, "float32") == "float32"
     assert caplog.records == []
-    assert resolved(CPU, "bfloat16") == resolved(CPU, "bfloat16") == "bfloat16"
+    assert resolve_precision(CPU, "bfloat16") == resolve_precision(CPU, "bfloat16") == "bfloat16"
     assert len(caplog.records) == (0 if multiplies else 1)

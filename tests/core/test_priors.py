@@ -73,9 +73,9 @@ def test_the_last_layers_input_is_found() -> None:
     watched = LastLayer()
     with watched:
         network(x)
-    torch.testing.assert_close(watched.taken(), network.first(x).tanh())
+    torch.testing.assert_close(watched.take_features(), network.first(x).tanh())
     with pytest.raises(ValueError, match=r"set synthesis\.activation to 0"):
-        watched.taken()
+        watched.take_features()
 
 
 def test_a_final_convolution_counts() -> None:
@@ -83,7 +83,7 @@ def test_a_final_convolution_counts() -> None:
     x, watched = torch.randn(2, 3, 4, 4), LastLayer()
     with watched:
         network(x)
-    torch.testing.assert_close(watched.taken(), network[0](x))
+    torch.testing.assert_close(watched.take_features(), network[0](x))
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])

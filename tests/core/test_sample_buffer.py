@@ -83,6 +83,17 @@ def test_a_drawn_batch_is_a_copy() -> None:
     assert number(buffer.images) == [0, 1, 2]
 
 
+def test_images_from_the_beginning_stay() -> None:
+    buffer = SampleBuffer(3, (1, 1, 2), started=[numbered(90, 2), numbered(92, 1)])
+    assert len(buffer) == 3
+    assert set(number(buffer.draw(200, randomness()))) == {90, 91, 92}
+    for start in (0, 2, 4, 6):
+        buffer.extend(numbered(start, 2))
+    assert len(buffer) == 6
+    assert number(buffer.images[:3]) == [90, 91, 92]
+    assert set(number(buffer.draw(400, randomness()))) == {90, 91, 92, 5, 6, 7}
+
+
 def test_drawing_from_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="nothing to draw"):
         SampleBuffer(3, (1, 1, 2)).draw(1, randomness())
@@ -108,3 +119,22 @@ def test_a_buffer_on_cuda_draws_there() -> None:
     images = buffer.draw(64, torch.Generator("cuda").manual_seed(0))
     assert images.device.type == "cuda"
     assert set(number(images.cpu())) == {2, 3, 4, 5, 6}
+
+
+@given(rounds=st.integers(1, 5), held=st.integers(1, 3), size=st.integers(1, 4), data=st.data())
+def test_in_order_gives_the_next_images_of_a_round(
+    rounds: int, held: int, size: int, data: st.DataObject
+) -> None:
+    buffer = SampleBuffer(held * size, (1, 1, 2))
+    for round in range(rounds):
+        buffer.extend(numbered(round * size, size))
+    wanted = data.draw(st.integers(0, rounds - 1))
+    start, count = data.draw(st.integers(0, 9)), data.draw(st.integers(1, 9))
+    first = max(wanted, rounds - held) * size
+    expected = [first + (start + n) % size for n in range(count)]
+    assert number(buffer.in_order(wanted, start, count)) == expected
+
+
+def test_nothing_is_taken_from_an_empty_buffer() -> None:
+    with pytest.raises(ValueError, match="nothing to draw"):
+        SampleBuffer(3, (1, 1, 2)).in_order(0, 0, 1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.methods import build_synthesizer
 from fastdfkd.core.methods.objective import InversionObjective
-from fastdfkd.core.network_trial import tried
+from fastdfkd.core.network_trial import find_network_use
 from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.core.sample_buffer import SampleBuffer
@@ -145,7 +145,9 @@ KIND = Segmentation(parts.CLASSES)
 def segmentation_task() -> Task:
     teacher, student = parts.segmenter(1), parts.segmenter(2, width=4)
     uses = {
-        f"{role}_use": tried(network, parts.IMAGE_SHAPE, spatial_axes=2, student=role == "student")
+        f"{role}_use": find_network_use(
+            network, parts.IMAGE_SHAPE, spatial_axes=2, student=role == "student"
+        )
         for role, network in (("teacher", teacher), ("student", student))
     }
     values: dict[str, Any] = {"teacher": teacher, "student": student, "kind": KIND, **uses}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fastdfkd.core.methods import build_synthesizer
-from fastdfkd.core.teacher_traits import settled, traits_of
+from fastdfkd.core.teacher_traits import resolve_auto, traits_of
 from fastdfkd.models import build_network
 from fastdfkd.recipe import DeepInversionSynthesis, FastSynthesis
 
@@ -46,14 +46,14 @@ def test_torchscript_shows_nothing() -> None:
     program = torch.jit.trace(parts.teacher(), torch.randn(2, 3, 8, 8))
     traits = traits_of(program, parts.IMAGE_SHAPE)
     assert (traits.statistics, traits.features, traits.patch) == (0, False, None)
-    section, note = settled(FastSynthesis(bn="auto"), program, parts.IMAGE_SHAPE)
+    section, note = resolve_auto(FastSynthesis(bn="auto"), program, parts.IMAGE_SHAPE)
     assert (section.bn_weight, section.priors) == (0.0, {})
     assert "stand in: none" in note
     assert "no running statistics that can be compared" in note
 
 
 def test_statistics_give_the_papers_weight() -> None:
-    section, note = settled(FastSynthesis(bn="auto"), parts.teacher(), parts.IMAGE_SHAPE)
+    section, note = resolve_auto(FastSynthesis(bn="auto"), parts.teacher(), parts.IMAGE_SHAPE)
     assert (section.bn, section.priors) == (10.0, {})
     assert note == "synthesis.bn auto: 10, for the running statistics of 2 layers of the teacher"
 
@@ -61,7 +61,7 @@ def test_statistics_give_the_papers_weight() -> None:
 def test_priors_that_are_set_stand_in() -> None:
     network = build_network("vit-tiny", 3)
     section = FastSynthesis(bn="auto", balance=0.5, oh=2.0)
-    chosen, note = settled(section, network, parts.IMAGE_SHAPE)
+    chosen, note = resolve_auto(section, network, parts.IMAGE_SHAPE)
     assert (chosen.bn, chosen.oh, chosen.patch_size) == (0.0, 2.0, 4)
     assert chosen.priors == {"balance": 0.5}
     assert "balance 0.5" in note
@@ -71,7 +71,7 @@ def test_priors_that_are_set_stand_in() -> None:
 @pytest.mark.parametrize("bn", [0.0, 3.0])
 def test_a_number_is_left_as_it_is(bn: float) -> None:
     section = FastSynthesis(bn=bn)
-    assert settled(section, build_network("vit-tiny", 3), parts.IMAGE_SHAPE) == (section, "")
+    assert resolve_auto(section, build_network("vit-tiny", 3), parts.IMAGE_SHAPE) == (section, "")
 
 
 @pytest.mark.parametrize("name", ["resnet14-gn", "vit-tiny"])

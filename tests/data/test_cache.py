@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastdfkd.data import cache_folder, cache_somewhere
+from fastdfkd.data import cache_folder, use_fallback_cache
 from fastdfkd.data.cache import cached_arrays
 
 
@@ -26,7 +26,7 @@ def test_a_home_that_cannot_be_written_to_is_left_for_the_run(
 ) -> None:
     monkeypatch.setenv("HOME", home)
     for _ in range(2):
-        cache_somewhere(tmp_path / "cache")
+        use_fallback_cache(tmp_path / "cache")
     assert cache_folder() == tmp_path / "cache"
     assert os.environ["MPLCONFIGDIR"].startswith(str(tmp_path))
     (said,) = (record.getMessage() for record in caplog.records)
@@ -37,7 +37,7 @@ def test_a_home_that_serves_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    cache_somewhere(tmp_path / "run" / "cache")
+    use_fallback_cache(tmp_path / "run" / "cache")
     assert cache_folder() == tmp_path / ".cache" / "fastdfkd"
     assert caplog.records == []
 

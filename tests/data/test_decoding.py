@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
-from fastdfkd.data.decoding import Geometry, Unreadable, image_in, image_of, pixels_of
+from fastdfkd.data.decoding import Geometry, Unreadable, image_from_array, open_image, pixels_of
 from tests.data.image_files import content
 
 PLAIN = Geometry(size=(4, 4))
@@ -78,7 +78,7 @@ def test_exif_rotation_is_undone(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = content(Image.fromarray(np.ascontiguousarray(back)), exif=exif)
-    assert np.array_equal(pixels_of(image_in(file), 1, PLAIN)[0], upright)
+    assert np.array_equal(pixels_of(open_image(file), 1, PLAIN)[0], upright)
 
 
 def grey(value: int) -> Image.Image:
@@ -101,7 +101,7 @@ def grey(value: int) -> Image.Image:
     ids=["grey", "bits", "alpha", "grey-alpha", "palette", "gif", "16-bit", "tiff-16", "cmyk"],
 )
 def test_every_mode_becomes_rgb(image: Image.Image, kind: str, expected: tuple[int, ...]) -> None:
-    pixels = pixels_of(image_in(content(image, kind)), 3, PLAIN)
+    pixels = pixels_of(open_image(content(image, kind)), 3, PLAIN)
     assert pixels.dtype == np.uint8
     assert pixels[:, 2, 2].tolist() == list(expected)
 
@@ -118,7 +118,7 @@ def test_floating_point_pixels_are_refused() -> None:
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1), (6, 5, 3), (3, 6, 5), (1, 6, 5)])
 def test_arrays_of_every_layout(shape: tuple[int, ...]) -> None:
     array = torch.randint(0, 256, shape, dtype=torch.uint8).numpy()
-    image = image_of(array)
+    image = image_from_array(array)
     assert image.size == (5, 6)
     channels = 1 if 1 in shape or len(shape) == 2 else 3
     found = pixels_of(image, channels, Geometry(size=(6, 5)))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fastdfkd.core.image_spec import ImageSpec
-from fastdfkd.data import DATASETS, Stated, completed
+from fastdfkd.data import DATASETS, Stated, complete_spec
 from fastdfkd.recipe import InputSection, RecipeError
 
 NOTHING = Stated(name="none")
@@ -16,11 +16,11 @@ WHOLE: dict[str, Any] = {"shape": (3, 50, 30), "classes": 9, "normalisation": "h
 
 def test_a_named_data_set_says_all() -> None:
     digits = DATASETS["digits"][0]
-    assert completed(digits, InputSection()) == digits
+    assert complete_spec(digits, InputSection()) == digits
 
 
 def test_what_the_recipe_says_wins() -> None:
-    found = completed(
+    found = complete_spec(
         DATASETS["digits"][0],
         InputSection(normalisation="half", classes=tuple("abcdefghij")),
     )
@@ -30,10 +30,10 @@ def test_what_the_recipe_says_wins() -> None:
 
 
 def test_without_data_the_recipe_says_all() -> None:
-    assert completed(NOTHING, InputSection(**WHOLE)) == ImageSpec(
+    assert complete_spec(NOTHING, InputSection(**WHOLE)) == ImageSpec(
         name="none", shape=(3, 50, 30), num_classes=9, mean=(0.5,) * 3, std=(0.5,) * 3
     )
-    named = completed(NOTHING, InputSection(**{**WHOLE, "classes": ("cat", "dog")}))
+    named = complete_spec(NOTHING, InputSection(**{**WHOLE, "classes": ("cat", "dog")}))
     assert (named.num_classes, named.class_names) == (2, ("cat", "dog"))
 
 
@@ -41,7 +41,7 @@ def test_without_data_the_recipe_says_all() -> None:
 def test_what_nobody_says_is_asked_for(key: str) -> None:
     rest = {name: value for name, value in WHOLE.items() if name != key}
     with pytest.raises(RecipeError, match=f"input.{key}: is required with data.name: none"):
-        completed(NOTHING, InputSection(**rest))
+        complete_spec(NOTHING, InputSection(**rest))
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_what_nobody_says_is_asked_for(key: str) -> None:
         ("digits", {"classes": 9}, "9 classes, but digits has 10"),
         ("digits", {"classes": ("a", "b")}, "2 classes, but digits has 10"),
         ("digits", {"shape": (1, 28, 28)}, r"\[1, 28, 28\], but the images of digits are"),
-        ("digits", {"normalisation": "imagenet"}, "expected 1 numbers.*imagenet has 3"),
+        ("digits", {"normalisation": "imagenet"}, "expected 1 number,.*imagenet has 3"),
         ("cifar10", {"mean": (0.5,) * 2, "std": (0.5,) * 2}, "input.mean: expected 3 .*got 2"),
     ],
 )
 def test_contradictions_are_named(name: str, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
-        completed(DATASETS[name][0], InputSection(**changes))
+        complete_spec(DATASETS[name][0], InputSection(**changes))

@@ -23,7 +23,9 @@ def home(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("FASTDFKD_HOME", str(tmp_path_factory.getbasetemp() / "home"))
 
 
-@pytest.mark.parametrize("name", ["digits", "glyphs", "cifar10", "cifar100"])
+@pytest.mark.parametrize(
+    "name", [name for name, (stated, _) in DATASETS.items() if isinstance(stated, ImageSpec)]
+)
 def test_specs_agree_with_themselves(name):
     spec = source(name).stated
     assert spec.name == name

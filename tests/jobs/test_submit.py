@@ -179,7 +179,18 @@ def test_a_relative_folder_is_refused(server: JobServer) -> None:
         submit("digits-fast5", address=server.address, out="runs/k2")
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:6379", "ray://127.0.0.1:10001", "auto"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1:6379",
+        "ray://127.0.0.1:10001",
+        "auto",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:port",
+        "http://[::1",
+        "http://",
+    ],
+)
 def test_an_address_that_is_not_http_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="expected the HTTP address"):
         connect(address)

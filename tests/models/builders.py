@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fastdfkd.core.image_spec import ImageSpec
-from fastdfkd.models import OpenedNetwork, opened
+from fastdfkd.models import OpenedNetwork, open_with_weights
 from fastdfkd.recipe import TeacherSection
 
 NETWORK_FILE = """
@@ -40,7 +40,9 @@ def open_model(
 ) -> OpenedNetwork:
     """The teacher that a recipe names, for images of a shape."""
     section = TeacherSection(model=model, **keys)
-    return opened(section, image_spec(classes, shape), section.weights, entry=section.entry)
+    return open_with_weights(
+        section, image_spec(classes, shape), section.weights, entry=section.entry
+    )
 
 
 def write_network(folder: Path, text: str = NETWORK_FILE) -> Path:

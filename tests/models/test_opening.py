@@ -17,6 +17,11 @@ class Tiny(nn.Module):
     def forward(self, x):
         return self.fc(self.bn(self.conv(x)).mean((2, 3)))
 
+    @classmethod
+    def from_name(cls, name, **settings):
+        assert name == "tiny"
+        return cls(**settings)
+
 
 def only_classes(num_classes):
     return Tiny(num_classes)
@@ -65,6 +70,15 @@ def test_names_of_the_table():
 def test_own_builders_get_what_they_take(builder, channels):
     network = network_of(f"{__name__}:{builder}", 5, channels)
     assert network(torch.randn(2, channels, 8, 8)).shape == (2, 5)
+
+
+def test_a_class_method_is_a_builder():
+    section = TeacherSection(model=f"{__name__}:Tiny.from_name", positional=["tiny"])
+    half = (0.5,) * 3
+    spec = ImageSpec(name="x", shape=(3, 16, 16), num_classes=5, mean=half, std=half)
+    assert open_network(section, spec)(torch.randn(2, 3, 8, 8)).shape == (2, 5)
+    with pytest.raises(RecipeError, match=r":Tiny\.of_name': unknown"):
+        network_of(f"{__name__}:Tiny.of_name", 5)
 
 
 def test_networks_are_float32_whatever_their_builder_made():

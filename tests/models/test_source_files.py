@@ -32,6 +32,21 @@ def test_positional_arguments_come_first(tmp_path):
     assert network.head.out_features == 6, "what is given by position is not given by name"
 
 
+def test_a_static_method_in_a_file_is_a_builder(tmp_path):
+    text = (
+        NETWORK_FILE
+        + """
+
+class Zoo:
+    @staticmethod
+    def small(num_classes):
+        return build(num_classes, width=4)
+"""
+    )
+    path = write_network(tmp_path, text)
+    assert open_model(f"{path}:Zoo.small", 7).network.head.in_features == 4
+
+
 def test_nothing_of_the_file_is_left_importable_by_its_own_name(tmp_path):
     path = write_network(tmp_path)
     open_model(f"{path}:build")

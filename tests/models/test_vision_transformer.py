@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from fastdfkd.core.network_trial import tried
+from fastdfkd.core.network_trial import find_network_use
 from fastdfkd.models import build_network
 from fastdfkd.models.vision_transformer import VisionTransformer, position_code
 
@@ -37,7 +37,7 @@ def test_moved_patches_give_other_logits() -> None:
 
 
 def test_it_runs_in_every_way_that_is_tried() -> None:
-    use = tried(build_network("vit-tiny", 5).eval(), (3, 16, 16), precision="bfloat16")
+    use = find_network_use(build_network("vit-tiny", 5).eval(), (3, 16, 16), precision="bfloat16")
     assert not use.left_out
 
 

@@ -53,6 +53,19 @@ def tiny(**overrides: Any) -> Recipe:
     return load_recipe("digits-fast5", {**TINY, **changes})
 
 
+def tiny_cmi(**overrides: Any) -> Recipe:
+    """The same run with CMI; its memory wraps round in the fourth round."""
+    changes = {key.replace("__", "."): value for key, value in overrides.items()}
+    shared = {k: v for k, v in TINY.items() if k != "synthesis.reset_after"}
+    memory = {"synthesis.memory": 56, "synthesis.memory_draws": 24}
+    return load_recipe("digits-cmi", {**shared, **memory, **changes})
+
+
+def in_lockstep(recipe: Recipe) -> Recipe:
+    platform = recipe.platform.model_copy(update={"schedule": "lockstep"})
+    return recipe.model_copy(update={"platform": platform})
+
+
 def tiny_experiment(recipe: Recipe, teacher: Teacher) -> Experiment:
     return Experiment.of(recipe, teacher.model)
 
@@ -69,3 +82,27 @@ class Rows:
 
     def log(self, row: dict[str, float]) -> None:
         self.rows.append(dict(row))
+
+
+GENERATIVE = ("dafl", "zskt", "dfq", "dfad")
+"""The methods with a persistent generator."""
+
+
+def tiny_generative(method: str, **overrides: Any) -> Recipe:
+    """A small run of a generative method, its student on fresh images: 3 updates of 6 a round."""
+    changes = {
+        "synthesis.rounds": 7,
+        "synthesis.batch_size": 18,
+        "synthesis.generator_batch_size": 6,
+        "synthesis.latent_dim": 8,
+        "synthesis.generator_width": 4,
+        "bank.capacity": 36,
+        "distillation.updates_per_round": 3,
+        "distillation.batch_size": 6,
+        "platform.evaluations": 2,
+        "platform.schedule": "lockstep",
+    }
+    if method in ("dafl", "dfq"):  # the others have no loss without the student
+        changes["synthesis.warmup_rounds"] = 2
+    changes |= {key.replace("__", "."): value for key, value in overrides.items()}
+    return load_recipe(f"digits-{method}", changes)

@@ -27,7 +27,7 @@ from fastdfkd.recipe import Recipe
 from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
-from tests.platform.conftest import Rows, tiny
+from tests.platform.conftest import Rows, tiny, tiny_cmi
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
@@ -55,7 +55,7 @@ def kill(actor: str) -> None:
             continue
 
 
-def long_recipe(**overrides: Any) -> Recipe:
+def long_recipe(build: Callable[..., Recipe] = tiny, **overrides: Any) -> Recipe:
     """A recipe whose run is long enough to be disturbed in the middle."""
     long = {
         "synthesis__rounds": 24,
@@ -63,7 +63,7 @@ def long_recipe(**overrides: Any) -> Recipe:
         "distillation__updates_per_round": 4,
         "platform__checkpoint_every": 4,
     }
-    return tiny(**{**long, **overrides})
+    return build(**{**long, **overrides})
 
 
 def check_complete(result: RunResult, recipe: Recipe) -> None:
@@ -71,8 +71,10 @@ def check_complete(result: RunResult, recipe: Recipe) -> None:
     assert result.images == recipe.synthesis.rounds * recipe.synthesis.batch_size
 
 
-def run_and_kill(actor: str, teacher: Teacher, folder: Path) -> tuple[RunResult, Rows, Recipe]:
-    recipe = long_recipe(platform__schedule="lockstep")
+def run_and_kill(
+    actor: str, teacher: Teacher, folder: Path, build: Callable[..., Recipe] = tiny
+) -> tuple[RunResult, Rows, Recipe]:
+    recipe = long_recipe(build, platform__schedule="lockstep")
     delay = random.Random(actor).random() / 5
 
     def kill_later() -> None:
@@ -104,6 +106,20 @@ def test_a_killed_synthesizer_changes_nothing(
     images = [row["images"] for row in recorder.rows]
     assert images == sorted(images)
     same_students(tmp_path, undisturbed)
+
+
+def test_a_killed_synthesizer_of_cmi_changes_nothing(teacher: Teacher, tmp_path: Path) -> None:
+    """Head and memory come back with every call."""
+    for name in ("undisturbed", "disturbed"):
+        (tmp_path / name).mkdir()
+    recipe = long_recipe(tiny_cmi, platform__schedule="lockstep")
+    pipeline.run(recipe, teacher, tmp_path / "undisturbed", Rows())
+    result, recorder, _ = run_and_kill(
+        "SynthesizerActor", teacher, tmp_path / "disturbed", tiny_cmi
+    )
+    check_complete(result, recipe)
+    assert recorder.rows[-1]["restarts"] == 1
+    same_students(tmp_path / "disturbed", tmp_path / "undisturbed")
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from fastdfkd.experiment import Experiment
 from fastdfkd.platform import pipeline
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.teacher import Teacher
-from tests.platform.conftest import Rows, tiny
+from tests.platform.conftest import Rows, in_lockstep, tiny, tiny_cmi
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
@@ -36,12 +36,18 @@ def reference_student(recipe: Recipe, teacher: Teacher) -> dict[str, torch.Tenso
     return distiller.student_state()
 
 
+METHODS = [
+    *(tiny(synthesis__meta=meta) for meta in ("fomaml", "reptile", "sequential", "none")),
+    tiny_cmi(),
+]
+
+
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("meta", ["fomaml", "reptile", "sequential", "none"])
+@pytest.mark.parametrize("recipe", METHODS, ids=lambda recipe: recipe.synthesis.summary)
 def test_lockstep_equals_the_reference_bit_for_bit(
-    meta: str, teacher: Teacher, tmp_path: Path
+    recipe: Recipe, teacher: Teacher, tmp_path: Path
 ) -> None:
-    recipe = tiny(platform__schedule="lockstep", synthesis__meta=meta)
+    recipe = in_lockstep(recipe)
     result = pipeline.run(recipe, teacher, tmp_path, Rows())
     ours, expected = load_file(tmp_path / "student.safetensors"), reference_student(recipe, teacher)
     assert ours.keys() == expected.keys()
@@ -105,7 +111,7 @@ def test_two_workers_share_the_recipes_batch(teacher: Teacher, tmp_path: Path) -
 def test_a_results_precision_is_what_the_trainers_device_gave(
     teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastdfkd.trainers.student.resolved", lambda *_: "bfloat16")
+    monkeypatch.setattr("fastdfkd.trainers.student.resolve_precision", lambda *_: "bfloat16")
     recipe = tiny(synthesis__rounds=2, synthesis__warmup_rounds=1, platform__precision="float32")
     assert pipeline.run(recipe, teacher, tmp_path, Rows()).precision == "bfloat16"
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -19,12 +20,13 @@ from safetensors.torch import load_file
 
 import fastdfkd
 from fastdfkd.platform import pipeline
+from fastdfkd.recipe import Recipe
 from fastdfkd.runs.metrics import read_rows
 from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.store import open_store
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
-from tests.platform.conftest import Rows, tiny
+from tests.platform.conftest import Rows, tiny, tiny_cmi
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(fastdfkd.__file__).parents[1]
@@ -32,24 +34,32 @@ ROOT = Path(fastdfkd.__file__).parents[1]
 
 @pytest.mark.usefixtures("ray_cluster", "one_thread")
 @pytest.mark.parametrize(
-    "changes",
+    ("build", "changes"),
     [
-        {"platform__checkpoint_every": 2},
-        {"platform__checkpoint_every": 2, "platform__synthesizers": 2},
+        (tiny, {"platform__checkpoint_every": 2}),
+        (tiny, {"platform__checkpoint_every": 2, "platform__synthesizers": 2}),
+        (tiny_cmi, {"platform__checkpoint_every": 2}),
         pytest.param(
-            {"platform__checkpoint_every": 2, "synthesis__rounds": 5}, marks=pytest.mark.slow
+            tiny_cmi,
+            {"platform__checkpoint_every": 2, "platform__synthesizers": 2},
+            marks=pytest.mark.slow,
         ),
         pytest.param(
-            {"platform__checkpoint_every": 3, "platform__publish_every": 5}, marks=pytest.mark.slow
+            tiny, {"platform__checkpoint_every": 2, "synthesis__rounds": 5}, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            tiny,
+            {"platform__checkpoint_every": 3, "platform__publish_every": 5},
+            marks=pytest.mark.slow,
         ),
     ],
     ids=str,
 )
 def test_a_resumed_lockstep_run_ends_with_exactly_the_same_student(
-    changes: dict[str, int], teacher: Teacher, tmp_path: Path
+    build: Callable[..., Recipe], changes: dict[str, int], teacher: Teacher, tmp_path: Path
 ) -> None:
     """From the first checkpoint; where there are two, the second is damaged."""
-    recipe = tiny(platform__schedule="lockstep", **changes)
+    recipe = build(platform__schedule="lockstep", **changes)
     (tmp_path / "whole").mkdir()
     (tmp_path / "resumed").mkdir()
     whole = pipeline.run(recipe, teacher, tmp_path / "whole", Rows())

@@ -13,7 +13,7 @@ from fastdfkd.platform.rate_limiter import RateLimiter
 from fastdfkd.platform.synthesizer_actor import SynthesizerActor
 from fastdfkd.platform.weight_board import WeightBoard
 from fastdfkd.trainers.teacher import Teacher
-from fastdfkd.trainers.weights import packed
+from fastdfkd.trainers.weights import to_arrays
 from tests.platform.conftest import tiny, tiny_experiment
 from tests.platform.fake_bank import Remote
 
@@ -40,7 +40,7 @@ def board(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> Handle:
     for way in ("get", "put"):
         monkeypatch.setattr(ray, way, lambda value: value)
     monkeypatch.setattr(ray, "get_actor", lambda name: board)
-    student = packed(experiment.student.state_dict())
+    student = to_arrays(experiment.student.state_dict())
     board.actor.restore([experiment], {"student": student, "version": 0}, None)
     board.actor.student_updates = 10**6  # the student of every round is published
     return board

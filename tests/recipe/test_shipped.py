@@ -17,6 +17,10 @@ COMPARED = ("deep-inversion", "no-reuse", "10x", "100x")
 SAMPLES = {
     *(f"{data}-{setting}" for data in ("digits", "glyphs") for setting in COMPARED),
     *(f"digits-{kind}-teacher" for kind in ("gn", "vit")),
+    "digits-cmi",
+    "digits-cmi-adversarial",
+    "digits-cmi-images",
+    *(f"digits-{method}" for method in ("dafl", "zskt", "dfq", "dfad")),
     "digits-fast10",
     "digits-fast2",
     "digits-fast5",

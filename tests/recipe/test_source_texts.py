@@ -5,11 +5,11 @@ import pytest
 from fastdfkd.recipe import RecipeError, load_recipe
 from fastdfkd.recipe.source_texts import (
     SOURCES_VARIABLE,
+    changed,
     file_and_builder,
     given,
     packed,
     text_of,
-    texts_of,
 )
 
 
@@ -32,8 +32,31 @@ def test_texts_of_a_recipe_are_by_its_own_paths(tiny_recipe, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.py").write_text("x = 'ä'")
     recipe = load_recipe(tiny_recipe(), {"teacher.model": "a.py:x", "student.model": "a.py:y"})
-    assert texts_of(recipe) == {"a.py": "x = 'ä'"}
-    assert texts_of(tiny_recipe()) == {}
+    assert recipe.source_texts() == {"a.py": "x = 'ä'"}
+    assert recipe.source_texts("student") == {"a.py": "x = 'ä'"}
+    assert tiny_recipe().source_texts() == {}
+
+
+def test_the_digest_follows_the_text_of_a_file(tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.py").write_text("x = 1")
+    recipe = load_recipe(tiny_recipe(), {"student.model": "a.py:x"})
+    first = recipe.digest()
+    assert recipe.digest() == first
+    (tmp_path / "a.py").write_text("x = 2")
+    assert recipe.digest() != first
+    with given({"a.py": "x = 1"}):
+        assert recipe.digest() == first
+    (tmp_path / "a.py").unlink()
+    with pytest.raises(RecipeError, match=r"no file 'a\.py'"):
+        recipe.digest()
+
+
+def test_changed_files_are_named_and_those_that_are_gone_are_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.py").write_text("x = 1")
+    (tmp_path / "b.py").write_text("x = 1")
+    assert changed({"a.py": "x = 1", "b.py": "x = 2", "c.py": "x = 3"}) == ["b.py"]
 
 
 def test_a_job_has_the_texts_in_its_environment(tmp_path, monkeypatch):

@@ -40,6 +40,18 @@ def test_a_terminal_shows_counts_and_rates(
         assert words in output
 
 
+def test_without_a_student_there_is_one_bar(
+    monkeypatch: pytest.MonkeyPatch, tiny_recipe: Callable[..., Recipe]
+) -> None:
+    with (
+        terminal(monkeypatch) as screen,
+        RunProgress(tiny_recipe(), "images", images_only=True) as bar,
+    ):
+        bar(ROW)
+    assert "4/8" in screen.getvalue()
+    assert "updates" not in screen.getvalue()
+
+
 def test_without_a_terminal_nothing_is_printed(
     capsys: pytest.CaptureFixture[str], tiny_recipe: Callable[..., Recipe]
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from fastdfkd.runs.folder import (
     RUN_FILES,
     RUN_FOLDERS,
-    claimed,
+    claim_folder,
     read_json,
     write_text,
 )
@@ -16,7 +16,7 @@ from fastdfkd.runs.folder import (
 
 def claim(recipe: str, out: str | Path | None, **options: Any) -> Path:
     """Claim a folder and release it at once."""
-    with claimed(recipe, out, **options) as folder:
+    with claim_folder(recipe, out, **options) as folder:
         return folder
 
 
@@ -27,7 +27,7 @@ def test_runs_of_the_same_second_get_different_folders(
     monkeypatch.setattr("time.strftime", lambda _: "20260102-030405")
     names = []
     for _ in range(3):
-        with claimed("digits", None) as folder:
+        with claim_folder("digits", None) as folder:
             (folder / "kept").touch()
         names.append(folder.name)
     stem = "digits-20260102-030405"
@@ -84,9 +84,9 @@ def test_a_folder_that_is_not_writable_is_an_error() -> None:
 
 def test_only_an_empty_folder_is_removed(tmp_path: Path) -> None:
     claim("digits", tmp_path / "empty")
-    with claimed("digits", tmp_path / "full") as full:
+    with claim_folder("digits", tmp_path / "full") as full:
         (full / "recipe.yaml").write_text("")
-    with pytest.raises(RuntimeError, match="boom"), claimed("digits", tmp_path / "broken"):
+    with pytest.raises(RuntimeError, match="boom"), claim_folder("digits", tmp_path / "broken"):
         raise RuntimeError("boom")
     assert list(tmp_path.iterdir()) == [full]
     assert [file.name for file in full.iterdir()] == ["recipe.yaml"]

@@ -24,15 +24,15 @@ import fastdfkd
 from fastdfkd.cli import commands as cli
 from fastdfkd.models import build_network, save_weights
 from fastdfkd.recipe import Recipe
-from fastdfkd.runs.folder import claimed
-from fastdfkd.runs.folder_lock import LOCK_FILE, FolderInUseError, held
+from fastdfkd.runs.folder import claim_folder
+from fastdfkd.runs.folder_lock import LOCK_FILE, FolderInUseError, lock_folder
 
 ROOT = Path(fastdfkd.__file__).parents[1]
 HOLD = """
 import sys, time
 from pathlib import Path
-from fastdfkd.runs.folder_lock import held
-with held(Path(sys.argv[1])):
+from fastdfkd.runs.folder_lock import lock_folder
+with lock_folder(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(100)
 """
@@ -67,7 +67,7 @@ def test_the_error_names_the_driver_and_nothing_is_changed(tmp_path: Path) -> No
     (tmp_path / "notes.txt").write_text("kept")
     with Driver(tmp_path, "tracking.uri=http://me:hunter2@host") as driver:
         before = content(tmp_path)
-        with pytest.raises(FolderInUseError) as raised, held(tmp_path):
+        with pytest.raises(FolderInUseError) as raised, lock_folder(tmp_path):
             pytest.fail("it is locked")
         assert content(tmp_path) == before
     message = str(raised.value)
@@ -80,36 +80,36 @@ def test_the_lock_of_a_killed_driver_is_free(tmp_path: Path) -> None:
     with Driver(tmp_path):
         pass
     assert json.loads((tmp_path / LOCK_FILE).read_text())["process"] != os.getpid()
-    with held(tmp_path):
+    with lock_folder(tmp_path):
         assert json.loads((tmp_path / LOCK_FILE).read_text())["process"] == os.getpid()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_lock_file_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / LOCK_FILE).write_bytes(b"\xff{" * 5000)
-    with held(tmp_path):
+    with lock_folder(tmp_path):
         (tmp_path / LOCK_FILE).write_bytes(b"[]")
-        with pytest.raises(FolderInUseError, match="does not name it"), held(tmp_path):
+        with pytest.raises(FolderInUseError, match="does not name it"), lock_folder(tmp_path):
             pytest.fail("it is locked")
 
 
 def test_threads_of_one_process_exclude_each_other(tmp_path: Path) -> None:
     with (
-        held(tmp_path),
+        lock_folder(tmp_path),
         pytest.raises(FolderInUseError, match=f"process {os.getpid()}"),
-        held(tmp_path),
+        lock_folder(tmp_path),
     ):
         pytest.fail("it is locked")
 
 
 def test_child_processes_do_not_keep_the_lock(tmp_path: Path) -> None:
     """Neither a forked process nor one that runs a program."""
-    with held(tmp_path):
+    with lock_folder(tmp_path):
         forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
         forked.start()
         started = subprocess.Popen(["sleep", "60"], close_fds=False)
     try:
-        with held(tmp_path):
+        with lock_folder(tmp_path):
             assert forked.is_alive()
             assert started.poll() is None
     finally:
@@ -123,7 +123,7 @@ def test_wait_s_waits_until_the_other_driver_has_ended(tmp_path: Path) -> None:
     inside, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with held(tmp_path):
+        with lock_folder(tmp_path):
             inside.set()
             leave.wait(10)
 
@@ -131,7 +131,7 @@ def test_wait_s_waits_until_the_other_driver_has_ended(tmp_path: Path) -> None:
     thread.start()
     assert inside.wait(10)
     threading.Timer(0.5, leave.set).start()
-    with held(tmp_path, wait_s=30):
+    with lock_folder(tmp_path, wait_s=30):
         assert leave.is_set()
     thread.join()
 
@@ -142,7 +142,7 @@ def test_of_many_threads_one_at_a_time_has_the_lock(tmp_path: Path) -> None:
 
     def work() -> None:
         for _ in range(40):
-            with held(tmp_path, wait_s=60):
+            with lock_folder(tmp_path, wait_s=60):
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 rounds[0] += 1
@@ -163,7 +163,7 @@ def test_a_file_system_without_locks_gives_a_warning(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with held(tmp_path):
+    with lock_folder(tmp_path):
         assert "file system without locks" in caplog.text
 
 
@@ -219,7 +219,7 @@ def test_a_new_run_is_refused_in_a_folder_with_other_files(tmp_path: Path) -> No
     (tmp_path / "notes.txt").write_text("")
     tmp_path.chmod(0o555)
     try:
-        with pytest.raises(ValueError, match="is not empty"), claimed("tiny", tmp_path):
+        with pytest.raises(ValueError, match="is not empty"), claim_folder("tiny", tmp_path):
             pytest.fail("it is not empty")
     finally:
         tmp_path.chmod(0o755)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fastdfkd.cli import commands as cli
-from fastdfkd.recipe import Recipe
+from fastdfkd.recipe import Recipe, images_only
 from fastdfkd.report import status_screen
 from fastdfkd.runs.metrics import COLUMNS
 from fastdfkd.runs.result import RunResult
@@ -162,6 +162,27 @@ def test_the_screen_shows_all_parts(folder: Folder, capsys: pytest.CaptureFixtur
     assert re.search(r"synthesizer idle +1\.0 s +20%", shown), "1 s of 5 s"
     assert re.search(r"trainer idle +2\.5 s +50%", shown)
     assert len(shown.splitlines()) <= 24, "one screen"
+
+
+def test_a_run_without_a_student_says_so(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder(tmp_path / "images", images_only(tiny_recipe()))
+    folder.state(state="running", images_only=True)
+    folder.rows(ROW)
+    cli.run(["status", str(folder.path)])
+    shown = capsys.readouterr().out
+    assert "1 synthesizer, no student: images only" in shown
+    assert "resnet8-half" not in shown
+    assert "4 of 8, 4 in bank" in shown
+
+
+def test_a_bank_that_starts_full_is_shown(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder(tmp_path / "full", tiny_recipe(bank={"start_from": "runs/before"}))
+    cli.run(["status", str(folder.path)])
+    assert "besides those of runs/before" in " ".join(capsys.readouterr().out.split())
 
 
 def test_shares_are_relative_to_all_synthesizers(

@@ -1,4 +1,4 @@
-"""Networks of libraries, the smallest of each family, for square RGB images of 10 classes."""
+"""Networks of libraries, a small one of each family, for square RGB images of 10 classes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,6 @@ def _torchvision(name: str, bn: float = 1.0, **arguments: Any) -> Family:
     return Family(model=f"torchvision:{name}", bn=bn, arguments=arguments)
 
 
-def _large(name: str, side: int, **arguments: Any) -> Family:
-    """One that reads no smaller images."""
-    return Family(model=f"torchvision:{name}", bn=1.0, arguments=arguments, side=side)
-
-
 def _timm(name: str, bn: float = 1.0, **arguments: Any) -> Family:
     return Family(model=f"timm:{name}", bn=bn, arguments=arguments)
 
@@ -41,8 +36,25 @@ FAMILIES = [
     _torchvision("densenet121"),
     _torchvision("efficientnet_b0"),
     _torchvision("googlenet", init_weights=False),
-    _large("inception_v3", 80, init_weights=False, aux_logits=False),
-    _large("maxvit_t", 224),
+    Family(
+        model="torchvision:inception_v3",
+        bn=1.0,
+        arguments={"init_weights": False, "aux_logits": False},
+        side=80,  # it reads no smaller images
+    ),
+    Family(
+        model="torchvision.models:MaxVit",  # maxvit_t reads no images of less than 224 pixels
+        bn=1.0,
+        arguments={
+            "input_size": [64, 64],
+            "stem_channels": 8,
+            "partition_size": 2,
+            "block_channels": [8, 16, 16, 16],
+            "block_layers": [1, 1, 1, 1],
+            "head_dim": 8,
+            "stochastic_depth_prob": 0.1,
+        },
+    ),
     _torchvision("mnasnet0_5"),
     _torchvision("mobilenet_v2"),
     _torchvision("mobilenet_v3_small"),
@@ -51,13 +63,30 @@ FAMILIES = [
     _torchvision("resnext50_32x4d"),
     _torchvision("shufflenet_v2_x0_5"),
     _torchvision("squeezenet1_1", 0.0),
-    _torchvision("swin_t", 0.0),
-    _torchvision("vgg11_bn"),
-    _torchvision("vit_b_32", 0.0, image_size=64),
-    _timm("resnet10t"),
-    _timm(
-        "resnetv2_50",
+    Family(
+        model="torchvision.models:SwinTransformer",
+        arguments={
+            "patch_size": [4, 4],
+            "embed_dim": 16,
+            "depths": [2, 2],
+            "num_heads": [2, 4],
+            "window_size": [4, 4],
+        },
     ),
+    _torchvision("vgg11_bn"),
+    Family(
+        model="torchvision.models:VisionTransformer",
+        arguments={
+            "image_size": 64,
+            "patch_size": 16,
+            "num_layers": 2,
+            "num_heads": 2,
+            "hidden_dim": 32,
+            "mlp_dim": 32,
+        },
+    ),
+    _timm("resnet10t"),
+    _timm("resnetv2_50"),
     _timm("vit_tiny_patch16_224", 0.0),
     _timm("convnext_atto", 0.0),
     _timm("mobilenetv3_small_050"),

@@ -139,13 +139,13 @@ class QuickPlatform:
     ) -> RunResult:
         from fastdfkd.experiment import Experiment
         from fastdfkd.platform.resume_state import ResumeState
-        from fastdfkd.trainers.weights import unpacked
+        from fastdfkd.trainers.weights import to_tensors
 
         experiment = Experiment.of(recipe, teacher.model)
         point = ResumeState.of(experiment, checkpoint)
         self.updates = point.updates
         if checkpoint is not None:
-            state = unpacked(point.board)
+            state = to_tensors(point.board)
             experiment.distiller().load_state_dict(state["trainer"]["distiller"])
             for index, left in state["synthesizers"].items():
                 experiment.synthesizer(index=index).load_state_dict(left)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import fastdfkd
 from fastdfkd.platform.cluster import connect
@@ -25,27 +24,11 @@ from fastdfkd.runs.result import RunResult
 from fastdfkd.runs.status import read_status
 from fastdfkd.tracking.store import open_store
 from fastdfkd.trainers.checkpoint import CheckpointFolder
+from tests.short_runs import SHORT_RUN, shared_places
 from tests.strangers.damages import VALUES, WHOLE, Damage, as_json, enormous, in_json, replaced
 from tests.strangers.folders import Place, QuickPlatform, ask, faults, snapshot
 
-TINY = {
-    "synthesis.steps": 1,
-    "synthesis.rounds": 7,
-    "synthesis.warmup_rounds": 1,
-    "synthesis.batch_size": 8,
-    "synthesis.latent_dim": 8,
-    "synthesis.generator_width": 4,
-    "distillation.updates_per_round": 2,
-    "distillation.batch_size": 8,
-    "platform.checkpoint_every": 2,
-    "platform.evaluations": 2,
-    "platform.precision": "float32",
-    "platform.schedule": "lockstep",
-    "student.model": "resnet8-half",
-    "teacher.epochs": 1,
-    "teacher.model": "resnet8-half",
-    "teacher.precision": "float32",
-}
+TINY = {**SHORT_RUN, "synthesis.rounds": 7, "platform.checkpoint_every": 2}
 CHECKPOINTS = (6, 10)
 """Student updates that the run's two checkpoints stand after."""
 
@@ -59,13 +42,8 @@ def finished(
 ) -> Path:
     """The folder of a real run."""
     folder = tmp_path_factory.mktemp("damage") / "finished"
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch, connect(None):
-        patch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-        patch.setenv("FASTDFKD_HOME", str(teacher_cache))
-        torch.set_num_threads(1)
+    with shared_places(tracking_uri, teacher_cache), connect(None):
         fastdfkd.distill("digits-fast5", TINY, out=folder)
-        torch.set_num_threads(threads)
     return folder
 
 

@@ -4,22 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from fastdfkd.data import DATASETS, LabelledImages
+from fastdfkd.data import DATASETS
 from fastdfkd.models import build_network, save_weights, weights_digest
-from fastdfkd.recipe import Recipe
-from fastdfkd.trainers import teacher as room
-from fastdfkd.trainers.teacher import one_cycle, prepare_teacher, train_classifier
+from fastdfkd.trainers import teacher as teachers
+from fastdfkd.trainers.teacher import prepare_teacher
 
-SPEC, READ = DATASETS["digits"]
-
-
-def few(split, count=96):
-    """Ten easy classes: the class is the row of a bright bar."""
-    generator = torch.Generator().manual_seed(int(split == "test"))
-    labels = torch.arange(count) % 10
-    images = torch.randint(0, 60, (count, 1, 16, 16), dtype=torch.uint8, generator=generator)
-    images[torch.arange(count), 0, labels + 3] = 255
-    return LabelledImages(images, labels)
+from .bright_rows import READ, SPEC, few, recipe, trained
 
 
 @pytest.fixture(autouse=True)
@@ -27,70 +17,6 @@ def home(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTDFKD_HOME", str(tmp_path / "home"))
     monkeypatch.setitem(DATASETS, "digits", (SPEC, lambda split, root: few(split)))
     return tmp_path / "home"
-
-
-def recipe(**teacher):
-    settings = {"model": "resnet8-half", "epochs": 1, "batch_size": 32, "crop_padding": 0}
-    values = {
-        "name": "small",
-        "data": {"name": "digits"},
-        "teacher": {**settings, "flip": False, **teacher},
-        "student": {"model": "resnet8-half"},
-    }
-    return Recipe.model_validate(values)
-
-
-def trained(section=None, *, seed=0, data=None, on_epoch=None):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = build_network("resnet8-half", 10, 1)
-    section = section or recipe().teacher
-    train_classifier(
-        network, data or few("train"), SPEC, section, seed=seed, device="cpu", on_epoch=on_epoch
-    )
-    return network
-
-
-def test_training_learns_and_reports():
-    epochs = []
-    section = recipe(epochs=12, batch_size=16).teacher
-    network = trained(section, on_epoch=lambda *facts: epochs.append(facts))
-    assert [(epoch, count) for epoch, count, _ in epochs] == [(i, 12) for i in range(1, 13)]
-    assert epochs[-1][2] < 0.5 < epochs[0][2]
-    assert network.training
-
-
-def test_training_follows_its_seed_alone():
-    torch.manual_seed(1)
-    first = weights_digest(trained().state_dict())
-    torch.manual_seed(2)
-    assert weights_digest(trained().state_dict()) == first
-    assert weights_digest(trained(seed=1).state_dict()) != first
-
-
-@pytest.mark.parametrize("change", [{"lr": 0.05}, {"weight_decay": 0.1}, {"flip": True}])
-def test_every_setting_counts(change):
-    changed = trained(recipe(crop_padding=1, **change).teacher)
-    kept = trained(recipe(crop_padding=1).teacher)
-    assert weights_digest(changed.state_dict()) != weights_digest(kept.state_dict())
-
-
-def test_fewer_images_than_a_batch():
-    network = trained(data=few("train", 10))
-    assert network.get_buffer("bn1.num_batches_tracked").item() == 1
-
-
-def test_bfloat16_trains_float32_weights():
-    network = trained(recipe(precision="bfloat16").teacher)
-    assert {p.dtype for p in network.parameters()} == {torch.float32}
-    other = trained()
-    assert weights_digest(network.state_dict()) != weights_digest(other.state_dict())
-    torch.testing.assert_close(network.conv1.weight, other.conv1.weight, rtol=0.1, atol=0.1)
-
-
-def test_divergence_is_refused():
-    with pytest.raises(ValueError, match=r"diverged in epoch \d of 3 .*lower teacher.lr"):
-        trained(recipe(lr=1e30, epochs=3).teacher)
 
 
 def test_a_trained_teacher_is_ready_and_described():
@@ -113,7 +39,7 @@ def test_the_second_run_takes_the_first_ones_teacher(home, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(room, "train_classifier", refuse)
+    monkeypatch.setattr(teachers, "train_classifier", refuse)
     other_run = recipe().model_copy(update={"seed": 7, "name": "another"})
     second = prepare_teacher(other_run)
     assert second.description["cached"] is True
@@ -263,7 +189,7 @@ def no_batch_norm(num_classes):
 
 
 def test_unfit_teachers_are_refused_before_they_are_trained(monkeypatch):
-    monkeypatch.setattr(room, "train_classifier", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(teachers, "train_classifier", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(ValueError, match=r"no BatchNorm"):
         prepare_teacher(recipe(model=f"{__name__}:no_batch_norm"))
 
@@ -273,17 +199,3 @@ def test_digits_teacher_reaches_99_percent(monkeypatch):
     monkeypatch.setitem(DATASETS, "digits", (SPEC, READ))
     section = {"model": "resnet14", "epochs": 8, "batch_size": 64, "crop_padding": 1}
     assert prepare_teacher(recipe(**section)).accuracy >= 0.99
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 160])
-def test_the_learning_rate_is_torchs_one_cycle(steps: int) -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
-    theirs = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, 0.1, total_steps=steps, cycle_momentum=False
-    )
-    expected = []
-    for _ in range(steps):
-        expected += theirs.get_last_lr()
-        optimizer.step()
-        theirs.step() if len(expected) < steps else None
-    assert list(one_cycle(0.1, steps)) == pytest.approx(expected, rel=1e-9)

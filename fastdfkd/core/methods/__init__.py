@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
 from fastdfkd.core.task import Task
-from fastdfkd.core.teacher_traits import settled
+from fastdfkd.core.teacher_traits import resolve_auto
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import SynthesisSection
@@ -28,7 +28,7 @@ def build_synthesizer(section: SynthesisSection, task: Task, index: int = 0) -> 
     Raises:
         ValueError: the section names a class that cannot be imported.
     """
-    section, _ = settled(section, task.teacher, task.image_shape)
+    section, _ = resolve_auto(section, task.teacher, task.image_shape)
     return _implementation(section)(section, task, index)
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.losses import jensen_shannon_adversarial_loss, total_variation
-from fastdfkd.core.methods.inversion import Draws, InversionMethod, Optimised
+from fastdfkd.core.methods.inversion import InversionMethod, RandomInputs
+from fastdfkd.core.methods.method import OptimisedBatch
 from fastdfkd.core.methods.objective import Best
 from fastdfkd.core.methods.priors import without_patches
 from fastdfkd.core.optimizers import Adam
@@ -37,11 +38,11 @@ class DeepInversion(InversionMethod):
         """(C, H, W)."""
         return self.image_shape
 
-    def first_images(self, noise: Tensor) -> Tensor:
+    def first_images(self, draws: RandomInputs) -> Tensor:
         """The noise, unchanged."""
-        return noise
+        return draws.noise
 
-    def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
+    def optimise(self, draws: RandomInputs, adversarial: bool) -> OptimisedBatch:
         """Optimise normalised pixels by Adam; clamp them to the range of images in [0, 1]."""
         section, noise = self.section, draws.noise
         low = self.normalisation(torch.zeros_like(noise[:1]))
@@ -70,7 +71,7 @@ class DeepInversion(InversionMethod):
                     x.clamp_(low, high)
             kept, answers, losses = best.take(draws.round)
         images = self.normalisation.inverse(kept)
-        return Optimised(images, answers, draws.labels, losses, MetaUpdate(draws.round, []))
+        return OptimisedBatch(images, answers, draws.labels, losses, MetaUpdate(draws.round, []))
 
     def _moves(self, randomness: torch.Generator) -> list[list[int]]:
         """Draw the roll in y, the roll in x and the flip of the batch for each step, (steps, 3).

@@ -14,16 +14,11 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.augment import Augmentation
-from fastdfkd.core.bn_statistics import Moments
-from fastdfkd.core.capture_trial import capturable
-from fastdfkd.core.captured import captured
-from fastdfkd.core.losses import total_variation
+from fastdfkd.core.channel_moments import Moments
 from fastdfkd.core.meta_gradient import MetaGenerator
-from fastdfkd.core.methods.inner_copies import InnerCopies
-from fastdfkd.core.methods.inversion import Draws, InversionMethod, Optimised
-from fastdfkd.core.methods.objective import plus
-from fastdfkd.core.methods.priors import without_patches
-from fastdfkd.core.precision import autocast
+from fastdfkd.core.methods.generator_inversion import GeneratorInversion
+from fastdfkd.core.methods.inversion import RandomInputs
+from fastdfkd.core.methods.method import OptimisedBatch
 from fastdfkd.core.task import Task
 
 if TYPE_CHECKING:
@@ -46,52 +41,34 @@ class InnerLoop:
     """theta'_k, for each generator parameter."""
 
 
-class FastSynthesizer(InversionMethod):
+class FastSynthesizer(GeneratorInversion):
     """Implements `Synthesizer`."""
 
     section: FastSynthesis
 
     def __init__(self, section: FastSynthesis, task: Task, index: int = 0):
-        super().__init__(
-            section, task, index, task.kind.adversarial_loss, bn_momentum=section.bn_momentum
-        )
         self.shared = self.meta = self.shared_generator(section, task)
-        self.copies = InnerCopies(self.meta.generator, section)
-        self.step = captured(self._step, task.device, task.capture and self._capturable(task))
+        super().__init__(
+            section,
+            task,
+            index,
+            self.meta.generator,
+            lr_g=section.lr_g,
+            lr_z=section.lr_z,
+            bn_momentum=section.bn_momentum,
+        )
 
     @classmethod
     def shared_generator(cls, section: FastSynthesis, task: Task) -> MetaGenerator:
         """The meta-generator in its initial state."""
         return MetaGenerator(section, task.image_shape, task.seed, task.device)
 
-    def _capturable(self, task: Task) -> bool:
-        """Whether a step with both networks can be captured as a CUDA graph."""
-        networks = (
-            (self.objective.fused_teacher, task.teacher_use, task.image_shape),
-            (self.objective.fused_student, task.student_use, task.student_shape),
-        )
-        return all(
-            capturable(network, use, shape, task.device, task.precision)
-            for network, use, shape in networks
-        )
-
-    @property
-    def noise_shape(self) -> tuple[int, ...]:
-        """(latent_dim,)."""
-        return (self.section.latent_dim,)
-
-    def optimise(self, draws: Draws, adversarial: bool) -> Optimised:
+    def optimise(self, draws: RandomInputs, adversarial: bool) -> OptimisedBatch:
         """Run the inner loop with the noise as z and compute its meta-update."""
         round, labels = draws.round, draws.labels
         inner = self.inner_loop(draws.noise, labels, adversarial, draws.randomness, round)
         update = self.meta.update_of(round, inner.summed_gradients, inner.fast)
-        return Optimised(inner.images, inner.answers, labels, inner.losses, update)
-
-    def first_images(self, noise: Tensor) -> Tensor:
-        """Images (B, C, H, W) of theta and z = `noise`, normalised."""
-        with autocast(self.device, self.objective.precision):
-            images = self.meta.generator(noise)
-        return self.normalisation(images.to(noise.dtype))
+        return OptimisedBatch(inner.images, inner.answers, labels, inner.losses, update)
 
     def inner_loop(
         self,
@@ -155,14 +132,9 @@ class FastSynthesizer(InversionMethod):
         Returns:
             The teacher's BatchNorm statistics in this step.
         """
-        copies, objective, section = self.copies, self.objective, self.section
-        with autocast(self.device, objective.precision):
-            images = copies.images()
-        images = images.to(copies.z.dtype)
-        inputs = self.normalisation(Augmentation(dy, dx, flip, invert)(images))
-        terms = objective(without_patches(inputs, kept), labels, adversarial)
-        if section.tv > 0:
-            terms = plus(terms, section.tv * total_variation(self.normalisation(images)))
+        copies, objective = self.copies, self.objective
+        images = self.images()
+        terms = self.terms(images, Augmentation(dy, dx, flip, invert), kept, labels, adversarial)
         copies.best.offer(terms, images, objective.answers)
         copies.step(terms[0])
         return objective.statistics.newest

@@ -6,8 +6,6 @@ reads and writes fixed memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -16,25 +14,33 @@ from fastdfkd.core.meta_gradient import BETAS
 from fastdfkd.core.methods.objective import Best
 from fastdfkd.core.optimizers import Adam
 
-if TYPE_CHECKING:
-    from fastdfkd.recipe import FastSynthesis
-
 
 class InnerCopies:
     """theta' and z with their optimisers, the summed gradients and the best images so far."""
 
-    def __init__(self, generator: nn.Module, section: FastSynthesis):
+    def __init__(
+        self, generator: nn.Module, codes: tuple[int, int], *, lr_g: float, lr_z: float, best: Best
+    ):
+        """Allocate the tensors.
+
+        Args:
+            generator: what `begin` copies from.
+            codes: (B, latent_dim).
+            lr_g: learning rate of theta'.
+            lr_z: learning rate of z.
+            best: keeps the best step.
+        """
         self.generator = generator
         self.names = [name for name, _ in generator.named_parameters()]
         self.fast = [p.detach().clone().requires_grad_() for p in generator.parameters()]
         """theta', for each generator parameter."""
-        z = self.fast[0].new_zeros(section.batch_size, section.latent_dim)
+        z = self.fast[0].new_zeros(codes)
         self.z = z.requires_grad_()
         """(B, latent_dim)."""
-        self.optimizers = Adam(self.fast, section.lr_g, BETAS), Adam([z], section.lr_z, BETAS)
+        self.optimizers = Adam(self.fast, lr_g, BETAS), Adam([z], lr_z, BETAS)
         self.summed = [torch.zeros_like(p, requires_grad=False) for p in self.fast]
         """Sum over the steps of dL/dtheta', for each generator parameter."""
-        self.best = Best()
+        self.best = best
 
     @torch.no_grad()
     def begin(self, z: Tensor) -> None:

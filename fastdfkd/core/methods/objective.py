@@ -1,10 +1,11 @@
-"""The loss of the inversion methods: BatchNorm statistics, target classes, adversarial term."""
+"""The loss of the synthesis methods: BatchNorm statistics, classes, adversarial term, priors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -15,10 +16,12 @@ from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.interfaces import StateDict
 from fastdfkd.core.methods.priors import NO_PRIORS, Priors, PriorWeights
 from fastdfkd.core.network_use import NetworkUse, copied, load_state
+from fastdfkd.core.pooled_features import Kind, PooledFeatures, pooled_features
 from fastdfkd.core.task import Task
 
 T = TypeVar("T")
 AdversarialLoss = Callable[[Tensor, Tensor], Tensor]
+StatisticsLoss = Callable[[BatchNormStatistics], Tensor]
 TERMS = ("loss", "bn", "oh", "adv")
 STUDENT_NOT_READY = (
     "the student's logits in eval mode are NaN or infinite for synthetic images, as an untrained "
@@ -30,9 +33,9 @@ STUDENT_NOT_READY = (
 class DivergedError(FloatingPointError):
     """A loss of a batch became NaN or infinite. `terms`: which, in the first step where one was."""
 
-    def __init__(self, round: int, terms: Set[str], cause: str = ""):
-        self.round, self.terms = round, frozenset(terms)
-        named = ", ".join(term for term in TERMS[1:] if term in terms) or "the images' priors"
+    def __init__(self, round: int, terms: Iterable[str], cause: str = ""):
+        self.round, self.terms = round, tuple(terms)
+        named = ", ".join(term for term in self.terms if term != "loss") or "the images' priors"
         cause = cause or (
             "lower the learning rates or loss weights of synthesis, or use "
             "platform.precision=float32"
@@ -47,7 +50,8 @@ class InversionObjective:
     """L = bn * L_bn + oh * L_oh + adv * L_adv on normalised images (Eq. 1 of arXiv 2112.06253).
 
     The priors (`core/methods/priors.py`) are added to L if they have weights. Both networks are
-    frozen and in eval mode. The student is a copy; `load_student` updates it.
+    frozen and in eval mode. The student is a copy; `load_student` updates it. `bn_loss` computes
+    L_bn from the statistics of the newest forward pass.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class InversionObjective:
         adversarial_loss: AdversarialLoss,
         *,
         bn_momentum: float = 0.0,
+        bn_loss: StatisticsLoss = BatchNormStatistics.loss,
         priors: PriorWeights = NO_PRIORS,
     ):
         self.kind = task.kind
@@ -70,8 +75,10 @@ class InversionObjective:
         self.student_version = 0
         self.bn, self.oh, self.adv = weights
         self.adversarial_loss = adversarial_loss
-        self.statistics = BatchNormStatistics(self.teacher, bn_momentum)
+        self.statistics, self.bn_loss = BatchNormStatistics(self.teacher, bn_momentum), bn_loss
         self.priors = Priors(priors)
+        self.features: PooledFeatures | None = None
+        """Collects the teacher's features in every call, if set."""
         self.answers: Tensor
         """The teacher's logits (B, K, *space) in the newest call, without a gradient."""
 
@@ -93,30 +100,47 @@ class InversionObjective:
             if self.bn > 0:
                 self.statistics.end_batch()
 
-    def __call__(self, inputs: Tensor, labels: Tensor, adversarial: bool) -> Tensor:
+    def __call__(self, inputs: Tensor, labels: Tensor | None, adversarial: bool) -> Tensor:
         """Compute the loss terms in the order of `TERMS`, (4,). Only the first has a gradient.
 
         Args:
             inputs: (B, C, H, W) images, normalised for the teacher.
-            labels: (B, *space) int64.
+            labels: (B, *space) int64; None: the classes that the teacher assigns to the images.
             adversarial: whether the loss has its adversarial term (not in warm-up).
         """
         inputs = self.teacher_use.images(inputs)
-        with self.priors.watching():
+        features = nullcontext() if self.features is None else self.features.watching()
+        with self.priors.watching(), features:
             teacher_logits = self._ask(self.teacher_use, self.fused_teacher, inputs)
         self.answers = teacher_logits.detach()
         student_logits = None
         if adversarial and self.adv > 0:
             seen = inputs if self.student_form is None else self.student_form(inputs)
             student_logits = self._ask(self.student_use, self.fused_student, seen)
+        labels = self.answers.argmax(1) if labels is None else labels
         oh = self.kind.one_hot_loss(teacher_logits, labels)
-        bn = self.statistics.loss() if self.bn > 0 else oh.new_zeros(())
+        bn = self.bn_loss(self.statistics) if self.bn > 0 else oh.new_zeros(())
         adv = oh.new_zeros(())
         if student_logits is not None:
             adv = self.adversarial_loss(teacher_logits, student_logits)
         loss = self.bn * bn + self.oh * oh + self.adv * adv
         loss = self.priors.added(loss, teacher_logits)
         return torch.stack([loss, bn.detach(), oh.detach(), adv.detach()])
+
+    def observe(self, kind: Kind, image_shape: Sequence[int]) -> int:
+        """Collect the teacher's features from now on; return their number D."""
+        image = torch.zeros(1, *image_shape, device=self.device)
+        run = partial(self._ask, self.teacher_use, self.fused_teacher, image)
+        self.features, count = pooled_features(self.fused_teacher, kind, run)
+        return count
+
+    def features_of(self, inputs: Tensor) -> Tensor:
+        """The teacher's features (B, D) for other images of the batch, which L_bn does not see."""
+        assert self.features is not None
+        unseen = self.statistics.paused(), recording(self.fused_teacher, None)
+        with unseen[0], unseen[1], self.features.watching():
+            self._ask(self.teacher_use, self.fused_teacher, inputs)
+        return self.features.taken()
 
     def make(
         self, batch: Callable[[bool], T], adversarial: bool, first: Callable[[], Tensor]
@@ -142,7 +166,7 @@ class InversionObjective:
         try:
             return batch(adversarial), ""
         except DivergedError as error:
-            if not (adversarial and error.terms <= {"loss", "adv"}):
+            if not (adversarial and set(error.terms) <= {"loss", "adv"}):
                 raise self._explained(error, first()) from None
         try:
             return batch(False), STUDENT_NOT_READY
@@ -154,8 +178,8 @@ class InversionObjective:
         """The error with its cause: what was not finite in the first step, if anything."""
         if not torch.isfinite(first).all():
             cause = (
-                "the generator's first images are not finite already: lower synthesis.meta_lr and "
-                "the inner learning rates"
+                "the generator's first images are not finite already: lower the learning rates of "
+                "synthesis"
             )
         elif not torch.isfinite(self._ask(self.teacher_use, self.fused_teacher, first)).all():
             cause = (
@@ -174,7 +198,7 @@ class InversionObjective:
 
 
 def plus(terms: Tensor, prior: Tensor) -> Tensor:
-    """The loss terms (4,) with a prior added to the first, `loss`."""
+    """The loss terms (n,) with a prior added to the first, `loss`."""
     return torch.cat([(terms[0] + prior)[None], terms[1:].detach()])
 
 
@@ -193,30 +217,33 @@ class Best:
     The first `offer` allocates its tensors; they are changed in place from then on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str] = TERMS) -> None:
+        self.names = names
+        """Of the loss terms, in their order."""
         self.terms: Tensor | None = None
-        self.images: Tensor | None = None
-        self.answers: Tensor | None = None
         self.first: Tensor | None = None
         """Terms of the first step with a term that is not finite, or else of the last step."""
+        self.kept: list[Tensor] = []
+        """What was offered with the kept step: images, answers, and what else there was."""
 
-    def offer(self, terms: Tensor, images: Tensor, answers: Tensor) -> None:
+    def offer(self, terms: Tensor, images: Tensor, answers: Tensor, *more: Tensor) -> None:
         """Keep the step if `terms[0]` is the lowest loss so far.
 
         Args:
-            terms: loss terms in the order of `TERMS`, (4,).
+            terms: loss terms in the order of `names`, (n,).
             images: (B, C, H, W).
             answers: the teacher's logits for them, (B, K, *space).
+            more: other tensors of the step.
         """
-        terms, images, answers = terms.detach(), images.detach(), answers.detach()
-        if self.terms is None or self.images is None or self.answers is None or self.first is None:
+        terms, offered = terms.detach(), [each.detach() for each in (images, answers, *more)]
+        if self.terms is None or self.first is None:
             self.terms, self.first = torch.empty_like(terms), torch.empty_like(terms)
-            self.images, self.answers = torch.empty_like(images), torch.empty_like(answers)
+            self.kept = [torch.empty_like(each) for each in offered]
             self.forget()
         better = terms[0] < self.terms[0]
         torch.where(better, terms, self.terms, out=self.terms)
-        torch.where(better, images, self.images, out=self.images)
-        torch.where(better, answers, self.answers, out=self.answers)
+        for new, kept in zip(offered, self.kept, strict=True):
+            torch.where(better, new, kept, out=kept)
         torch.where(torch.isfinite(self.first).all(), terms, self.first, out=self.first)
 
     def forget(self) -> None:
@@ -235,11 +262,20 @@ class Best:
                 such a batch.
         """
         assert self.terms is not None
-        assert self.images is not None
-        assert self.answers is not None
         assert self.first is not None
-        first = dict(zip(TERMS, self.first.tolist(), strict=True))
-        bad = {name for name, value in first.items() if not math.isfinite(value)}
-        if bad:
-            raise DivergedError(round, bad)
-        return self.images, self.answers, dict(zip(TERMS, self.terms.tolist(), strict=True))
+        finite(round, self.first.tolist(), self.names)
+        losses = finite(round, self.terms.tolist(), self.names)
+        return self.kept[0], self.kept[1], losses
+
+
+def finite(round: int, terms: Sequence[float], names: Sequence[str] = TERMS) -> dict[str, float]:
+    """The loss terms of a step by name.
+
+    Raises:
+        DivergedError: one of them is NaN or infinite.
+    """
+    named = dict(zip(names, terms, strict=True))
+    bad = [name for name, value in named.items() if not math.isfinite(value)]
+    if bad:
+        raise DivergedError(round, bad)
+    return named

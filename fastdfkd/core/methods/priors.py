@@ -16,7 +16,7 @@ from fastdfkd.core.last_layer import LastLayer
 from fastdfkd.core.losses import activation_loss, balance_loss, confidence_loss
 
 if TYPE_CHECKING:
-    from fastdfkd.recipe.methods import InversionSection
+    from fastdfkd.recipe.methods import GenerativeSection, InversionSection
 
 PATCH = 4
 """Side of a dropped patch in pixels where the recipe sets none."""
@@ -31,7 +31,7 @@ class PriorWeights:
     activation: float = 0.0
 
     @classmethod
-    def of(cls, section: InversionSection) -> PriorWeights:
+    def of(cls, section: InversionSection | GenerativeSection) -> PriorWeights:
         """Those of a recipe's section."""
         return cls(section.confidence, section.balance, section.activation)
 
@@ -63,7 +63,9 @@ class Priors:
         if weights.balance > 0:
             loss = loss + weights.balance * balance_loss(logits)
         if weights.activation > 0:
-            loss = loss + weights.activation * activation_loss(self.last_layer.taken().float())
+            loss = loss + weights.activation * activation_loss(
+                self.last_layer.take_features().float()
+            )
         return loss
 
 

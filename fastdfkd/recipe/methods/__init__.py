@@ -4,18 +4,30 @@
 import it.
 """
 
+from fastdfkd.recipe.methods.cmi import CMISynthesis
+from fastdfkd.recipe.methods.dafl import DAFLSynthesis
 from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis
+from fastdfkd.recipe.methods.dfad import DFADSynthesis
+from fastdfkd.recipe.methods.dfq import DFQSynthesis
 from fastdfkd.recipe.methods.fast import FastSynthesis
+from fastdfkd.recipe.methods.generative import GenerativeSection
 from fastdfkd.recipe.methods.section import InversionSection, SynthesisSection
 from fastdfkd.recipe.methods.selection import AnyMethod
 from fastdfkd.recipe.methods.table import METHODS, DefaultMethod
+from fastdfkd.recipe.methods.zskt import ZSKTSynthesis
 
 __all__ = [
     "METHODS",
     "AnyMethod",
+    "CMISynthesis",
+    "DAFLSynthesis",
+    "DFADSynthesis",
+    "DFQSynthesis",
     "DeepInversionSynthesis",
     "DefaultMethod",
     "FastSynthesis",
+    "GenerativeSection",
     "InversionSection",
     "SynthesisSection",
+    "ZSKTSynthesis",
 ]

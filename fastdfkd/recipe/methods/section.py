@@ -84,6 +84,17 @@ class SynthesisSection(Section):
         """This section with a number for every `auto`, chosen for a teacher."""
         return self
 
+    def without_student(self) -> Self:
+        """A section whose images do not depend on a student.
+
+        Raises:
+            ValueError: the method needs one.
+        """
+        raise ValueError(
+            f"synthesis.method {self.method_name()} makes images against a student: images without "
+            "a student need another method, such as fast or cmi"
+        )
+
     @property
     def shares_generator(self) -> bool:
         """Whether several synthesizers train one generator together, on the weight board."""
@@ -175,6 +186,10 @@ class InversionSection(SynthesisSection):
         if traits.statistics:
             return self.model_copy(update={"bn": BN_WEIGHT})
         return self.model_copy(update={"bn": 0.0, "patch_size": self.patch_size or traits.patch})
+
+    def without_student(self) -> Self:
+        """Without the adversarial term."""
+        return self.model_copy(update={"adv": 0.0})
 
     @property
     def priors(self) -> dict[str, float]:

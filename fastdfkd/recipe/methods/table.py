@@ -7,13 +7,23 @@ read.
 
 from __future__ import annotations
 
+from fastdfkd.recipe.methods.cmi import CMISynthesis
+from fastdfkd.recipe.methods.dafl import DAFLSynthesis
 from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis
+from fastdfkd.recipe.methods.dfad import DFADSynthesis
+from fastdfkd.recipe.methods.dfq import DFQSynthesis
 from fastdfkd.recipe.methods.fast import FastSynthesis
 from fastdfkd.recipe.methods.section import SynthesisSection
+from fastdfkd.recipe.methods.zskt import ZSKTSynthesis
 
 METHODS: dict[str, type[SynthesisSection]] = {
     "fast": FastSynthesis,
     "deep_inversion": DeepInversionSynthesis,
+    "cmi": CMISynthesis,
+    "dafl": DAFLSynthesis,
+    "zskt": ZSKTSynthesis,
+    "dfq": DFQSynthesis,
+    "dfad": DFADSynthesis,
 }
 """Values of `synthesis.method` to the section of each."""
 

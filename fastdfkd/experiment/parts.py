@@ -1,22 +1,18 @@
-"""The parts of an experiment, built once in the driver and sent to every role.
-
-What the images are (`image_spec`), where real ones come from (`real_images`) and what networks are
-judged on (`judge_of`) follow from the recipe here and nowhere else.
-"""
+"""The parts of an experiment, built once in the driver and sent to every role."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.answers import output_of
+from fastdfkd.core.attention import StageMaps, common_stages
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.image_spec import ImageSpec
@@ -24,186 +20,29 @@ from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
 from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_facts import NetworkFacts
-from fastdfkd.core.network_trial import tried
-from fastdfkd.core.network_use import NetworkUse, copied
+from fastdfkd.core.network_trial import find_network_use
+from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.plausibility import NormalisationFinding, normalisation_finding
-from fastdfkd.core.precision import resolved
+from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.student_form import StudentForm
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
-from fastdfkd.core.teacher_traits import settled, traits_of
-from fastdfkd.data import (
-    DEFAULT_IMAGES,
-    DataSource,
-    Judge,
-    NothingHeldOut,
-    PartOfImages,
-    RealAndSynthetic,
-    RealImages,
-    Stated,
-    SyntheticImages,
-    completed,
-    data_source,
-    images_at_once,
-    synthetic_images,
-)
+from fastdfkd.core.teacher_traits import resolve_auto
+from fastdfkd.data import Judge
+from fastdfkd.experiment.images import image_spec, student_spec
+from fastdfkd.experiment.judges import judge_of
 from fastdfkd.models import (
     SourceFile,
-    baked,
     open_network,
     parametrised_layers,
     source_files,
-    stated_input,
-    weights_digest,
+    without_parametrisations,
 )
-from fastdfkd.recipe import Recipe, RecipeError, SynthesisSection
-from fastdfkd.runs.figures import REAL, SYNTHETIC, main_figure
+from fastdfkd.recipe import Recipe, SynthesisSection
 
 log = logging.getLogger(__name__)
-
-
-def real_images(recipe: Recipe, root: str | Path | None = None) -> DataSource:
-    """Where a recipe's real images come from.
-
-    Args:
-        recipe: of the experiment.
-        root: replaces `data.root` if set.
-
-    Raises:
-        RecipeError: there is no such data set.
-    """
-    section = recipe.data
-    if root is not None:
-        section = section.model_copy(update={"root": str(root)})
-    return data_source(section)
-
-
-def image_spec(recipe: Recipe) -> ImageSpec:
-    """Description of a recipe's images: shape, classes, mean and standard deviation.
-
-    Raises:
-        RecipeError: there is no such data set, or neither it nor `input` nor the teacher's source
-            says what they are.
-    """
-    return completed(_stated(recipe), recipe.input)
-
-
-def _stated(recipe: Recipe) -> ImageSpec | Stated:
-    """What the data source states, completed by what the teacher's source states.
-
-    The teacher's source fills in only what neither the data source nor `input` gives.
-    """
-    stated, section = real_images(recipe).stated, recipe.input
-    if isinstance(stated, ImageSpec):
-        return stated
-    teacher = stated_input(recipe.teacher)
-    found: dict[str, Any] = {}
-    shape = section.shape or stated.shape
-    if shape is None and teacher.channels and teacher.size:
-        shape = found["shape"] = (teacher.channels, *teacher.size)
-    if stated.mean is None and teacher.mean and shape and len(teacher.mean) == shape[0]:
-        found |= {"mean": teacher.mean, "std": teacher.std}
-    names = teacher.class_names
-    if names and section.classes is None and not (stated.num_classes or stated.read_classes):
-        found |= {"num_classes": len(names), "class_names": names}
-    return replace(stated, **found)
-
-
-def student_spec(recipe: Recipe) -> ImageSpec:
-    """The images as the student reads them: `image_spec`, in the student's size and normalisation.
-
-    Raises:
-        RecipeError: the images are not described, or have another number of channels.
-    """
-    spec, section = image_spec(recipe), recipe.student
-    try:
-        mean, std = section.moments(spec.channels) or (spec.mean, spec.std)
-    except ValueError as error:
-        raise RecipeError(f"student.{error}") from None
-    return replace(
-        spec, shape=(spec.channels, *(section.size or spec.shape[1:])), mean=mean, std=std
-    )
-
-
-def student_input(recipe: Recipe, device: torch.device | str) -> Callable[[Tensor], Tensor]:
-    """Maps images in 0..1, of the teacher's size, to the student's input on `device`."""
-    spec, own = image_spec(recipe), student_spec(recipe)
-    return spec.normalisation(device) if own == spec else StudentForm.of_pixels(own, device)
-
-
-def judge_of(
-    recipe: Recipe,
-    teacher: nn.Module | None = None,
-    *,
-    root: str | Path | None = None,
-    device: torch.device | str = "cpu",
-    most: int | None = None,
-) -> Judge:
-    """The judge of a recipe: its test split, synthetic images, both, or nothing.
-
-    Args:
-        recipe: of the experiment.
-        teacher: synthetic images are made from it. Without it there are none.
-        root: replaces `data.root` if set.
-        device: where synthetic images are made, unless the cache has them.
-        most: use no more real images than these.
-
-    Raises:
-        ValueError: image files are missing or damaged, or do not fit `input`.
-    """
-    spec = image_spec(recipe)
-    test = real_images(recipe, root).load("test", spec)
-    if test is not None and most is not None and most < len(test):
-        test = PartOfImages.of(test, most)
-    real = None if test is None else RealImages(test, spec.kind, images_at_once(spec.shape))
-    count = _synthetic_count(recipe, has_test=real is not None)
-    if teacher is None or not count:
-        return real or NothingHeldOut()
-    synthetic = _synthetic_judge(recipe, teacher, spec, count, torch.device(device))
-    return RealAndSynthetic(real, synthetic) if real else synthetic
-
-
-def compared_by(recipe: Recipe) -> str:
-    """The figure by which a recipe's students are compared, by its column in `metrics.csv`.
-
-    Raises:
-        ValueError: image files are missing or damaged.
-    """
-    if real_images(recipe).load("test", image_spec(recipe)) is not None:
-        return main_figure(REAL)
-    return main_figure(SYNTHETIC if _synthetic_count(recipe, has_test=False) else ())
-
-
-def _synthetic_count(recipe: Recipe, *, has_test: bool) -> int:
-    count = recipe.evaluation.synthetic_images
-    return count if count is not None else 0 if has_test else DEFAULT_IMAGES
-
-
-def _synthetic_judge(
-    recipe: Recipe, teacher: nn.Module, spec: ImageSpec, count: int, device: torch.device
-) -> SyntheticImages:
-    output = output_of(recipe.teacher)
-
-    def task() -> Task:
-        network = baked(copied(teacher))
-        use = tried(network, spec.shape, output=output, spatial_axes=spec.kind.spatial_axes)
-        return Task(
-            teacher=network,
-            student=network,  # there is no student: the adversarial term is off
-            teacher_use=use,
-            student_use=use,
-            image_shape=spec.shape,
-            kind=spec.kind,
-            normalisation=spec.normalisation(device),
-            seed=0,
-            device=device,
-        )
-
-    traits = traits_of(teacher, spec.shape)
-    key = f"{type(teacher).__qualname__} {output} {weights_digest(teacher.state_dict())}"
-    return SyntheticImages(synthetic_images(task, spec, count, traits=traits, key=key), spec.kind)
 
 
 def initial_student(recipe: Recipe) -> nn.Module:
@@ -288,12 +127,14 @@ class Experiment:
         here = device if device != "cuda" or torch.cuda.is_available() else "cpu"
         if judge is None:
             judge = judge_of(recipe, teacher, device=here)
-        teacher, student = baked(teacher), initial_student(recipe)
+        teacher, student = without_parametrisations(teacher), initial_student(recipe)
+        if recipe.distillation.attention:  # an error before anything starts
+            common_stages(StageMaps(teacher, shape), StageMaps(student, own.shape))
         precision = recipe.platform.precision
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
-            precision = resolved(torch.device(device), precision)
-        try_network = partial(tried, spatial_axes=kind.spatial_axes, precision=precision)
-        synthesis, choice = settled(recipe.synthesis, teacher, shape)
+            precision = resolve_precision(torch.device(device), precision)
+        try_network = partial(find_network_use, spatial_axes=kind.spatial_axes, precision=precision)
+        synthesis, choice = resolve_auto(recipe.synthesis, teacher, shape)
         parts = cls(
             files=source_files(recipe),
             recipe=recipe,
@@ -394,9 +235,18 @@ class Experiment:
             self.recipe.distillation,
             self.task(device),
             total_updates=self.recipe.updates,
+            warmup_rounds=self.synthesis.warmup_rounds,
+            in_order=self.recipe.bank.draws == "in_order",
             **worker,
         )
 
-    def buffer(self, device: torch.device | str = "cpu") -> SampleBuffer:
-        """An empty sample buffer with the bank's capacity."""
-        return SampleBuffer(self.recipe.capacity, self.spec.shape, device)
+    def buffer(
+        self, device: torch.device | str = "cpu", started: Sequence[Tensor] = ()
+    ) -> SampleBuffer:
+        """A sample buffer with the bank's capacity.
+
+        Args:
+            device: where its images are.
+            started: images of `bank.start_from`, (N, C, H, W) uint8 in parts.
+        """
+        return SampleBuffer(self.recipe.capacity, self.spec.shape, device, started)

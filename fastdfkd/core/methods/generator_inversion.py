@@ -1,0 +1,104 @@
+"""Base class of the methods that optimise each batch by Adam steps on a copy of a generator."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from fastdfkd.core.augment import Augmentation
+from fastdfkd.core.captured import captured
+from fastdfkd.core.generators import Generator
+from fastdfkd.core.losses import total_variation
+from fastdfkd.core.methods.inner_copies import InnerCopies
+from fastdfkd.core.methods.inversion import InversionMethod, RandomInputs
+from fastdfkd.core.methods.objective import TERMS, Best, plus
+from fastdfkd.core.methods.priors import without_patches
+from fastdfkd.core.precision import autocast
+from fastdfkd.core.task import Task
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe.methods import InversionSection
+
+
+class GeneratorInversion(InversionMethod):
+    """Implements `Synthesizer` except for what a step is and for the steps of a batch.
+
+    A subclass defines `_step` and `optimise`.
+    """
+
+    def __init__(
+        self,
+        section: InversionSection,
+        task: Task,
+        index: int,
+        generator: Generator,
+        *,
+        lr_g: float,
+        lr_z: float,
+        bn_momentum: float = 0.0,
+        terms: Sequence[str] = TERMS,
+    ):
+        """Build the objective and the tensors that a step changes.
+
+        Args:
+            section: of the method.
+            task: teacher, student, image shape, seed and device.
+            index: number of this synthesizer among several.
+            generator: what every batch copies at its beginning.
+            lr_g: learning rate of the copy.
+            lr_z: learning rate of the latent codes.
+            bn_momentum: see `BatchNormStatistics`.
+            terms: names of the loss terms, `TERMS` first.
+        """
+        super().__init__(section, task, index, task.kind.adversarial_loss, bn_momentum=bn_momentum)
+        self.generator = generator
+        codes = section.batch_size, generator.project.in_features
+        self.copies = InnerCopies(generator, codes, lr_g=lr_g, lr_z=lr_z, best=Best(terms))
+        self.step = captured(self._step, task.device, self.capturable(task))
+
+    @abstractmethod
+    def _step(self, *arguments: Any) -> Any:
+        """One step on the copies. It can be captured: no statement waits for the device."""
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """(latent_dim,)."""
+        return (self.generator.project.in_features,)
+
+    def first_images(self, draws: RandomInputs) -> Tensor:
+        """Images (B, C, H, W) of the generator and z = noise, normalised."""
+        with autocast(self.device, self.objective.precision):
+            images = self.generator(draws.noise)
+        return self.normalisation(images.to(draws.noise.dtype))
+
+    def images(self) -> Tensor:
+        """The images (B, C, H, W) in [0, 1] that the copies generate now, in the type of z."""
+        with autocast(self.device, self.objective.precision):
+            images = self.copies.images()
+        return images.to(self.copies.z.dtype)
+
+    def terms(
+        self,
+        images: Tensor,
+        move: Augmentation,
+        kept: Tensor | None,
+        labels: Tensor,
+        adversarial: bool,
+    ) -> Tensor:
+        """The loss terms of images, in the order of `TERMS`, (4,).
+
+        Args:
+            images: (B, C, H, W) in [0, 1].
+            move: applied before the networks see them.
+            kept: (B, 1, H, W) bool, the pixels that are seen; None: all.
+            labels: (B, *space) int64.
+            adversarial: whether the loss has its adversarial term.
+        """
+        inputs = self.normalisation(move(images))
+        terms = self.objective(without_patches(inputs, kept), labels, adversarial)
+        if self.section.tv > 0:
+            return plus(terms, self.section.tv * total_variation(self.normalisation(images)))
+        return terms

@@ -1,0 +1,17 @@
+"""Build the parts of a recipe once, in the driver: images, judge, networks, and what uses them."""
+
+from fastdfkd.experiment.images import image_spec, real_images, student_input, student_spec
+from fastdfkd.experiment.judges import compared_by, judge_of
+from fastdfkd.experiment.parts import Experiment, ExperimentFacts, initial_student
+
+__all__ = [
+    "Experiment",
+    "ExperimentFacts",
+    "compared_by",
+    "image_spec",
+    "initial_student",
+    "judge_of",
+    "real_images",
+    "student_input",
+    "student_spec",
+]

@@ -1,0 +1,42 @@
+"""A start of Ray that takes too long."""
+
+from __future__ import annotations
+
+import pytest
+import ray
+
+from fastdfkd.platform import cluster
+
+SLOW = "The current node timed out during startup. This could happen because ..."
+
+
+def test_a_slow_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fails = [Exception(SLOW), Exception(SLOW)]
+
+    def init(*_: object, **__: object) -> None:
+        if fails:
+            raise fails.pop()
+
+    monkeypatch.setattr(ray, "init", init)
+    cluster._init_ray(None, None)
+    assert fails == []
+
+
+def test_a_machine_that_is_too_busy_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*_: object, **__: object) -> None:
+        raise Exception(SLOW)
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(
+        ConnectionError, match=r"30 s, which was exceeded 3 times.*--add"
+    ):
+        cluster._init_ray(None, None)
+
+
+def test_other_failures_are_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*_: object, **__: object) -> None:
+        raise RuntimeError("no such cluster")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(RuntimeError, match="no such cluster"):
+        cluster._init_ray(None, None)

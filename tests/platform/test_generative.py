@@ -1,0 +1,154 @@
+"""The generative methods on Ray: the same student as in one process, whatever happens."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fastdfkd.platform import pipeline
+from fastdfkd.recipe import Recipe
+from fastdfkd.trainers.checkpoint import CheckpointFolder
+from fastdfkd.trainers.teacher import Teacher
+from tests.platform.conftest import GENERATIVE, Rows, tiny_experiment, tiny_generative
+from tests.platform.test_faults import CallsAfterRows, check_complete, kill, same_students
+from tests.platform.test_pipeline import reference_student
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster", "one_thread")]
+
+
+def run(recipe: Recipe, teacher: Teacher, folder: Path, **how: Any) -> Any:
+    folder.mkdir(exist_ok=True)
+    return pipeline.run(recipe, teacher, folder, Rows(), **how)
+
+
+@pytest.mark.parametrize("method", GENERATIVE)
+def test_lockstep_equals_the_reference_bit_for_bit(
+    method: str, teacher: Teacher, tmp_path: Path
+) -> None:
+    changes = {"distillation__attention": 3.0} if method == "zskt" else {}
+    recipe = tiny_generative(method, **changes)
+    result = run(recipe, teacher, tmp_path)
+    check_complete(result, recipe)
+    ours, expected = load_file(tmp_path / "student.safetensors"), reference_student(recipe, teacher)
+    for name, tensor in expected.items():
+        assert torch.equal(ours[name], tensor), name
+    other = reference_student(tiny_generative(method, **changes, synthesis__lr_g=0.02), teacher)
+    assert any(not torch.equal(other[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize("method", GENERATIVE)
+@pytest.mark.parametrize(
+    "synthesizers", [1, pytest.param(2, marks=pytest.mark.slow)], ids="{} synthesizers".format
+)
+def test_a_resumed_run_ends_with_the_same_student(
+    method: str, synthesizers: int, teacher: Teacher, tmp_path: Path
+) -> None:
+    """With two, the shared generator is on the board, and a wave's copies are averaged."""
+    recipe = tiny_generative(
+        method, platform__checkpoint_every=2, platform__synthesizers=synthesizers
+    )
+    whole = run(recipe, teacher, tmp_path / "whole")
+    folder = CheckpointFolder(tmp_path / "whole")
+    newest = max(folder.folder.glob("state-*.safetensors"))
+    newest.write_bytes(newest.read_bytes()[:-9])  # so that the one before is used
+    checkpoint = folder.newest()
+    assert checkpoint is not None
+    assert 0 < checkpoint.updates < recipe.updates
+    resumed = run(recipe, teacher, tmp_path / "resumed", checkpoint=checkpoint)
+    same_students(tmp_path / "resumed", tmp_path / "whole")
+    assert (resumed.images, resumed.updates) == (whole.images, whole.updates)
+
+
+@pytest.mark.parametrize("schedule", ["lockstep", pytest.param("async", marks=pytest.mark.slow)])
+def test_several_synthesizers_train_one_generator(
+    schedule: str, teacher: Teacher, tmp_path: Path
+) -> None:
+    """In lock-step the board learns from a wave of two at once, in async from every batch."""
+    recipe = tiny_generative(
+        "dfad",
+        platform__synthesizers=2,
+        platform__checkpoint_every=4,
+        platform__schedule=schedule,
+        synthesis__rounds=9,
+        bank__capacity=90,
+    )
+    check_complete(run(recipe, teacher, tmp_path), recipe)
+    checkpoint = CheckpointFolder(tmp_path).newest()
+    assert checkpoint is not None
+    meta, initial = checkpoint.state["meta"], tiny_experiment(recipe, teacher).shared_generator()
+    assert initial is not None
+    if schedule == "lockstep":
+        assert meta["version"] == 4
+    assert float(meta["optimizer"]["steps"][0]) > 1
+    before = initial.state_dict()["generator"]["project.weight"]
+    assert not torch.equal(torch.as_tensor(meta["generator"]["project.weight"]), before)
+
+
+def long(method: str, **changes: Any) -> Recipe:
+    return tiny_generative(
+        method, **{"synthesis__rounds": 24, "platform__checkpoint_every": 4, **changes}
+    )
+
+
+def disturbed(recipe: Recipe, teacher: Teacher, folder: Path, act: Callable[[], None]) -> Rows:
+    folder.mkdir()
+    recorder = CallsAfterRows(6, act)
+    check_complete(pipeline.run(recipe, teacher, folder, recorder), recipe)
+    return recorder
+
+
+def kill_later(actor: str, seconds: float = 0.1) -> tuple[threading.Thread, Callable[[], None]]:
+    def act() -> None:
+        time.sleep(seconds)
+        kill(actor)
+
+    thread = threading.Thread(target=act)
+    return thread, thread.start
+
+
+QUICK = {("SynthesizerActor", "dfad"), ("SampleBank", "dfq"), ("WeightBoard", "zskt")}
+
+
+@pytest.mark.parametrize(
+    ("actor", "method"),
+    [
+        pytest.param(*each, marks=() if each in QUICK else pytest.mark.slow)
+        for each in itertools.product(("SynthesizerActor", "SampleBank", "WeightBoard"), GENERATIVE)
+    ],
+)
+def test_a_killed_actor_changes_nothing(
+    actor: str, method: str, teacher: Teacher, tmp_path: Path
+) -> None:
+    recipe = long(method)
+    run(recipe, teacher, tmp_path / "undisturbed")
+    killer, start = kill_later(actor)
+    rows = disturbed(recipe, teacher, tmp_path / "disturbed", start).rows
+    killer.join()
+    if actor != "WeightBoard":
+        counted = {"SynthesizerActor": "restarts", "SampleBank": "bank_restarts"}[actor]
+        assert rows[-1][counted] == 1
+    same_students(tmp_path / "disturbed", tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["dfad", *(pytest.param(m, marks=pytest.mark.slow) for m in GENERATIVE if m != "dfad")],
+)
+def test_a_killed_worker_goes_on_to_the_same_student(
+    method: str, teacher: Teacher, tmp_path: Path
+) -> None:
+    """It takes the same images in order, from rounds that the bank has evicted since."""
+    recipe = long(method, platform__workers=1)
+    act: Callable[[], None] = lambda: kill("RayTrainWorker")  # noqa: E731
+    rows = disturbed(recipe, teacher, tmp_path / "disturbed", act).rows
+    assert rows[-1]["worker_restarts"] == 1
+    run(long(method), teacher, tmp_path / "undisturbed")
+    same_students(tmp_path / "disturbed", tmp_path / "undisturbed")
