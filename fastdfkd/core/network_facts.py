@@ -144,11 +144,11 @@ def _macs(network: nn.Module, image: Tensor) -> int | None:
     return counter.flops // 2  # a multiply-accumulate counts as two there
 
 
-class _FlopCounter(TorchDispatchMode):
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Applies torch's formulas. `FlopCounterMode` does too, but first imports torch's compiler."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
 
     def __torch_dispatch__(
