@@ -27,9 +27,7 @@ def test_a_machine_that_is_too_busy_is_one_message(monkeypatch: pytest.MonkeyPat
         raise Exception(SLOW)
 
     monkeypatch.setattr(ray, "init", init)
-    with pytest.raises(
-        ConnectionError, match=r"30 s, which was exceeded 3 times.*--add"
-    ):
+    with pytest.raises(ConnectionError, match=r"30 s, which was exceeded 3 times.*--add"):
         cluster._init_ray(None, None)
 
 
