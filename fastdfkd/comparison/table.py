@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastdfkd.comparison.records import RunRecord
-from fastdfkd.report.speedup import with_speedups
+from fastdfkd.report.speedup import started_note, with_speedups
 from fastdfkd.report.table import markdown_table, seconds, share, times
 from fastdfkd.runs.figures import FIGURES as JUDGED
 from fastdfkd.runs.figures import REAL, SYNTHETIC, shown_columns
@@ -172,6 +172,8 @@ def table_notes(comparison: Comparison, table: pd.DataFrame) -> list[str]:
             "on held-out synthetic images. That is no accuracy; docs/without-data.md says what it "
             "is worth."
         )
+    started = {label: started_note(runs[0].result) for label, runs in comparison.runs.items()}
+    notes += [f"{label} {note}" for label, note in started.items() if note]
     caution = comparison.runs[reference][0].images.caution
     return [*notes, caution] if caution else notes
 

@@ -44,6 +44,19 @@ def with_speedups(reference: RunResult, run: RunResult) -> RunResult:
     )
 
 
+def started_note(run: RunResult) -> str:
+    """What speed-ups count of the images that a run's bank started with; "" if there were none."""
+    if not run.started_images:
+        return ""
+    cost = "what they cost is not known, so speed-ups are of the run's own images alone"
+    if run.started_synthesis_seconds is not None:
+        cost = (
+            f"their synthesis took {run.started_synthesis_seconds:,.1f} s, which speed-ups count "
+            "and the seconds of the run do not"
+        )
+    return f"started with {run.started_images:,} images; {cost}."
+
+
 def _with_started(run: RunResult) -> tuple[int, float]:
     """Images whose synthesis has a known cost, and the seconds of those the bank started with."""
     seconds = run.started_synthesis_seconds

@@ -77,7 +77,7 @@ def parquet(root: Path) -> str:
 
 @pytest.mark.parametrize("write", [folder, parquet], ids=["folder", "parquet"])
 def test_a_worker_streams_the_held_out_images(
-    workplace: Path, write: Callable[[Path], str]
+    workplace: Path, ray_cluster: None, write: Callable[[Path], str]
 ) -> None:
     write_network(workplace)
     network = open_model("nets/small.py:build", 2, (3, SIDE, SIDE)).network

@@ -73,6 +73,22 @@ def test_the_notes_have_the_caution_of_the_data_set(comparison: Comparison) -> N
     assert caution not in table_notes(replace(comparison, runs=others), table)
 
 
+def test_the_notes_name_banks_that_started_full(comparison: Comparison) -> None:
+    full = {"started_images": 50, "started_synthesis_seconds": None}
+    runs = {
+        label: [
+            replace(run, result=run.result.model_copy(update=full if label == "quick" else {}))
+            for run in runs
+        ]
+        for label, runs in comparison.runs.items()
+    }
+    notes = table_notes(replace(comparison, runs=runs), comparison_table(comparison))
+    assert [note for note in notes if "started with" in note] == [
+        "quick started with 50 images; what they cost is not known, so speed-ups are of the run's "
+        "own images alone."
+    ]
+
+
 def test_time_to_an_accuracy_is_the_first_evaluation_with_it(comparison: Comparison) -> None:
     run = comparison.runs["quick"][0]
     assert run.seconds_to(0.6) == 4.0

@@ -53,7 +53,7 @@ ROOT = Path(fastdfkd.__file__).parents[1]
             marks=pytest.mark.slow,
         ),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_resumed_lockstep_run_ends_with_exactly_the_same_student(
     build: Callable[..., Recipe], changes: dict[str, int], teacher: Teacher, tmp_path: Path

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fastdfkd.report.speedup import with_speedups
+from fastdfkd.report.speedup import started_note, with_speedups
 from fastdfkd.runs.result import RunResult
 
 MakeResult = Callable[..., RunResult]
@@ -51,6 +51,10 @@ def test_images_from_the_start_count_with_their_cost(make_result: MakeResult) ->
     assert result.synthesis_speedup == pytest.approx(2.0 * 300 / 10)
     assert result.end_to_end_speedup == pytest.approx((2 * 300 + 0.1 * 200 + 0.05 * 300) / 21)
     unknown = run.model_copy(update={"started_synthesis_seconds": None})
+    assert "started with 100 images" in started_note(run)
+    assert "6.0 s" in started_note(run)
+    assert "not known" in started_note(unknown)
+    assert started_note(reference) == ""
     alone = run.model_copy(update={"started_images": 0, "started_synthesis_seconds": None})
     for name in ("synthesis_speedup", "end_to_end_speedup"):
         assert getattr(with_speedups(reference, unknown), name) == getattr(
