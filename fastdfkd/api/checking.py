@@ -215,6 +215,8 @@ def _plan(recipe: Recipe, plan: Plan) -> dict[str, Any]:
 
 def _of_teacher(about: dict[str, Any], facts: ExperimentFacts, held_out: HeldOut) -> Iterator[str]:
     """Warnings about the teacher."""
+    from fastdfkd.core.teacher_traits import WEAKER
+
     if about["source"] == "untrained":
         yield (
             "the teacher is not trained yet: distill trains it first, and accuracy and "
@@ -225,7 +227,7 @@ def _of_teacher(about: dict[str, Any], facts: ExperimentFacts, held_out: HeldOut
     if not facts.teacher.statistics:
         yield (
             "no layer of the teacher that runs has running statistics: images are synthesised "
-            "without L_bn, and students are weaker than those of teachers with BatchNorm"
+            f"without L_bn. {WEAKER}"
         )
     accuracy, chance = held_out.figures.get("accuracy"), 1 / facts.teacher.logits[0]
     if accuracy is not None and accuracy < min(_LOW_ACCURACY * chance, 0.5 * (1 + chance)):

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
     Section = TypeVar("Section", bound=SynthesisSection)
 
+WEAKER = (
+    "Expect a weaker student: with GroupNorm instead of BatchNorm in the teacher, 93.8 % accuracy "
+    "instead of 98.4 % were measured on digits and 28.4 % instead of 96.1 % on rendered letters "
+    "(docs/without-statistics.md)"
+)
+"""What a teacher without running statistics costs."""
+
 _ATEN = torch.ops.aten
 _ATTENTION: frozenset[Any] = frozenset(
     {
@@ -115,6 +122,5 @@ def _note(section: SynthesisSection, traits: TeacherTraits) -> str:
     priors = ", ".join(f"{name} {weight:g}" for name, weight in section.priors.items()) or "none"
     return (
         "synthesis.bn auto: 0, because the teacher has no running statistics that can be "
-        f"compared; priors that stand in: {priors}. Expect a weaker student "
-        "(docs/without-statistics.md)"
+        f"compared; priors that stand in: {priors}. {WEAKER}"
     )

@@ -86,10 +86,13 @@ def _state_text(status: Status) -> str:
 def _progress(status: Status) -> list[Any]:
     if status.recipe is None:
         return []
-    total, done = status.recipe.updates, status.latest.get("updates", 0)
-    done = status.result.get("updates", done)
+    latest, synthesis = {**status.latest, **status.result}, status.recipe.synthesis
+    total, counted, what = status.recipe.updates, "updates", "student updates"
+    if status.images_only:
+        total, counted, what = synthesis.rounds * synthesis.batch_size, "images", "images"
+    done = latest.get(counted, 0)
     return [
-        Text(f"{done:,.0f} of {total:,} student updates"),
+        Text(f"{done:,.0f} of {total:,} {what}"),
         ProgressBar(total=total, completed=done, width=50),
     ]
 

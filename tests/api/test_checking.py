@@ -15,6 +15,7 @@ import fastdfkd
 from fastdfkd.cli import commands as cli
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.reference_loop import reference_loop
+from fastdfkd.core.teacher_traits import WEAKER
 from fastdfkd.experiment import Experiment
 from fastdfkd.models import build_network, save_weights
 from fastdfkd.recipe import Recipe
@@ -111,6 +112,14 @@ def test_a_teacher_that_is_not_trained_yet_is_not_trained(
     assert report.held_out.figures == {}
     assert report.normalisation["contrast"] is None
     assert any("not trained yet" in warning for warning in report.warnings)
+
+
+def test_a_teacher_without_statistics_is_said_to_cost_accuracy(
+    workplace: Path, tiny_recipe: Callable[..., Recipe]
+) -> None:
+    recipe = tiny_recipe(**{**SMALL, "synthesis": {**SMALL["synthesis"], "bn": "auto"}})
+    report = fastdfkd.check(recipe, teacher=build_network("resnet14-gn", 10, 1), images=20)
+    assert any(warning.endswith(WEAKER) for warning in report.warnings)
 
 
 def test_a_network_from_python_and_its_wrong_normalisation(recipe: Recipe) -> None:

@@ -25,6 +25,7 @@ SAMPLES = {
     "digits-fast2",
     "digits-fast5",
     "glyphs-fast5",
+    "glyphs-gn-teacher",
 }
 # METHOD.md's tables, written down a second time on purpose.
 RATES = {2: (0.005, 0.015), 5: (0.003, 0.01), 10: (0.002, 0.01)}

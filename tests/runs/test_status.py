@@ -173,6 +173,8 @@ def test_a_run_without_a_student_says_so(
     cli.run(["status", str(folder.path)])
     shown = capsys.readouterr().out
     assert "1 synthesizer, no student: images only" in shown
+    assert "4 of 8 images" in shown
+    assert "student updates" not in shown
     assert "resnet8-half" not in shown
     assert "4 of 8, 4 in bank" in shown
 

@@ -26,7 +26,7 @@ IMAGENET = {
     "input.normalisation": "imagenet",
     "input.mean": None,
     "input.std": None,
-    "input.pixel_range": None,
+    "input.pixel_range": 1,
 }
 
 
