@@ -147,6 +147,11 @@ def _macs(network: nn.Module, image: Tensor) -> int | None:
 class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Applies torch's formulas. `FlopCounterMode` does too, but first imports torch's compiler."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: otherwise torch imports its compiler, to leave this mode out of it."""
+        return False
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import torch
 from torch import Tensor, nn
 
@@ -86,3 +89,19 @@ def test_each_fast_path_is_made_or_has_a_reason() -> None:
 
 def test_counts_are_listed_from_the_most_frequent() -> None:
     assert counted({"Linear": 1, "Conv2d": 14}) == "14 Conv2d, 1 Linear"
+
+
+def test_counting_imports_no_compiler() -> None:
+    """That takes longer than all else in a check."""
+    program = """
+import sys, torch
+from torch import nn
+from fastdfkd.core.network_facts import _macs
+network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5))
+with torch.no_grad():
+    print(_macs(network, torch.zeros(1, 3, 8, 8)), "torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(3 * 4 * 9 * 64 + 256 * 5), "False"]
