@@ -42,14 +42,13 @@ def test_libraries_transformers_are_known() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_torchscript_shows_nothing() -> None:
+def test_a_torchscript_program_shows_its_statistics_and_no_features() -> None:
     program = torch.jit.trace(parts.teacher(), torch.randn(2, 3, 8, 8))
     traits = traits_of(program, parts.IMAGE_SHAPE)
-    assert (traits.statistics, traits.features, traits.patch) == (0, False, None)
+    assert (traits.statistics, traits.features, traits.patch) == (2, False, None)
     section, note = resolve_auto(FastSynthesis(bn="auto"), program, parts.IMAGE_SHAPE)
-    assert (section.bn_weight, section.priors) == (0.0, {})
-    assert "stand in: none" in note
-    assert "no running statistics that can be compared" in note
+    assert section.bn_weight == 10.0
+    assert "running statistics of 2 layers" in note
 
 
 def test_statistics_give_the_papers_weight() -> None:
