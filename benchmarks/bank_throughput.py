@@ -37,7 +37,7 @@ from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.platform.cluster import connect
 from fastdfkd.platform.dispatcher import Dispatcher
 from fastdfkd.platform.history import History
-from fastdfkd.trainers.bank_loader import _as_tensor
+from fastdfkd.trainers.bank_loader import as_tensor
 
 CASES = {
     "CIFAR, 256 images": ((256, 3, 32, 32), 400),
@@ -78,7 +78,7 @@ class PlainTrainer:
 
     def take(self, reference: list[Any]) -> None:
         """Copy the images of a reference. It is in a list, so that Ray does not resolve it."""
-        self.ring.extend(_as_tensor(ray.get(reference[0])))
+        self.ring.extend(as_tensor(ray.get(reference[0])))
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def put_get(shape: tuple[int, ...], batches: int) -> float:
     ring = SampleBuffer(2 * shape[0], shape[1:])
     began = time.perf_counter()
     for _ in range(batches):
-        ring.extend(_as_tensor(ray.get(ray.put(images))))
+        ring.extend(as_tensor(ray.get(ray.put(images))))
     return batches / (time.perf_counter() - began)
 
 

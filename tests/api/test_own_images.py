@@ -71,7 +71,7 @@ def test_the_whole_program(
     assert result.teacher_accuracy is not None
     assert result.teacher_accuracy > 0.8
     assert result.accuracy is not None
-    assert result.notes[0] == "data (images/val): classes matched by name"
+    assert result.notes[0] == f"data ({images}/images/val): classes matched by name"
     assert "1 of 30 images cannot be read and are skipped: red/1.jpg" in result.notes[1]
     teacher = json.loads((images / "run" / "teacher.json").read_text())
     assert teacher["data"] == "folder"

@@ -124,6 +124,7 @@ class QuickPlatform:
         monkeypatch.setattr(ray, "put", lambda value: value)
         monkeypatch.setattr(cluster, "connect", lambda *_, **__: contextlib.nullcontext())
         monkeypatch.setattr(placement, "fitted_here", lambda recipe: recipe)
+        monkeypatch.setattr(placement, "check_places", lambda recipes: None)
         monkeypatch.setattr(pipeline, "run", self.run)
         monkeypatch.setattr(TrackedRun, "begin", lambda *_, **__: Untracked())
 

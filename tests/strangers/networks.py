@@ -606,7 +606,7 @@ STRANGERS: dict[str, Stranger] = {
     "bfloat16 answers": _kind(HalfAnswers),
     "hook": _kind(hooked, "fused_norms", "folded_logits"),
     "script": _kind(scripted, bn=0.0, both_precisions=True),
-    "script with BatchNorm": _kind(scripted_with_norm, teacher="is a TorchScript module"),
+    "script with BatchNorm": _kind(scripted_with_norm),
     "traced": _kind(traced, bn=0.0),
     "exported": _kind(exported, teacher=_FIXED, student=_FIXED),
     "exported program": _kind(exported_program, teacher=_FIXED, student=_FIXED),
