@@ -32,7 +32,7 @@ def back_to_the_newest_checkpoint(folder: Path) -> None:
     assert list((folder / "checkpoints").glob("manifest-*.json"))
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_file_reaches_all_roles_and_a_run_goes_on_without_it(
     workplace: Path, workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -108,6 +108,7 @@ def test_a_killed_synthesizer_changes_nothing(
     same_students(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_killed_synthesizer_of_cmi_changes_nothing(teacher: Teacher, tmp_path: Path) -> None:
     """Head and memory come back with every call."""
     for name in ("undisturbed", "disturbed"):

@@ -22,6 +22,7 @@ from tests.platform.test_faults import CallsAfterRows, check_complete, kill, sam
 from tests.platform.test_pipeline import reference_student
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster", "one_thread")]
+QUICK_FIRST = [pytest.param(m, marks=() if m == "dfad" else pytest.mark.slow) for m in GENERATIVE]
 
 
 def run(recipe: Recipe, teacher: Teacher, folder: Path, **how: Any) -> Any:
@@ -44,7 +45,7 @@ def test_lockstep_equals_the_reference_bit_for_bit(
     assert any(not torch.equal(other[name], tensor) for name, tensor in expected.items())
 
 
-@pytest.mark.parametrize("method", GENERATIVE)
+@pytest.mark.parametrize("method", QUICK_FIRST)
 @pytest.mark.parametrize(
     "synthesizers", [1, pytest.param(2, marks=pytest.mark.slow)], ids="{} synthesizers".format
 )
@@ -114,7 +115,8 @@ def kill_later(actor: str, seconds: float = 0.1) -> tuple[threading.Thread, Call
     return thread, thread.start
 
 
-QUICK = {("SynthesizerActor", "dfad"), ("SampleBank", "dfq"), ("WeightBoard", "zskt")}
+QUICK = {("SynthesizerActor", "dfad")}
+"""The others are slow: what restores an actor does not depend on the method."""
 
 
 @pytest.mark.parametrize(
@@ -138,10 +140,8 @@ def test_a_killed_actor_changes_nothing(
     same_students(tmp_path / "disturbed", tmp_path / "undisturbed")
 
 
-@pytest.mark.parametrize(
-    "method",
-    ["dfad", *(pytest.param(m, marks=pytest.mark.slow) for m in GENERATIVE if m != "dfad")],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", GENERATIVE)
 def test_a_killed_worker_goes_on_to_the_same_student(
     method: str, teacher: Teacher, tmp_path: Path
 ) -> None:

@@ -35,7 +35,7 @@ def images_of(folder: Path) -> torch.Tensor:
     return torch.cat(list(rounds.values()))
 
 
-@pytest.mark.parametrize("build", [tiny, tiny_cmi])
+@pytest.mark.parametrize("build", [tiny, pytest.param(tiny_cmi, marks=pytest.mark.slow)])
 def test_they_are_the_images_of_the_method_without_a_student(
     build: Callable[..., Recipe], teacher: Teacher, tmp_path: Path
 ) -> None:
@@ -73,6 +73,7 @@ def test_a_run_starts_from_them_and_counts_their_cost(teacher: Teacher, tmp_path
     assert result.started_synthesis_seconds == pytest.approx(first.synthesis_seconds)
 
 
+@pytest.mark.slow
 def test_a_killed_synthesizer_changes_no_image(teacher: Teacher, tmp_path: Path) -> None:
     recipe = images_only(tiny_cmi(synthesis__rounds=24, platform__checkpoint_every=4))
     made(recipe, teacher, tmp_path / "undisturbed")
