@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.memory import forget_peak_memory, freed_memory_kept, peak_memory_bytes
 from fastdfkd.core.methods import build_synthesizer
+from fastdfkd.core.methods.objective import DivergedError
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
 from fastdfkd.core.teacher_cache import TeacherCache
@@ -67,9 +68,15 @@ def synthesis_costs(
         short = section.shortened(steps=_STEPS, batch_size=images)
         synthesizer = build_synthesizer(short, task)
         later = section.warmup_rounds
-        calls: list[Callable[[int], object]] = [lambda n: synthesizer.synthesize(later + n)]
+
+        def make(round: int) -> None:
+            # With an untrained student a strong adversarial term may diverge; it costs the same.
+            with suppress(DivergedError):
+                synthesizer.synthesize(round)
+
+        calls: list[Callable[[int], object]] = [lambda n: make(later + n)]
         if later:
-            calls.append(lambda n: synthesizer.synthesize(n % later))
+            calls.append(lambda n: make(n % later))
         return calls
 
     steps = section.shortened(steps=_STEPS, batch_size=1).steps_per_batch

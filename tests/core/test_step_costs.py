@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from fastdfkd.core import step_costs
+from fastdfkd.core.methods import build_synthesizer
+from fastdfkd.core.methods.objective import DivergedError
 from fastdfkd.core.step_costs import synthesis_costs, update_costs
 from fastdfkd.recipe import DeepInversionSynthesis, DistillationSection, FastSynthesis
 from tests.core.parts import fast_section, task
@@ -28,6 +30,13 @@ def test_a_step_of_either_method_is_measured_with_and_without_the_student() -> N
         assert 0 < found.warmup_seconds < spent
         assert found.images == 4
         assert found.memory_bytes >= 0
+
+
+def test_a_batch_that_diverges_is_measured_too() -> None:
+    section = fast_section(steps=2, rounds=4, warmup_rounds=1, batch_size=4, bn=1e38, oh=1e38)
+    with pytest.raises(DivergedError):
+        build_synthesizer(section, task()).synthesize(2)
+    assert synthesis_costs(section, task()).seconds > 0
 
 
 def test_an_update_is_measured_on_a_workers_share() -> None:
