@@ -91,10 +91,7 @@ def execute(
         from fastdfkd.platform import pipeline, placement
 
         recipe = placement.fitted_here(recipe)
-        write_teacher(teacher, directory)
-        write_sources(recipe.source_texts(), directory)
-        # The recipe is written last: from here on the run can be resumed.
-        write_text(directory / "recipe.yaml", recipe.to_yaml())
+        _write_inputs(recipe, teacher, directory)
         label = run_name or recipe.name
         with RunProgress(recipe, label, shown=progress, images_only=images_only) as bar:
             recorder = tracking.Recorder(
@@ -108,6 +105,13 @@ def execute(
             )
             run = partial(pipeline.run, checkpoint=checkpoint, images_only=images_only)
             return _recorded_run(run, recipe, teacher, directory, recorder, complete)
+
+
+def _write_inputs(recipe: Recipe, teacher: Teacher, directory: Path) -> None:
+    """Write what resuming the run needs; the recipe last: from then on it can be resumed."""
+    write_teacher(teacher, directory)
+    write_sources(recipe.source_texts(), directory)
+    write_text(directory / "recipe.yaml", recipe.to_yaml())
 
 
 def _connect(recipe: Recipe, address: str | None, connection: contextlib.ExitStack) -> None:

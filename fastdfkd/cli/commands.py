@@ -17,37 +17,21 @@ from fastdfkd import signals
 from fastdfkd.addresses import credentials
 from fastdfkd.cli import invocation, tuning
 from fastdfkd.cli.invocation import say
+from fastdfkd.cli.run_request import (
+    AddressOption,
+    OptionalRecipeArgument,
+    OutOption,
+    OverridesArgument,
+    OverwriteOption,
+    RecipeArgument,
+    ResumeOption,
+    RunRequest,
+)
 from fastdfkd.text.safe_text import lines
 
 app = typer.Typer(
     name="fastdfkd", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-
-RecipeArgument = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.")
-]
-OptionalRecipeArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.", show_default=False
-    ),
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
-]
-ResumeOption = Annotated[
-    Path | None,
-    typer.Option("--resume", metavar="DIR", help="Resume the run in DIR; without RECIPE."),
-]
-OverridesArgument = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.steps=2."),
-]
-OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
-OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the files of an earlier run in the folder.")
-]
 
 
 @app.callback(invoke_without_command=True, epilog="Example: fastdfkd quickstart")
@@ -143,22 +127,10 @@ def distill(
 ) -> None:
     """Compress a teacher without its data."""
     from fastdfkd import api
-    from fastdfkd.addresses.ray_cluster import check_named
     from fastdfkd.cli.summaries import run_summary
 
-    _check_resumable(recipe, overrides, out, overwrite=overwrite, resume=resume)
-    check_named(address)
-    if resume is not None:
-        result = api.resume(resume, address=address, progress=True)
-    else:
-        result = api.distill(
-            recipe or "",
-            overrides or [],
-            out=out,
-            address=address,
-            overwrite=overwrite,
-            progress=True,
-        )
+    request = RunRequest(recipe, overrides, out, address, overwrite, resume)
+    result = request.answer(api.distill, api.resume)
     typer.echo(result.model_dump_json(indent=2) if as_json else lines(run_summary(result)))
 
 
@@ -177,45 +149,11 @@ def synthesize(
     fastdfkd distill RECIPE bank.start_from=DIR.
     """
     from fastdfkd import api
-    from fastdfkd.addresses.ray_cluster import check_named
     from fastdfkd.cli.summaries import run_summary
 
-    _check_resumable(recipe, overrides, out, overwrite=overwrite, resume=resume)
-    check_named(address)
-    if resume is not None:
-        result = api.resume_synthesis(resume, address=address, progress=True)
-    else:
-        result = api.synthesize(
-            recipe or "",
-            overrides or [],
-            out=out,
-            address=address,
-            overwrite=overwrite,
-            progress=True,
-        )
+    request = RunRequest(recipe, overrides, out, address, overwrite, resume)
+    result = request.answer(api.synthesize, api.resume_synthesis)
     typer.echo(lines(run_summary(result)))
-
-
-def _check_resumable(
-    recipe: str | None,
-    overrides: list[str] | None,
-    out: Path | None,
-    *,
-    overwrite: bool,
-    resume: Path | None,
-) -> None:
-    """Check that a command got either a recipe or a run to resume.
-
-    Raises:
-        ValueError: it got both or neither.
-    """
-    if (recipe is None) == (resume is None):
-        raise ValueError("give a RECIPE, or --resume DIR to resume an interrupted run")
-    if resume is not None and (overrides or out or overwrite):
-        raise ValueError(
-            "--resume continues the run with its own recipe and folder: remove KEY=VALUE, --out "
-            "and --overwrite"
-        )
 
 
 @app.command(epilog="Example: fastdfkd submit digits-fast5 --address http://127.0.0.1:8265")

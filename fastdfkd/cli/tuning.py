@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from fastdfkd.cli.run_request import AddressOption, OutOption
 from fastdfkd.text.safe_text import lines
 
 MOST_RUNS = 100_000
@@ -15,11 +16,6 @@ MOST_RUNS = 100_000
 OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.rounds=20."),
-]
-OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
-AddressOption = Annotated[
-    str | None,
-    typer.Option("--address", metavar="RAY", help="Ray cluster to join; unset: a local one."),
 ]
 ObjectiveOption = Annotated[
     str | None,

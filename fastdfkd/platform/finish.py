@@ -48,8 +48,7 @@ def finish(
         notes: deviations from the recipe, a sentence each.
         warnings: of the run, a line each.
     """
-    student = final.get("student")
-    if student is not None:
+    if (student := final.get("student")) is not None:
         save_weights(directory / "student.safetensors", to_tensors(student))
     save_grid(images[:_GRID_IMAGES], directory / "samples.png")
     row = final["row"]

@@ -93,50 +93,38 @@ def run(
     reservation = reserved(plan, platform.start_timeout_s)
     with reservation as group, start(experiment, plan, group, resume) as actors:
         history = resume.driver_history(recipe)
-        dispatcher = Dispatcher(
-            actors.bank,
-            actors.board,
-            actors.synthesizers,
-            history,
-            resume.totals,
-            states=resume.synthesizers if platform.schedule == "lockstep" else None,
-        )
+        states = resume.synthesizers if platform.schedule == "lockstep" else None
+        roles = actors.bank, actors.board, actors.synthesizers
+        dispatcher = Dispatcher(*roles, history, resume.totals, states=states)
         settled = recipe.model_copy(update={"synthesis": experiment.synthesis})
         watch = CollapseWatch(settled, experiment.spec, resume.collapse)
-        monitor = Monitor(
-            actors.board,
-            dispatcher,
-            recorder,
-            checkpoints,
-            actors.restore_board,
-            recipe,
-            watch,
-            started.facts(),
-        )
+        board = actors.board, dispatcher, recorder, checkpoints, actors.restore_board
+        monitor = Monitor(*board, recipe, watch, started.facts())
         head_watch = head.watch(directory, dispatcher.end, own=cluster.is_own())
         with head_watch, dispatcher, monitor, stopping(stop, dispatcher):
             if images_only:
                 keep_images(actors, plan, dispatcher)
             else:
                 fit(actors, plan, recipe, directory, dispatcher, started)
-        if dispatcher.error is not None:
-            raise dispatcher.error
-        if monitor.outcome is None:
-            raise RuntimeError("training ended without a result: see the log above")
+        outcome = _outcome(dispatcher, monitor)
         if images_only:
-            monitor.write_last(monitor.outcome["trainer"])
+            monitor.write_last(outcome["trainer"])
         images = history.newest_images()
     without = ["images without a student: the adversarial term was off"] if images_only else []
     notes = [*without, *experiment.notes, *started.notes, *dispatcher.notes]
-    totals, outcome = dispatcher.totals, monitor.outcome
     said = {"notes": notes, "warnings": watch.warnings}
+    totals = dispatcher.totals
     result = finish(recipe, teacher, directory, totals, outcome, images, start_time, **said)
-    return result.model_copy(
-        update={
-            "started_images": len(started.images),
-            "started_synthesis_seconds": started.synthesis_seconds,
-        }
-    )
+    return result.model_copy(update=started.figures())
+
+
+def _outcome(dispatcher: Dispatcher, monitor: Monitor) -> dict[str, Any]:
+    """What the trainer left on the board. Raises the error that ended the run, if one did."""
+    if dispatcher.error is not None:
+        raise dispatcher.error
+    if monitor.outcome is None:
+        raise RuntimeError("training ended without a result: see the log above")
+    return monitor.outcome
 
 
 def fit(

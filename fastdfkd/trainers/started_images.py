@@ -82,6 +82,13 @@ class StartedImages:
             "digest": hashlib.sha256(self.images.contiguous().numpy().data).hexdigest(),
         }
 
+    def figures(self) -> dict[str, Any]:
+        """What a result says of them."""
+        return {
+            "started_images": len(self.images),
+            "started_synthesis_seconds": self.synthesis_seconds,
+        }
+
     def check_same(self, facts: Mapping[str, Any] | None) -> None:
         """Check that these are the images that a resumed run began with.
 
