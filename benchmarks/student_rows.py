@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 from fastdfkd.core.evaluation import Evaluated
+from fastdfkd.core.methods.objective import DivergedError
 from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.data import Judge
 from fastdfkd.experiment import Experiment, image_spec, judge_of
@@ -26,7 +28,8 @@ from fastdfkd.trainers.teacher import prepare_teacher
 
 Overrides = Mapping[str, Any]
 Row = dict[str, Any]
-"""`setting`, `seed`, `recipe` (its digest) and the judge's figures by name."""
+"""`setting`, `seed`, `recipe` (its digest) and the judge's figures by name, or `diverged`: why
+there are none."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,25 @@ def judged(base: str, synthetic_images: int) -> tuple[nn.Module, Judge, Evaluate
 
 
 def measured(student: Student) -> Row:
-    """Train one student in lock-step with one thread; its figures."""
+    """Train one student in lock-step with one thread; its figures, or why it has none."""
     torch.set_num_threads(1)
+    facts = {
+        "setting": student.setting,
+        "seed": student.seed,
+        "recipe": student.recipe.digest(),
+    }
+    try:
+        figures = _figures(student)
+    except DivergedError as error:
+        return {**facts, "diverged": str(error)}
+    lost = [name for name, value in figures.items() if not math.isfinite(value)]
+    if lost:
+        return {**facts, "diverged": f"the student's {', '.join(lost)} is not finite"}
+    return {**facts, **figures}
+
+
+def _figures(student: Student) -> dict[str, float]:
+    """Train the student in `reference_loop`; the judge's figures."""
     teacher, judge, taught = judged(student.base, student.synthetic_images)
     recipe = student.recipe
     experiment = Experiment.of(recipe, teacher)
@@ -73,8 +93,7 @@ def measured(student: Student) -> Row:
         recipe.distillation,
     )
     answers = judge.answers(distiller.module, experiment.normalisation("cpu"), "cpu")
-    facts = {"setting": student.setting, "seed": student.seed, "recipe": recipe.digest()}
-    return {**facts, **judge.figures(answers, taught)}
+    return judge.figures(answers, taught)
 
 
 def student_rows(students: Sequence[Student], file: Path, processes: int = 1) -> list[Row]:
@@ -100,17 +119,29 @@ def student_rows(students: Sequence[Student], file: Path, processes: int = 1) ->
         rows[row["setting"], row["recipe"]] = row
         done = [rows[key] for key in keys if key in rows]
         write_whole(file, (json.dumps(done, indent=1) + "\n").encode())
-        print(f"{row['setting']}, seed {row['seed']}: {row['accuracy']:.1%}", flush=True)
+        print(f"{row['setting']}, seed {row['seed']}: {_outcome(row)}", flush=True)
     return [rows[key] for key in keys]
 
 
 def _measured_by(processes: int, students: Sequence[Student]) -> Iterator[Row]:
-    """The rows of students, measured in this process or in several new ones."""
+    """The rows of students as they end, measured in this process or in several new ones."""
     if processes == 1:
         yield from map(measured, students)
         return
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        yield from pool.map(measured, students)
+        for done in as_completed([pool.submit(measured, student) for student in students]):
+            yield done.result()
+
+
+def _outcome(row: Row) -> str:
+    """The accuracy of a row, or why it has none."""
+    return row["diverged"] if "diverged" in row else f"{row['accuracy']:.1%}"
+
+
+def finished(rows: Sequence[Row]) -> list[Row]:
+    """The rows with figures, of settings of which no student diverged."""
+    bad = {row["setting"] for row in rows if "diverged" in row}
+    return [row for row in rows if row["setting"] not in bad]
 
 
 def by_setting(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -122,9 +153,16 @@ def by_setting(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def cell(group: Sequence[Row], figure: str) -> str:
-    """Mean of a figure over rows, ± the sample standard deviation if there are several."""
-    values = [row[figure] for row in group]
+    """Mean of a figure over rows, ± the sample standard deviation if there are several.
+
+    Students that diverged have no figures. The cell says how many they are.
+    """
+    values = [row[figure] for row in group if "diverged" not in row]
+    diverged = len(group) - len(values)
+    if not values:
+        return "diverged"
     scale, unit = (100, " %") if FIGURES[figure].unit == "share" else (1, "")
     digits = 1 if FIGURES[figure].unit != "nats" else 3
     spread = f" ± {stdev(values) * scale:.{digits}f}" if len(values) > 1 else ""
-    return f"{fmean(values) * scale:.{digits}f}{spread}{unit}"
+    lost = f" ({diverged} of {len(group)} diverged)" if diverged else ""
+    return f"{fmean(values) * scale:.{digits}f}{spread}{unit}{lost}"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks import student_rows
-from benchmarks.student_rows import Student
+from benchmarks.student_rows import Student, cell, finished
+from fastdfkd.core.methods.objective import DivergedError
 
 SETTINGS = {"recipe": {}, "2 steps": {"synthesis.steps": 2}, "10 steps": {"synthesis.steps": 10}}
 STUDENTS = [Student("digits-fast5", label, 0, changes) for label, changes in SETTINGS.items()]
@@ -56,3 +57,38 @@ def test_a_row_of_another_recipe_is_measured_again(trained: list[str], tmp_path:
     assert trained == ["recipe", "recipe"]
     assert (row["accuracy"], row["recipe"]) == (0.2, changed.recipe.digest())
     assert json.loads(file.read_text()) == [row]
+
+
+def test_a_student_that_diverges_is_a_row_and_the_next_one_is_trained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def figures(student: Student) -> dict[str, float]:
+        match student.setting:
+            case "recipe":
+                raise DivergedError(3, ["bn"])
+            case "2 steps":
+                return {"accuracy": 0.1, "synthetic_kl": float("nan")}
+            case _:
+                return {"accuracy": 0.9, "synthetic_kl": 0.5}
+
+    monkeypatch.setattr(student_rows, "judged", lambda base, images: None)
+    monkeypatch.setattr(student_rows, "_figures", figures)
+    file = tmp_path / "rows.json"
+    rows = student_rows.student_rows(STUDENTS, file)
+    assert rows[0]["diverged"].startswith("synthesis of round 3 diverged")
+    assert rows[1]["diverged"] == "the student's synthetic_kl is not finite"
+    assert "accuracy" not in rows[1]
+    assert rows[2]["accuracy"] == 0.9
+    assert json.loads(file.read_text()) == rows
+
+
+def test_a_setting_of_which_one_student_diverged_has_a_mean_and_no_rank() -> None:
+    rows = [
+        {"setting": "a", "seed": 0, "accuracy": 0.5},
+        {"setting": "b", "seed": 0, "accuracy": 0.7},
+        {"setting": "a", "seed": 1, "diverged": "why"},
+        {"setting": "b", "seed": 1, "accuracy": 0.9},
+    ]
+    assert finished(rows) == [rows[1], rows[3]]
+    assert cell([rows[0], rows[2]], "accuracy") == "50.0 % (1 of 2 diverged)"
+    assert cell([rows[2]], "accuracy") == "diverged"
