@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, stdev
@@ -48,27 +47,36 @@ class Student:
         """The recipe, checked."""
         return load_recipe(self.base, {**self.changes, "seed": self.seed})
 
+    @property
+    def facts(self) -> Row:
+        """The columns that identify its row."""
+        return {"setting": self.setting, "seed": self.seed, "recipe": self.recipe.digest()}
 
-@cache
-def judged(base: str, synthetic_images: int) -> tuple[nn.Module, Judge, Evaluated]:
-    """The teacher of a shipped recipe, its judge, and its own answers.
+
+Judged = tuple[nn.Module, Judge, Evaluated]
+"""A teacher, its judge, and its own answers."""
+_JUDGED: dict[str, Judged] = {}
+
+
+def judged(student: Student) -> Judged:
+    """The teacher of a student, its judge and its own answers, kept for the next student of it.
 
     A teacher that must be trained first, and the synthetic images, are kept in the cache folder.
     """
-    recipe = load_recipe(base, {"evaluation.synthetic_images": synthetic_images})
-    teacher = prepare_teacher(recipe).model
-    judge, normalise = judge_of(recipe, teacher), image_spec(recipe).normalisation("cpu")
-    return teacher, judge, judge.answers(teacher, normalise, "cpu")
+    wanted = {**student.changes, "evaluation.synthetic_images": student.synthetic_images}
+    recipe = load_recipe(student.base, wanted)
+    key = recipe.model_dump_json(include={"data", "input", "teacher", "evaluation"})
+    if key not in _JUDGED:
+        teacher = prepare_teacher(recipe).model
+        judge, normalise = judge_of(recipe, teacher), image_spec(recipe).normalisation("cpu")
+        _JUDGED[key] = teacher, judge, judge.answers(teacher, normalise, "cpu")
+    return _JUDGED[key]
 
 
 def measured(student: Student) -> Row:
     """Train one student in lock-step with one thread; its figures, or why it has none."""
     torch.set_num_threads(1)
-    facts = {
-        "setting": student.setting,
-        "seed": student.seed,
-        "recipe": student.recipe.digest(),
-    }
+    facts = student.facts
     try:
         figures = _figures(student)
     except DivergedError as error:
@@ -81,7 +89,7 @@ def measured(student: Student) -> Row:
 
 def _figures(student: Student) -> dict[str, float]:
     """Train the student in `reference_loop`; the judge's figures."""
-    teacher, judge, taught = judged(student.base, student.synthetic_images)
+    teacher, judge, taught = judged(student)
     recipe = student.recipe
     experiment = Experiment.of(recipe, teacher)
     distiller = experiment.distiller()
@@ -96,26 +104,34 @@ def _figures(student: Student) -> dict[str, float]:
     return judge.figures(answers, taught)
 
 
-def student_rows(students: Sequence[Student], file: Path, processes: int = 1) -> list[Row]:
-    """The rows of students of one base, in their order.
+def student_rows(
+    students: Sequence[Student],
+    file: Path,
+    processes: int = 1,
+    measure: Callable[[Student], Row] = measured,
+    is_complete: Callable[[Row], bool] = lambda row: True,
+) -> list[Row]:
+    """The rows of students, in their order.
 
     The file is written after each student. The same call after an interruption therefore trains
     only the students that are missing. Rows of other recipes are dropped.
 
     Args:
-        students: judged on as many synthetic images each.
+        students: to be trained, each with one thread.
         file: JSON, a list of rows; it need not exist.
-        processes: how many students are trained at a time, each with one thread.
+        processes: how many students are trained at a time. 1: in this process; more: each in a
+            process of its own.
+        measure: makes a row. It is a function of a module if there are several processes.
+        is_complete: whether a row of the file still holds; if not, it is measured again.
     """
     old: list[Row] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     keys = [(student.setting, student.recipe.digest()) for student in students]
     rows = {key: row for row in old if (key := (row["setting"], row["recipe"])) in keys}
-    missing = [student for student, key in zip(students, keys, strict=True) if key not in rows]
+    complete = {key for key, row in rows.items() if is_complete(row)}
+    missing = [each for each, key in zip(students, keys, strict=True) if key not in complete]
     if missing:
-        judged(
-            missing[0].base, missing[0].synthetic_images
-        )  # in the cache before other processes start
-    for row in _measured_by(processes, missing):
+        judged(missing[0])  # in the cache before other processes start
+    for row in _measured_by(processes, missing, measure):
         rows[row["setting"], row["recipe"]] = row
         done = [rows[key] for key in keys if key in rows]
         write_whole(file, (json.dumps(done, indent=1) + "\n").encode())
@@ -123,13 +139,16 @@ def student_rows(students: Sequence[Student], file: Path, processes: int = 1) ->
     return [rows[key] for key in keys]
 
 
-def _measured_by(processes: int, students: Sequence[Student]) -> Iterator[Row]:
+def _measured_by(
+    processes: int, students: Sequence[Student], measure: Callable[[Student], Row]
+) -> Iterator[Row]:
     """The rows of students as they end, measured in this process or in several new ones."""
     if processes == 1:
-        yield from map(measured, students)
+        yield from map(measure, students)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(measured, student) for student in students]):
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), max_tasks_per_child=1)
+    with pool:
+        for done in as_completed([pool.submit(measure, student) for student in students]):
             yield done.result()
 
 
