@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from fastdfkd.core.evaluation import Evaluated
+from fastdfkd.core.interfaces import Synthesizer
 from fastdfkd.core.methods.objective import DivergedError
 from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.data import Judge
@@ -75,26 +76,32 @@ def judged(student: Student) -> Judged:
 
 def measured(student: Student) -> Row:
     """Train one student in lock-step with one thread; its figures, or why it has none."""
+    return row_of(student, figures_of)
+
+
+def row_of(student: Student, figures: Callable[[Student], Mapping[str, float]]) -> Row:
+    """The row of a student: its figures, or why it has none."""
     torch.set_num_threads(1)
-    facts = student.facts
     try:
-        figures = _figures(student)
+        found = figures(student)
     except DivergedError as error:
-        return {**facts, "diverged": str(error)}
-    lost = [name for name, value in figures.items() if not math.isfinite(value)]
+        return {**student.facts, "diverged": str(error)}
+    lost = [name for name, value in found.items() if not math.isfinite(value)]
     if lost:
-        return {**facts, "diverged": f"the student's {', '.join(lost)} is not finite"}
-    return {**facts, **figures}
+        return {**student.facts, "diverged": f"the student's {', '.join(lost)} is not finite"}
+    return {**student.facts, **found}
 
 
-def _figures(student: Student) -> dict[str, float]:
+def figures_of(
+    student: Student, synthesizer_of: Callable[[Experiment], Synthesizer] = Experiment.synthesizer
+) -> dict[str, float]:
     """Train the student in `reference_loop`; the judge's figures."""
     teacher, judge, taught = judged(student)
     recipe = student.recipe
     experiment = Experiment.of(recipe, teacher)
     distiller = experiment.distiller()
     reference_loop(
-        experiment.synthesizer(),
+        synthesizer_of(experiment),
         experiment.buffer(),
         distiller,
         recipe.synthesis,

@@ -86,9 +86,10 @@ def test_a_student_that_diverges_is_a_row_and_the_next_one_is_trained(
                 return {"accuracy": 0.9, "synthetic_kl": 0.5}
 
     monkeypatch.setattr(student_rows, "judged", lambda student: None)
-    monkeypatch.setattr(student_rows, "_figures", figures)
     file = tmp_path / "rows.json"
-    rows = student_rows.student_rows(STUDENTS, file)
+    rows = student_rows.student_rows(
+        STUDENTS, file, measure=lambda student: student_rows.row_of(student, figures)
+    )
     assert rows[0]["diverged"].startswith("synthesis of round 3 diverged")
     assert rows[1]["diverged"] == "the student's synthetic_kl is not finite"
     assert "accuracy" not in rows[1]
