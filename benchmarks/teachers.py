@@ -157,8 +157,8 @@ def page(rows: Sequence[Row], command: str) -> str:
         "the seeds. Seconds are processor seconds of synthesis and student updates.",
         _students_table(rows),
         _spread(rows),
-        "Means of the unweighted terms in the first and in the last step of a round, over all rounds "
-        "past warm-up. Layers are those with running statistics.",
+        "Means of the unweighted terms in the first and in the last step of a round, over all "
+        "rounds past warm-up. Layers are those with running statistics.",
         _terms_table(rows),
     ]
     return "\n\n".join(line.rstrip() for line in lines) + "\n"
