@@ -78,7 +78,7 @@ def timed_row(student: Student, times: Sequence[int]) -> Row:
 
 
 def _reading(student: Student, run: TimedRun, seconds: int, before: Sequence[Row]) -> Row:
-    """What a run has reached."""
+    """What a run has reached, and what its monitor says as if the run had been planned so long."""
     teacher, judge, taught = judged(student)
     recipe = student.recipe
     experiment = Experiment.of(recipe, teacher)
@@ -88,17 +88,17 @@ def _reading(student: Student, run: TimedRun, seconds: int, before: Sequence[Row
         "seconds": seconds,
         "synthesis_seconds": run.synthesis_seconds,
         "distillation_seconds": run.distillation_seconds,
-        "rounds": run.rounds,
-        "images": run.buffer.inserted,
+        "images": run.images_at(seconds),
         "updates": run.distiller.updates,
         **figures,
     }
     synthesis = recipe.synthesis.model_copy(update={"rounds": run.rounds})
-    ended = recipe.model_copy(update={"synthesis": synthesis})
-    watch = CollapseWatch(ended, experiment.spec)
-    for each in before:
-        watch.check([], each)
-    columns, _ = watch.check(run.figures, reading)
+    watch = CollapseWatch(recipe.model_copy(update={"synthesis": synthesis}), experiment.spec)
+    columns: Row = {}
+    if run.distiller.updates:
+        for each in before:
+            watch.check([], each)
+        columns, _ = watch.check(run.figures, reading)
     speed = _forward_seconds(teacher, experiment.spec.shape)
     return {**reading, **columns, "symptoms": sorted(watch.told), "forward_seconds": speed}
 

@@ -59,14 +59,23 @@ class TimedRun:
             warmup_rounds=self.synthesis.warmup_rounds,
             in_order=self.in_order,
         )
-        self.rounds = 0
-        """Rounds made."""
+        self.ends: list[float] = []
+        """`seconds` at the end of the synthesis of each round."""
         self.figures: list[BatchFigures | None] = []
         """Signs of a collapse, of each round."""
         self.synthesis_seconds = 0.0
         """Synthesis and storage."""
         self.distillation_seconds = 0.0
         self.last_round_seconds = 0.0
+
+    @property
+    def rounds(self) -> int:
+        """Rounds made."""
+        return len(self.ends)
+
+    def images_at(self, seconds: float) -> int:
+        """Images made until then. The run may have gone on to the end of its newest round."""
+        return self.synthesis.batch_size * sum(end <= seconds for end in self.ends)
 
     @property
     def seconds(self) -> float:
@@ -114,7 +123,7 @@ class TimedRun:
             self.buffer.insert(batch)
         self.last_round_seconds = self.synthesis_seconds - before
         self.figures.append(batch.provenance.figures)
-        self.rounds += 1
+        self.ends.append(self.seconds)
 
     def _batch(self) -> SyntheticBatch:
         for attempt in range(ATTEMPTS - 1):
@@ -140,7 +149,7 @@ class TimedRun:
             "images": self.buffer.first(len(self.buffer)),
             "inserted": self.buffer.inserted,
             "of_a_round": self.buffer.of_a_round,
-            "rounds": self.rounds,
+            "ends": self.ends,
             "figures": [each and asdict(each) for each in self.figures],
             "synthesis_seconds": self.synthesis_seconds,
             "distillation_seconds": self.distillation_seconds,
@@ -160,7 +169,7 @@ class TimedRun:
         self.buffer.images[: len(state["images"])] = state["images"]
         self.buffer.inserted, self.buffer.of_a_round = state["inserted"], state["of_a_round"]
         self.figures = [each and BatchFigures(**each) for each in state["figures"]]
-        for name in ("rounds", "synthesis_seconds", "distillation_seconds", "last_round_seconds"):
+        for name in ("ends", "synthesis_seconds", "distillation_seconds", "last_round_seconds"):
             setattr(self, name, state[name])
         assert isinstance(more, dict)
         return more

@@ -58,6 +58,8 @@ def test_the_calls_are_those_of_the_reference_loop(experiment: Experiment) -> No
         other.synthesizer, other.buffer, other.distiller, recipe.synthesis, recipe.distillation
     )
     assert (run.rounds, run.distiller.updates, run.buffer.inserted) == (4, 9, 24)
+    assert run.ends == [1, 2, 6, 10]
+    assert [run.images_at(seconds) for seconds in (0.5, 2, 9, 10)] == [0, 12, 18, 24]
     assert (run.synthesis_seconds, run.distillation_seconds) == (4, 9)
     assert torch.equal(run.buffer.images, other.buffer.images)
     assert torch.equal(weights(run), weights(other))
