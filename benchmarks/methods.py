@@ -116,14 +116,14 @@ def _forward_seconds(network: torch.nn.Module, shape: Sequence[int], repeats: in
 def main() -> None:
     """Measure, print and write the table and the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="digits, 20 seconds, one seed")
-    parser.add_argument("--budget", type=int, help="processor seconds of a run: 120, quick: 20")
+    parser.add_argument("--quick", action="store_true", help="digits, 40 seconds, one seed")
+    parser.add_argument("--budget", type=int, help="processor seconds of a run: 120, quick: 40")
     parser.add_argument("--seeds", type=int, help="3, quick: 1")
     parser.add_argument("--only", nargs="+", help="labels of rows; default: all")
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
     data = "digits" if options.quick else "glyphs"
-    budget = options.budget or (20 if options.quick else 120)
+    budget = options.budget or (40 if options.quick else 120)
     times = [seconds for seconds in READINGS[data] if seconds <= budget]
     unknown = sorted(set(options.only or ()) - set(labels(data)))
     if unknown or not times:
