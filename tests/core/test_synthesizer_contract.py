@@ -12,6 +12,7 @@ from fastdfkd.core.interfaces import Synthesizer
 from fastdfkd.core.methods import build_synthesizer
 from fastdfkd.core.methods.objective import TERMS, Best
 from fastdfkd.recipe import METHODS
+from fastdfkd.recipe.methods import ShapesSynthesis
 
 from . import parts
 
@@ -19,10 +20,16 @@ SECTIONS = {
     "fast": parts.fast_section(),
     "deep_inversion": parts.deep_section(),
     "cmi": parts.cmi_section(),
+    "shapes": ShapesSynthesis(
+        method="shapes", rounds=6, warmup_rounds=1, batch_size=8, shapes=3, candidates=2
+    ),
     **{name: parts.generative_section(name) for name in parts.GENERATIVE},
 }
-STUDENT = {name: {0: True} for name in ("zskt", "dfq", "dfad")} | {"dafl": {0: False, 1: False}}
-"""Rounds of the generative methods, which have no warm-up here: does the student take part?"""
+STUDENT = {
+    **{name: {0: True} for name in ("zskt", "dfq", "dfad")},
+    **{name: {0: False, 1: False} for name in ("dafl", "shapes")},
+}
+"""Methods whose student does not begin after warm-up: rounds, and whether it takes part in them."""
 
 
 @pytest.fixture(params=METHODS)
@@ -47,7 +54,7 @@ def test_a_batch_is_what_the_bank_takes(method: str, build: Callable[..., Synthe
     assert batch.images.is_contiguous()
     assert int(batch.images.max()) > int(batch.images.min())
     if batch.labels is None:
-        assert method in parts.GENERATIVE
+        assert method in (*parts.GENERATIVE, "shapes")
     else:
         assert batch.labels.shape == (count,)
         assert set(batch.labels.tolist()) <= set(range(parts.CLASSES))

@@ -13,6 +13,7 @@ from fastdfkd.recipe.methods.fast import FastSynthesis
 from fastdfkd.recipe.methods.generative import GenerativeSection
 from fastdfkd.recipe.methods.section import InversionSection, SynthesisSection
 from fastdfkd.recipe.methods.selection import AnyMethod
+from fastdfkd.recipe.methods.shapes import ShapesSynthesis
 from fastdfkd.recipe.methods.table import METHODS, DefaultMethod
 from fastdfkd.recipe.methods.zskt import ZSKTSynthesis
 
@@ -28,6 +29,7 @@ __all__ = [
     "FastSynthesis",
     "GenerativeSection",
     "InversionSection",
+    "ShapesSynthesis",
     "SynthesisSection",
     "ZSKTSynthesis",
 ]

@@ -14,6 +14,7 @@ from fastdfkd.recipe.methods.dfad import DFADSynthesis
 from fastdfkd.recipe.methods.dfq import DFQSynthesis
 from fastdfkd.recipe.methods.fast import FastSynthesis
 from fastdfkd.recipe.methods.section import SynthesisSection
+from fastdfkd.recipe.methods.shapes import ShapesSynthesis
 from fastdfkd.recipe.methods.zskt import ZSKTSynthesis
 
 METHODS: dict[str, type[SynthesisSection]] = {
@@ -24,6 +25,7 @@ METHODS: dict[str, type[SynthesisSection]] = {
     "zskt": ZSKTSynthesis,
     "dfq": DFQSynthesis,
     "dfad": DFADSynthesis,
+    "shapes": ShapesSynthesis,
 }
 """Values of `synthesis.method` to the section of each."""
 
