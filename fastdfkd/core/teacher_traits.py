@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +19,6 @@ from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import SynthesisSection
-
-    Section = TypeVar("Section", bound=SynthesisSection)
 
 WEAKER = (
     "Expect a weaker student: with GroupNorm instead of BatchNorm in the teacher, 93.8 % accuracy "
@@ -96,9 +94,9 @@ def _patch(images: Tensor, weight: Tensor, maps: Tensor) -> int | None:
 
 
 def resolve_auto(
-    section: Section, teacher: nn.Module, image_shape: Sequence[int]
-) -> tuple[Section, str]:
-    """The section with a number for `bn: auto`, and a note that says which; "" if none was needed.
+    section: SynthesisSection, teacher: nn.Module, image_shape: Sequence[int]
+) -> tuple[SynthesisSection, str]:
+    """The section with a value for every `auto`, and a note on them; "" if none was needed.
 
     Args:
         section: of any method.
@@ -109,15 +107,22 @@ def resolve_auto(
         return section, ""
     traits = traits_of(teacher, image_shape)
     chosen = section.settled(traits)
-    return chosen, _note(chosen, traits)
+    return chosen, _note(section, chosen, traits)
 
 
-def _note(section: SynthesisSection, traits: TeacherTraits) -> str:
+def _note(open_: SynthesisSection, section: SynthesisSection, traits: TeacherTraits) -> str:
+    name, was = section.method_name(), open_.method_name()
+    method = f"synthesis.method {was}: {name}. " if name != was else ""
     if traits.statistics:
         layers = "a layer" if traits.statistics == 1 else f"{traits.statistics} layers"
         return (
-            f"synthesis.bn auto: {section.bn_weight:g}, for the running statistics of {layers} of "
-            "the teacher"
+            f"{method}synthesis.bn auto: {section.bn_weight:g}, for the running statistics of "
+            f"{layers} of the teacher"
+        )
+    if method and not hasattr(section, "bn"):
+        return (
+            f"{method}The teacher has no running statistics that can be compared, so the images "
+            f"are drawn and not optimised. {WEAKER}"
         )
     priors = ", ".join(f"{name} {weight:g}" for name, weight in section.priors.items()) or "none"
     return (

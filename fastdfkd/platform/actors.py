@@ -18,7 +18,6 @@ from fastdfkd.platform.resume_state import ResumeState
 from fastdfkd.platform.sample_bank import SampleBank
 from fastdfkd.platform.synthesizer_actor import SynthesizerActor
 from fastdfkd.platform.weight_board import WeightBoard
-from fastdfkd.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def start(
                 num_cpus=plan.synthesizer["CPU"],
                 num_gpus=plan.synthesizer.get("GPU", 0),
                 scheduling_strategy=in_bundle(group, index),
-            ).remote(name, index, plan.device, threads, shares(recipe), platform.use_idle)
+            ).remote(name, index, plan.device, threads, shares(experiment), platform.use_idle)
             started.append(actor)
             actors.synthesizers.append(actor)
         actors.restore_board()
@@ -97,11 +96,12 @@ def _stored(experiment: Experiment) -> Any:
         ) from error
 
 
-def shares(recipe: Recipe) -> bool:
+def shares(experiment: Experiment) -> bool:
     """Whether several synthesizers learn one generator together."""
-    return recipe.platform.synthesizers > 1 and recipe.synthesis.shares_generator
+    several = experiment.recipe.platform.synthesizers > 1
+    return several and experiment.synthesis.shares_generator
 
 
 def shared_generator(experiment: Experiment) -> SharedGenerator | None:
     """The generator that the board holds, in its initial state; None where nothing is shared."""
-    return experiment.shared_generator() if shares(experiment.recipe) else None
+    return experiment.shared_generator() if shares(experiment) else None

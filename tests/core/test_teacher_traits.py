@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,8 @@ from torch import nn
 from fastdfkd.core.methods import build_synthesizer
 from fastdfkd.core.teacher_traits import WEAKER, resolve_auto, traits_of
 from fastdfkd.models import build_network
-from fastdfkd.recipe import DeepInversionSynthesis, FastSynthesis
+from fastdfkd.recipe import METHODS, DeepInversionSynthesis, FastSynthesis
+from fastdfkd.recipe.methods import AutoSynthesis
 
 from . import parts
 
@@ -95,3 +98,27 @@ def test_auto_is_the_number_for_a_teacher_with_statistics() -> None:
         for bn in ("auto", 10.0)
     ]
     assert torch.equal(*batches)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "says"),
+    [
+        ("resnet14", "fast", "auto: fast. synthesis.bn auto: 10, for the running statistics of"),
+        ("resnet14-gn", "shapes", "auto: shapes. The teacher has no running statistics"),
+        ("vit-tiny", "shapes", "auto: shapes. The teacher has no running statistics"),
+    ],
+)
+def test_the_method_follows_from_the_teacher(name: str, method: str, says: str) -> None:
+    """Its keys are taken over, and it makes the same images as the method itself."""
+    keys: dict[str, Any] = {"rounds": 3, "warmup_rounds": 1, "batch_size": 4}
+    section = AutoSynthesis(method="auto", **keys, steps=2, generator_width=4, candidates=2)
+    teacher = build_network(name, parts.CLASSES).eval()
+    chosen, note = resolve_auto(section, teacher, parts.IMAGE_SHAPE)
+    assert chosen.method_name() == method
+    assert f"synthesis.method {says}" in note
+    own = {"fast": {"steps": 2, "generator_width": 4}, "shapes": {"candidates": 2}}[method]
+    expected = METHODS[method](method=method, **keys, **own)
+    assert chosen == expected
+    task = parts.task(teacher=teacher)
+    batches = [build_synthesizer(each, task).synthesize(1) for each in (section, expected)]
+    assert torch.equal(batches[0].images, batches[1].images)

@@ -37,7 +37,7 @@ class Shapes(Method):
     def optimised(self, round: int, attempt: int, adversarial: bool) -> OptimisedBatch:
         """Draw a batch. `oh` is the teacher's cross-entropy with its own classes."""
         images = self._candidates(round, attempt)
-        parts = images.split(self.section.batch_size)
+        parts = torch.split(images, self.section.batch_size)
         answers = torch.cat([self._answers(part) for part in parts])
         if len(parts) > 1:
             chosen = surest_of_each_class(answers, self.section.batch_size)

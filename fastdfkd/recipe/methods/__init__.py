@@ -4,6 +4,7 @@
 import it.
 """
 
+from fastdfkd.recipe.methods.auto import AutoSynthesis
 from fastdfkd.recipe.methods.cmi import CMISynthesis
 from fastdfkd.recipe.methods.dafl import DAFLSynthesis
 from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis
@@ -20,6 +21,7 @@ from fastdfkd.recipe.methods.zskt import ZSKTSynthesis
 __all__ = [
     "METHODS",
     "AnyMethod",
+    "AutoSynthesis",
     "CMISynthesis",
     "DAFLSynthesis",
     "DFADSynthesis",

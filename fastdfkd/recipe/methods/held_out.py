@@ -38,7 +38,7 @@ class HeldOutSynthesis:
         share = -(-self.count // self.generators)
         smallest, largest = _BATCH_SIZES
         batch_size = min(max(share, smallest), largest)
-        return FastSynthesis(
+        settled = FastSynthesis(
             rounds=_WARMUP_ROUNDS + -(-share // batch_size),
             warmup_rounds=_WARMUP_ROUNDS,
             batch_size=batch_size,
@@ -55,3 +55,5 @@ class HeldOutSynthesis:
             crop_padding=min(self.image_shape[1:]) // 16,
             flip=False,
         ).settled(self.traits)
+        assert isinstance(settled, FastSynthesis)
+        return settled

@@ -82,8 +82,8 @@ class SynthesisSection(Section):
         """The priors of positive weight by their key."""
         return {}
 
-    def settled(self, traits: TeacherTraits) -> Self:
-        """This section with a number for every `auto`, chosen for a teacher."""
+    def settled(self, traits: TeacherTraits) -> SynthesisSection:
+        """This section with a value for every `auto`, chosen for a teacher."""
         return self
 
     def without_student(self) -> Self:
@@ -185,7 +185,7 @@ class InversionSection(SynthesisSection):
         """Whether `bn` is `auto`."""
         return self.bn == "auto"
 
-    def settled(self, traits: TeacherTraits) -> Self:
+    def settled(self, traits: TeacherTraits) -> SynthesisSection:
         """With a number as `bn`, and a transformer's patch size, if `bn` was `auto`."""
         if self.bn != "auto":
             return self

@@ -7,6 +7,7 @@ read.
 
 from __future__ import annotations
 
+from fastdfkd.recipe.methods.auto import AutoSynthesis
 from fastdfkd.recipe.methods.cmi import CMISynthesis
 from fastdfkd.recipe.methods.dafl import DAFLSynthesis
 from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis
@@ -26,6 +27,7 @@ METHODS: dict[str, type[SynthesisSection]] = {
     "dfq": DFQSynthesis,
     "dfad": DFADSynthesis,
     "shapes": ShapesSynthesis,
+    "auto": AutoSynthesis,
 }
 """Values of `synthesis.method` to the section of each."""
 
