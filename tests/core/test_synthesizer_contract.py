@@ -19,10 +19,14 @@ SECTIONS = {
     "fast": parts.fast_section(),
     "deep_inversion": parts.deep_section(),
     "cmi": parts.cmi_section(),
+    "nayer": parts.nayer_section(),
     **{name: parts.generative_section(name) for name in parts.GENERATIVE},
 }
-STUDENT = {name: {0: True} for name in ("zskt", "dfq", "dfad")} | {"dafl": {0: False, 1: False}}
-"""Rounds of the generative methods, which have no warm-up here: does the student take part?"""
+STUDENT = {name: {0: True} for name in ("zskt", "dfq", "dfad")} | {
+    "dafl": {0: False, 1: False},
+    "nayer": {1: False, 2: True},
+}
+"""Does the student take part in a round? The generative methods have no warm-up here."""
 
 
 @pytest.fixture(params=METHODS)
@@ -159,7 +163,7 @@ class ColdStudent(torch.nn.Module):
         return logits
 
 
-@pytest.mark.parametrize("make", ["fast", "deep", "cmi"])
+@pytest.mark.parametrize("make", ["fast", "deep", "cmi", "nayer"])
 def test_the_adversarial_term_is_off_until_the_student_is_finite(make: str) -> None:
     section = getattr(parts, f"{make}_section")
     student = ColdStudent()
@@ -176,7 +180,7 @@ def test_the_adversarial_term_is_off_until_the_student_is_finite(make: str) -> N
     assert warm.provenance.losses["adv"] != 0
 
 
-@pytest.mark.parametrize("make", ["fast", "deep", "cmi"])
+@pytest.mark.parametrize("make", ["fast", "deep", "cmi", "nayer"])
 def test_a_teacher_that_is_not_finite_is_named(make: str) -> None:
     teacher = parts.teacher()
     teacher[-1].bias.data.fill_(torch.inf)

@@ -58,7 +58,7 @@ def test_a_line_in_the_table_is_all_that_a_recipe_needs(read: ReadRecipe) -> Non
 @pytest.mark.parametrize(
     ("override", "part"),
     [
-        ("synthesis.method=one_imag", "dfad, one_image, got 'one_imag', did you mean one_image"),
+        ("synthesis.method=one_imag", "nayer, one_image, got 'one_imag', did you mean one_image"),
         ("synthesis.lr=0", "synthesis.lr: expected a number above 0, got 0"),
         ("synthesis.rr=1", "did you mean lr?; allowed: batch_size, lr, method, rounds, warmup_"),
         ("synthesis.bn=1", "synthesis.bn: unknown key"),

@@ -11,6 +11,8 @@ from fastdfkd.recipe.methods.dfad import DFADSynthesis
 from fastdfkd.recipe.methods.dfq import DFQSynthesis
 from fastdfkd.recipe.methods.fast import FastSynthesis
 from fastdfkd.recipe.methods.generative import GenerativeSection
+from fastdfkd.recipe.methods.generator_section import GeneratorSection
+from fastdfkd.recipe.methods.nayer import NAYERSynthesis
 from fastdfkd.recipe.methods.section import InversionSection, SynthesisSection
 from fastdfkd.recipe.methods.selection import AnyMethod
 from fastdfkd.recipe.methods.table import METHODS, DefaultMethod
@@ -27,7 +29,9 @@ __all__ = [
     "DefaultMethod",
     "FastSynthesis",
     "GenerativeSection",
+    "GeneratorSection",
     "InversionSection",
+    "NAYERSynthesis",
     "SynthesisSection",
     "ZSKTSynthesis",
 ]

@@ -13,6 +13,7 @@ from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis
 from fastdfkd.recipe.methods.dfad import DFADSynthesis
 from fastdfkd.recipe.methods.dfq import DFQSynthesis
 from fastdfkd.recipe.methods.fast import FastSynthesis
+from fastdfkd.recipe.methods.nayer import NAYERSynthesis
 from fastdfkd.recipe.methods.section import SynthesisSection
 from fastdfkd.recipe.methods.zskt import ZSKTSynthesis
 
@@ -24,6 +25,7 @@ METHODS: dict[str, type[SynthesisSection]] = {
     "zskt": ZSKTSynthesis,
     "dfq": DFQSynthesis,
     "dfad": DFADSynthesis,
+    "nayer": NAYERSynthesis,
 }
 """Values of `synthesis.method` to the section of each."""
 
