@@ -27,7 +27,7 @@ from fastdfkd.recipe import Recipe
 from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
-from tests.platform.conftest import Rows, tiny, tiny_cmi
+from tests.platform.conftest import Rows, tiny, tiny_cmi, tiny_nayer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
@@ -109,15 +109,16 @@ def test_a_killed_synthesizer_changes_nothing(
 
 
 @pytest.mark.slow
-def test_a_killed_synthesizer_of_cmi_changes_nothing(teacher: Teacher, tmp_path: Path) -> None:
-    """Head and memory come back with every call."""
+@pytest.mark.parametrize("build", [tiny_cmi, tiny_nayer])
+def test_a_killed_synthesizer_of_another_method_changes_nothing(
+    build: Callable[..., Recipe], teacher: Teacher, tmp_path: Path
+) -> None:
+    """What its batches depend on comes back with every call."""
     for name in ("undisturbed", "disturbed"):
         (tmp_path / name).mkdir()
-    recipe = long_recipe(tiny_cmi, platform__schedule="lockstep")
+    recipe = long_recipe(build, platform__schedule="lockstep")
     pipeline.run(recipe, teacher, tmp_path / "undisturbed", Rows())
-    result, recorder, _ = run_and_kill(
-        "SynthesizerActor", teacher, tmp_path / "disturbed", tiny_cmi
-    )
+    result, recorder, _ = run_and_kill("SynthesizerActor", teacher, tmp_path / "disturbed", build)
     check_complete(result, recipe)
     assert recorder.rows[-1]["restarts"] == 1
     same_students(tmp_path / "disturbed", tmp_path / "undisturbed")
