@@ -9,24 +9,25 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fastdfkd.experiment.images import image_spec
 from fastdfkd.recipe import Recipe
 from fastdfkd.text.shown import reason, shown_name
 
 _KEY = "synthesis.class_vectors"
 
 
-def read_class_vectors(recipe: Recipe, num_classes: int) -> Tensor | None:
+def read_class_vectors(recipe: Recipe) -> Tensor | None:
     """The vectors (K, D) float32 of a recipe's classes; None if it names no file.
 
     Args:
         recipe: names an .npy file, or a .safetensors file with one tensor.
-        num_classes: K.
 
     Raises:
         ValueError: the file cannot be read, or is not one vector of finite numbers for each class.
     """
     if recipe.synthesis.vectors_file is None:
         return None
+    num_classes = image_spec(recipe).num_classes
     path = Path(recipe.synthesis.vectors_file).expanduser()
     vectors, where = _read(path), f"{_KEY}: {shown_name(path)}"
     if vectors.ndim != 2 or vectors.shape[0] != num_classes or vectors.shape[1] == 0:

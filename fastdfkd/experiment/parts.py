@@ -150,7 +150,7 @@ class Experiment:
             student_use=try_network(student, own.shape, output=recipe.student.output, student=True),
             synthesis=synthesis,
             choice=choice,
-            class_vectors=read_class_vectors(recipe, kind.num_classes),
+            class_vectors=read_class_vectors(recipe),
         )
         for note in parts.notes:
             log.warning("%s", note)

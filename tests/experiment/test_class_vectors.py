@@ -22,7 +22,7 @@ def naming(path: Path | str) -> Recipe:
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_an_npy_file(tmp_path: Path, dtype: type) -> None:
     np.save(tmp_path / "v.npy", VECTORS.astype(dtype))
-    vectors = read_class_vectors(naming(tmp_path / "v.npy"), 10)
+    vectors = read_class_vectors(naming(tmp_path / "v.npy"))
     assert vectors is not None
     assert vectors.dtype is torch.float32
     assert np.array_equal(vectors.numpy(), VECTORS)
@@ -30,14 +30,14 @@ def test_an_npy_file(tmp_path: Path, dtype: type) -> None:
 
 def test_a_safetensors_file(tmp_path: Path) -> None:
     save_file({"text_embeds": torch.from_numpy(VECTORS)}, tmp_path / "v.safetensors")
-    vectors = read_class_vectors(naming(tmp_path / "v.safetensors"), 10)
+    vectors = read_class_vectors(naming(tmp_path / "v.safetensors"))
     assert vectors is not None
     assert np.array_equal(vectors.numpy(), VECTORS)
 
 
 @pytest.mark.parametrize("name", ["digits-nayer", "digits-fast5", "digits-dafl"])
 def test_recipes_without_a_file_have_none(name: str) -> None:
-    assert read_class_vectors(load_recipe(name), 10) is None
+    assert read_class_vectors(load_recipe(name)) is None
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_recipes_without_a_file_have_none(name: str) -> None:
 def test_bad_arrays_are_one_message(tmp_path: Path, array: np.ndarray, message: str) -> None:
     np.save(tmp_path / "v.npy", array, allow_pickle=True)
     with pytest.raises(ValueError, match=f"^synthesis.class_vectors: .*{message}"):
-        read_class_vectors(naming(tmp_path / "v.npy"), 10)
+        read_class_vectors(naming(tmp_path / "v.npy"))
 
 
 @pytest.mark.parametrize("name", ["v.npy", "v.safetensors", "v.txt", "missing.npy"])
@@ -64,7 +64,7 @@ def test_bad_files_are_one_message(tmp_path: Path, name: str) -> None:
     if name != "missing.npy":
         (tmp_path / name).write_bytes(b"no vectors")
     with pytest.raises(ValueError, match=r"^synthesis.class_vectors: [^\n]*$") as caught:
-        read_class_vectors(naming(tmp_path / name), 10)
+        read_class_vectors(naming(tmp_path / name))
     assert name in str(caught.value)
 
 
@@ -72,4 +72,4 @@ def test_one_tensor_is_expected(tmp_path: Path) -> None:
     rows = torch.from_numpy(VECTORS)
     save_file({"a": rows, "b": rows + 1}, tmp_path / "v.safetensors")
     with pytest.raises(ValueError, match="expected one tensor, got 2"):
-        read_class_vectors(naming(tmp_path / "v.safetensors"), 10)
+        read_class_vectors(naming(tmp_path / "v.safetensors"))
