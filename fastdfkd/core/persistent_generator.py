@@ -28,7 +28,8 @@ def take_over(shared: Sequence[Tensor], updates: Sequence[MetaUpdate], version: 
     Several synthesizers make local steps, and what they trained is averaged (local SGD, arXiv
     1805.09767). If the shared generator has changed s times since a copy was taken, which happens
     in async runs only, it moves by 1 / (1 + s) of the way to the trained copy (FedAsync, arXiv
-    1903.03934).
+    1903.03934). After a restart of the board a copy may be of a later version than the shared
+    generator, which fell back to a checkpoint: then s is 0.
 
     Args:
         shared: changed in place.
@@ -36,7 +37,7 @@ def take_over(shared: Sequence[Tensor], updates: Sequence[MetaUpdate], version: 
         version: of the shared generator.
     """
     ordered = sorted(updates, key=lambda update: update.round)
-    stale = version - min(update.base for update in ordered)
+    stale = max(version - min(update.base for update in ordered), 0)
     columns = zip(*(update.tensors for update in ordered), strict=True)
     for mine, column in zip(shared, columns, strict=True):
         trained = column[0] if len(column) == 1 else torch.stack(column).mean(0)
