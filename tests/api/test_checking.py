@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from torch.nn.modules.module import register_module_forward_pre_hook
 
@@ -19,7 +20,7 @@ from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.core.teacher_traits import WEAKER
 from fastdfkd.experiment import Experiment
 from fastdfkd.models import build_network, save_weights
-from fastdfkd.recipe import Recipe
+from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.report.check_report import CheckReport
 from fastdfkd.report.check_screen import rows, show
 from fastdfkd.trainers.teacher import prepare_teacher
@@ -82,6 +83,22 @@ def test_the_report_of_a_recipe(recipe: Recipe, workplace: Path) -> None:
     shown = dict(rows(report))
     assert "50 of 500 held-out real images" in shown["held-out images"]
     assert "30 updates" in shown["  distillation"]
+
+
+def test_images_that_the_bank_starts_with_are_opened_and_counted(
+    recipe: Recipe, workplace: Path
+) -> None:
+    (workplace / "images").mkdir()
+    for number in range(5):
+        Image.new("L", (16, 16), number).save(workplace / f"images/{number}.png")
+    changes = {"bank.start_from": "images", "synthesis.warmup_rounds": 0}
+    report = fastdfkd.check(load_recipe(recipe, changes), images=1)
+    assert report.schedule["started_images"] == 5
+    assert report.estimate["bank_bytes"] == (6 * 16 + 5) * 16 * 16
+    assert "5 images before the first round" in dict(rows(report))["  bank"]
+    (workplace / "images/0.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"0\.png"):
+        fastdfkd.check(load_recipe(recipe, changes), images=1)
 
 
 @pytest.fixture

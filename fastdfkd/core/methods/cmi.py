@@ -87,7 +87,7 @@ class CMISynthesizer(GeneratorInversion):
             contrast.begin_batch()
         count = section.batch_size
         with self.objective.batch():
-            for _ in range(section.steps):
+            for _ in range(self.steps):
                 dy, dx, flip, _ = Augmentation.draw(
                     count, section.crop_padding, section.flip, False, randomness
                 )

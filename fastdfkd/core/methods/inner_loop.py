@@ -101,7 +101,7 @@ class InnerLoopMethod(GeneratorInversion):
         count = section.batch_size
         copies.begin(noise, labels)
         with self.objective.batch():
-            for _ in range(section.steps):
+            for _ in range(self.steps):
                 move = Augmentation.draw(
                     count, section.crop_padding, section.flip, section.invert, randomness
                 )
