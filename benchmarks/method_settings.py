@@ -43,6 +43,7 @@ def _digits() -> Settings:
     return {
         **{label: ("digits-fast5", changes) for label, changes in FAST.items()},
         "cmi": ("digits-cmi", {}),
+        "nayer": ("digits-nayer", {}),
         "deep_inversion": (inversion, {}),
         "deep_inversion, 200 steps": (inversion, {**TENTH, "distillation.updates_per_round": 55}),
         **{method: (f"digits-{method}", {}) for method in GENERATIVE},
@@ -56,11 +57,14 @@ def _glyphs() -> Settings:
     updates = {"distillation.updates_per_round": 110}  # 64 images each; digits-cmi: 55 with 128
     warm = {"synthesis.warmup_rounds": 10}  # as glyphs-100x, whose 70 rounds are about 120 s
     cmi = {**letters, **student, **updates, "synthesis.crop_padding": 2}
+    nayer = {**letters, **student, **warm, "synthesis.crop_padding": 2}
+    nayer["distillation.updates_per_round"] = 30  # 64 images each; digits-nayer: 15 with 128
     own_end = {**letters, "distillation.warmup_updates": 100}
     inversion = "glyphs-deep-inversion"
     return {
         **{label: ("glyphs-fast5", {**warm, **changes}) for label, changes in FAST.items()},
         "cmi": ("digits-cmi", cmi),
+        "nayer": ("digits-nayer", nayer),
         "deep_inversion": (inversion, student),
         "deep_inversion, 200 steps": (inversion, {**student, **TENTH, **updates}),
         **{method: (f"digits-{method}", own_end) for method in GENERATIVE},

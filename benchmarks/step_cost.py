@@ -23,18 +23,15 @@ import torch
 from benchmarks import naive
 from benchmarks.cases import Case, pair_case, recipe_case
 from benchmarks.generative_cost import GENERATIVE, generative_works
-from benchmarks.naive_cmi import NaiveCMI
+from benchmarks.inversion_cost import INVERSION, inversion_works
 from benchmarks.results import compare, machine, write
 from benchmarks.step_parts import synthesis_parts, update_parts
 from benchmarks.timing import alternated, flops, matmul_peaks, precisions, seconds
 from fastdfkd.core.captured import RECORDERS, WARM_UP
 from fastdfkd.core.distillation import StudentDistiller
-from fastdfkd.core.methods.cmi import CMISynthesizer
 from fastdfkd.core.methods.fast import FastSynthesizer
-from fastdfkd.core.methods.inversion import RandomInputs
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.teacher_cache import BATCHES
-from fastdfkd.recipe import CMISynthesis
 
 PAIRS = (
     "wrn-40-2/wrn-16-1",
@@ -46,10 +43,6 @@ PAIRS = (
 RECIPES = ("glyphs-fast5", "digits-fast5")
 REUSES = (4, 16)
 """Values of `distillation.teacher_cache`: updates that share a view and the teacher's logits."""
-CMI_MEMORY = 40_960, 4096
-"""Rows of CMI's memory, and those that a step draws."""
-CMI_MEMORY_CPU = 4096, 512
-"""The same on a CPU."""
 GRAPHS = ", cuda_graphs"
 """Suffix of the rows whose steps are captured as CUDA graphs; only on CUDA."""
 
@@ -91,47 +84,15 @@ def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[di
     return rows
 
 
-def cmi_synthesizer(case: Case, precision: Any, *, memory: int, draws: int) -> CMISynthesizer:
-    """CMI for a case, with a full memory of random features."""
-    section = CMISynthesis(
-        method="cmi",
-        batch_size=case.synthesis.batch_size,
-        steps=case.synthesis.steps,
-        latent_dim=case.synthesis.latent_dim,
-        generator_width=case.synthesis.generator_width,
-        crop_padding=case.synthesis.crop_padding,
-        flip=case.synthesis.flip,
-        memory=memory,
-        memory_draws=draws,
-    )
-    ours = CMISynthesizer(section, case.task(precision))
-    assert ours.contrast is not None
-    rows = torch.randn(memory, ours.contrast.memory.rows.shape[1], generator=stream(0, "memory"))
-    ours.contrast.memory.extend(rows.to(case.device))
-    return ours
-
-
-def cmi_draws(case: Case) -> RandomInputs:
-    """The random inputs of a batch, the same at each call."""
-    randomness = stream(0, "benchmark", device=case.device)
-    count, section = case.synthesis.batch_size, case.synthesis
-    noise = torch.randn(count, section.latent_dim, generator=randomness, device=case.device)
-    labels = torch.randint(case.num_classes, (count,), generator=randomness, device=case.device)
-    return RandomInputs(0, noise, labels, randomness)
-
-
-def cmi_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
-    """Cost of a CMI batch divided by its steps, with a full memory."""
-    sizes = CMI_MEMORY if case.device.type == "cuda" else CMI_MEMORY_CPU
-    types = precisions(case.device)
-    ours = {p: cmi_synthesizer(case, p, memory=sizes[0], draws=sizes[1]) for p in types}
-    baseline = NaiveCMI(ours["float32"], case.teacher, case.student, case.normalisation)
-    works: dict[str, Any] = {"naive": lambda: baseline.optimise(cmi_draws(case))}
-    for name, synthesizer in ours.items():
-        works[name] = lambda synthesizer=synthesizer: synthesizer.optimise(cmi_draws(case), True)
-    times = _times(works, case, repeats)
-    what = f"cmi synthesis step, {sizes[1]} of memory"
-    return _rows(case, what, works, times, peaks, case.synthesis.steps)
+def inversion_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
+    """Cost of a batch of CMI and of NAYER, divided by its steps."""
+    rows = []
+    for method in INVERSION:
+        size, works = inversion_works(case, method, GRAPHS)
+        times = _times(works, case, repeats)
+        what = f"{method} synthesis step", f"{case.synthesis.batch_size} images, {size}"
+        rows += _rows(case, what, works, times, peaks, case.synthesis.steps)
+    return rows
 
 
 def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
@@ -250,7 +211,7 @@ def cases(options: argparse.Namespace, device: torch.device) -> list[Case]:
 
 MEASURES: dict[str, Measure] = {
     "synthesis": synthesis_rows,
-    "cmi": cmi_rows,
+    "inversion": inversion_rows,
     "generative": generative_rows,
     "distillation": distillation_rows,
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +28,8 @@ class Generator(nn.Module):
         super().__init__()
         channels, height, side = image_shape
         self.start = (2 * width, -(-height // 4), -(-side // 4))
+        self.widths = (2 * width, 2 * width, width)
+        """Channels of the output of each of `levels`."""
         self.project = nn.Linear(latent_dim, math.prod(self.start))
         self.norm = _batch_norm(2 * width)
         self.blocks = nn.Sequential(
@@ -44,9 +45,32 @@ class Generator(nn.Module):
             nn.Sigmoid(),
         )
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Images (B, C, H, W) of latent codes (B, latent_dim)."""
-        x = self.project(z).reshape(-1, *self.start)
+    def noise_shape(self, count: int) -> tuple[int, ...]:
+        """Shape of the noise of `count` images: (count, latent_dim)."""
+        return (count, self.project.in_features)
+
+    def inputs(self, noise: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The arguments of `forward` for a batch: those that it trains, and the others.
+
+        Args:
+            noise: of the shape `noise_shape`.
+            labels: target classes of the images, (B, *space) int64.
+        """
+        return [noise], []
+
+    def latent(self, *inputs: Tensor) -> Tensor:
+        """Latent codes (B, latent_dim) of the arguments of `forward`."""
+        (z,) = inputs
+        return z
+
+    @property
+    def levels(self) -> list[nn.Module]:
+        """The first BatchNorm and the two convolutions after it, whose outputs are features."""
+        return [self.norm, self.blocks[0], self.blocks[3]]
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Images (B, C, H, W) of latent codes (B, latent_dim), or what a subclass reads."""
+        x = self.project(self.latent(*inputs)).reshape(-1, *self.start)
         x = self.norm(x.contiguous(memory_format=torch.channels_last))
         images: Tensor = self.blocks(x)
         return images
@@ -57,39 +81,6 @@ class Generator(nn.Module):
             for layer in (self.project, self.norm):
                 layer.weight.copy_(torch.empty(layer.weight.shape).normal_(0.0, 0.02))
                 layer.bias.zero_()
-
-
-class GeneratorShape(Protocol):
-    """The keys of a section that describe a generator."""
-
-    @property
-    def latent_dim(self) -> int:
-        """Length of a latent code."""
-
-    @property
-    def generator_width(self) -> int:
-        """Channels of the last hidden layer."""
-
-    @property
-    def output_norm(self) -> bool:
-        """Whether a BatchNorm precedes the sigmoid."""
-
-
-def drawn_generator(
-    section: GeneratorShape,
-    image_shape: Sequence[int],
-    seed: int,
-    *keys: str | int,
-    device: torch.device | str = "cpu",
-) -> Generator:
-    """A generator for images (C, H, W) on `device`; its weights are of the stream `keys`."""
-    with seeded(seed, *keys):
-        generator = Generator(
-            section.latent_dim, section.generator_width, image_shape, section.output_norm
-        )
-    channels_last: Any = {"memory_format": torch.channels_last}
-    generator.to(device, **channels_last)
-    return generator
 
 
 class _CentreCrop(nn.Module):

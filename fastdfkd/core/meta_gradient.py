@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from fastdfkd.core.generators import Generator, drawn_generator
+from fastdfkd.core.drawn_generator import drawn_generator
+from fastdfkd.core.generators import Generator
 from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.optimizers import Adam, with_layout_of
 from fastdfkd.core.random_streams import stream_seed
@@ -34,9 +35,10 @@ class MetaGenerator:
         image_shape: Sequence[int],
         seed: int,
         device: torch.device | str = "cpu",
+        vectors: Tensor | None = None,
     ):
         self.section, self.image_shape, self.seed = section, tuple(image_shape), seed
-        self.device = torch.device(device)
+        self.device, self.vectors = torch.device(device), vectors
         self.generator = self._draw("generator")
         lr = section.meta_lr or section.lr_g * section.steps
         self.optimizer = Adam(self.generator.parameters(), lr, BETAS)
@@ -124,4 +126,11 @@ class MetaGenerator:
         self.reset_done = state["reset_done"]
 
     def _draw(self, *keys: str | int) -> Generator:
-        return drawn_generator(self.section, self.image_shape, self.seed, *keys, device=self.device)
+        return drawn_generator(
+            self.section,
+            self.image_shape,
+            self.seed,
+            *keys,
+            device=self.device,
+            vectors=self.vectors,
+        )

@@ -12,13 +12,37 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from fastdfkd.core.generators import drawn_generator
+from fastdfkd.core.drawn_generator import drawn_generator
 from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.meta_gradient import BETAS
 from fastdfkd.core.optimizers import Adam
 
 if TYPE_CHECKING:
     from fastdfkd.recipe.methods import GenerativeSection
+
+
+@torch.no_grad()
+def take_over(shared: Sequence[Tensor], updates: Sequence[MetaUpdate], version: int) -> None:
+    """Set shared tensors to those of one trained copy exactly, or to the mean of several.
+
+    Several synthesizers make local steps, and what they trained is averaged (local SGD, arXiv
+    1805.09767). If the shared generator has changed s times since a copy was taken, which happens
+    in async runs only, it moves by 1 / (1 + s) of the way to the trained copy (FedAsync, arXiv
+    1903.03934). After a restart of the board a copy may be of a later version than the shared
+    generator, which fell back to a checkpoint: then s is 0.
+
+    Args:
+        shared: changed in place.
+        updates: one or more, with copies of the same tensors, in any order.
+        version: of the shared generator.
+    """
+    ordered = sorted(updates, key=lambda update: update.round)
+    stale = max(version - min(update.base for update in ordered), 0)
+    columns = zip(*(update.tensors for update in ordered), strict=True)
+    for mine, column in zip(shared, columns, strict=True):
+        trained = column[0] if len(column) == 1 else torch.stack(column).mean(0)
+        trained = trained.to(mine)
+        mine.copy_(mine.lerp(trained, 1 / (1 + stale)) if stale else trained)
 
 
 class PersistentGenerator:
@@ -47,25 +71,11 @@ class PersistentGenerator:
         """
         return MetaUpdate(round, [tensor.clone() for tensor in self._tensors()], base)
 
-    @torch.no_grad()
     def learn(self, updates: Sequence[MetaUpdate]) -> None:
-        """Take over one trained copy exactly, or the mean of several.
-
-        Several synthesizers make local steps, and what they trained is averaged: weights, buffers
-        and Adam moments (local SGD, arXiv 1805.09767). If the shared generator has changed s times
-        since a copy was taken, which happens in async runs only, it moves by 1 / (1 + s) of the
-        way to the trained copy (FedAsync, arXiv 1903.03934).
-        """
-        if not updates:
-            return
-        ordered = sorted(updates, key=lambda update: update.round)
-        stale = self.version - min(update.base for update in ordered)
-        columns = zip(*(update.tensors for update in ordered), strict=True)
-        for mine, column in zip(self._tensors(), columns, strict=True):
-            trained = column[0] if len(column) == 1 else torch.stack(column).mean(0)
-            trained = trained.to(mine)
-            mine.copy_(mine.lerp(trained, 1 / (1 + stale)) if stale else trained)
-        self.version += 1
+        """Take over one trained copy exactly, or the mean of several (`take_over`)."""
+        if updates:
+            take_over(self._tensors(), updates, self.version)
+            self.version += 1
 
     def state_dict(self) -> dict[str, Any]:
         """Generator, optimiser and version."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.network_use import NetworkUse
@@ -35,6 +35,8 @@ class Task:
     """Maps images in [0, 1] to the teacher's input, on `device`."""
     student_form: StudentForm | None = None
     """Maps the teacher's input to the student's, on `device`; None: they are the same."""
+    class_vectors: Tensor | None = None
+    """(K, D), given by the user: a fixed vector for each class."""
     seed: int
     """Seed of all random numbers."""
     device: torch.device | str = "cpu"

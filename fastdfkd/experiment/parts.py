@@ -31,6 +31,7 @@ from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.core.teacher_traits import resolve_auto
 from fastdfkd.data import Judge
+from fastdfkd.experiment.class_vectors import read_class_vectors
 from fastdfkd.experiment.images import image_spec, student_spec
 from fastdfkd.experiment.judges import judge_of
 from fastdfkd.models import (
@@ -105,6 +106,8 @@ class Experiment:
     """The recipe's section with a number for `bn: auto`."""
     choice: str
     """What `auto` means for this teacher; "" if the recipe has no `auto`."""
+    class_vectors: Tensor | None = None
+    """(K, D), of the file that the recipe names."""
 
     @classmethod
     def of(
@@ -147,6 +150,7 @@ class Experiment:
             student_use=try_network(student, own.shape, output=recipe.student.output, student=True),
             synthesis=synthesis,
             choice=choice,
+            class_vectors=read_class_vectors(recipe),
         )
         for note in parts.notes:
             log.warning("%s", note)
@@ -215,6 +219,7 @@ class Experiment:
             kind=self.kind,
             normalisation=self.normalisation(device),
             student_form=self.student_form(device),
+            class_vectors=self.class_vectors,
             seed=self.recipe.seed,
             device=device,
             precision=self.recipe.platform.precision,

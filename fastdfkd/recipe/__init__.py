@@ -16,6 +16,7 @@ from fastdfkd.recipe.methods import (
     CMISynthesis,
     DeepInversionSynthesis,
     FastSynthesis,
+    NAYERSynthesis,
     SynthesisSection,
 )
 from fastdfkd.recipe.pixel_form import NORMALISATIONS, PixelForm
@@ -42,6 +43,7 @@ __all__ = [
     "EvaluationSection",
     "FastSynthesis",
     "InputSection",
+    "NAYERSynthesis",
     "Overrides",
     "PixelForm",
     "PlatformSection",

@@ -32,6 +32,7 @@ class Bad:
     weights: bool = True
     student: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
+    synthesis: dict[str, Any] = field(default_factory=dict)
 
 
 BAD: dict[str, Bad] = {
@@ -147,6 +148,17 @@ BAD: dict[str, Bad] = {
         evaluation={"synthetic_images": -1},
         says=("evaluation.synthetic_images: expected a number at least 0, got -1",),
     ),
+    "no such file of class vectors": Bad(
+        synthesis={"method": "nayer", "class_vectors": "absent.npy"},
+        says=("synthesis.class_vectors: absent.npy: no such file", ".safetensors"),
+    ),
+    "a file that has no class vectors": Bad(
+        synthesis={"method": "nayer", "class_vectors": "net.safetensors"},
+        says=("synthesis.class_vectors: net.safetensors: expected one tensor, got",),
+    ),
+    "class vectors that nothing reads": Bad(
+        synthesis={"class_vectors": "v.npy"}, says=("class_vectors has no effect", "set codes to")
+    ),
 }
 
 
@@ -162,6 +174,7 @@ def recipe_of(bad: Bad) -> dict[str, Any]:
         "teacher": teacher,
         "student": {"model": "resnet8-half", **bad.student},
         "evaluation": bad.evaluation,
+        "synthesis": bad.synthesis,
     }
 
 

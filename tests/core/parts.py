@@ -13,9 +13,16 @@ from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.methods.cmi import CMISynthesizer
 from fastdfkd.core.methods.deep_inversion import DeepInversion
 from fastdfkd.core.methods.fast import FastSynthesizer
+from fastdfkd.core.methods.nayer import NAYER
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import Classification
-from fastdfkd.recipe import METHODS, CMISynthesis, DeepInversionSynthesis, FastSynthesis
+from fastdfkd.recipe import (
+    METHODS,
+    CMISynthesis,
+    DeepInversionSynthesis,
+    FastSynthesis,
+    NAYERSynthesis,
+)
 
 from . import naive
 
@@ -139,6 +146,25 @@ def cmi_section(**changes: Any) -> CMISynthesis:
     return CMISynthesis(**{**values, **changes})
 
 
+def nayer_section(**changes: Any) -> NAYERSynthesis:
+    """Three noisy layers, the last of them for one image; a new generator before rounds 2 and 4."""
+    values = {
+        "method": "nayer",
+        "rounds": 6,
+        "warmup_rounds": 2,
+        "batch_size": 7,
+        "steps": 3,
+        "lr_g": 5e-3,
+        "bn": 2.0,
+        "renew_every": 2,
+        "class_vector_size": 4,
+        "latent_dim": 5,
+        "generator_width": 4,
+        "crop_padding": 2,
+    }
+    return NAYERSynthesis(**{**values, **changes})
+
+
 GENERATIVE = ("dafl", "zskt", "dfq", "dfad")
 """The methods with a persistent generator."""
 
@@ -177,6 +203,10 @@ def deep(section: DeepInversionSynthesis, **changes: Any) -> DeepInversion:
 
 def cmi(section: CMISynthesis, index: int = 0, **changes: Any) -> CMISynthesizer:
     return CMISynthesizer(section, task(**changes), index)
+
+
+def nayer(section: NAYERSynthesis, index: int = 0, **changes: Any) -> NAYER:
+    return NAYER(section, task(**changes), index)
 
 
 def naive_fast(synthesizer: FastSynthesizer, section: FastSynthesis) -> naive.FastSynthesizer:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.batch import SyntheticBatch
-from fastdfkd.core.methods.fast import FastSynthesizer, InnerLoop
+from fastdfkd.core.methods.fast import FastSynthesizer
+from fastdfkd.core.methods.inner_loop import InnerLoop
 from fastdfkd.core.random_streams import stream
 from fastdfkd.recipe import FastSynthesis
 

@@ -159,6 +159,16 @@ def test_a_stale_copy_moves_the_generator_by_a_part_of_the_way(method: str) -> N
         torch.testing.assert_close(mine, old + 1.0)
 
 
+@pytest.mark.parametrize("base", [1, 2, 5])
+def test_a_copy_of_a_version_that_a_restart_lost_is_taken_over(method: str, base: int) -> None:
+    """The board fell back to version 0 of a checkpoint."""
+    shared = built(method).shared
+    update = changed(shared.update(0, 0), 3.0, base=base)
+    shared.learn([update])
+    parts.assert_equal(shared.update(0, 0).tensors, update.tensors)
+    assert shared.version == 1
+
+
 def test_a_shared_generator_makes_the_batches_of_a_lone_synthesizer(method: str) -> None:
     """As on the weight board: state out before a batch, the update back after it."""
     section = parts.generative_section(method)

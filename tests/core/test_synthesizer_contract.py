@@ -20,6 +20,7 @@ SECTIONS = {
     "fast": parts.fast_section(),
     "deep_inversion": parts.deep_section(),
     "cmi": parts.cmi_section(),
+    "nayer": parts.nayer_section(),
     "shapes": ShapesSynthesis(
         method="shapes", rounds=6, warmup_rounds=1, batch_size=8, shapes=3, candidates=2
     ),
@@ -28,6 +29,7 @@ SECTIONS = {
 STUDENT = {
     **{name: {0: True} for name in ("zskt", "dfq", "dfad")},
     **{name: {0: False, 1: False} for name in ("dafl", "shapes")},
+    "nayer": {1: False, 2: True},
 }
 """Methods whose student does not begin after warm-up: rounds, and whether it takes part in them."""
 
@@ -166,7 +168,7 @@ class ColdStudent(torch.nn.Module):
         return logits
 
 
-@pytest.mark.parametrize("make", ["fast", "deep", "cmi"])
+@pytest.mark.parametrize("make", ["fast", "deep", "cmi", "nayer"])
 def test_the_adversarial_term_is_off_until_the_student_is_finite(make: str) -> None:
     section = getattr(parts, f"{make}_section")
     student = ColdStudent()
@@ -183,7 +185,7 @@ def test_the_adversarial_term_is_off_until_the_student_is_finite(make: str) -> N
     assert warm.provenance.losses["adv"] != 0
 
 
-@pytest.mark.parametrize("make", ["fast", "deep", "cmi"])
+@pytest.mark.parametrize("make", ["fast", "deep", "cmi", "nayer"])
 def test_a_teacher_that_is_not_finite_is_named(make: str) -> None:
     teacher = parts.teacher()
     teacher[-1].bias.data.fill_(torch.inf)

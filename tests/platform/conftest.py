@@ -61,6 +61,18 @@ def tiny_cmi(**overrides: Any) -> Recipe:
     return load_recipe("digits-cmi", {**shared, **memory, **changes})
 
 
+def tiny_nayer(**overrides: Any) -> Recipe:
+    """The same run with NAYER and channel exchange; a new generator in rounds 2 and 5."""
+    changes = {key.replace("__", "."): value for key, value in overrides.items()}
+    shared = {k: v for k, v in TINY.items() if k != "synthesis.reset_after"}
+    own = {
+        "synthesis.renew_every": 3,
+        "synthesis.class_vector_size": 6,
+        "synthesis.channel_exchange": 0.5,
+    }
+    return load_recipe("digits-nayer", {**shared, **own, **changes})
+
+
 def in_lockstep(recipe: Recipe) -> Recipe:
     platform = recipe.platform.model_copy(update={"schedule": "lockstep"})
     return recipe.model_copy(update={"platform": platform})

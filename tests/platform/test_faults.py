@@ -23,11 +23,11 @@ from ray.util import placement_group_table
 from safetensors.torch import load_file
 
 from fastdfkd.platform import pipeline
-from fastdfkd.recipe import Recipe
+from fastdfkd.recipe import NAYERSynthesis, Recipe
 from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
-from tests.platform.conftest import Rows, tiny, tiny_cmi
+from tests.platform.conftest import Rows, tiny, tiny_cmi, tiny_nayer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
@@ -43,6 +43,19 @@ class CallsAfterRows(Rows):
         super().log(row)
         if len(self.rows) == self.after:
             self.action()
+
+
+class KillsAfterRows(Rows):
+    """A recorder that kills actors after so many rows."""
+
+    def __init__(self, actors: dict[int, str]) -> None:
+        super().__init__()
+        self.actors = actors
+
+    def log(self, row: dict[str, float]) -> None:
+        super().log(row)
+        if actor := self.actors.get(len(self.rows)):
+            kill(actor)
 
 
 def kill(actor: str) -> None:
@@ -109,18 +122,40 @@ def test_a_killed_synthesizer_changes_nothing(
 
 
 @pytest.mark.slow
-def test_a_killed_synthesizer_of_cmi_changes_nothing(teacher: Teacher, tmp_path: Path) -> None:
-    """Head and memory come back with every call."""
+@pytest.mark.parametrize("build", [tiny_cmi, tiny_nayer])
+def test_a_killed_synthesizer_of_another_method_changes_nothing(
+    build: Callable[..., Recipe], teacher: Teacher, tmp_path: Path
+) -> None:
+    """What its batches depend on comes back with every call."""
     for name in ("undisturbed", "disturbed"):
         (tmp_path / name).mkdir()
-    recipe = long_recipe(tiny_cmi, platform__schedule="lockstep")
+    recipe = long_recipe(build, platform__schedule="lockstep")
     pipeline.run(recipe, teacher, tmp_path / "undisturbed", Rows())
-    result, recorder, _ = run_and_kill(
-        "SynthesizerActor", teacher, tmp_path / "disturbed", tiny_cmi
-    )
+    result, recorder, _ = run_and_kill("SynthesizerActor", teacher, tmp_path / "disturbed", build)
     check_complete(result, recipe)
     assert recorder.rows[-1]["restarts"] == 1
     same_students(tmp_path / "disturbed", tmp_path / "undisturbed")
+
+
+@pytest.mark.slow
+def test_several_synthesizers_of_nayer_go_on_in_async_after_kills(
+    teacher: Teacher, tmp_path: Path
+) -> None:
+    """The shared generator is on the board, and is drawn anew in turn whatever was killed."""
+    recipe = long_recipe(tiny_nayer, platform__schedule="async", platform__synthesizers=2)
+    recorder = KillsAfterRows({4: "SynthesizerActor", 9: "WeightBoard", 14: "SampleBank"})
+    check_complete(pipeline.run(recipe, teacher, tmp_path, recorder), recipe)
+    assert recorder.rows[-1]["restarts"] == 2, "both synthesizers"
+    assert recorder.rows[-1]["bank_restarts"] == 1
+    checkpoint = CheckpointFolder(tmp_path).newest()
+    assert checkpoint is not None
+    meta = checkpoint.state["meta"]
+    section = recipe.synthesis
+    assert isinstance(section, NAYERSynthesis)
+    assert 3 <= meta["life"] <= section.life_of(section.rounds - 1)
+    assert meta["version"] >= meta["born"] >= meta["life"]
+    trained = torch.as_tensor(meta["generator"]["project.weight"])
+    assert torch.isfinite(trained).all()
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from fastdfkd.experiment import Experiment
 from fastdfkd.platform import pipeline
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.teacher import Teacher
-from tests.platform.conftest import Rows, in_lockstep, tiny, tiny_cmi
+from tests.platform.conftest import Rows, in_lockstep, tiny, tiny_cmi, tiny_nayer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
@@ -38,7 +38,10 @@ def reference_student(recipe: Recipe, teacher: Teacher) -> dict[str, torch.Tenso
 
 METHODS = [
     *(tiny(synthesis__meta=meta) for meta in ("fomaml", "reptile", "sequential", "none")),
+    tiny(synthesis__codes="classes", synthesis__balanced_labels=True, synthesis__steps=3),
+    tiny(synthesis__channel_exchange=0.5, synthesis__steps=4),
     tiny_cmi(),
+    tiny_nayer(),
 ]
 
 

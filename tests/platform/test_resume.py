@@ -26,7 +26,7 @@ from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.store import open_store
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
-from tests.platform.conftest import Rows, tiny, tiny_cmi
+from tests.platform.conftest import Rows, tiny, tiny_cmi, tiny_nayer
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(fastdfkd.__file__).parents[1]
@@ -39,6 +39,12 @@ ROOT = Path(fastdfkd.__file__).parents[1]
         (tiny, {"platform__checkpoint_every": 2}),
         (tiny, {"platform__checkpoint_every": 2, "platform__synthesizers": 2}),
         (tiny_cmi, {"platform__checkpoint_every": 2}),
+        (tiny_nayer, {"platform__checkpoint_every": 2}),
+        pytest.param(
+            tiny_nayer,
+            {"platform__checkpoint_every": 2, "platform__synthesizers": 2},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             tiny_cmi,
             {"platform__checkpoint_every": 2, "platform__synthesizers": 2},

@@ -8,7 +8,9 @@ from fastdfkd.recipe import METHODS, RecipeError, images_only, load_recipe
 from fastdfkd.recipe.methods import SynthesisSection
 
 
-@pytest.mark.parametrize("name", ["digits-fast5", "digits-cmi", "digits-deep-inversion"])
+@pytest.mark.parametrize(
+    "name", ["digits-fast5", "digits-cmi", "digits-nayer", "digits-deep-inversion"]
+)
 def test_a_round_counts_as_an_update_and_nothing_needs_a_student(name: str) -> None:
     recipe = load_recipe(
         name,
@@ -55,6 +57,6 @@ def test_a_method_whose_only_term_is_adversarial_is_refused(name: str) -> None:
 
 
 def test_the_other_methods_have_images_without_a_student() -> None:
-    for name in ("fast", "deep_inversion", "cmi", "dafl", "dfq"):
+    for name in ("fast", "deep_inversion", "cmi", "nayer", "dafl", "dfq"):
         section = METHODS[name].model_validate({"method": name})
         assert section.without_student().adv == 0  # type: ignore[attr-defined]

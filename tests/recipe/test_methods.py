@@ -267,3 +267,31 @@ def test_a_shortened_section_keeps_the_proportion_of_a_step_and_its_images(
     section = read("synthesis: {method: dafl, generator_steps: 7}\n").synthesis
     short = section.shortened(steps=5, batch_size=100)
     assert (short.steps_per_batch, short.batch_size, short.generator_batch_size) == (5, 100, 20)
+
+
+@pytest.mark.parametrize("method", ["fast", "cmi", "nayer"])
+def test_codes_and_exchange_are_no_part_of_older_digests(read: ReadRecipe, method: str) -> None:
+    text = f"synthesis: {{method: {method}}}\n"
+    plain = read(text)
+    assert plain.synthesis.silent >= {"codes", "class_vectors", "channel_exchange"}
+    exchanged = read(f"synthesis: {{method: {method}, channel_exchange: 0.5}}\n")
+    assert exchanged.digest() != plain.digest()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("method: fast, codes: classes", "codes: classes needs balanced_labels: true"),
+        ("method: fast, class_vectors: v.npy", "class_vectors has no effect with codes: noise"),
+        ("method: nayer, balanced_labels: false", "codes: classes needs balanced_labels: true"),
+        ("method: nayer, batch_size: 1", "codes: classes needs at least two images"),
+        ("method: fast, batch_size: 1, channel_exchange: 0.5", "channel_exchange needs at least"),
+        ("method: fast, channel_exchange: 1.5", "expected a number below 1"),
+        ("method: nayer, class_vector_size: 0", "expected a number at least 1"),
+        ("method: dafl, channel_exchange: 0.5", "channel_exchange: unknown key"),
+        ("method: deep_inversion, codes: classes", "codes: unknown key"),
+    ],
+)
+def test_codes_that_do_not_fit_are_refused(read: ReadRecipe, settings: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        read(f"synthesis: {{{settings}}}\n")

@@ -21,6 +21,7 @@ SAMPLES = {
     "digits-cmi-adversarial",
     "digits-cmi-images",
     *(f"digits-{method}" for method in ("dafl", "zskt", "dfq", "dfad")),
+    "digits-nayer",
     "digits-fast10",
     "digits-fast2",
     "digits-fast5",

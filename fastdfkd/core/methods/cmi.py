@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.augment import Augmentation
-from fastdfkd.core.generators import Generator
+from fastdfkd.core.drawn_generator import class_vectors, drawn_generator
 from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.losses import contrastive_loss
 from fastdfkd.core.methods.contrast import Contrast
@@ -54,10 +54,14 @@ class CMISynthesizer(GeneratorInversion):
     section: CMISynthesis
 
     def __init__(self, section: CMISynthesis, task: Task, index: int = 0):
-        generator = Generator(
-            section.latent_dim, section.generator_width, task.image_shape, section.output_norm
+        generator = drawn_generator(
+            section,
+            task.image_shape,
+            task.seed,
+            "generator",
+            device=task.device,
+            vectors=class_vectors(section, task),
         )
-        generator.to(task.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         names = (*TERMS, "cr") if section.cr > 0 else TERMS
         super().__init__(
             section, task, index, generator, lr_g=section.lr, lr_z=section.lr, terms=names
@@ -70,7 +74,7 @@ class CMISynthesizer(GeneratorInversion):
         self.shared = self.contrast
 
     def first_images(self, draws: RandomInputs) -> Tensor:
-        """Images (B, C, H, W) of the batch's own generator and z = noise, normalised."""
+        """Images (B, C, H, W) of the batch's own generator and the noise, normalised."""
         initialise(self.generator, draws.randomness)
         return super().first_images(draws)
 
@@ -78,10 +82,10 @@ class CMISynthesizer(GeneratorInversion):
         """Draw a generator, optimise it and z; then the head and the memory's new rows."""
         section, contrast, randomness = self.section, self.contrast, draws.randomness
         initialise(self.generator, randomness)
-        self.copies.begin(draws.noise)
+        self.copies.begin(draws.noise, draws.labels)
         if contrast is not None:
             contrast.begin_batch()
-        count = len(draws.noise)
+        count = section.batch_size
         with self.objective.batch():
             for _ in range(self.steps):
                 dy, dx, flip, _ = Augmentation.draw(
@@ -175,7 +179,7 @@ def initialise(generator: nn.Module, randomness: torch.Generator) -> None:
     for layer in generator.modules():
         weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
         if isinstance(weight, Tensor):
-            mean = 1.0 if isinstance(layer, nn.BatchNorm2d) else 0.0
+            mean = 1.0 if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) else 0.0
             weight.copy_(
                 torch.randn(weight.shape, generator=randomness, device=weight.device) * 0.02 + mean
             )

@@ -35,8 +35,8 @@ class DeepInversion(InversionMethod):
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """(C, H, W)."""
-        return self.image_shape
+        """(B, C, H, W)."""
+        return (self.section.batch_size, *self.image_shape)
 
     def first_images(self, draws: RandomInputs) -> Tensor:
         """The noise, unchanged."""

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.captured import captured
+from fastdfkd.core.channel_exchange import ChannelExchange
 from fastdfkd.core.generators import Generator
 from fastdfkd.core.losses import total_variation
 from fastdfkd.core.methods.inner_copies import InnerCopies
 from fastdfkd.core.methods.inversion import InversionMethod, RandomInputs
+from fastdfkd.core.methods.method import OptimisedBatch
 from fastdfkd.core.methods.objective import TERMS, Best, plus
 from fastdfkd.core.methods.priors import without_patches
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.task import Task
 
 if TYPE_CHECKING:
-    from fastdfkd.recipe.methods import InversionSection
+    from fastdfkd.recipe.methods import GeneratorSection
 
 
 class GeneratorInversion(InversionMethod):
@@ -29,9 +33,11 @@ class GeneratorInversion(InversionMethod):
     A subclass defines `_step` and `optimise`.
     """
 
+    section: GeneratorSection
+
     def __init__(
         self,
-        section: InversionSection,
+        section: GeneratorSection,
         task: Task,
         index: int,
         generator: Generator,
@@ -49,14 +55,15 @@ class GeneratorInversion(InversionMethod):
             index: number of this synthesizer among several.
             generator: what every batch copies at its beginning.
             lr_g: learning rate of the copy.
-            lr_z: learning rate of the latent codes.
+            lr_z: learning rate of the latent codes, or of the noisy layers.
             bn_momentum: see `BatchNormStatistics`.
             terms: names of the loss terms, `TERMS` first.
         """
         super().__init__(section, task, index, task.kind.adversarial_loss, bn_momentum=bn_momentum)
         self.generator = generator
-        codes = section.batch_size, generator.project.in_features
-        self.copies = InnerCopies(generator, codes, lr_g=lr_g, lr_z=lr_z, best=Best(terms))
+        self.copies = InnerCopies(
+            generator, section.batch_size, lr_g=lr_g, lr_z=lr_z, best=Best(terms)
+        )
         self.step = captured(self._step, task.device, self.capturable(task))
 
     @abstractmethod
@@ -65,20 +72,41 @@ class GeneratorInversion(InversionMethod):
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """(latent_dim,)."""
-        return (self.generator.project.in_features,)
+        """That of the generator."""
+        return self.generator.noise_shape(self.section.batch_size)
 
     def first_images(self, draws: RandomInputs) -> Tensor:
-        """Images (B, C, H, W) of the generator and z = noise, normalised."""
+        """Images (B, C, H, W) of the generator and the noise, normalised."""
+        codes, others = self.generator.inputs(draws.noise, draws.labels)
         with autocast(self.device, self.objective.precision):
-            images = self.generator(draws.noise)
+            images = self.generator(*codes, *others)
         return self.normalisation(images.to(draws.noise.dtype))
 
+    def optimised(self, round: int, attempt: int, adversarial: bool) -> OptimisedBatch:
+        """Optimise a batch, then exchange channels between its images if the recipe says so."""
+        draws = self._draws(round, attempt)
+        made = self.optimise(draws, adversarial)
+        if self.section.channel_exchange == 0:
+            return made
+        return replace(made, images=self._exchanged(made.images, draws.randomness))
+
+    @torch.no_grad()
+    def _exchanged(self, images: Tensor, randomness: torch.Generator) -> Tensor:
+        """`images` (B, C, H, W), some replaced by those of the copies with channels of two images.
+
+        The copies are those after the last step: the weights of the kept step are gone.
+        """
+        exchange = ChannelExchange.draw(
+            len(images), self.generator.widths, self.section.channel_exchange, randomness
+        )
+        with exchange.inside(self.generator):
+            return exchange.chosen(self.images(), images)
+
     def images(self) -> Tensor:
-        """The images (B, C, H, W) in [0, 1] that the copies generate now, in the type of z."""
+        """The images (B, C, H, W) in [0, 1] that the copies generate now, in the type of codes."""
         with autocast(self.device, self.objective.precision):
             images = self.copies.images()
-        return images.to(self.copies.z.dtype)
+        return images.to(self.copies.codes[0].dtype)
 
     def terms(
         self,

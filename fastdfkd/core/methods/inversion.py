@@ -27,7 +27,7 @@ class RandomInputs:
     round: int
     """Number of the batch."""
     noise: Tensor
-    """(B, *noise_shape), standard normal."""
+    """Of shape `noise_shape`, standard normal."""
     labels: Tensor
     """(B, *space) int64, the target classes."""
     randomness: torch.Generator
@@ -65,7 +65,7 @@ class InversionMethod(Method):
     @property
     @abstractmethod
     def noise_shape(self) -> tuple[int, ...]:
-        """Shape of the noise for one image."""
+        """Shape of the noise of a batch."""
 
     @abstractmethod
     def optimise(self, draws: RandomInputs, adversarial: bool) -> OptimisedBatch:
@@ -107,10 +107,8 @@ class InversionMethod(Method):
         """Draw noise and labels; a new attempt gets other ones."""
         section = self.section
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
-        noise = torch.randn(
-            section.batch_size, *self.noise_shape, generator=randomness, device=self.device
-        )
+        noise = torch.randn(self.noise_shape, generator=randomness, device=self.device)
         labels = self.kind.draw_labels(
-            len(noise), self.image_shape, section.balanced_labels, randomness
+            section.batch_size, self.image_shape, section.balanced_labels, randomness
         )
         return RandomInputs(round, noise, labels, randomness)

@@ -12,6 +12,8 @@ from fastdfkd.recipe.methods.dfad import DFADSynthesis
 from fastdfkd.recipe.methods.dfq import DFQSynthesis
 from fastdfkd.recipe.methods.fast import FastSynthesis
 from fastdfkd.recipe.methods.generative import GenerativeSection
+from fastdfkd.recipe.methods.generator_section import GeneratorSection
+from fastdfkd.recipe.methods.nayer import NAYERSynthesis
 from fastdfkd.recipe.methods.section import InversionSection, SynthesisSection
 from fastdfkd.recipe.methods.selection import AnyMethod
 from fastdfkd.recipe.methods.shapes import ShapesSynthesis
@@ -30,7 +32,9 @@ __all__ = [
     "DefaultMethod",
     "FastSynthesis",
     "GenerativeSection",
+    "GeneratorSection",
     "InversionSection",
+    "NAYERSynthesis",
     "ShapesSynthesis",
     "SynthesisSection",
     "ZSKTSynthesis",

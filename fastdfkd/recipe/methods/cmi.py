@@ -6,11 +6,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fastdfkd.recipe.methods.section import AutoWeight, InversionSection
+from fastdfkd.recipe.methods.generator_section import GeneratorSection
+from fastdfkd.recipe.methods.section import AutoWeight
 from fastdfkd.recipe.numbers import Count, Positive, Rate, Real, Weight
 
 
-class CMISynthesis(InversionSection):
+class CMISynthesis(GeneratorSection):
     """CMI: a new generator for every batch, and a contrastive term that makes images differ.
 
     "The paper" is arXiv 2105.08584. Defaults are those of the comparison in arXiv 2112.06253.

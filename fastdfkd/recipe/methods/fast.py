@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from fastdfkd.recipe.methods.section import InversionSection
+from fastdfkd.recipe.methods.generator_section import GeneratorSection
 from fastdfkd.recipe.numbers import Positive, Rate, Share
 
 
-class FastSynthesis(InversionSection):
+class FastSynthesis(GeneratorSection):
     """FastDFKD: a few Adam steps on a copy of a meta-learned generator and on the latent codes z.
 
     "The paper" is arXiv 2112.06253.

@@ -73,6 +73,11 @@ class SynthesisSection(Section):
         return 0.0
 
     @property
+    def vectors_file(self) -> str | None:
+        """Path of the file of class vectors; None: the method reads none."""
+        return None
+
+    @property
     def is_open(self) -> bool:
         """Whether a key is `auto`, so that its value depends on the teacher."""
         return False

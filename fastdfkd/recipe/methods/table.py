@@ -14,6 +14,7 @@ from fastdfkd.recipe.methods.deep_inversion import DeepInversionSynthesis
 from fastdfkd.recipe.methods.dfad import DFADSynthesis
 from fastdfkd.recipe.methods.dfq import DFQSynthesis
 from fastdfkd.recipe.methods.fast import FastSynthesis
+from fastdfkd.recipe.methods.nayer import NAYERSynthesis
 from fastdfkd.recipe.methods.section import SynthesisSection
 from fastdfkd.recipe.methods.shapes import ShapesSynthesis
 from fastdfkd.recipe.methods.zskt import ZSKTSynthesis
@@ -26,6 +27,7 @@ METHODS: dict[str, type[SynthesisSection]] = {
     "zskt": ZSKTSynthesis,
     "dfq": DFQSynthesis,
     "dfad": DFADSynthesis,
+    "nayer": NAYERSynthesis,
     "shapes": ShapesSynthesis,
     "auto": AutoSynthesis,
 }
