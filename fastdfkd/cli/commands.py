@@ -240,15 +240,20 @@ def recipes(
     sweeps: Annotated[
         bool, typer.Option("--sweeps", help="List the search spaces of `sweep` instead.")
     ] = False,
+    tables: Annotated[
+        bool,
+        typer.Option("--tables", help="List the further recipes of the paper's tables instead."),
+    ] = False,
 ) -> None:
     """List the shipped recipes, the sample ones first."""
-    from fastdfkd.recipe import load_recipe, shipped_recipes
+    from fastdfkd.recipe import load_recipe, shipped_recipes, table_recipes
     from fastdfkd.tuning.search_space import shipped_spaces
 
     if sweeps:
         listed = shipped_spaces()
     else:
-        listed = {file.stem: load_recipe(file).description for file in shipped_recipes()}
+        files = table_recipes() if tables else shipped_recipes()
+        listed = {file.stem: load_recipe(file).description for file in files}
     width = max(map(len, listed), default=0)
     for name, description in listed.items():
         typer.echo(f"{name:<{width}}  {description}")
