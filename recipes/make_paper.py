@@ -71,10 +71,10 @@ platform:
 
 PAPER_HEAD = """\
 # {title} table of arXiv 2112.06253, row {label}, column {teacher} to {student}.
-# paper: {accuracy:.2f} % , {hours:{digits}} h    (the paper's accuracy and synthesis hours, not measured here)
+# paper: {accuracy} % , {hours} h    (the paper's accuracy and synthesis hours, not measured here)
 {remarks}# Written by recipes/make_paper.py.
 name: {name}
-description: {title}, {teacher} to {student}, {label} (the paper got {accuracy:.2f} % in {hours:{digits}} h)"""
+description: {title}, {teacher} to {student}, {label} (the paper got {accuracy} % in {hours} h)"""
 
 OTHER_HEAD = """\
 # {title}, row {label}, column {teacher} to {student} (docs/reproducing.md).
@@ -233,9 +233,8 @@ def _recipe(table: Table, cell: Cell) -> str:
     if cell.hours is None:
         head = OTHER_HEAD.format(**words)
     else:
-        digits = ".1f" if cell.hours >= 10 else ".2f"
-        figures = {"accuracy": cell.accuracy, "hours": cell.hours, "digits": digits}
-        head = PAPER_HEAD.format(**words, **figures)
+        hours = f"{cell.hours:.1f}" if cell.hours >= 10 else f"{cell.hours:.2f}"
+        head = PAPER_HEAD.format(**words, accuracy=f"{cell.accuracy:.2f}", hours=hours)
     names = {"data": table.data, "title": title, "teacher": teacher, "student": student}
     return RECIPE.format(head=head, **names, method=method, platform=platform)
 

@@ -86,7 +86,10 @@ class Table(BaseModel):
         Raises:
             ValueError: one does not.
         """
-        lists = {"teacher": self.teacher, "trained": self.trained}
+        lists: dict[str, Sequence[float | None]] = {
+            "teacher": self.teacher,
+            "trained": self.trained,
+        }
         for name, row in self.rows.items():
             lists |= {f"{name}: accuracy": row.accuracy, f"{name}: hours": row.hours}
             if not set(row.notes) <= set(self.pairs):
