@@ -1,4 +1,4 @@
-"""The commands, except for those of `cli.tuning`.
+"""The commands, except for those of `cli.tuning` and `cli.reproduction`.
 
 They import torch, Ray and MLflow themselves, so that `--help` is fast.
 """
@@ -15,7 +15,7 @@ import typer
 
 from fastdfkd import signals
 from fastdfkd.addresses import credentials
-from fastdfkd.cli import invocation, tuning
+from fastdfkd.cli import invocation, reproduction, tuning
 from fastdfkd.cli.invocation import say
 from fastdfkd.cli.run_request import (
     AddressOption,
@@ -260,6 +260,7 @@ def recipes(
 
 
 tuning.register(app)
+reproduction.register(app)
 
 
 def run(arguments: Sequence[str]) -> int:
