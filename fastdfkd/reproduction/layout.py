@@ -158,8 +158,8 @@ def _figure(accuracy: float | None, hours: float | None, deviation: float | None
 
 
 def hours_text(hours: float) -> str:
-    """Hours with two digits after the point; with two that count if there are fewer."""
-    return f"{hours:.2f}" if hours >= 0.01 else f"{hours:.2g}"
+    """`42.1`, `0.06`, `0.0024`."""
+    return f"{hours:.1f}" if hours >= 10 else f"{hours:.2f}" if hours >= 0.01 else f"{hours:.2g}"
 
 
 def _ratio(value: float | None) -> str:
