@@ -8,6 +8,9 @@ rank correlation (Spearman) over settings. No time is measured: the figures hold
 
 Every student's figures are written as soon as they are known. The same command after an
 interruption trains only the students that are missing.
+
+A setting with a student that diverged is in the table of settings and in no ranking: a sweep has no
+figure of such a trial either. Ranked last by both it would raise the correlation for nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +22,15 @@ from pathlib import Path
 from statistics import fmean
 
 from benchmarks.results import FOLDER
-from benchmarks.student_rows import Overrides, Row, Student, by_setting, cell, student_rows
+from benchmarks.student_rows import (
+    Overrides,
+    Row,
+    Student,
+    by_setting,
+    cell,
+    finished,
+    student_rows,
+)
 from fastdfkd.recipe import load_recipe
 from fastdfkd.report.table import markdown_table
 from fastdfkd.runs.environment import commit, hardware
@@ -133,12 +144,21 @@ def page(name: str, rows: Sequence[Row]) -> str:
         f"{', '.join(map(str, seeds))}; {machine.get('processor')}, {machine.get('cores')} cores; "
         f"commit {commit()}. {name}-fast5 with {json.dumps(SMALL[name])}, changed as named; "
         f"{IMAGES:,} held-out synthetic images.",
+    ]
+    ranked = finished(rows)
+    lost = [label for label in by_setting(rows) if label not in by_setting(ranked)]
+    if lost:
+        lines.append(
+            f"Students of {', '.join(lost)} diverged. These settings are not ranked: a sweep has "
+            "no figure of a trial that diverged."
+        )
+    lines.append(
         "Rank correlation (Spearman) with accuracy on real held-out images, over all settings and "
         f"over those within {NEAR * 100:g} points of the best, and the accuracy lost by choosing "
-        "the best setting by the figure's mean:",
-    ]
-    ranks = {figure: spearman(rows, figure) for figure in RANKED}
-    near = good(rows)
+        "the best setting by the figure's mean:"
+    )
+    ranks = {figure: spearman(ranked, figure) for figure in RANKED}
+    near = good(ranked)
     heads = ["figure", "means over seeds", *(f"seed {seed}" for seed in seeds)]
     heads += [f"means of the {len(by_setting(near))} best", "accuracy lost"]
     table = [
@@ -146,20 +166,23 @@ def page(name: str, rows: Sequence[Row]) -> str:
             FIGURES[figure].name,
             *(f"{value:.2f}" for value in found.values()),
             f"{spearman(near, figure)['means']:.2f}",
-            f"{regret(rows, figure) * 100:.1f} points",
+            f"{regret(ranked, figure) * 100:.1f} points",
         ]
         for figure, found in ranks.items()
     ]
     lines.append(markdown_table(heads, table).rstrip())
     lines.append("Means ± sample standard deviation over the seeds, best accuracy first:")
     names = ["accuracy", *SYNTHETIC]
-    groups = sorted(
-        by_setting(rows).items(), key=lambda item: -fmean(row["accuracy"] for row in item[1])
-    )
+    groups = sorted(by_setting(rows).items(), key=lambda item: -_mean_accuracy(item[1]))
     table = [[label, *(cell(group, each) for each in names)] for label, group in groups]
     heads = ["setting", *(FIGURES[each].name for each in names)]
     lines.append(markdown_table(heads, table).rstrip())
     return "\n\n".join(lines) + "\n"
+
+
+def _mean_accuracy(group: Sequence[Row]) -> float:
+    """Mean accuracy of the students that did not diverge; 0 if there are none."""
+    return fmean([row["accuracy"] for row in group if "diverged" not in row] or [0.0])
 
 
 def main() -> None:

@@ -39,6 +39,7 @@ def check_recipe(
     from fastdfkd.core.memory import peak_memory_bytes
     from fastdfkd.experiment import Experiment, initial_student, judge_of
     from fastdfkd.platform.placement import Plan, fitted
+    from fastdfkd.trainers.started_images import StartedImages
     from fastdfkd.trainers.teacher import prepare_teacher
 
     resources = _resources()
@@ -52,7 +53,8 @@ def check_recipe(
     process_bytes = 0 if plan.device == "cuda" else peak_memory_bytes()
     facts = experiment.facts(count_macs=True)
     paths = {role: _fast_paths(experiment, plan, role) for role in ("teacher", "student")}
-    estimate = _estimate(experiment, plan, resources, process_bytes)
+    started = len(StartedImages.of(recipe, experiment.spec.shape).images)
+    estimate = _estimate(experiment, plan, resources, process_bytes, started)
     figures = _held_out(teacher, judge, len(held_out))
     about = teacher.description
     return CheckReport(
@@ -80,7 +82,7 @@ def check_recipe(
         },
         estimate=asdict(estimate),
         plan=_plan(recipe, plan),
-        schedule=_schedule(recipe),
+        schedule={**_schedule(recipe), "started_images": started},
         machine={"hardware": hardware(), "versions": versions(), "commit": commit()},
         seconds=time.perf_counter() - started,
         warnings=[*_of_teacher(about, facts, figures), *_of_memory(plan, estimate)],
@@ -97,7 +99,11 @@ def _resources() -> dict[str, float]:
 
 
 def _estimate(
-    experiment: Experiment, plan: Plan, resources: dict[str, float], process_bytes: int
+    experiment: Experiment,
+    plan: Plan,
+    resources: dict[str, float],
+    process_bytes: int,
+    started_images: int,
 ) -> Estimate:
     from fastdfkd.core.step_costs import synthesis_costs, update_costs
 
@@ -120,7 +126,8 @@ def _estimate(
         processors=resources[kind],
         process_bytes=process_bytes,
     )
-    return estimated(recipe, synthesis, update, roles, math.prod(experiment.spec.shape))
+    image_bytes = math.prod(experiment.spec.shape)
+    return estimated(recipe, synthesis, update, roles, image_bytes, started_images)
 
 
 def _fast_paths(experiment: Experiment, plan: Plan, role: str) -> dict[str, str]:

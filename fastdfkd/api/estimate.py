@@ -58,6 +58,7 @@ def estimated(
     update: StepCosts,
     roles: Roles,
     image_bytes: int,
+    started_images: int = 0,
 ) -> Estimate:
     """The estimate for a recipe.
 
@@ -71,6 +72,7 @@ def estimated(
         update: of an update.
         roles: of the run.
         image_bytes: of one uint8 image.
+        started_images: those with which the bank starts (`bank.start_from`).
     """
     section = recipe.synthesis
     steps, warmup = section.steps_per_batch, section.warmup_rounds
@@ -89,7 +91,7 @@ def estimated(
         work = made * roles.synthesizer_processors
         work += trained * roles.worker_processors * roles.workers
         end = max(end, work / roles.processors)
-    bank = recipe.capacity * image_bytes
+    bank = (recipe.capacity + started_images) * image_bytes
     return Estimate(
         synthesis_step_seconds=synthesis.seconds,
         update_seconds=update.seconds,

@@ -16,7 +16,8 @@ and v are computed in the same way there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -28,7 +29,10 @@ from fastdfkd.core.norm_calls import NormCalls, ScriptNormCalls, Statistics, loo
 from fastdfkd.core.norm_layers import normalising_layers, per_image
 
 LEAST_VARIANCE = 1e-5
-"""BatchNorm's default eps: its logarithm is finite."""
+"""BatchNorm's default eps: its logarithm and its inverse are finite."""
+RELATIVE_SCALE = 100.0
+"""Factor of the relative form. With it, both forms are about as large for real images of the
+teacher with which the default weights were found (a ResNet-14 on rendered letters)."""
 
 
 class BatchNormStatistics:
@@ -96,11 +100,22 @@ class BatchNormStatistics:
 
     def loss(self) -> Tensor:
         """L_bn of the newest forward pass, a float32 scalar."""
-        mixed = self._mixed()
-        layers: list[Any] = [self._called.get(name) or self.layers[name] for name in mixed]
-        targets = [t for layer in layers for t in (layer.running_mean, layer.running_var)]
-        found = [tensor for pair in mixed.values() for tensor in pair]
-        return _SumOfNorms.apply(targets, *found)  # type: ignore[no-any-return, no-untyped-call]
+        targets, found = self._pairs()
+        return _SumOfNorms.apply(targets, None, *found)  # type: ignore[no-any-return, no-untyped-call]
+
+    def relative_loss(self) -> Tensor:
+        """L_bn in units of the training data's deviations, a float32 scalar.
+
+        `RELATIVE_SCALE` times the mean over layers of rms((m - running_mean) / deviation) +
+        rms(v / running_var - 1), where rms is the root mean square over channels. Number and width
+        of the layers and the scale of their inputs drop out: a weight means the same for every
+        teacher. Running variances below `LEAST_VARIANCE` count as that.
+        """
+        targets, found = self._pairs()
+        scales = _inverse_deviations(targets)
+        total = _SumOfNorms.apply(targets, scales, *found)  # type: ignore[no-untyped-call]
+        result: Tensor = total * (2 * RELATIVE_SCALE / len(targets))
+        return result
 
     def divergence(self) -> Tensor:
         """Divergence of the newest forward pass from the training data, a float32 scalar.
@@ -118,6 +133,12 @@ class BatchNormStatistics:
             total = found if total is None else total + found
         assert total is not None, "the teacher has no layer with statistics"
         return total
+
+    def _pairs(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Running mean and variance of each recorded layer in turn, and the batch's like them."""
+        mixed = self._mixed()
+        targets = [tensor for name in mixed for tensor in self.target(name)]
+        return targets, [tensor for pair in mixed.values() for tensor in pair]
 
     def target(self, name: str) -> Moments:
         """Running mean and variance of a layer that was recorded."""
@@ -197,14 +218,32 @@ def _moments_of(x: Tensor, of_images: bool) -> Moments:
     return image_moments(x) if of_images else channel_moments(x)
 
 
+@torch.no_grad()
+def _inverse_deviations(targets: Sequence[Tensor]) -> list[Tensor]:
+    """For means 1 / (deviation * sqrt(C)), for variances 1 / (variance * sqrt(C)); each (C,)."""
+    variances = torch._foreach_clamp_min(list(targets[1::2]), LEAST_VARIANCE)
+    roots = [math.sqrt(len(each)) for each in variances]
+    of_means = torch._foreach_reciprocal(torch._foreach_mul(torch._foreach_sqrt(variances), roots))
+    of_variances = torch._foreach_reciprocal(torch._foreach_mul(variances, roots))
+    return [scale for pair in zip(of_means, of_variances, strict=True) for scale in pair]
+
+
 class _SumOfNorms(torch.autograd.Function):
-    """Sum over l of ||target_l - found_l||_2 in a few multi-tensor calls; gradient 0 at 0."""
+    """Sum over l of ||(target_l - found_l) * scale_l||_2 in a few multi-tensor calls.
+
+    Without scales they are 1. The gradient is 0 at 0.
+    """
 
     @staticmethod
-    def forward(ctx: Any, targets: list[Tensor], *found: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, targets: list[Tensor], scales: list[Tensor] | None, *found: Tensor
+    ) -> Tensor:
         differences = torch._foreach_sub(found, targets)
+        if scales is not None:
+            differences = torch._foreach_mul(differences, scales)
         norms = torch._foreach_norm(differences)
         ctx.save_for_backward(*differences, *norms)
+        ctx.scales = scales
         return torch.stack(norms).sum()
 
     @staticmethod
@@ -212,4 +251,15 @@ class _SumOfNorms(torch.autograd.Function):
         saved = ctx.saved_tensors
         differences, norms = saved[: len(saved) // 2], saved[len(saved) // 2 :]
         norms = torch._foreach_clamp_min(norms, torch.finfo(gradient.dtype).tiny)
-        return None, *torch._foreach_mul(torch._foreach_div(differences, norms), gradient)
+        found = torch._foreach_mul(torch._foreach_div(differences, norms), gradient)
+        if ctx.scales is not None:
+            found = torch._foreach_mul(found, ctx.scales)
+        return None, None, *found
+
+
+FORMS: Mapping[str, Callable[[BatchNormStatistics], Tensor]] = {
+    "norms": BatchNormStatistics.loss,
+    "relative": BatchNormStatistics.relative_loss,
+    "gaussians": BatchNormStatistics.divergence,
+}
+"""Values of `synthesis.statistics` to the form of L_bn."""

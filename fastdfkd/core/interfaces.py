@@ -70,6 +70,9 @@ class SharedGenerator(Protocol):
 class Synthesizer(Protocol):
     """Synthesises batches of images from a teacher."""
 
+    steps: int
+    """Optimisation steps of the next batch. Methods without `steps` in their section ignore it."""
+
     def __init__(self, section: Any, task: Task, index: int = 0):
         """Build from the method's recipe section. `index`: its number among several."""
 

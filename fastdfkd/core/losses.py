@@ -32,8 +32,18 @@ def kl_divergence(
 ) -> Tensor:
     """KL(T || S) of the softmaxes of logits / temperature at each position, (B, *space)."""
     log_student = F.log_softmax(student_logits / temperature, dim=1)
-    teacher = F.softmax(teacher_logits / temperature, dim=1)
+    teacher = _softmax(teacher_logits / temperature)
     return F.kl_div(log_student, teacher, reduction="none").sum(1)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Softmax over the classes, never exactly 0.
+
+    A share underflows to 0 if its logit is more than 104 below the largest one (float32), as a
+    sure teacher's may be. The gradient of p ln p is infinite there, and NaN once it is multiplied.
+    """
+    shares = F.softmax(logits, dim=1)
+    return shares.clamp_min(torch.finfo(shares.dtype).tiny)
 
 
 def agree(first_logits: Tensor, second_logits: Tensor) -> Tensor:
@@ -55,8 +65,8 @@ def jensen_shannon_adversarial_loss(
     teacher_logits: Tensor, student_logits: Tensor, temperature: float = 3.0
 ) -> Tensor:
     """Minus the mean Jensen-Shannon divergence (R_compete, Eq. 8 of arXiv 1912.08795)."""
-    teacher = F.softmax(teacher_logits / temperature, dim=1)
-    student = F.softmax(student_logits / temperature, dim=1)
+    teacher = _softmax(teacher_logits / temperature)
+    student = _softmax(student_logits / temperature)
     log_mixture = (0.5 * (teacher + student)).clamp_min(1e-12).log()
     positions = teacher.numel() // teacher.shape[1]
     to_teacher = F.kl_div(log_mixture, teacher, reduction="sum") / positions

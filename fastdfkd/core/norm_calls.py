@@ -126,18 +126,28 @@ class ScriptNormCalls:
             calls.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             seen, calls.seen = calls.seen, []
             for name, x, statistics in seen:
-                self.on_call(name, x, statistics, False)
+                channels = len(statistics.running_mean)
+                per_image = x.shape[1] != channels
+                x = x.reshape(-1, channels, *x.shape[2:]) if per_image else x
+                self.on_call(name, x, statistics, per_image)
 
         return end
 
 
 class _DispatchedNorms(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keeps the inputs of batch norms with running statistics at one of the given addresses."""
+    """Keeps the inputs of batch norms with running statistics at one of the given addresses.
+
+    An instance norm of B images with running statistics is a batch norm of one image with B times
+    as many channels, by statistics that are repeated B times. Its input is (1, B * C, ...).
+    """
 
     def __init__(self, names: Mapping[int, str]):
         super().__init__()  # type: ignore[no-untyped-call]
         self.names = names
         self.seen: list[tuple[str, Tensor, Statistics]] = []
+        self._repeated: dict[int, Tensor] = {}
+        """What was repeated, by the id of the result; both live until the norm has read them."""
+        self._results: list[Tensor] = []
 
     def __torch_dispatch__(
         self,
@@ -149,11 +159,20 @@ class _DispatchedNorms(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Keep the input if the operator normalises by running statistics, then call it."""
         form = _FORMS.get(func)
         if form is not None and not (form.flag is not None and args[form.flag]):
-            mean, var = args[form.mean : form.mean + 2]
+            mean, var = (self._repeated.get(id(x), x) for x in args[form.mean : form.mean + 2])
             name = self.names.get(mean.data_ptr()) if isinstance(mean, Tensor) else None
             if name is not None:
                 self.seen.append((name, args[0], Statistics(mean, var)))
-        return func(*args, **(kwargs or {}))
+            self._forget()
+        result = func(*args, **(kwargs or {}))
+        if func is _ATEN.repeat.default and args[0].data_ptr() in self.names:
+            self._repeated[id(result)] = args[0]
+            self._results.append(result)
+        return result
+
+    def _forget(self) -> None:
+        self._repeated.clear()
+        self._results.clear()
 
 
 def outermost_scripts(model: nn.Module) -> list[nn.Module]:

@@ -31,6 +31,8 @@ class BatchRecord:
     """Signs of a collapse; None: not measured, or too old to matter."""
     peak_memory_bytes: int = 0
     """Peak memory of its synthesizer up to then."""
+    steps: int = 0
+    """Its optimisation steps; 0: not counted."""
 
     @classmethod
     def saved(cls, *, figures: dict[str, Any] | None = None, **record: Any) -> BatchRecord:
@@ -51,6 +53,7 @@ class BatchRecord:
             losses=dict(provenance.losses),
             figures=provenance.figures,
             peak_memory_bytes=record["memory"],
+            steps=provenance.steps,
         )
 
 
@@ -111,6 +114,21 @@ class SynthesisTotals:
         return idle_ratio(self.sum("idle_seconds"), self.sum("synthesis_seconds"))
 
     @property
+    def steps(self) -> list[int]:
+        """Optimisation steps of each batch that counted them."""
+        return [record.steps for record in self.records if record.steps]
+
+    def idle_notes(self) -> list[str]:
+        """What `platform.use_idle` came to, as a sentence."""
+        if not self.steps:
+            return []
+        mean = sum(self.steps) / len(self.steps)
+        return [
+            f"platform.use_idle: batches had {min(self.steps)} to {max(self.steps)} steps, "
+            f"{mean:.1f} on average"
+        ]
+
+    @property
     def faults(self) -> dict[str, int]:
         """Fault counts by column of `metrics.csv`."""
         return {name: getattr(self, name) for name in FAULTS}
@@ -124,6 +142,7 @@ class SynthesisTotals:
             "rounds": len(self.records),
             "images": self.images,
             "staleness": newest.staleness if newest else 0,
+            "synthesis_steps": newest.steps if newest else 0,
             "synthesis_seconds": seconds,
             "storage_seconds": self.sum("storage_seconds"),
             "synthesizer_idle_seconds": self.sum("idle_seconds"),

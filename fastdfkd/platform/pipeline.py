@@ -111,9 +111,10 @@ def run(
             monitor.write_last(outcome["trainer"])
         images = history.newest_images()
     without = ["images without a student: the adversarial term was off"] if images_only else []
-    notes = [*without, *experiment.notes, *started.notes, *dispatcher.notes]
-    said = {"notes": notes, "warnings": watch.warnings}
     totals = dispatcher.totals
+    idle = totals.idle_notes() if platform.use_idle else []
+    notes = [*without, *experiment.notes, *started.notes, *dispatcher.notes, *idle]
+    said = {"notes": notes, "warnings": watch.warnings}
     result = finish(recipe, teacher, directory, totals, outcome, images, start_time, **said)
     return result.model_copy(update=started.figures())
 

@@ -17,6 +17,7 @@ from fastdfkd.core.batch import SyntheticBatch
 from fastdfkd.core.clock import SteadyTime
 from fastdfkd.core.interfaces import MetaUpdate, Synthesizer
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
+from fastdfkd.platform.idle_steps import IdleSteps
 from fastdfkd.platform.weight_board import NOT_READY, RoundInputs
 from fastdfkd.trainers.calls import call_until_answered
 from fastdfkd.trainers.weights import to_arrays, to_tensors
@@ -40,7 +41,9 @@ class SynthesizerActor:
     should not need the object store.
     """
 
-    def __init__(self, board: str, index: int, device: str, threads: int, shared: bool):
+    def __init__(
+        self, board: str, index: int, device: str, threads: int, shared: bool, use_idle: bool
+    ):
         import torch
 
         torch.set_num_threads(threads)
@@ -50,6 +53,7 @@ class SynthesizerActor:
         self.device = device
         self.synthesizer: Synthesizer
         self.synthesizer, self.board_state = self._build(device)
+        self.idle_steps = IdleSteps(self.synthesizer.steps) if use_idle else None
         self.state_loaded = False
         self.finished: float | None = None
         """Unix time at which the last batch was finished."""
@@ -96,6 +100,9 @@ class SynthesizerActor:
             self._finish(inputs)
             return np.zeros(0, np.uint8), {"refusal": str(error)}
         self.finished = self._unix()
+        if self.idle_steps is not None:
+            self.idle_steps.saw(self.finished - started, idle)
+            self.synthesizer.steps = self.idle_steps.steps
         images = batch.images.cpu().numpy()
         refusal = refusal_of(images)
         bring_state = inputs.bring_state and not refusal

@@ -81,11 +81,21 @@ def _unknown_key(
 ) -> str:
     """Message for an unknown key: with the nearest key of its section or the same key elsewhere."""
     allowed = _fields(models)
+    if others := _methods_with(path):
+        known = f" for this method, known to {', '.join(others)}"
+        return f"{key}: unknown key{known}; allowed: {', '.join(allowed)}"
     hint = _hint(path[-1], allowed)
     if not hint:
         elsewhere = [k for k in _dotted(schema) if k.rpartition(".")[2] == path[-1]]
         hint = f", did you mean {' or '.join(elsewhere)}?" if elsewhere else ""
     return f"{key}: unknown key{hint}; allowed: {', '.join(allowed)}"
+
+
+def _methods_with(path: Sequence[str]) -> list[str]:
+    """The synthesis methods that have a key; empty for keys of other sections."""
+    if len(path) != 2 or path[0] != "synthesis":
+        return []
+    return [name for name, section in METHODS.items() if path[1] in section.model_fields]
 
 
 def unreadable(error: Exception) -> str:

@@ -203,11 +203,15 @@ class EvaluationSection(Section):
 class PlatformSection(Section):
     """Which processes run where, and how far synthesis and training may drift apart."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"use_idle"})
     schedule: Literal["lockstep", "async"] = "async"
     """`lockstep`: the paper's order, a round, then its student updates. `async`: synthesizers and
     trainer run at the same time, within `tolerance_rounds`."""
     tolerance_rounds: Positive = 4
     """async: rounds that each synthesizer may be ahead of the paper's order."""
+    use_idle: bool = False
+    """async, methods with `synthesis.steps`: a synthesizer that would wait for the student makes
+    more steps on each batch instead, up to 10 times as many."""
     synthesizers: Positive = 1
     """Synthesizer actors. If the recipe does not set it and the cluster has several GPUs:
     `synthesis_share` of them, one actor each."""

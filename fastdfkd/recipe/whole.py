@@ -67,12 +67,27 @@ class Recipe(Section):
                 "bank.draws in_order takes new images in every update, and "
                 "distillation.teacher_cache uses old ones again: unset one of the two"
             )
+        if self.platform.use_idle:
+            self._idle_can_be_used()
         if self.distillation.warmup_updates >= self.updates:
             raise ValueError(
                 f"distillation.warmup_updates ({self.distillation.warmup_updates}) must be fewer "
                 f"than the student updates in all ({self.updates})"
             )
         return self
+
+    def _idle_can_be_used(self) -> None:
+        if self.platform.schedule == "lockstep":
+            raise ValueError(
+                "platform.use_idle needs platform.schedule async: in lockstep the roles take "
+                "turns, and the number of steps may not depend on speed"
+            )
+        if "steps" not in type(self.synthesis).model_fields:
+            raise ValueError(
+                "platform.use_idle gives each batch more steps, and synthesis.method "
+                f"{self.synthesis.method_name()} has none: set it to false, or use a method with "
+                "synthesis.steps such as fast"
+            )
 
     @property
     def updates(self) -> int:

@@ -69,7 +69,7 @@ class CheckReport:
     """What a run here would have: `device`, `synthesizers`, `workers`, `schedule`, `precision`."""
     schedule: dict[str, int]
     """`rounds`, `images` and `updates` of the run; `round_images` of a round, `update_images` of an
-    update on one worker."""
+    update on one worker; `started_images` of `bank.start_from`."""
     machine: dict[str, Any]
     """`hardware`, `versions` and `commit`."""
     seconds: float

@@ -29,6 +29,7 @@ COLUMNS = (
     "lr",
     *JUDGED,
     "staleness",
+    "synthesis_steps",
     "images_per_second",
     "updates_per_second",
     "synthesis_loss",
@@ -54,10 +55,11 @@ COLUMNS = (
 )
 """All columns of `metrics.csv`, in order. Times are in seconds, totals since the run started.
 
-`updates` is the step. `loss` is the student's KL divergence. `accuracy`, `top5_accuracy` (with more
-than five classes) and `agreement` (0 to 1) are in evaluation rows only, and so are the columns that
-begin with `synthetic_`, for held-out synthetic images. The columns `newest_*` describe the images
-of the newest rounds (`core/collapse.py`). Cells without a value are empty.
+`updates` is the step. `synthesis_steps` are the optimisation steps of the newest batch. `loss` is
+the student's KL divergence. `accuracy`, `top5_accuracy` (with more than five classes) and
+`agreement` (0 to 1) are in evaluation rows only, and so are the columns that begin with
+`synthetic_`, for held-out synthetic images. The columns `newest_*` describe the images of the
+newest rounds (`core/collapse.py`). Cells without a value are empty.
 """
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.synthetic_agreement import good, regret, spearman
+from benchmarks.synthetic_agreement import good, page, regret, spearman
+from fastdfkd.runs.figures import SYNTHETIC
 
 ROWS = [
     {"setting": label, "seed": seed, "accuracy": accuracy, "good": good, "synthetic_kl": kl}
@@ -26,3 +27,12 @@ def test_the_accuracy_that_the_choice_by_a_figure_loses() -> None:
 def test_settings_near_the_best() -> None:
     near = [*ROWS, {"setting": "d", "seed": 0, "accuracy": 0.81}]
     assert {row["setting"] for row in good(near)} == {"a", "d"}
+
+
+def test_the_page_shows_a_setting_that_diverged_and_does_not_rank_it() -> None:
+    rows = [{**dict.fromkeys(SYNTHETIC, row["good"]), **row} for row in ROWS]
+    rows.append({"setting": "high rate", "seed": 0, "diverged": "synthesis of round 3 diverged"})
+    text = page("digits", rows)
+    assert "Students of high rate diverged" in text
+    assert "| high rate | diverged | diverged |" in text
+    assert "| agreement on synthetic images | 0.50 | 0.50 | 0.50 |" in text

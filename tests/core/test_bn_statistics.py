@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.bn_statistics import BatchNormStatistics
+from fastdfkd.core.bn_statistics import RELATIVE_SCALE, BatchNormStatistics
 from fastdfkd.core.methods.objective import InversionObjective
 
 from . import parts
@@ -40,6 +40,54 @@ def test_loss_of_two_layers_by_hand() -> None:
         model(torch.tensor([[1.0, 2.0], [5.0, 4.0]]))
         loss = statistics.loss()
     assert loss.item() == pytest.approx(np.sqrt(13) + 3.75 + np.sqrt(10), rel=1e-6)
+
+
+def test_relative_loss_of_two_layers_by_hand() -> None:
+    """The same moments, in deviations: layer 1 (2, 1), layer 2 (1, .5).
+
+    Layer 1: means (2/2, 3/1), variances 0. Layer 2: means (1/1, 3/.5), variances (0, 15).
+    """
+    model = two_layers()
+    statistics = BatchNormStatistics(model)
+    with statistics.watching():
+        model(torch.tensor([[1.0, 2.0], [5.0, 4.0]]))
+        loss = statistics.relative_loss()
+    first, second = np.sqrt(10 / 2), np.sqrt(37 / 2) + np.sqrt(225 / 2)
+    assert loss.item() == pytest.approx(RELATIVE_SCALE * (first + second) / 2, rel=1e-6)
+
+
+class Beside(nn.Module):
+    """Layers that read the same input."""
+
+    def __init__(self, layers: list[nn.BatchNorm1d]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([layer(x) for layer in self.layers], 1)
+
+
+@pytest.mark.parametrize(("scale", "copies"), [(1.0, 1), (1000.0, 1), (1.0, 3)])
+def test_relative_loss_is_that_of_inputs_without_scale(scale: float, copies: int) -> None:
+    """A layer with larger inputs, or three of the same layer; the gradient is autograd's."""
+    running_mean, running_var = torch.tensor([1.0, -2.0]), torch.tensor([4.0, 9.0])
+    layers = [nn.BatchNorm1d(2) for _ in range(copies)]
+    for layer in layers:
+        layer.running_mean, layer.running_var = running_mean * scale, running_var * scale**2
+    model = Beside(layers).double().eval()
+    statistics = BatchNormStatistics(model)
+
+    def loss(x: Tensor) -> Tensor:
+        with statistics.watching():
+            model(x * scale)
+            return statistics.relative_loss()
+
+    x = torch.randn(8, 2, dtype=torch.float64, requires_grad=True)
+    off = (x.mean(0) - running_mean).square() / running_var
+    ratio = x.var(0, correction=0) / running_var - 1
+    expected = RELATIVE_SCALE * (off.mean().sqrt() + ratio.square().mean().sqrt())
+    assert loss(x).item() == pytest.approx(expected.item(), rel=1e-9)
+    assert torch.autograd.gradcheck(loss, x)
 
 
 def test_the_newest_forward_counts() -> None:

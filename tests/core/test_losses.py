@@ -201,3 +201,24 @@ def test_a_constant_image_has_no_total_variation() -> None:
     assert value.item() == 0
     assert images.grad is not None
     assert torch.isfinite(images.grad).all()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.adversarial_loss,
+        losses.jensen_shannon_adversarial_loss,
+        lambda teacher, student: losses.distillation_loss(teacher, student, 1.0),
+    ],
+)
+def test_gradients_where_a_share_underflows(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Shares of a sure teacher are exactly 0 in float32, and not in float64."""
+    teacher = torch.tensor([[600.0, 0.0, 100.0], [0.0, 500.0, 1.0]])
+    student = torch.tensor([[2.0, 1.0, 0.0], [1.0, 2.0, 400.0]])
+    assert (teacher.float().softmax(1) == 0).any()
+    assert (teacher.softmax(1) != 0).all()
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        pair = [each.to(dtype).requires_grad_() for each in (teacher, student)]
+        found.append(torch.cat(torch.autograd.grad(loss(*pair), pair)).double())
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)

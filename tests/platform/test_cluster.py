@@ -10,7 +10,17 @@ from fastdfkd.platform import cluster
 SLOW = "The current node timed out during startup. This could happen because ..."
 
 
-def test_a_slow_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def shutdowns(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """An item per call of `ray.shutdown`, which must not end the Ray of other tests."""
+    calls: list[None] = []
+    monkeypatch.setattr(ray, "shutdown", lambda: calls.append(None))
+    return calls
+
+
+def test_a_slow_start_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, shutdowns: list[None]
+) -> None:
     fails = [Exception(SLOW), Exception(SLOW)]
 
     def init(*_: object, **__: object) -> None:
@@ -20,6 +30,7 @@ def test_a_slow_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "init", init)
     cluster._init_ray(None, None)
     assert fails == []
+    assert len(shutdowns) == 2, "what a failed start left behind is removed"
 
 
 def test_a_machine_that_is_too_busy_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:

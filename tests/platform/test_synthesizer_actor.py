@@ -47,7 +47,7 @@ def board(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> Handle:
 
 
 def started() -> Any:
-    return SynthesizerActor.__ray_metadata__.modified_class("board", 0, "cpu", 1, False)  # type: ignore[attr-defined]
+    return SynthesizerActor.__ray_metadata__.modified_class("board", 0, "cpu", 1, False, False)  # type: ignore[attr-defined]
 
 
 def same(one: Any, other: Any) -> None:

@@ -22,6 +22,10 @@ def refusal(read: ReadRecipe, *overrides: str, more: str = "") -> str:
     ("override", "parts"),
     [
         ("synthesis.stesp=2", ["synthesis.stesp: unknown key", "did you mean steps?", "rounds"]),
+        (
+            "synthesis={method: dafl, rounds: 9, steps: 2}",
+            ["synthesis.steps: unknown key for this method, known to fast, deep_inversion, cmi"],
+        ),
         ("sythesis.steps=2", ["sythesis: unknown key", "did you mean synthesis?"]),
         ("lr_g=1", ["lr_g: unknown key", "did you mean synthesis.lr_g?"]),
         ("synthesis.fast=1", ["synthesis.fast: unknown key"]),

@@ -46,7 +46,7 @@ def partner() -> torch.nn.Module:
 def recipe_of(tiny: Any, role: str, name: str, precision: str) -> Recipe:
     stranger = STRANGERS[name]
     named = not name.startswith("arguments")
-    here = f"{__name__}:network" if named else "tests.strangers.networks:needs_arguments"
+    here = f"{__name__}:network" if named else "tests.strangers.programs:needs_arguments"
     other = "student" if role == "teacher" else "teacher"
     bn = stranger.bn if role == "teacher" else 1.0
     return load_recipe(

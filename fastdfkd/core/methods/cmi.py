@@ -83,7 +83,7 @@ class CMISynthesizer(GeneratorInversion):
             contrast.begin_batch()
         count = len(draws.noise)
         with self.objective.batch():
-            for _ in range(section.steps):
+            for _ in range(self.steps):
                 dy, dx, flip, _ = Augmentation.draw(
                     count, section.crop_padding, section.flip, False, randomness
                 )

@@ -79,7 +79,7 @@ class DeepInversion(InversionMethod):
         They are copied from the device once, before the first step.
         """
         section = self.section
-        steps, device = (section.steps,), self.device
+        steps, device = (self.steps,), self.device
         height, width = self.image_shape[1:]
         columns = []
         for side in (height, width):

@@ -15,24 +15,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastdfkd.core.bn_statistics import BatchNormStatistics
+from fastdfkd.core.bn_statistics import FORMS
 from fastdfkd.core.methods.generative import GenerativeMethod, minus_divergence
-from fastdfkd.core.methods.objective import StatisticsLoss
 from fastdfkd.core.task import Task
 
 if TYPE_CHECKING:
     from fastdfkd.recipe.methods import DFQSynthesis
-
-STATISTICS: dict[str, StatisticsLoss] = {
-    "norms": BatchNormStatistics.loss,
-    "gaussians": BatchNormStatistics.divergence,
-}
-"""Values of `synthesis.statistics` to the form of L_bn."""
 
 
 class DFQ(GenerativeMethod):
     """Implements `Synthesizer`. Needs BatchNorm while `bn` is above 0."""
 
     def __init__(self, section: DFQSynthesis, task: Task, index: int = 0):
-        form = STATISTICS[section.statistics]
+        form = FORMS[section.statistics]
         super().__init__(section, task, index, minus_divergence(task.kind), bn_loss=form)

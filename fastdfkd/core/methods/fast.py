@@ -93,7 +93,7 @@ class FastSynthesizer(GeneratorInversion):
         section, copies, statistics = self.section, self.copies, self.objective.statistics
         copies.begin(z)
         with self.objective.batch():
-            for _ in range(section.steps):
+            for _ in range(self.steps):
                 move = Augmentation.draw(
                     len(z), section.crop_padding, section.flip, section.invert, randomness
                 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from fastdfkd.core.bn_statistics import FORMS
 from fastdfkd.core.methods.method import Method, OptimisedBatch
 from fastdfkd.core.methods.objective import AdversarialLoss, InversionObjective
 from fastdfkd.core.methods.priors import PATCH, PriorWeights, draw_patches
@@ -56,6 +57,7 @@ class InversionMethod(Method):
             (section.bn_weight, section.oh, section.adv),
             adversarial_loss,
             bn_momentum=bn_momentum,
+            bn_loss=FORMS[section.statistics],
             priors=PriorWeights.of(section),
         )
         super().__init__(section, task, index, objective)

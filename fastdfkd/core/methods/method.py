@@ -53,6 +53,7 @@ class Method(ABC):
         self, section: SynthesisSection, task: Task, index: int, objective: InversionObjective
     ):
         self.section, self.kind, self.objective = section, task.kind, objective
+        self.steps = section.steps_per_batch
         self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
         self.image_shape, self.device = tuple(task.image_shape), torch.device(task.device)
         self.clock = Clock(self.device)
@@ -104,6 +105,7 @@ class Method(ABC):
             student_version=self.objective.student_version,
             generator_version=0 if self.shared is None else self.shared.version,
             synthesis_seconds=self.clock.now() - start,
+            steps=self.steps,
             losses=made.losses,
             figures=figures,
             note=note,

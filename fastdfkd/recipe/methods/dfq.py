@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from fastdfkd.recipe.methods.generative import GenerativeSection
+from fastdfkd.recipe.methods.section import StatisticsForm
 from fastdfkd.recipe.numbers import Positive, Weight
 
 
@@ -26,9 +27,9 @@ class DFQSynthesis(GenerativeSection):
     bn: Weight = 1.0
     """Weight of the distance between the teacher's running statistics and those of a step's images.
     Above 0 the teacher needs BatchNorm layers."""
-    statistics: Literal["norms", "gaussians"] = "norms"
+    statistics: StatisticsForm = "norms"
     """That distance: `norms` as in FastDFKD; `gaussians`: the divergence of normal distributions,
-    summed over layers and channels, as in the paper."""
+    summed over layers and channels, as in the paper; `relative`: see `fast`."""
     oh: Weight = 1.0
     """Weight of the cross-entropy of the teacher with its own most likely classes; 0 in the paper,
     which has `confidence` instead."""

@@ -37,6 +37,8 @@ def _auto_or_number(value: Any, _: ValidatorFunctionWrapHandler) -> Any:
         raise
 
 
+StatisticsForm = Literal["norms", "relative", "gaussians"]
+"""Forms of L_bn (`core/bn_statistics.py`)."""
 AutoWeight = Annotated[Weight | Literal["auto"], WrapValidator(_auto_or_number)]
 
 
@@ -139,12 +141,16 @@ class InversionSection(SynthesisSection):
     """Keys of the methods that minimise a weighted sum of losses on each batch."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"confidence", "balance", "activation", "patch_drop", "patch_size"}
+        {"confidence", "balance", "activation", "patch_drop", "patch_size", "statistics"}
     )
     bn: AutoWeight = BN_WEIGHT
     """Weight of L_bn, the distance between the teacher's running statistics and those of the batch.
     Above 0 the teacher needs BatchNorm layers. `auto`: 10 if it has such layers, else 0. The
     priors below can stand in for them (`docs/without-statistics.md`)."""
+    statistics: StatisticsForm = "norms"
+    """That distance. `norms`: the paper's sum of norms, which grows with the number, the width and
+    the scale of the teacher's layers. `relative`: in units of the running deviations, a mean over
+    layers. `gaussians`: DFQ's divergence of normal distributions, summed over all channels."""
     oh: Weight = 0.5
     """Weight of L_oh, the cross-entropy of the teacher with the drawn labels."""
     adv: Weight = 1.33
