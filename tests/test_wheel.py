@@ -51,7 +51,12 @@ def test_the_wheel_holds_every_package_and_recipe_and_nothing_else(wheel: Path) 
         for file in PACKAGE.rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
-    recipes = [file for kind in ("sample", "paper", "sweeps") for file in RECIPES.glob(f"{kind}/*")]
+    recipes = [
+        file
+        for kind in ("sample", "paper", "sweeps")
+        for file in (RECIPES / kind).rglob("*")
+        if file.is_file()
+    ]
     assert {file.suffix for file in recipes} == {".yaml"}
     expected |= {f"fastdfkd/recipes/{file.relative_to(RECIPES).as_posix()}" for file in recipes}
     with zipfile.ZipFile(wheel) as content:

@@ -1,4 +1,4 @@
-"""The commands, except for those of `cli.tuning`.
+"""The commands, except for those of `cli.tuning` and `cli.reproduction`.
 
 They import torch, Ray and MLflow themselves, so that `--help` is fast.
 """
@@ -15,7 +15,7 @@ import typer
 
 from fastdfkd import signals
 from fastdfkd.addresses import credentials
-from fastdfkd.cli import invocation, tuning
+from fastdfkd.cli import invocation, reproduction, tuning
 from fastdfkd.cli.invocation import say
 from fastdfkd.cli.run_request import (
     AddressOption,
@@ -240,21 +240,27 @@ def recipes(
     sweeps: Annotated[
         bool, typer.Option("--sweeps", help="List the search spaces of `sweep` instead.")
     ] = False,
+    tables: Annotated[
+        bool,
+        typer.Option("--tables", help="List the further recipes of the paper's tables instead."),
+    ] = False,
 ) -> None:
     """List the shipped recipes, the sample ones first."""
-    from fastdfkd.recipe import load_recipe, shipped_recipes
+    from fastdfkd.recipe import load_recipe, shipped_recipes, table_recipes
     from fastdfkd.tuning.search_space import shipped_spaces
 
     if sweeps:
         listed = shipped_spaces()
     else:
-        listed = {file.stem: load_recipe(file).description for file in shipped_recipes()}
+        files = table_recipes() if tables else shipped_recipes()
+        listed = {file.stem: load_recipe(file).description for file in files}
     width = max(map(len, listed), default=0)
     for name, description in listed.items():
         typer.echo(f"{name:<{width}}  {description}")
 
 
 tuning.register(app)
+reproduction.register(app)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from fastdfkd.comparison.run_records import (
 )
 from fastdfkd.experiment import image_spec
 from fastdfkd.recipe import Overrides, Recipe, RecipeError, load_recipe
-from fastdfkd.recipe.reading import find_recipe, shipped_recipes
+from fastdfkd.recipe.reading import find_recipe, shipped_recipes, table_recipes
 from fastdfkd.recipe.sections import TrackingSection
 from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.store import Store, open_store, store_uri
@@ -144,7 +144,8 @@ def _check_recipe_exists(source: str) -> None:
     try:
         find_recipe(source)
     except RecipeError:
-        close = get_close_matches(source, [file.stem for file in shipped_recipes()], n=1)
+        names = [file.stem for file in (*shipped_recipes(), *table_recipes())]
+        close = get_close_matches(source, names, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise LookupError(f"no such recipe, file, folder or run{hint}") from None
 

@@ -20,7 +20,13 @@ from fastdfkd.recipe.methods import (
     SynthesisSection,
 )
 from fastdfkd.recipe.pixel_form import NORMALISATIONS, PixelForm
-from fastdfkd.recipe.reading import Overrides, find_recipe, load_recipe, shipped_recipes
+from fastdfkd.recipe.reading import (
+    Overrides,
+    find_recipe,
+    load_recipe,
+    shipped_recipes,
+    table_recipes,
+)
 from fastdfkd.recipe.sections import (
     BankSection,
     DistillationSection,
@@ -57,5 +63,6 @@ __all__ = [
     "images_only",
     "load_recipe",
     "shipped_recipes",
+    "table_recipes",
     "unknown",
 ]

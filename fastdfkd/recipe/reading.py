@@ -65,7 +65,7 @@ def find_recipe(source: str | Path) -> Path:
     path = Path(source)
     if os.path.isfile(path):  # unlike Path.is_file, it returns False for impossible names
         return path
-    shipped = {file.stem: file for file in shipped_recipes()}
+    shipped = {file.stem: file for file in (*shipped_recipes(), *table_recipes())}
     if str(source) in shipped:
         return shipped[str(source)]
     close = nearest(path.stem, shipped)
@@ -77,9 +77,17 @@ def find_recipe(source: str | Path) -> Path:
 
 
 def shipped_recipes() -> list[Path]:
-    """The recipe files that ship with the project, the sample recipes first."""
+    """The recipe files that `fastdfkd recipes` lists, the sample recipes first."""
     root = recipes_folder()
     return [file for part in ("sample", "paper") for file in sorted((root / part).glob("*.yaml"))]
+
+
+def table_recipes() -> list[Path]:
+    """The recipe files of the other methods and the ablations in the paper's tables.
+
+    They are found by name too. They are too many to be listed with the others.
+    """
+    return sorted((recipes_folder() / "paper").glob("*/*.yaml"))
 
 
 def recipes_folder() -> Path:

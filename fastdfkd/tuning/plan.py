@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fastdfkd.recipe import Recipe, RecipeError, load_recipe
+from fastdfkd.recipe import Recipe, RecipeError
 from fastdfkd.tuning.objective import parse_objectives
 from fastdfkd.tuning.parameter import Point, SpaceError
+from fastdfkd.tuning.point_recipes import PointRecipes
 from fastdfkd.tuning.search_space import SearchSpace
 from fastdfkd.tuning.trial_log import Options, TrialRecord
 from fastdfkd.tuning.trial_names import TrialNames
@@ -28,6 +29,13 @@ class Sweep:
     points: list[Point] | None
     """Points to try, in order; None if Optuna chooses them while the sweep runs."""
     folder: Path
+    named: Mapping[str, Recipe] = field(default_factory=dict)
+    """Recipes that points name; see `recipe_sweep`."""
+
+    @property
+    def recipes(self) -> PointRecipes:
+        """The recipes that the points change."""
+        return PointRecipes(self.recipe, self.named)
 
     @property
     def seeds(self) -> list[int]:
@@ -47,7 +55,7 @@ class Sweep:
         """
         texts = self.recipe.source_texts()
         for _, point in self.space.boundary_points():
-            texts |= load_recipe(self.recipe, point).source_texts()
+            texts |= self.recipes.at(point).source_texts()
         return texts
 
     @property
@@ -90,7 +98,7 @@ def _points(recipe: Recipe, space: SearchSpace, options: Options) -> list[Point]
         points = list(_random_points(space, fixed, options.trials, recipe.seed))
     for point in points:
         try:
-            load_recipe(recipe, point)
+            PointRecipes(recipe).at(point)
         except RecipeError as error:
             raise SpaceError(f"{space.name}: the point {point} is not valid. {error}") from None
     return points

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +23,11 @@ from fastdfkd.runs.source_texts import as_it_began, write_sources
 from fastdfkd.tuning.plan import Sweep, plan_sweep
 from fastdfkd.tuning.search_space import find_space, load_space
 from fastdfkd.tuning.sweep_run import SweepRun
-from fastdfkd.tuning.trial_log import SWEEP_FILES, Options, TrialLog
+from fastdfkd.tuning.trial_log import SWEEP_FILES, Options, TrialLog, TrialRecord
 
 Say = Callable[[str], None]
+Report = Callable[[Sweep, Sequence[TrialRecord]], tuple[list[Path], dict[str, float]]]
+"""Writes the report of a sweep; returns its files and its figures by name."""
 
 
 @contextmanager
@@ -80,13 +82,24 @@ def interrupted_sweep(directory: str | Path) -> Iterator[Sweep]:
         yield plan_sweep(recipe, space, trial_log.options(), folder)
 
 
-def run_sweep(sweep: Sweep, *, address: str | None = None, say: Say = lambda _: None) -> Path:
+def run_sweep(
+    sweep: Sweep,
+    *,
+    address: str | None = None,
+    say: Say = lambda _: None,
+    name: str = "",
+    report: Report | None = None,
+    deadline: float | None = None,
+) -> Path:
     """Run the trials that are not done, then write the report and log it to MLflow.
 
     Args:
         sweep: a new or an interrupted sweep whose folder is locked.
         address: Ray cluster to join; None starts a local one.
         say: called with each progress message.
+        name: of the MLflow run; empty: after recipe and space.
+        report: writes the report; unset: `write_sweep_report`.
+        deadline: time of `time.monotonic` after which no trial of a list of points is started.
 
     Returns:
         The sweep's folder. `trial_log` and `sweep_report.write_sweep_report` list its files.
@@ -96,19 +109,24 @@ def run_sweep(sweep: Sweep, *, address: str | None = None, say: Say = lambda _: 
     trial_log = TrialLog(sweep.folder)
     trial_log.repair()
     settings = sweep.recipe.tracking
-    name = f"sweep {sweep.recipe.name} {sweep.space.name}"
+    name = name or f"sweep {sweep.recipe.name} {sweep.space.name}"
     with SweepRun(
         name, sweep.options.parent_run_id, experiment=settings.experiment, uri=settings.uri
     ) as parent:
         trial_log.save_options(replace(sweep.options, parent_run_id=parent.run_id))
-        _run_trials(sweep, trial_log, parent, address, say)
-        files, best = write_sweep_report(sweep, trial_log.records())
-        parent.log(metrics=best, artifacts=files)
+        _run_trials(sweep, trial_log, parent, address, say, deadline)
+        files, figures = (report or write_sweep_report)(sweep, trial_log.records())
+        parent.log(metrics=figures, artifacts=files)
     return sweep.folder
 
 
 def _run_trials(
-    sweep: Sweep, trial_log: TrialLog, parent: SweepRun, address: str | None, say: Say
+    sweep: Sweep,
+    trial_log: TrialLog,
+    parent: SweepRun,
+    address: str | None,
+    say: Say,
+    deadline: float | None,
 ) -> None:
     from fastdfkd.api.execution import obtain_teacher
     from fastdfkd.data import use_fallback_cache
@@ -132,7 +150,7 @@ def _run_trials(
         teacher.model.cpu()
         from fastdfkd.tuning.tune_run import run_trials
 
-        run_trials(sweep, trial_log, teacher, parent, say)
+        run_trials(sweep, trial_log, teacher, parent, say, deadline=deadline)
     shutil.rmtree(sweep.folder / "ray_tune", ignore_errors=True)
 
 

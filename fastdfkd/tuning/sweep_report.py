@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastdfkd.recipe import load_recipe
 from fastdfkd.recipe.plain import escaped
 from fastdfkd.report.table import csv_text, markdown_table
 from fastdfkd.runs.figures import FIGURES, shown_columns
@@ -179,10 +178,9 @@ def _write_recipe(sweep: Sweep, row: Any, name: str) -> Path:
     point = sweep.points[int(row["point"])] if sweep.points is not None else _point(row, keys)
     kind = name.partition("-")[0]
     description = f"{kind} of a sweep over {sweep.space.name}: {row['setting']}"
-    recipe = load_recipe(
-        sweep.recipe,
+    recipe = sweep.recipes.at(
+        point,
         {
-            **point,
             "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"{sweep.recipe.name}-{name}"),
             "description": escaped(description),
         },

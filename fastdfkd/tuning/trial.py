@@ -21,7 +21,7 @@ from ray import tune
 
 from fastdfkd import tracking
 from fastdfkd.models import SourceFile
-from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.recipe import Recipe
 from fastdfkd.recipe.source_texts import given
 from fastdfkd.runs.folder import claim_folder, write_text
 from fastdfkd.runs.metrics import JUDGED, Row, is_evaluation
@@ -31,6 +31,7 @@ from fastdfkd.tracking.run import TrackedRun
 from fastdfkd.tracking.store import open_store, store_uri
 from fastdfkd.trainers.teacher import Teacher
 from fastdfkd.tuning.objective import Objective, ObjectiveTracker
+from fastdfkd.tuning.point_recipes import PointRecipes
 from fastdfkd.tuning.trial_log import scalars
 from fastdfkd.tuning.trial_names import TrialNames
 
@@ -56,7 +57,7 @@ class TrialContext:
     files: tuple[SourceFile, ...]
     """Python files that the recipes name. They are unpickled first, because unpickling the teacher
     needs them."""
-    recipe: Recipe
+    recipes: PointRecipes
     teacher: Teacher
     folder: Path
     """Absolute path of the sweep's folder."""
@@ -66,7 +67,7 @@ class TrialContext:
 
 
 class DistillTrial(tune.Trainable):
-    """Runs the recipe with the point and the seed of `config["trial"]`."""
+    """Runs the recipe of the point in `config["trial"]` with its seed."""
 
     def setup(
         self,
@@ -142,7 +143,7 @@ class _TrialRun:
     def _execute(self) -> dict[str, Any]:
         from fastdfkd.platform import cluster
 
-        recipe = load_recipe(self.context.recipe, {**self.point, "seed": self.seed})
+        recipe = self.context.recipes.at(self.point, {"seed": self.seed})
         folder = self.context.folder / "trials" / self.folder
         with claim_folder(
             recipe.name, folder, overwrite=True, wait_s=_FOLDER_TIMEOUT_S

@@ -16,6 +16,7 @@ from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+from ray.tune.search import Searcher
 
 from fastdfkd.addresses.credentials import subprocess_variables
 from fastdfkd.models import SourceFile, source_files
@@ -24,9 +25,11 @@ from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.report.table import share
 from fastdfkd.runs.figures import FIGURES, main_figure
 from fastdfkd.trainers.teacher import Teacher
+from fastdfkd.tuning.list_search import ListSearcher
 from fastdfkd.tuning.objective import Objective, parse_objectives
 from fastdfkd.tuning.optuna_search import OptunaSearcher
 from fastdfkd.tuning.plan import Sweep, remaining
+from fastdfkd.tuning.point_recipes import PointRecipes
 from fastdfkd.tuning.resources import concurrent_trials, most_costly, pinned_gpus
 from fastdfkd.tuning.sweep_run import SweepRun
 from fastdfkd.tuning.trial import DistillTrial, TrialContext
@@ -40,23 +43,37 @@ _TUNE_KEYS = ("timestamp", "pid", "iterations_since_restore", "training_iteratio
 
 
 def run_trials(
-    sweep: Sweep, trial_log: TrialLog, teacher: Teacher, parent: SweepRun, say: Say
+    sweep: Sweep,
+    trial_log: TrialLog,
+    teacher: Teacher,
+    parent: SweepRun,
+    say: Say,
+    *,
+    deadline: float | None = None,
 ) -> None:
     """Run the trials that are not in the trial log, on the connected Ray cluster.
+
+    Args:
+        sweep: what to run.
+        trial_log: of the sweep.
+        teacher: of all trials.
+        parent: MLflow run of the sweep.
+        say: called with each progress message.
+        deadline: see `ListSearcher`.
 
     Raises:
         PlacementError: the cluster is too small for one trial.
     """
     cluster = cluster_resources()
-    recipe = pinned_gpus(sweep.recipe, cluster)
-    placed = _recipes_to_place(sweep, recipe)
+    recipes = sweep.recipes.each(lambda recipe: pinned_gpus(recipe, cluster))
+    placed = _recipes_to_place(sweep, recipes)
     cost = most_costly(placed, cluster)
     concurrent = concurrent_trials(cost, cluster)
     say(f"{sweep.trials} trials, {concurrent} at a time: each uses {_resource_text(cost.total)}")
     objectives = parse_objectives(sweep.options.objective)
     context = TrialContext(
-        files=_files(recipe, *placed),
-        recipe=load_recipe(recipe, {"tracking.uri": parent.uri}),
+        files=_files(recipes.base, *placed),
+        recipes=recipes.each(lambda recipe: load_recipe(recipe, {"tracking.uri": parent.uri})),
         teacher=teacher,
         folder=sweep.folder,
         names=sweep.names,
@@ -67,17 +84,17 @@ def run_trials(
         tune.with_parameters(DistillTrial, context=context, login=subprocess_variables(parent.uri)),
         PlacementGroupFactory([cost.head]),
     )
-    search: dict[str, Any] = _search_arguments(sweep, trial_log, objectives)
+    searcher, number = _search(sweep, trial_log, objectives, deadline)
     tune.Tuner(
         trainable,
-        param_space=search.pop("param_space", None),
         tune_config=TuneConfig(
+            search_alg=searcher,
+            num_samples=number,
             scheduler=_scheduler(sweep, objectives[0]),
             max_concurrent_trials=concurrent,
             reuse_actors=True,
             trial_name_creator=partial(_trial_folder, sweep.names),
             trial_dirname_creator=partial(_trial_folder, sweep.names),
-            **search,
         ),
         run_config=RunConfig(
             name="ray_tune",
@@ -97,7 +114,8 @@ def check_places(sweep: Sweep) -> None:
         PlacementError: it is too small for one of them.
     """
     cluster = cluster_resources()
-    most_costly(_recipes_to_place(sweep, pinned_gpus(sweep.recipe, cluster)), cluster)
+    recipes = sweep.recipes.each(lambda recipe: pinned_gpus(recipe, cluster))
+    most_costly(_recipes_to_place(sweep, recipes), cluster)
 
 
 def _files(*recipes: Recipe) -> tuple[SourceFile, ...]:
@@ -105,14 +123,17 @@ def _files(*recipes: Recipe) -> tuple[SourceFile, ...]:
     return tuple(dict.fromkeys(file for recipe in recipes for file in source_files(recipe)))
 
 
-def _search_arguments(
-    sweep: Sweep, trial_log: TrialLog, objectives: tuple[Objective, ...]
-) -> dict[str, Any]:
-    """Tune arguments for the search: a fixed list of trials, or an Optuna searcher."""
-    if sweep.points is not None:
-        trials = remaining(sweep, trial_log.done())
-        return {"param_space": {"trial": tune.grid_search(trials)}}
+def _search(
+    sweep: Sweep,
+    trial_log: TrialLog,
+    objectives: tuple[Objective, ...],
+    deadline: float | None,
+) -> tuple[Searcher, int]:
+    """What chooses the trials, and their number: a fixed list, or Optuna."""
     done = trial_log.done()
+    if sweep.points is not None:
+        trials = remaining(sweep, done)
+        return ListSearcher(trials, deadline), len(trials)
     searcher = OptunaSearcher(
         sweep.space,
         sweep.recipe.flat(),
@@ -122,7 +143,7 @@ def _search_arguments(
         done=done,
         search_seed=sweep.recipe.seed,
     )
-    return {"search_alg": searcher, "num_samples": sweep.trials - len(done)}
+    return searcher, sweep.trials - len(done)
 
 
 def _scheduler(sweep: Sweep, objective: Objective) -> Any:
@@ -140,12 +161,12 @@ def _scheduler(sweep: Sweep, objective: Objective) -> Any:
     )
 
 
-def _recipes_to_place(sweep: Sweep, recipe: Recipe) -> list[Recipe]:
+def _recipes_to_place(sweep: Sweep, recipes: PointRecipes) -> list[Recipe]:
     """Recipes of all points, or of the boundary points if Optuna chooses the points."""
     points = sweep.points
     if points is None:
         points = [point for _, point in sweep.space.boundary_points()]
-    return [load_recipe(recipe, point) for point in points]
+    return [recipes.at(point) for point in points]
 
 
 class _TrialLogger(Callback):

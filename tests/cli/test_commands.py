@@ -246,3 +246,42 @@ def test_file_names_are_printed_in_any_locale(tmp_path: Path) -> None:
     done = subprocess.run(line, capture_output=True, env=settings, check=False)
     assert done.returncode == 2
     assert f"fastdfkd: {folder} holds no run" in done.stderr.decode()
+
+
+def test_the_recipes_of_the_tables_are_listed_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["recipes", "--tables"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert "cifar100-vgg11-resnet18-dfq" in names
+    assert not any(name.startswith("digits") or name.endswith("fast5") for name in names)
+
+
+def test_tables_are_listed_with_their_rows_and_pairs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["reproduce", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "digits: digits, 9 cells" in lines
+    assert "  pairs  resnet14/resnet8-half" in lines
+    assert cli.run(["reproduce", "cifar10", "--list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert list(listed) == ["cifar10"]
+    assert listed["cifar10"]["rows"]["fast5"] == "Fast-5"
+    assert len(listed["cifar10"]["recipes"]) == 45
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "give a TABLE (`reproduce --list` lists them), or --resume DIR"),
+        (["cifar11"], "table 'cifar11': unknown, did you mean cifar10?"),
+        (["digits", "--rows", "fast6"], "--rows: 'fast6' in digits: unknown"),
+        (["digits", "--resume", "out"], "--resume continues a table with its own rows"),
+        (["--resume", "nowhere"], "holds no table: request.json is missing"),
+    ],
+)
+def test_a_table_that_cannot_be_run_is_one_message(
+    workplace: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert cli.run(["reproduce", *words]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""

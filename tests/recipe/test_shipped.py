@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from fastdfkd.models import CLASSIFIERS
-from fastdfkd.recipe import FastSynthesis, Recipe, find_recipe, load_recipe, shipped_recipes
+from fastdfkd.recipe import (
+    FastSynthesis,
+    Recipe,
+    find_recipe,
+    load_recipe,
+    shipped_recipes,
+    table_recipes,
+)
+from fastdfkd.recipe.methods import GenerativeSection
+from fastdfkd.reproduction.published import published
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 DIGESTS = Path(__file__).parents[1] / "golden" / "digests.json"
@@ -40,7 +49,12 @@ PAIRS = {
 }
 
 
-@pytest.mark.parametrize("file", shipped_recipes(), ids=lambda file: file.stem)
+every_recipe = pytest.mark.parametrize(
+    "file", [*shipped_recipes(), *table_recipes()], ids=lambda file: file.stem
+)
+
+
+@every_recipe
 def test_a_shipped_recipe_loads_by_its_name(file: Path) -> None:
     recipe = load_recipe(file.stem)
     assert recipe.name == file.stem
@@ -111,8 +125,72 @@ def test_a_paper_recipe_cites_its_cell() -> None:
 
 def test_the_paper_recipes_are_what_their_script_writes() -> None:
     written = runpy.run_path(str(RECIPES / "make_paper.py"))["recipes"]()
-    found = {f.name: f.read_text(encoding="utf-8") for f in (RECIPES / "paper").glob("*.yaml")}
+    folder = RECIPES / "paper"
+    found = {
+        file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8")
+        for file in folder.rglob("*.yaml")
+    }
     assert found == written
+
+
+def test_every_cell_of_every_table_has_a_recipe_of_its_networks_and_images() -> None:
+    for table in published().tables.values():
+        for cell in table.cells():
+            recipe = load_recipe(cell.recipe)
+            assert f"{recipe.teacher.model}/{recipe.student.model}" == cell.pair
+            assert recipe.data.name == table.data
+
+
+def test_no_recipe_of_the_tables_is_listed_with_the_others() -> None:
+    tables = {file.stem for file in table_recipes()}
+    assert len(tables) == 74
+    assert not tables & {file.stem for file in shipped_recipes()}
+
+
+def test_the_other_methods_make_as_many_student_updates_as_the_fast_rows() -> None:
+    for file in table_recipes():
+        recipe = load_recipe(file)
+        assert recipe.updates == 80_000, file.stem
+        assert recipe.distillation.batch_size == 256
+
+
+def test_the_generative_recipes_use_each_image_once_and_have_their_papers_losses() -> None:
+    for pair in PAIRS:
+        for method in ("dafl", "zskt", "dfq", "dfad"):
+            recipe = load_recipe(f"cifar10-{'-'.join(pair)}-{method}")
+            synthesis, student = recipe.synthesis, recipe.distillation
+            assert isinstance(synthesis, GenerativeSection)
+            assert recipe.bank.draws == "in_order"
+            assert synthesis.batch_size == student.updates_per_round * student.batch_size
+            assert student.updates_per_round == (10 if method == "dfq" else 5)
+            assert student.loss == ("l1" if method == "dfad" else "kl")
+            assert (student.lr, student.temperature) == (0.1, 1.0) or method == "dfad"
+            assert (synthesis.adv > 0) == (method != "dafl")
+            assert synthesis.latent_dim == (512 if method == "dafl" else 256)
+
+
+@pytest.mark.parametrize(
+    ("row", "differs"),
+    [
+        ("fast5-reptile", {"meta"}),
+        ("fast5-none", {"meta"}),
+        ("fast5-sequential", {"meta", "reset_after"}),
+        ("fast5-no-momentum", {"bn_momentum"}),
+        ("fast5-no-reset", {"reset_after"}),
+        ("fast1", {"steps", "lr_g", "lr_z"}),
+        ("fast20", {"steps", "lr_g"}),
+    ],
+)
+def test_an_ablation_differs_from_fast5_in_what_it_is_named_after(
+    row: str, differs: set[str]
+) -> None:
+    for data in ("cifar10", "cifar100"):
+        base = load_recipe(f"{data}-wrn-40-2-wrn-16-1-fast5")
+        recipe = load_recipe(f"{data}-wrn-40-2-wrn-16-1-{row}")
+        sections = {"name", "description", "synthesis"}
+        assert recipe.model_dump(exclude=sections) == base.model_dump(exclude=sections)
+        ours, others = recipe.synthesis.model_dump(), base.synthesis.model_dump()
+        assert {key for key in ours if ours[key] != others[key]} == differs
 
 
 def test_the_digits_recipes_can_be_compared() -> None:
