@@ -141,7 +141,7 @@ def page(name: str, rows: Sequence[Row]) -> str:
     lines = [
         f"# Agreement on synthetic images and true accuracy: {name}",
         f"`python -m benchmarks.synthetic_agreement {name} --seeds {len(seeds)}`; seeds "
-        f"{', '.join(map(str, seeds))}; {machine.get('processor')}, {machine.get('cores')} cores; "
+        f"{', '.join(map(str, seeds))}; {machine.get('processor')}, {machine.get('cores'):g} cores; "
         f"commit {commit()}. {name}-fast5 with {json.dumps(SMALL[name])}, changed as named; "
         f"{IMAGES:,} held-out synthetic images.",
     ]
@@ -160,12 +160,13 @@ def page(name: str, rows: Sequence[Row]) -> str:
     ranks = {figure: spearman(ranked, figure) for figure in RANKED}
     near = good(ranked)
     heads = ["figure", "means over seeds", *(f"seed {seed}" for seed in seeds)]
+    several = len(by_setting(near)) > 1
     heads += [f"means of the {len(by_setting(near))} best", "accuracy lost"]
     table = [
         [
             FIGURES[figure].name,
             *(f"{value:.2f}" for value in found.values()),
-            f"{spearman(near, figure)['means']:.2f}",
+            f"{spearman(near, figure)['means']:.2f}" if several else "-",
             f"{regret(ranked, figure) * 100:.1f} points",
         ]
         for figure, found in ranks.items()
