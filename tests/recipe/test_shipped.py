@@ -35,6 +35,7 @@ SAMPLES = {
     "digits-fast2",
     "digits-fast5",
     "glyphs-fast5",
+    "glyphs-gn-auto",
     "glyphs-gn-teacher",
 }
 # METHOD.md's tables, written down a second time on purpose.

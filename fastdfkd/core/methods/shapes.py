@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from fastdfkd.recipe.methods import ShapesSynthesis
 
 
+_SAMPLE = 64
+"""Images of a batch that the teacher is asked about if it chooses none."""
+
+
 class Shapes(Method):
     """Implements `Synthesizer`. Batches are independent of each other and of the student."""
 
@@ -35,12 +39,15 @@ class Shapes(Method):
 
     @torch.no_grad()
     def optimised(self, round: int, attempt: int, adversarial: bool) -> OptimisedBatch:
-        """Draw a batch. `oh` is the teacher's cross-entropy with its own classes."""
-        images = self._candidates(round, attempt)
-        parts = torch.split(images, self.section.batch_size)
-        answers = torch.cat([self._answers(part) for part in parts])
-        if len(parts) > 1:
-            chosen = surest_of_each_class(answers, self.section.batch_size)
+        """Draw a batch. `oh` is the teacher's cross-entropy with its own classes.
+
+        Without candidates the teacher is asked about a sample of the images, for the figures only.
+        """
+        images, count = self._candidates(round, attempt), self.section.batch_size
+        asked = images if len(images) > count else images[:_SAMPLE]
+        answers = torch.cat([self._answers(part) for part in torch.split(asked, count)])
+        if len(images) > count:
+            chosen = surest_of_each_class(answers, count)
             images, answers = images[chosen], answers[chosen]
         oh = self.kind.one_hot_loss(answers, answers.argmax(1)).item()
         losses = finite(round, [oh, 0.0, oh, 0.0])
