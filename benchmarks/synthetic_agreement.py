@@ -138,10 +138,11 @@ def page(name: str, rows: Sequence[Row]) -> str:
     """The results as Markdown."""
     seeds = sorted({row["seed"] for row in rows})
     machine = hardware()
+    cores = f"{machine.get('cores'):g} cores"
     lines = [
         f"# Agreement on synthetic images and true accuracy: {name}",
         f"`python -m benchmarks.synthetic_agreement {name} --seeds {len(seeds)}`; seeds "
-        f"{', '.join(map(str, seeds))}; {machine.get('processor')}, {machine.get('cores'):g} cores; "
+        f"{', '.join(map(str, seeds))}; {machine.get('processor')}, {cores}; "
         f"commit {commit()}. {name}-fast5 with {json.dumps(SMALL[name])}, changed as named; "
         f"{IMAGES:,} held-out synthetic images.",
     ]
