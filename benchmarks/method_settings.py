@@ -38,6 +38,14 @@ Settings = dict[str, tuple[str, Overrides]]
 """A shipped recipe and changes to it, by the row's label."""
 
 
+def _shapes(data: str) -> Settings:
+    """New images in every update, as in glyphs-gn-auto."""
+    recipe = load_recipe(f"{data}-fast5").literal()
+    rest = {key: recipe[key] for key in ("data", "teacher", "student", "distillation")}
+    images = {"synthesis.method": "shapes", "distillation.updates_per_round": 10}
+    return {"shapes": ("glyphs-gn-auto", {**rest, **images})}
+
+
 def _digits() -> Settings:
     inversion = "digits-deep-inversion"
     return {
@@ -47,6 +55,7 @@ def _digits() -> Settings:
         "deep_inversion": (inversion, {}),
         "deep_inversion, 200 steps": (inversion, {**TENTH, "distillation.updates_per_round": 55}),
         **{method: (f"digits-{method}", {}) for method in GENERATIVE},
+        **_shapes("digits"),
     }
 
 
@@ -68,6 +77,7 @@ def _glyphs() -> Settings:
         "deep_inversion": (inversion, student),
         "deep_inversion, 200 steps": (inversion, {**student, **TENTH, **updates}),
         **{method: (f"digits-{method}", own_end) for method in GENERATIVE},
+        **_shapes("glyphs"),
     }
 
 
@@ -92,7 +102,7 @@ def students(data: str, seeds: int, only: Sequence[str]) -> list[Student]:
 def _endless(label: str, changes: Overrides) -> Overrides:
     """With more rounds than fit into any of the times, and room for all their images.
 
-    The banks of the generative methods hold the newest rounds, as their recipes say.
+    The banks of the generative methods and of shapes hold the newest rounds, as their recipes say.
     """
-    bank = {} if label in GENERATIVE else {"bank.capacity": 20_000}
+    bank = {} if label in (*GENERATIVE, "shapes") else {"bank.capacity": 20_000}
     return {**changes, "synthesis.rounds": 100_000, **bank}

@@ -22,7 +22,7 @@ def test_every_method_has_a_row_that_can_be_run(data: str) -> None:
     rows = students(data, 2, labels(data))
     assert [row.seed for row in rows] == [0] * (len(rows) // 2) + [1] * (len(rows) // 2)
     recipes = [row.recipe for row in rows]
-    assert {recipe.synthesis.method_name() for recipe in recipes} == set(METHODS)
+    assert {recipe.synthesis.method_name() for recipe in recipes} == {*METHODS} - {"auto"}
     shown = load_recipe(f"{data}-fast5")
     for recipe in recipes:
         assert recipe.data == shown.data
