@@ -122,7 +122,7 @@ def _note(open_: SynthesisSection, section: SynthesisSection, traits: TeacherTra
     if method and not hasattr(section, "bn"):
         return (
             f"{method}The teacher has no running statistics that can be compared, so the images "
-            f"are drawn and not optimised. {WEAKER}"
+            f"are drawn and not optimised; try synthesis.method=fast too. {WEAKER}"
         )
     priors = ", ".join(f"{name} {weight:g}" for name, weight in section.priors.items()) or "none"
     return (

@@ -211,6 +211,7 @@ def test_the_search_spaces_of_sweeps_are_listed(
         "learning-rates",
         "loss-weights",
         "nayer",
+        "shapes",
         "steps",
         "steps-and-meta-lr",
         "zskt",

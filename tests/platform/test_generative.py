@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -115,17 +114,9 @@ def kill_later(actor: str, seconds: float = 0.1) -> tuple[threading.Thread, Call
     return thread, thread.start
 
 
-QUICK = {("SynthesizerActor", "dfad")}
-"""The others are slow: what restores an actor does not depend on the method."""
-
-
-@pytest.mark.parametrize(
-    ("actor", "method"),
-    [
-        pytest.param(*each, marks=() if each in QUICK else pytest.mark.slow)
-        for each in itertools.product(("SynthesizerActor", "SampleBank", "WeightBoard"), GENERATIVE)
-    ],
-)
+@pytest.mark.slow  # what restores an actor does not depend on the method
+@pytest.mark.parametrize("actor", ["SynthesizerActor", "SampleBank", "WeightBoard"])
+@pytest.mark.parametrize("method", GENERATIVE)
 def test_a_killed_actor_changes_nothing(
     actor: str, method: str, teacher: Teacher, tmp_path: Path
 ) -> None:

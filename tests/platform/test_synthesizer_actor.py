@@ -46,8 +46,9 @@ def board(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> Handle:
     return board
 
 
-def started() -> Any:
-    return SynthesizerActor.__ray_metadata__.modified_class("board", 0, "cpu", 1, False, False)  # type: ignore[attr-defined]
+def started(use_idle: bool = False) -> Any:
+    built = SynthesizerActor.__ray_metadata__.modified_class  # type: ignore[attr-defined]
+    return built("board", 0, "cpu", 1, False, use_idle)
 
 
 def same(one: Any, other: Any) -> None:
@@ -126,3 +127,18 @@ def test_without_a_state_from_the_caller_the_boards_is_used(
     images, *_ = fallen_back.synthesize([(1, 0)], ["lost"])
     assert np.array_equal(images, expected)
     assert "its state was lost with a node" in caplog.text
+
+
+@pytest.mark.usefixtures("board")
+def test_a_wait_becomes_steps_of_the_next_batches() -> None:
+    """On a clock of its own, a batch takes 1 s and the wait before it 9 s."""
+    times = iter([0.0, 1.0, 10.0, 11.0, 20.0, 21.0, 30.0, 31.0])
+    actor = started(use_idle=True)
+    actor._unix = lambda: next(times)
+    steps = []
+    for round in range(4):
+        _, (record,), _ = actor.synthesize([(round, 0)], [])
+        steps.append(record["provenance"].steps)
+    assert steps[0] == 2
+    assert steps == sorted(steps)
+    assert steps[-1] >= 10

@@ -31,6 +31,7 @@ SAMPLES = {
     "digits-cmi-images",
     *(f"digits-{method}" for method in ("dafl", "zskt", "dfq", "dfad")),
     "digits-nayer",
+    "digits-shapes",
     "digits-fast10",
     "digits-fast2",
     "digits-fast5",

@@ -36,6 +36,7 @@ def test_cells_without_images_say_so_and_no_cluster_is_started(
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_table_stops_at_its_budget_and_a_resumed_one_is_completed(
     workplace: Path,

@@ -15,7 +15,7 @@ SpaceFile = Callable[[str], Path]
 SHIPPED = sorted((recipes_folder() / "sweeps").glob("*.yaml"))
 
 
-OF_A_METHOD = {name.replace("_", "-") for name in METHODS if name != "fast"}
+OF_A_METHOD = {name.replace("_", "-") for name in METHODS if name not in ("fast", "auto")}
 """Names of the spaces that are for one method, and of its sample recipe after `digits-`."""
 
 
