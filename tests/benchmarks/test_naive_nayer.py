@@ -24,6 +24,7 @@ def case() -> Iterator[Case]:
     torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.slow
 def test_two_batches_of_two_steps(case: Case) -> None:
     """Three noisy layers; the generator goes on, the layers are drawn anew."""
     ours = nayer_synthesizer(case, "float32")

@@ -334,6 +334,7 @@ def small_disk() -> Iterator[Path]:
     place.rmdir()
 
 
+@pytest.mark.slow
 def test_a_full_disk_prevents_checkpoints_and_the_run_can_be_resumed(
     teacher: Teacher, small_disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -56,6 +56,7 @@ def test_where_steps_cannot_vary_it_is_refused(base: str, schedule: str, message
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster", "one_thread")
 def test_a_run_with_it_counts_and_reports_its_steps(teacher: Teacher, tmp_path: Path) -> None:
     """How many there are depends on the machine."""

@@ -60,6 +60,7 @@ def test_they_are_the_images_of_the_method_without_a_student(
     assert len(last.state["totals"]["records"]) == 7
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_them_and_counts_their_cost(teacher: Teacher, tmp_path: Path) -> None:
     """With fewer rounds than between two checkpoints, and several synthesizers."""
     recipe = images_only(tiny(platform__synthesizers=2, platform__cpus_per_synthesizer=0.5))

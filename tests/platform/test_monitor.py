@@ -66,7 +66,10 @@ def test_a_collapse_is_recorded_once_and_survives_a_resume(
     again = Rows()
     resumed = pipeline.run(recipe, constant, tmp_path / "resumed", again, checkpoint=checkpoint)
     assert resumed.warnings == again.warnings
-    assert again.warnings == result.warnings
+    # The round in which one is noticed depends on when the progress row comes.
+    assert [each.partition(": ")[2] for each in again.warnings] == [
+        each.partition(": ")[2] for each in result.warnings
+    ]
     del checkpoint.state["collapse"]  # a checkpoint of the release before
     for record in checkpoint.state["totals"]["records"]:
         del record["figures"]
