@@ -83,7 +83,8 @@ class StepTerms:
     """Calls an objective and keeps the loss terms of each step with the adversarial term."""
 
     def __init__(self, objective: Any):
-        self._objective, self.steps = objective, []  # type: ignore[var-annotated]
+        self._objective = objective
+        self.steps: list[Tensor] = []
 
     def __call__(self, inputs: Tensor, labels: Tensor | None, adversarial: bool) -> Tensor:
         """The objective's terms, in the order of `TERMS`."""

@@ -26,7 +26,7 @@ class Provenance:
     synthesis_seconds: float = 0.0
     """Seconds from the draw of z to the finished uint8 batch, device synchronised."""
     steps: int = 0
-    """Optimisation steps of the batch; 0: not counted."""
+    """Optimisation steps of the batch; 0: the method has no such steps."""
     losses: Mapping[str, float] = field(default_factory=dict)
     """Of the step whose images were kept: `loss`, and its terms `bn`, `oh`, `adv` unweighted."""
     figures: BatchFigures | None = None

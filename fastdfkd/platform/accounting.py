@@ -32,7 +32,7 @@ class BatchRecord:
     peak_memory_bytes: int = 0
     """Peak memory of its synthesizer up to then."""
     steps: int = 0
-    """Its optimisation steps; 0: not counted."""
+    """Its optimisation steps; 0: the method has none, or an earlier release made the batch."""
 
     @classmethod
     def saved(cls, *, figures: dict[str, Any] | None = None, **record: Any) -> BatchRecord:
@@ -115,7 +115,7 @@ class SynthesisTotals:
 
     @property
     def steps(self) -> list[int]:
-        """Optimisation steps of each batch that counted them."""
+        """Optimisation steps of each batch that has them."""
         return [record.steps for record in self.records if record.steps]
 
     def idle_notes(self) -> list[str]:

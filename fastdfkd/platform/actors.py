@@ -65,12 +65,13 @@ def start(
     try:
         actors = RunActors(experiment, _stored(experiment), resume, bank, board, [])
         threads = plan.threads(plan.synthesizer)
+        use_idle = platform.use_idle and experiment.synthesis.has_steps
         for index in range(plan.synthesizers):
             actor = SynthesizerActor.options(  # type: ignore[attr-defined]
                 num_cpus=plan.synthesizer["CPU"],
                 num_gpus=plan.synthesizer.get("GPU", 0),
                 scheduling_strategy=in_bundle(group, index),
-            ).remote(name, index, plan.device, threads, shares(experiment), platform.use_idle)
+            ).remote(name, index, plan.device, threads, shares(experiment), use_idle)
             started.append(actor)
             actors.synthesizers.append(actor)
         actors.restore_board()

@@ -27,6 +27,7 @@ def images_only(recipe: Recipe) -> Recipe:
         "evaluation": {"synthetic_images": 0},
         "platform": {
             "schedule": "lockstep",
+            "use_idle": False,
             "workers": 0,
             "evaluations": 0,
             "publish_every": synthesis.rounds,  # no student is ever published

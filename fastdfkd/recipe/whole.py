@@ -82,7 +82,7 @@ class Recipe(Section):
                 "platform.use_idle needs platform.schedule async: in lockstep the roles take "
                 "turns, and the number of steps may not depend on speed"
             )
-        if "steps" not in type(self.synthesis).model_fields:
+        if not self.synthesis.has_steps:
             raise ValueError(
                 "platform.use_idle gives each batch more steps, and synthesis.method "
                 f"{self.synthesis.method_name()} has none: set it to false, or use a method with "

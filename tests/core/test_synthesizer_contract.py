@@ -63,6 +63,7 @@ def test_a_batch_is_what_the_bank_takes(method: str, build: Callable[..., Synthe
     assert (batch.provenance.round, batch.provenance.synthesizer) == (2, 3)
     assert tuple(batch.provenance.losses)[:4] == TERMS
     assert batch.provenance.synthesis_seconds > 0
+    assert batch.provenance.steps == getattr(SECTIONS[method], "steps", 0)
 
 
 def test_synthesize_is_make_then_learn(build: Callable[..., Synthesizer]) -> None:

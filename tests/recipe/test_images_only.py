@@ -19,6 +19,7 @@ def test_a_round_counts_as_an_update_and_nothing_needs_a_student(name: str) -> N
             "bank.capacity": 64,
             "platform.workers": 2,
             "platform.synthesizers": 2,
+            "platform.use_idle": True,
         },
     )
     derived = images_only(recipe)

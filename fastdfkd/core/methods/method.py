@@ -105,7 +105,7 @@ class Method(ABC):
             student_version=self.objective.student_version,
             generator_version=0 if self.shared is None else self.shared.version,
             synthesis_seconds=self.clock.now() - start,
-            steps=self.steps,
+            steps=self.steps if self.section.has_steps else 0,
             losses=made.losses,
             figures=figures,
             note=note,

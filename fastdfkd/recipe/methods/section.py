@@ -108,6 +108,11 @@ class SynthesisSection(Section):
         return False
 
     @property
+    def has_steps(self) -> bool:
+        """Whether the key `steps` says how many optimisation steps a batch has."""
+        return "steps" in type(self).model_fields
+
+    @property
     def steps_per_batch(self) -> int:
         """Optimisation steps of a batch; 1 for a method without `steps`."""
         steps: int = getattr(self, "steps", 1)
