@@ -121,7 +121,7 @@ class SynthesisTotals:
     def idle_notes(self) -> list[str]:
         """What `platform.use_idle` came to, as a sentence."""
         if not self.steps:
-            return []
+            return ["platform.use_idle had no effect: the method has no synthesis.steps"]
         mean = sum(self.steps) / len(self.steps)
         return [
             f"platform.use_idle: batches had {min(self.steps)} to {max(self.steps)} steps, "

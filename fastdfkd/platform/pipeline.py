@@ -111,12 +111,17 @@ def run(
             monitor.write_last(outcome["trainer"])
         images = history.newest_images()
     without = ["images without a student: the adversarial term was off"] if images_only else []
-    totals = dispatcher.totals
-    idle = totals.idle_notes() if platform.use_idle else []
-    notes = [*without, *experiment.notes, *started.notes, *dispatcher.notes, *idle]
+    notes = [*without, *experiment.notes, *started.notes, *_dispatcher_notes(dispatcher, recipe)]
     said = {"notes": notes, "warnings": watch.warnings}
+    totals = dispatcher.totals
     result = finish(recipe, teacher, directory, totals, outcome, images, start_time, **said)
     return result.model_copy(update=started.figures())
+
+
+def _dispatcher_notes(dispatcher: Dispatcher, recipe: Recipe) -> list[str]:
+    """What synthesizers reported, and what `platform.use_idle` came to."""
+    idle = dispatcher.totals.idle_notes() if recipe.platform.use_idle else []
+    return [*dispatcher.notes, *idle]
 
 
 def _outcome(dispatcher: Dispatcher, monitor: Monitor) -> dict[str, Any]:
