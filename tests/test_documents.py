@@ -21,6 +21,7 @@ import fastdfkd
 from docs import make_recipe_keys, make_reproducing
 from fastdfkd.cli.commands import app
 from fastdfkd.recipe import Recipe, load_recipe, shipped_recipes
+from fastdfkd.recipe.messages import sections_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fastdfkd"
@@ -131,7 +132,7 @@ def test_named_classes_and_constants_exist(document: Path) -> None:
 def recipe_keys() -> dict[str, set[str]]:
     """Section to its keys, over all its methods."""
     return {
-        name: {key for section in make_recipe_keys.sections(name) for key in section.model_fields}
+        name: {key for section in sections_of(Recipe, name) for key in section.model_fields}
         for name in Recipe.model_fields
     }
 
