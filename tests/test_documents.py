@@ -25,8 +25,9 @@ from fastdfkd.recipe.messages import sections_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fastdfkd"
+NAMES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 DOCUMENTS = [
-    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(ROOT / name for name in NAMES),
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "deploy" / "README.md",
 ]
@@ -148,6 +149,15 @@ def test_named_recipe_keys_exist(document: Path) -> None:
         if match and keys.get(match[1]) and match[2] not in keys[match[1]]:
             unknown.append(text)
     assert unknown == []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    written = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    version = written["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert newest is not None
+    assert newest[1] == version
 
 
 def test_the_tables_of_keys_are_those_of_the_sections() -> None:
