@@ -7,7 +7,7 @@ For a batch of B images (B, C, H, W) and K classes:
     Classification   (B,)                  (B, K)                   top-1 and top-5 accuracy
     Segmentation     (B, H, W)             (B, K, H, W)             mean IoU and pixel accuracy
 
-To add a kind, write a subclass here. No other module asks which kind it has.
+To add a kind, write a subclass here and name it in `KINDS`. No other module asks which kind it has.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core import losses
+from fastdfkd.recipe.image_input import TaskName
 
 TOP = 5
 """The top-5 accuracy counts the labels among this many best classes."""
@@ -41,6 +42,16 @@ class TaskKind(ABC):
     def space(self, image_shape: Sequence[int]) -> tuple[int, ...]:
         """Axes that labels and logits share, for images of shape (C, H, W)."""
         return tuple(image_shape[1 : 1 + self.spatial_axes])
+
+    def reads(self, shape: Sequence[int], wanted: Sequence[int]) -> bool:
+        """Whether real images of a shape (C, H, W) fit networks for the shape `wanted`.
+
+        With a class for each pixel they may be larger.
+        """
+        if not self.spatial_axes:
+            return tuple(shape) == tuple(wanted)
+        sides = zip(shape[1:], wanted[1:], strict=True)
+        return shape[0] == wanted[0] and all(side >= least for side, least in sides)
 
     def logits_shape(self, count: int, image_shape: Sequence[int]) -> tuple[int, ...]:
         """(B, K, *space) of the logits for `count` images of shape (C, H, W)."""
@@ -171,6 +182,13 @@ class Segmentation(TaskKind):
         """
         right = counts.diagonal().double()
         return right / (counts.sum(0) + counts.sum(1) - right)
+
+
+KINDS: Mapping[TaskName, type[TaskKind]] = {
+    "classification": Classification,
+    "segmentation": Segmentation,
+}
+"""Kinds by `input.task` of a recipe."""
 
 
 def draw_classes(

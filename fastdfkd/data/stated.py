@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastdfkd.core.image_spec import ImageSpec
-from fastdfkd.recipe import NORMALISATIONS, InputSection
+from fastdfkd.recipe import NORMALISATIONS, InputSection, TaskName
 from fastdfkd.recipe.messages import RecipeError
 
 
@@ -23,6 +23,7 @@ class Stated:
     class_names: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    task: TaskName | None = None
     read_classes: Callable[[], tuple[str, ...]] | None = None
     """Reads the names of the classes from the files, where the recipe does not state them."""
 
@@ -51,6 +52,11 @@ def complete_spec(stated: ImageSpec | Stated, section: InputSection) -> ImageSpe
             f"input.classes: {count} classes, but {stated.name} has {stated.num_classes}: give one "
             "for each, or leave input.classes out"
         )
+    if section.task and stated.task not in (None, section.task):
+        raise RecipeError(
+            f"input.task: {section.task}, but {stated.name} is for {stated.task}: leave input.task "
+            "out"
+        )
     mean, std = _moments(stated, section, shape[0])
     return ImageSpec(
         name=stated.name,
@@ -59,6 +65,7 @@ def complete_spec(stated: ImageSpec | Stated, section: InputSection) -> ImageSpe
         class_names=classes if isinstance(classes, tuple) else stated.class_names,
         mean=mean,
         std=std,
+        task=section.task or stated.task or "classification",
     )
 
 
