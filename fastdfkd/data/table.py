@@ -94,8 +94,7 @@ def data_source(section: DataSection) -> DataSource:
     """
     name, form = section.name, form_of(section.name)
     if form is not None:
-        stated = Stated(name=name, read_classes=lambda: form.classes(section))
-        return DataSource(stated, partial(own_images, section))
+        return DataSource(form.stated(section), partial(own_images, section))
     if name not in DATASETS:
         names = [*DATASETS, *(f"{form}CLASS" if form[-1] == ":" else form for form in FORMS)]
         raise RecipeError(unknown(f"data.name: data set {shown(name)}", name, names))

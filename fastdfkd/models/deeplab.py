@@ -7,6 +7,8 @@ global random state; nothing is downloaded.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from fastdfkd.models.libraries import read_channels
@@ -59,8 +61,9 @@ def _replace_strides(blocks: nn.Sequential) -> None:
     Blocks with as many output channels are a stage. Its 3x3 convolutions are dilated by the product
     of the strides that were replaced in the stages before it.
     """
+    stages: Any = blocks
     stride, dilation, replaced, channels = 1, 1, 1, 0
-    for block in blocks:
+    for block in stages:
         if block.out_channels != channels:
             channels, dilation = block.out_channels, replaced
         for layer in block.modules():
