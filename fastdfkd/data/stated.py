@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastdfkd.core.image_spec import ImageSpec
+from fastdfkd.core.task_kind import KINDS
 from fastdfkd.recipe import NORMALISATIONS, InputSection, TaskName
 from fastdfkd.recipe.messages import RecipeError
 
@@ -53,13 +54,13 @@ def complete_spec(stated: ImageSpec | Stated, section: InputSection) -> ImageSpe
     Raises:
         RecipeError: something is stated by neither, or the two contradict each other.
     """
-    shape = _shape(stated, section)
     if section.task and stated.task not in (None, section.task):
         raise RecipeError(
             f"input.task: {section.task}, but {stated.name} is for {stated.task}: leave input.task "
             "out"
         )
     task = section.task or stated.task or "classification"
+    shape = _shape(stated, section, task)
     count, names = _classes(stated, section, task)
     mean, std = _moments(stated, section, shape[0])
     return ImageSpec(
@@ -96,7 +97,10 @@ def _classes(
     return count, classes if isinstance(classes, tuple) else names
 
 
-def _shape(stated: ImageSpec | Stated, section: InputSection) -> tuple[int, int, int]:
+def _shape(
+    stated: ImageSpec | Stated, section: InputSection, task: TaskName
+) -> tuple[int, int, int]:
+    """(C, H, W); with a class for each pixel it is a crop, whose size is the recipe's choice."""
     if section.shape is None:
         if stated.shape is None:
             raise RecipeError(
@@ -104,7 +108,8 @@ def _shape(stated: ImageSpec | Stated, section: InputSection) -> tuple[int, int,
             )
         return stated.shape
     channels, height, width = section.shape
-    if stated.shape not in (None, (channels, height, width)):
+    fixed = not KINDS[task].spatial_axes
+    if fixed and stated.shape not in (None, (channels, height, width)):
         raise RecipeError(
             f"input.shape: {list(section.shape)}, but the images of {stated.name} are "
             f"{list(stated.shape or ())}: leave input.shape out"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from fastdfkd.models.deeplab import deeplabv3_mobilenetv2, deeplabv3_resnet50
 from fastdfkd.models.resnet import Norm, ResidualNetwork, group_norm
 from fastdfkd.models.unet import UNet
 from fastdfkd.models.vgg import VGG, VGG11_GROUPS
@@ -58,8 +59,14 @@ SEGMENTERS: dict[str, Builder] = {
 }
 """All take images of any size and return logits (B, num_classes, H, W)."""
 
-NETWORKS: dict[str, Builder] = {**CLASSIFIERS, **SEGMENTERS}
-"""Both."""
+DEEPLABS: dict[str, Builder] = {
+    "deeplabv3-resnet50": deeplabv3_resnet50,
+    "deeplabv3-mobilenetv2": deeplabv3_mobilenetv2,
+}
+"""All take images of any size and return `{"out": logits (B, num_classes, H, W)}`."""
+
+NETWORKS: dict[str, Builder] = {**CLASSIFIERS, **SEGMENTERS, **DEEPLABS}
+"""All of them."""
 
 
 def build_network(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:

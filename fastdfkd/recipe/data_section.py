@@ -77,9 +77,9 @@ class DataSection(Section):
 
     @model_validator(mode="after")
     def _crop_fits(self) -> DataSection:
-        resize, crop = self.resize, _sides(self.crop)
-        if isinstance(resize, int) and crop:  # the shorter side
-            resize, crop = (resize, resize), (min(crop), min(crop))
+        resize, crop = _sides(self.resize), _sides(self.crop)
+        if isinstance(self.resize, int) and crop:  # the shorter side, whichever it is
+            crop = (min(crop), min(crop))
         if resize and crop and (crop[0] > resize[0] or crop[1] > resize[1]):
             raise ValueError(
                 f"crop ({self.crop}) must not be larger than resize ({self.resize}), which comes "

@@ -11,6 +11,7 @@ from torchvision.models import mobilenet_v2
 from torchvision.models.segmentation import deeplabv3_resnet50 as of_torchvision
 
 from fastdfkd.core.network_trial import find_network_use
+from fastdfkd.models import build_network
 from fastdfkd.models.deeplab import deeplabv3_mobilenetv2, deeplabv3_resnet50
 
 BUILDERS = (deeplabv3_resnet50, deeplabv3_mobilenetv2)
@@ -107,3 +108,9 @@ def test_no_change_for_speed_is_refused(build: Callable[[int], nn.Module]) -> No
     torch.manual_seed(0)
     use = find_network_use(build(5), (3, 16, 16), output="logits", spatial_axes=2)
     assert use.left_out == {}
+
+
+@pytest.mark.parametrize("name", ["deeplabv3-resnet50", "deeplabv3-mobilenetv2"])
+def test_a_recipe_may_name_them(name: str) -> None:
+    with torch.device("meta"):
+        assert build_network(name, 7, 3).classifier[4].out_channels == 7
