@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core import losses
+from fastdfkd.core.aligned_crop import AlignedCrop
 from fastdfkd.recipe.image_input import TaskName
 
 TOP = 5
@@ -70,6 +71,10 @@ class TaskKind(ABC):
             generator: draws, on the device of the labels.
         """
 
+    def moved(self, labels: Tensor, move: AlignedCrop) -> Tensor:
+        """The labels (B, *space) of images that `move` was applied to."""
+        return labels
+
     def one_hot_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of logits (B, K, *space) with labels (B, *space); a scalar."""
         return losses.one_hot_loss(logits, labels, self.void)
@@ -100,6 +105,14 @@ class TaskKind(ABC):
     @abstractmethod
     def figures_of(self, counts: Tensor) -> dict[str, float]:
         """The figures, 0 to 1, from summed `counts`. NaN where nothing was counted."""
+
+    def class_ious(self, counts: Tensor) -> Tensor:
+        """Intersection over union of each class, (K,) float64, from summed `counts`.
+
+        NaN for a class that is absent: no pixel is labelled or classified as it. (0,): the kind has
+        no such figure.
+        """
+        return torch.zeros(0, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -156,10 +169,14 @@ class Segmentation(TaskKind):
             classes = classes[order]
         return classes.reshape(shape)
 
+    def moved(self, labels: Tensor, move: AlignedCrop) -> Tensor:
+        """The same pixels of the maps; void outside the image."""
+        return move.maps(labels, self.void)
+
     @property
     def figures(self) -> Mapping[str, str]:
         """Mean IoU, then the share of pixels classified correctly."""
-        return {"mean_iou": "mIoU", "accuracy": "pixel accuracy"}
+        return {"mean_iou": "mIoU", "pixel_accuracy": "pixel accuracy"}
 
     def counts(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Confusion matrix (K, K): pixels of class [row] that are classified as [column]."""
@@ -172,14 +189,10 @@ class Segmentation(TaskKind):
         """Mean over the classes that occur, and share of the pixels."""
         right, pixels = int(counts.trace()), int(counts.sum())
         mean = float(self.class_ious(counts).nanmean())
-        return {"mean_iou": mean, "accuracy": _share(right, pixels)}
+        return {"mean_iou": mean, "pixel_accuracy": _share(right, pixels)}
 
-    @staticmethod
-    def class_ious(counts: Tensor) -> Tensor:
-        """Intersection over union of each class, (K,) float64.
-
-        NaN for a class that is absent: no pixel is labelled or classified as it.
-        """
+    def class_ious(self, counts: Tensor) -> Tensor:
+        """See `TaskKind`."""
         right = counts.diagonal().double()
         return right / (counts.sum(0) + counts.sum(1) - right)
 

@@ -6,7 +6,8 @@ by the section `input` and by the teacher's source. All other code asks here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,20 @@ def student_spec(recipe: Recipe) -> ImageSpec:
     return replace(
         spec, shape=(spec.channels, *(section.size or spec.shape[1:])), mean=mean, std=std
     )
+
+
+def by_class(spec: ImageSpec, values: Sequence[float]) -> dict[str, float | None]:
+    """Values (K,) by the names of the classes, or by their numbers; None for NaN. Empty for none.
+
+    Two classes of one name are told apart by their numbers.
+    """
+    names = [f"{number}" for number in range(spec.num_classes)]
+    if len(set(spec.class_names)) == spec.num_classes:
+        names = list(spec.class_names)
+    return {
+        name: None if math.isnan(value) else value
+        for name, value in zip(names, values, strict=False)
+    }
 
 
 def student_input(recipe: Recipe, device: torch.device | str) -> Callable[[Tensor], Tensor]:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastdfkd.experiment import by_class, image_spec
 from fastdfkd.models import save_weights
 from fastdfkd.platform.accounting import SynthesisTotals
 from fastdfkd.platform.monitor import times
 from fastdfkd.recipe import Recipe
 from fastdfkd.report.samples import save_grid
 from fastdfkd.runs.environment import commit, hardware, versions
-from fastdfkd.runs.figures import SYNTHETIC
+from fastdfkd.runs.figures import FIGURES
 from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.weights import to_tensors
 
@@ -56,12 +57,11 @@ def finish(
         recipe=recipe.name,
         recipe_digest=recipe.digest(),
         seed=recipe.seed,
-        accuracy=row.get("accuracy"),
-        top5_accuracy=row.get("top5_accuracy"),
         teacher_accuracy=teacher.accuracy,
+        teacher_mean_iou=teacher.description.get("mean_iou"),
+        class_ious=by_class(image_spec(recipe), final.get("class_ious", ())),
         teacher_digest=teacher.digest,
-        agreement=row.get("agreement"),
-        **{name: row.get(name) for name in SYNTHETIC},
+        **{name: row.get(name) for name in FIGURES},
         input=teacher.description.get("input", {}),
         images=totals.images,
         updates=int(row["updates"]) if student is not None else 0,
