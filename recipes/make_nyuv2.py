@@ -133,7 +133,7 @@ DAFL = GENERATIVE.format(
 METHODS = {
     "fast10": (
         FAST,
-        "Synthesis is that of\n# Fast-10 with a ResNet teacher on CIFAR; batches and updates are DFAD's.",
+        "Synthesis is that of\n# Fast-10 with a ResNet teacher on CIFAR; batches are DFAD's.",
         "",
     ),
     "dfad": (
