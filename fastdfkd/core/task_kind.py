@@ -60,7 +60,13 @@ class TaskKind(ABC):
 
     @abstractmethod
     def draw_labels(
-        self, count: int, image_shape: Sequence[int], balanced: bool, generator: torch.Generator
+        self,
+        count: int,
+        image_shape: Sequence[int],
+        balanced: bool,
+        generator: torch.Generator,
+        *,
+        block: int = 1,
     ) -> Tensor:
         """Target labels (B, *space) int64 for `count` images of shape (C, H, W).
 
@@ -69,6 +75,7 @@ class TaskKind(ABC):
             image_shape: (C, H, W).
             balanced: draw all classes equally often, up to one; otherwise each label uniformly.
             generator: draws, on the device of the labels.
+            block: side of the squares of one class in maps; without effect where there are none.
         """
 
     def moved(self, labels: Tensor, move: AlignedCrop) -> Tensor:
@@ -122,7 +129,13 @@ class Classification(TaskKind):
     spatial_axes = 0
 
     def draw_labels(
-        self, count: int, image_shape: Sequence[int], balanced: bool, generator: torch.Generator
+        self,
+        count: int,
+        image_shape: Sequence[int],
+        balanced: bool,
+        generator: torch.Generator,
+        *,
+        block: int = 1,
     ) -> Tensor:
         """Target classes, (B,) int64. The image shape has no influence."""
         return draw_classes(count, self.num_classes, balanced, generator)
@@ -156,18 +169,29 @@ class Segmentation(TaskKind):
     void = 255
 
     def draw_labels(
-        self, count: int, image_shape: Sequence[int], balanced: bool, generator: torch.Generator
+        self,
+        count: int,
+        image_shape: Sequence[int],
+        balanced: bool,
+        generator: torch.Generator,
+        *,
+        block: int = 1,
     ) -> Tensor:
-        """Target maps, (B, H, W) int64; the class of each pixel is drawn on its own.
+        """Target maps, (B, H, W) int64; the class of each square is drawn on its own.
 
         FastDFKD's labels for segmentation are unpublished, so this is our choice.
         """
-        shape = (count, *self.space(image_shape))
+        height, width = self.space(image_shape)
+        shape = (count, -(-height // block), -(-width // block))
         classes = draw_classes(math.prod(shape), self.num_classes, balanced, generator)
         if balanced:  # or the classes would repeat in one order along every row
             order = torch.randperm(len(classes), generator=generator, device=generator.device)
             classes = classes[order]
-        return classes.reshape(shape)
+        squares = classes.reshape(shape)
+        if block == 1:
+            return squares
+        maps = squares.repeat_interleave(block, 1).repeat_interleave(block, 2)
+        return maps[:, :height, :width].contiguous()
 
     def moved(self, labels: Tensor, move: AlignedCrop) -> Tensor:
         """The same pixels of the maps; void outside the image."""

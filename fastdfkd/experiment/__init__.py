@@ -3,6 +3,7 @@
 from fastdfkd.experiment.class_vectors import read_class_vectors
 from fastdfkd.experiment.images import (
     by_class,
+    check_method,
     image_spec,
     real_images,
     student_input,
@@ -15,6 +16,7 @@ __all__ = [
     "Experiment",
     "ExperimentFacts",
     "by_class",
+    "check_method",
     "compared_by",
     "image_spec",
     "initial_student",

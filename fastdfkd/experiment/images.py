@@ -76,6 +76,12 @@ def student_spec(recipe: Recipe) -> ImageSpec:
         RecipeError: the images are not described, or have another number of channels.
     """
     spec, section = image_spec(recipe), recipe.student
+    if spec.kind.spatial_axes and section.size not in (None, spec.shape[1:]):
+        raise RecipeError(
+            f"student.size: {list(section.size or ())}, but {spec.task} compares the maps of both "
+            "networks pixel by pixel: leave student.size out, so that the student reads "
+            f"{list(spec.shape[1:])}"
+        )
     try:
         mean, std = section.moments(spec.channels) or (spec.mean, spec.std)
     except ValueError as error:
@@ -83,6 +89,16 @@ def student_spec(recipe: Recipe) -> ImageSpec:
     return replace(
         spec, shape=(spec.channels, *(section.size or spec.shape[1:])), mean=mean, std=std
     )
+
+
+def check_method(recipe: Recipe) -> None:
+    """Check that the recipe's method can be used for its task. Nothing is opened but the recipe.
+
+    Raises:
+        RecipeError: it cannot.
+    """
+    if why := recipe.synthesis.misfit(image_spec(recipe).task):
+        raise RecipeError(why)
 
 
 def by_class(spec: ImageSpec, values: Sequence[float]) -> dict[str, float | None]:
