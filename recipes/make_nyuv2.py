@@ -69,6 +69,7 @@ synthesis:
   bn: 10.0
   bn_momentum: 0.9
   oh: 0.5
+  labels: teacher       # the teacher's own classes: maps of drawn classes look like no scene
   adv: 1.33
   meta: fomaml
   meta_lr: null         # lr_g * steps
@@ -122,7 +123,9 @@ bank:
   draws: in_order       # every update trains on images that are new to the student
 """
 
-DFAD = GENERATIVE.format(row="dfad", weights="  adv: 1.0\n", latent_dim=256, loss="  loss: l1\n")
+DFAD = GENERATIVE.format(
+    row="dfad", weights="  adv: 1.0\n  distance: log_l1\n", latent_dim=256, loss="  loss: l1\n"
+)
 DAFL = GENERATIVE.format(
     row="dafl",
     weights="  oh: 1.0\n  balance: 20.0\n  activation: 0.001\n",
@@ -138,8 +141,7 @@ METHODS = {
     ),
     "dfad": (
         DFAD,
-        "This is DFAD's own\n# schedule with this package's generator, and the generator's loss is "
-        "-mean|t - s|, not its logarithm.",
+        "This is DFAD's own\n# schedule and loss, with this package's generator.",
         "  checkpoint_every: 1500\n",
     ),
     "dafl": (
