@@ -239,6 +239,12 @@ def _of_teacher(about: dict[str, Any], facts: ExperimentFacts, held_out: HeldOut
             f"without L_bn. {WEAKER}"
         )
     accuracy, chance = held_out.figures.get("accuracy"), 1 / facts.teacher.logits[0]
+    mean_iou = held_out.figures.get("mean_iou")
+    if mean_iou is not None and mean_iou < chance:
+        yield (
+            f"the teacher's mIoU of {mean_iou:.1%} is that of a teacher which knows one class at "
+            "most: check its weights, the order of the classes and the normalisation"
+        )
     if accuracy is not None and accuracy < min(_LOW_ACCURACY * chance, 0.5 * (1 + chance)):
         yield (
             f"the teacher's accuracy of {accuracy:.1%} is hardly above chance ({chance:.1%}): "

@@ -17,6 +17,11 @@ class Figure:
     unit: Literal["share", "nats", "count"] = "share"
     """`share`: from 0 to 1, shown in percent."""
 
+    @property
+    def heading(self) -> str:
+        """The name at the beginning of a line: `Agreement`, `mIoU`."""
+        return self.name[0].upper() + self.name[1:] if self.name.islower() else self.name
+
     def show(self, value: float) -> str:
         """A value with its unit: `94.2%`, `0.031 nats`, `2`."""
         match self.unit:
