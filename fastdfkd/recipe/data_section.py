@@ -31,13 +31,13 @@ class DataSection(Section):
 
     name: str
     """`none`: there is no real image, `input` says what the images are, and the student is judged
-    on synthetic ones. Or a data set: `digits`, `glyphs`, `cifar10`, `cifar100`. Or the form of your
-    own files: `folder` (a folder for each class, or with `input.task: segmentation` a folder of
-    images and one of label maps; or a zip file of that), `npz`, `npy`, `parquet`, `nyuv2`. Or
-    `torchvision:` and the name of a class of `torchvision.datasets`. See
+    on synthetic ones. Or a data set: `digits`, `glyphs`, `scenes`, `cifar10`, `cifar100`. Or the
+    form of your own files: `folder` (a folder for each class, or with `input.task: segmentation` a
+    folder of images and one of label maps; or a zip file of that), `npz`, `npy`, `parquet`,
+    `nyuv2`. Or `torchvision:` and the name of a class of `torchvision.datasets`. See
     [your own images](data.md)."""
     root: str | None = None
-    """Folder or file of the images. `digits` and `glyphs` need none."""
+    """Folder or file of the images. `digits`, `glyphs` and `scenes` need none."""
     train: str | None = None
     """Folder or file of the training images, within `root`. Unset: `train` if it is there. Only
     training a teacher needs them."""
