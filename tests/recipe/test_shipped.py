@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdfkd.models import CLASSIFIERS
+from fastdfkd.models import NETWORKS
 from fastdfkd.recipe import (
     FastSynthesis,
     Recipe,
@@ -38,6 +38,7 @@ SAMPLES = {
     "glyphs-fast5",
     "glyphs-gn-auto",
     "glyphs-gn-teacher",
+    "scenes-fast5",
 }
 # METHOD.md's tables, written down a second time on purpose.
 RATES = {2: (0.005, 0.015), 5: (0.003, 0.01), 10: (0.002, 0.01)}
@@ -61,7 +62,7 @@ def test_a_shipped_recipe_loads_by_its_name(file: Path) -> None:
     recipe = load_recipe(file.stem)
     assert recipe.name == file.stem
     assert find_recipe(file.stem) == file
-    assert {recipe.teacher.model, recipe.student.model} <= set(CLASSIFIERS)
+    assert {recipe.teacher.model, recipe.student.model} <= set(NETWORKS)
     assert recipe.description
     assert "\n" not in recipe.description
 
