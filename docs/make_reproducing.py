@@ -72,8 +72,9 @@ def measured(results: Sequence[Mapping[str, Any]]) -> Measured:
 
 def _section(name: str, table: Table, found: Measured) -> list[str]:
     """Heading, table and notes of one table."""
-    heads = ["method", "pair", "command", "published: %", "hours"]
-    heads += ["estimated: hours of synthesis", "of student updates", "measured: %"]
+    unit = "%" if table.figure == "accuracy" else f"{table.figure_name} in %"
+    heads = ["method", "pair", "command", f"published: {unit}", "hours"]
+    heads += ["estimated: hours of synthesis", "of student updates", f"measured: {unit}"]
     with_copy = table.data == "cifar10"
     rows, notes = [], dict[str, int]()
     for cell in table.cells():

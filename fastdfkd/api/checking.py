@@ -12,6 +12,7 @@ from fastdfkd.api.estimate import Estimate, Roles, estimated
 from fastdfkd.recipe import Recipe
 from fastdfkd.report.check_report import CheckReport, HeldOut, NetworkReport
 from fastdfkd.runs.environment import commit, hardware, versions
+from fastdfkd.runs.figures import REAL
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,7 @@ def check_recipe(
     """The report of a recipe; see `fastdfkd.check`."""
     started = time.perf_counter()
     from fastdfkd.core.memory import peak_memory_bytes
-    from fastdfkd.experiment import Experiment, initial_student, judge_of
+    from fastdfkd.experiment import Experiment, check_method, initial_student, judge_of
     from fastdfkd.platform.placement import Plan, fitted
     from fastdfkd.trainers.started_images import StartedImages
     from fastdfkd.trainers.teacher import prepare_teacher
@@ -45,6 +46,7 @@ def check_recipe(
     resources = _resources()
     recipe = fitted(recipe, resources, resources["CPU"])
     plan = Plan.of(recipe, resources)
+    check_method(recipe)
     initial_student(recipe)  # a student that does not fit is refused before images are read
     held_out = judge_of(recipe)
     judge = judge_of(recipe, most=images)
@@ -188,7 +190,7 @@ def _opened(teacher: Teacher) -> dict[str, Any]:
 def _held_out(teacher: Teacher, judge: Judge, of: int) -> HeldOut:
     about = teacher.description
     trained = about["source"] != "untrained"
-    names = ("accuracy", "top5_accuracy", "mean_iou")
+    names = [name for name in REAL if name != "agreement"]
     figures = {name: about[name] for name in names if about.get(name) is not None}
     return HeldOut(
         judged_on=judge.judged_on, images=len(judge), of=of, figures=figures if trained else {}
@@ -237,6 +239,12 @@ def _of_teacher(about: dict[str, Any], facts: ExperimentFacts, held_out: HeldOut
             f"without L_bn. {WEAKER}"
         )
     accuracy, chance = held_out.figures.get("accuracy"), 1 / facts.teacher.logits[0]
+    mean_iou = held_out.figures.get("mean_iou")
+    if mean_iou is not None and mean_iou < chance:
+        yield (
+            f"the teacher's mIoU of {mean_iou:.1%} is that of a teacher which knows one class at "
+            "most: check its weights, the order of the classes and the normalisation"
+        )
     if accuracy is not None and accuracy < min(_LOW_ACCURACY * chance, 0.5 * (1 + chance)):
         yield (
             f"the teacher's accuracy of {accuracy:.1%} is hardly above chance ({chance:.1%}): "

@@ -39,8 +39,13 @@ class Evaluation:
     """Share that the student classifies correctly, 0 to 1; None: there are no real images."""
     figures: Mapping[str, float]
     """All of the student's figures, 0 to 1, by their names in tables: accuracy, top-5 accuracy."""
+    teacher_figures: Mapping[str, float]
+    """The teacher's; empty also if the teacher was not found."""
     teacher_accuracy: float | None
-    """The same for the teacher; None also if the teacher was not found."""
+    """The teacher's accuracy; None also if the teacher was not found."""
+    class_ious: Mapping[str, Mapping[str, float | None]]
+    """Intersection over union of each class, 0 to 1, None for an absent one: by `student` and
+    `teacher`, then by class. Empty without real images, and for classifiers."""
     agreement: float | None
     """Share that student and teacher assign to the same class, 0 to 1; None as for the teacher."""
     synthetic: Mapping[str, float]
@@ -73,7 +78,7 @@ def evaluate_folder(
             raise FileNotFoundError(f"{directory} holds no run to evaluate: {file.name} is missing")
     recipe = _judged_as(load_recipe(recipe_file), overrides)
     from fastdfkd.core.answers import output_of
-    from fastdfkd.experiment import image_spec, judge_of, student_input, student_spec
+    from fastdfkd.experiment import by_class, image_spec, judge_of, student_input, student_spec
     from fastdfkd.models import open_network
 
     spec = image_spec(recipe)
@@ -96,7 +101,15 @@ def evaluate_folder(
         images=len(judge),
         accuracy=found.get("accuracy"),
         figures={name: found[key] for key, name in spec.kind.figures.items() if key in found},
+        teacher_figures={
+            name: taught[key] for key, name in spec.kind.figures.items() if key in taught
+        },
         teacher_accuracy=taught.get("accuracy"),
+        class_ious={
+            role: by_class(spec, found.class_ious)
+            for role, found in (("student", answers), ("teacher", teacher_answers))
+            if found is not None and found.class_ious
+        },
         agreement=found.get("agreement"),
         synthetic={name: found[name] for name in SYNTHETIC if name in found},
         note=note,

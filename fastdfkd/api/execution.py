@@ -74,12 +74,13 @@ def execute(
     """
     tracking.check_reachable(tracking.store_uri(recipe.tracking.uri))
     from fastdfkd.data import use_fallback_cache
-    from fastdfkd.experiment import initial_student, read_class_vectors
+    from fastdfkd.experiment import check_method, initial_student, read_class_vectors
 
     use_fallback_cache(directory / "cache")
     # The text of a Python file is read once: it may be edited while the run starts.
     with given(recipe.source_texts()), contextlib.ExitStack() as connection:
         # What does not fit is refused before a teacher is trained.
+        check_method(recipe)
         initial_student(recipe)
         read_class_vectors(recipe)
         teacher = obtain_teacher(

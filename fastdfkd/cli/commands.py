@@ -87,7 +87,9 @@ def teacher(
 ) -> None:
     """Train the teacher of a recipe and write its weights."""
     from fastdfkd.api import train_teacher_into
+    from fastdfkd.cli.summaries import class_table
     from fastdfkd.report.table import share
+    from fastdfkd.runs.figures import MAIN, REAL, measured
 
     trained, folder = train_teacher_into(
         recipe, overrides or [], out=out, overwrite=overwrite, progress=True
@@ -95,10 +97,16 @@ def teacher(
     if as_json:
         print_json({**trained.description, "folder": str(folder)})
         return
-    if trained.accuracy is not None:
-        typer.echo(f"accuracy   {share(trained.accuracy)} on held-out real images")
-    typer.echo(f"digest     {trained.digest}")
-    typer.echo(lines(f"weights    {folder / 'teacher.safetensors'}"))
+    rows = {
+        REAL[name].name: f"{share(value)} on held-out real images"
+        for name, value in measured(trained.description).items()
+        if name in (*MAIN, "pixel_accuracy")
+    }
+    rows |= {"digest": trained.digest, "weights": str(folder / "teacher.safetensors")}
+    width = max(10, *map(len, rows)) + 1
+    typer.echo(lines("\n".join(f"{name:<{width}}{text}" for name, text in rows.items())))
+    if ious := trained.description.get("class_ious"):
+        typer.echo(class_table({"teacher": ious}))
 
 
 @app.command(epilog="Example: fastdfkd check digits-fast5")

@@ -154,9 +154,9 @@ def _print_tables(name: str | None, as_json: bool) -> None:
 
 def _print_results(run: TableRun, found: Sequence[Outcome]) -> None:
     from fastdfkd.report.terminal_table import print_table
-    from fastdfkd.reproduction.layout import CAPTION, heads_and_rows, notes
+    from fastdfkd.reproduction.layout import caption, heads_and_rows, notes
 
-    print_table(*heads_and_rows(run, found), title=run.table.title, caption=CAPTION)
+    print_table(*heads_and_rows(run, found), title=run.table.title, caption=caption(run.table))
     for note in notes(run, found):
         _say(f"\n{note}")
     _say(f"\nTables and runs: {run.folder}")

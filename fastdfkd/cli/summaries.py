@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from fastdfkd.report.table import share
-from fastdfkd.runs.figures import FIGURES, SYNTHETIC, measured
+from fastdfkd.runs.figures import FIGURES, REAL, SYNTHETIC, main_figure, measured
+from fastdfkd.text.safe_text import printable
 
 if TYPE_CHECKING:
     from fastdfkd.api.evaluation import Evaluation
     from fastdfkd.runs.result import RunResult
+
+
+_MORE = ("pixel_accuracy",)
+"""Figures that a summary shows below the main one."""
 
 
 def run_summary(result: RunResult) -> str:
@@ -20,9 +28,12 @@ def run_summary(result: RunResult) -> str:
         for name, figure in SYNTHETIC.items()
         if name in figures
     }
-    if result.updates and (not rows or result.accuracy is not None):
+    main = main_figure(figures.keys() & REAL.keys())
+    if result.updates and (not rows or main in figures):
+        taught = share(result.of_teacher(main))
         rows = {
-            "accuracy": f"{share(result.accuracy)} (teacher {share(result.teacher_accuracy)})",
+            REAL[main].name: f"{share(figures.get(main))} (teacher {taught})",
+            **{REAL[name].name: share(figures[name]) for name in _MORE if name in figures},
             "agreement": f"{share(result.agreement)} with the teacher",
             **rows,
         }
@@ -59,4 +70,30 @@ def evaluation_summary(evaluation: Evaluation) -> str:
     table = [f"{name:<{width}} {text}" for name, text in rows.items()]
     if not evaluation.figures and evaluation.synthetic:
         table.append(f"on {evaluation.images:,} {evaluation.judged_on}, {evaluation.note}")
+    if evaluation.class_ious:
+        table += ["", class_table(evaluation.class_ious)]
     return "\n".join(table)
+
+
+def class_table(ious: Mapping[str, Mapping[str, float | None]]) -> str:
+    """The intersection over union of each class as a table; `-` for a class that is absent.
+
+    Args:
+        ious: by network, then by class, 0 to 1 or None.
+    """
+    names = list(next(iter(ious.values())))
+    columns = [["IoU of the class", *map(printable, names)]]
+    for role, values in ious.items():
+        cells = ("-" if value is None else share(value) for value in values.values())
+        columns.append([role, *cells])
+    widths = [max(map(cell_len, column)) for column in columns]
+    rows = zip(*columns, strict=True)
+    return "\n".join(_row(cells, widths) for cells in rows)
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """The first cell aligned to the left, the others to the right."""
+    first, *others = (
+        (cell, " " * (width - cell_len(cell))) for cell, width in zip(cells, widths, strict=True)
+    )
+    return "  ".join(["".join(first), *(f"{space}{cell}" for cell, space in others)])

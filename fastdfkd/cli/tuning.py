@@ -28,9 +28,10 @@ ObjectiveOption = Annotated[
     str | None,
     typer.Option(
         "--objective",
-        help="accuracy, agreement, synthetic_agreement, synthesis_seconds, end_to_end_seconds or "
-        "accuracy_at_seconds:30; or two with a comma. Default: accuracy, or without real test "
-        "images synthetic_agreement.",
+        help="accuracy, mean_iou, agreement, synthetic_agreement, synthesis_seconds, "
+        "end_to_end_seconds, accuracy_at_seconds:30, mean_iou_at_seconds:30; or two with a comma. "
+        "Default: accuracy, for segmentation mean_iou, or without real test images "
+        "synthetic_agreement.",
     ),
 ]
 SpaceArgument = Annotated[

@@ -78,8 +78,7 @@ def render(comparison: Comparison, table: pd.DataFrame, notes: list[str], folder
 
     heads, rows = cells(comparison, table)
     marks = [bool(mark) for mark in table["mark"]]
-    figure = FIGURES[comparison.figure].name
-    figure = figure[0].upper() + figure[1:]
+    figure = FIGURES[comparison.figure].heading
     files = {folder / name.format(column=comparison.figure): c for name, c in _PICTURES.items()}
     pictures = [
         {

@@ -20,13 +20,14 @@ _PANELS_PER_ROW = 5
 
 def draw_all(comparison: Comparison, folder: Path) -> None:
     """Write the four PNG files into the folder; `samples.png` only if a run has its own."""
+    reference = comparison.runs[comparison.reference][0].result
     for column in ("synthesis_seconds", "end_to_end_seconds"):
         accuracy_against_seconds(
             {name: [run.folder for run in runs] for name, runs in comparison.runs.items()},
             folder / f"{comparison.figure}_vs_{column.removesuffix('_seconds')}.png",
             column=column,
             figure=comparison.figure,
-            teacher_accuracy=comparison.runs[comparison.reference][0].result.teacher_accuracy,
+            teacher_accuracy=reference.of_teacher(comparison.figure),
         )
     _draw_time_per_image(comparison, folder / "time.png")
     _draw_samples(comparison, folder / "samples.png")

@@ -103,7 +103,7 @@ def cells(
     if target is not None:
         target_text = f"{target:.0%}" + ("" if goal == "accuracy" else f" {goal}")
     heads = [head.replace("TARGET", target_text) for head in heads]
-    heads.append(f"speed-up at that {'accuracy' if goal == 'accuracy' else 'agreement'}")
+    heads.append(f"speed-up at that {'agreement' if comparison.figure in SYNTHETIC else goal}")
     rows = []
     for record in table.to_dict("records"):
         name = str(record["setting"])
@@ -120,14 +120,24 @@ def cells(
 def named_by_figure(table: pd.DataFrame, figure: str) -> pd.DataFrame:
     """The table for a file: its columns are named after the figure that students are compared by.
 
-    Without real images no column has `accuracy` in its name: `seconds_to_accuracy` becomes
-    `seconds_to_synthetic_agreement`, and columns of real images, which are empty, are left out.
+    `seconds_to_accuracy` becomes `seconds_to_mean_iou` or `seconds_to_synthetic_agreement`. Columns
+    of figures that are not measured on these images, which are empty, are left out.
     """
-    if figure not in SYNTHETIC:
-        return table
-    real = {"teacher_accuracy", *REAL, *(f"{name} std" for name in REAL)}
-    kept = table.drop(columns=[name for name in table if name in real])
-    return kept.rename(columns={name: str(name).replace("accuracy", figure) for name in kept})
+    empty = {"accuracy": _OF_MAPS, "mean_iou": _OF_IMAGES}.get(
+        figure, (*_OF_MAPS, *_OF_IMAGES, "agreement")
+    )
+    left_out = {*empty, *(f"{name} std" for name in empty)}
+    kept = table.drop(columns=[name for name in table if name in left_out])
+    return kept.rename(columns={name: name.replace("accuracy", figure) for name in _BY_FIGURE})
+
+
+_OF_IMAGES, _OF_MAPS = (
+    ("accuracy", "teacher_accuracy"),
+    ("mean_iou", "pixel_accuracy", "teacher_mean_iou"),
+)
+"""Columns that only one kind of task fills."""
+_BY_FIGURE = ("seconds_to_accuracy", "seconds_to_accuracy std", "equal_accuracy_speedup")
+"""Columns about the figure by which students are compared."""
 
 
 def _columns(table: pd.DataFrame) -> list[str]:
@@ -185,9 +195,12 @@ def _row(run: RunRecord, reference: RunResult, comparison: Comparison) -> dict[s
         "setting": run.label,
         "seed": result.seed,
         "accuracy": _number(result.accuracy),
+        "mean_iou": _number(result.mean_iou),
+        "pixel_accuracy": _number(result.pixel_accuracy),
         "agreement": _number(result.agreement),
         **{name: _number(getattr(result, name)) for name in SYNTHETIC},
         "teacher_accuracy": _number(result.teacher_accuracy),
+        "teacher_mean_iou": _number(result.teacher_mean_iou),
         "images": result.images,
         "updates": result.updates,
         "synthesis_seconds_per_image": result.synthesis_seconds_per_image,
@@ -268,8 +281,7 @@ def _mebibytes(value: float) -> str:
 
 
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
-    "accuracy": ("accuracy", percent),
-    "agreement": ("agreement", percent),
+    **{name: (REAL[name].name, percent) for name in REAL if name != "top5_accuracy"},
     **{
         name: (figure.name, percent if figure.unit == "share" else figure.show)
         for name, figure in SYNTHETIC.items()

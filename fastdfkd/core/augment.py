@@ -99,12 +99,27 @@ class _Move(torch.autograd.Function):
 
 def _gather(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Pixels (y, x) of each image, 0 where an index lies outside. y: (B, H), x: (B, W)."""
+    moved, inside = pixels_at(images, y, x)
+    return moved * inside
+
+
+def pixels_at(images: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels (y, x) of each image, any where an index lies outside; and whether it lies inside.
+
+    Args:
+        images: (B, C, H, W).
+        y: (B, h) int64.
+        x: (B, w) int64.
+
+    Returns:
+        (B, C, h, w) of the type of the images, and (B, 1, h, w) bool.
+    """
     count, channels, height, width = images.shape
     inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
     index = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]
     index = index.reshape(count, 1, -1).expand(-1, channels, -1)
     moved = images.reshape(count, channels, -1).gather(2, index)
-    return (moved * inside.reshape(count, 1, -1)).reshape(images.shape)
+    return moved.reshape(count, channels, *inside.shape[1:]), inside[:, None]
 
 
 class Normalisation:

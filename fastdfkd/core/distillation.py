@@ -18,7 +18,7 @@ from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolve_precision
-from fastdfkd.core.random_streams import stream
+from fastdfkd.core.random_streams import seeded_on, stream
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.core.teacher_cache import TeacherCache
@@ -142,7 +142,8 @@ class StudentDistiller:
             cache.insert(views, logits)
         self.student.train()
         self.optimizer.set_lr(self.lr)
-        loss = self.follow(inputs, torch.cat([logits, *said]), *maps)
+        with seeded_on(self.device, self.seed, "dropout", self.updates, self.rank):
+            loss = self.follow(inputs, torch.cat([logits, *said]), *maps)
         self.updates += 1
         return loss.clone()  # the next call of a captured step overwrites its result
 

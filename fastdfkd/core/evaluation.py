@@ -19,11 +19,15 @@ class Evaluated:
     """Predictions of a network for a set of images, and its figures."""
 
     classes: Tensor
-    """(N, *space) int64 on the CPU: the class with the largest logit."""
+    """(P,) on the CPU, uint8 or int64: the class with the largest logit of each image, or of each
+    pixel of all images, which may have several sizes."""
     figures: dict[str, float]
     """The task's figures (`TaskKind.figures`), 0 to 1; empty without labels."""
+    class_ious: tuple[float, ...] = ()
+    """Of each class, 0 to 1 or NaN (`TaskKind.class_ious`); empty without labels or maps."""
     logits: Mapping[str, Tensor] = field(default_factory=dict)
-    """Logits (N, K, *space) float32 on the CPU for further images, by the name of the images."""
+    """Logits (N, K, *space) float32 on the CPU for further images, by the name of the images. Of
+    maps they may be those of a sample of pixels, (N, K, S)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,30 +115,62 @@ def evaluate_batches(
     with predictor.running(kind) as logits_for:
         for batch, wanted in batches:
             logits = logits_for(batch)
-            classes.append(logits.argmax(1).cpu())
+            found = logits.argmax(1)
+            classes.append(_compact(found, kind.num_classes))
             if wanted is not None:
-                _check_same_shape(classes[-1], wanted)
+                _check_same_shape(found, wanted)
                 counts.append(kind.counts(logits, wanted.to(predictor.device)))
     if not classes:
         raise ValueError("expected at least one batch of images, got none")
-    figures = kind.figures_of(torch.stack(counts).sum(0)) if counts else {}
-    return Evaluated(classes=torch.cat(classes), figures=figures)
+    if not counts:
+        return Evaluated(classes=torch.cat(classes), figures={})
+    total = torch.stack(counts).sum(0)
+    return Evaluated(
+        classes=torch.cat(classes),
+        figures=kind.figures_of(total),
+        class_ious=tuple(kind.class_ious(total).tolist()),
+    )
+
+
+def _compact(classes: Tensor, num_classes: int) -> Tensor:
+    """Classes (P,) on the CPU in the smallest type: maps of many images take much memory."""
+    small = num_classes <= torch.iinfo(torch.uint8).max + 1
+    return classes.flatten().to("cpu", torch.uint8 if small else torch.int64)
 
 
 def logits_of(
-    predictor: Predictor, images: Tensor, kind: TaskKind, batch_size: int = 500
+    predictor: Predictor,
+    images: Tensor,
+    kind: TaskKind,
+    batch_size: int = 500,
+    positions: Tensor | None = None,
 ) -> Tensor:
-    """Logits (N, K, *space) float32 on the CPU for images (N, C, H, W) uint8, in eval mode."""
+    """Logits (N, K, *space) float32 on the CPU for images (N, C, H, W) uint8, in eval mode.
+
+    Args:
+        predictor: the network.
+        images: uint8.
+        kind: task of the network.
+        batch_size: images per forward pass.
+        positions: (N, S) int64, the pixels y * W + x of each image whose logits are wanted. The
+            result is then (N, K, S).
+    """
+    parts = []
     with predictor.running(kind) as logits_for:
-        parts = [logits_for(batch) for batch in torch.split(images, batch_size)]
-    return torch.cat([part.float().cpu() for part in parts])
+        for start in range(0, len(images), batch_size):
+            logits = logits_for(images[start : start + batch_size]).float().cpu()
+            if positions is not None:
+                wanted = positions[start : start + batch_size, None].expand(-1, logits.shape[1], -1)
+                logits = logits.flatten(2).gather(2, wanted)
+            parts.append(logits)
+    return torch.cat(parts)
 
 
 def agreement(first: Tensor, second: Tensor) -> float:
     """Share of images, or of pixels, that two networks assign to the same class, 0 to 1.
 
     Args:
-        first: classes of one network, (N, *space) integers.
+        first: classes of one network, integers of any shape.
         second: those of the other, of the same shape.
 
     Raises:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from fastdfkd.core.augment import Normalisation
-from fastdfkd.core.task_kind import Classification, TaskKind
+from fastdfkd.core.task_kind import KINDS, TaskKind
+from fastdfkd.recipe.image_input import TaskName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class ImageSpec:
     """Per channel, of images in 0..1."""
     std: tuple[float, ...]
     """Per channel, of images in 0..1."""
+    task: TaskName = "classification"
+    """What networks predict for them."""
     caution: str = field(default="", compare=False)
     """What readers of figures on these images should know; empty if nothing."""
 
@@ -39,6 +42,12 @@ class ImageSpec:
             raise ValueError(f"shape: expected (C, H, W), each at least 1, got {self.shape}")
         if self.num_classes < 2:
             raise ValueError(f"classes: expected at least 2, got {self.num_classes}")
+        void = self.kind.void
+        if void is not None and self.num_classes > void:
+            raise ValueError(
+                f"classes: expected at most {void} for {self.task}, because label {void} means "
+                f"void, got {self.num_classes}"
+            )
         if self.class_names and len(self.class_names) != self.num_classes:
             raise ValueError(
                 f"class names: expected {self.num_classes}, one for each class, got "
@@ -55,17 +64,18 @@ class ImageSpec:
 
     @property
     def kind(self) -> TaskKind:
-        """What a network answers for these images."""
-        return Classification(self.num_classes)
+        """What a network answers for these images: what `task` names."""
+        return KINDS[self.task](self.num_classes)
 
     def facts(self) -> dict[str, Any]:
-        """What the images are, as plain data for files."""
+        """What the images are, as plain data for files. No `task` means classification."""
         return {
             "data": self.name,
             "shape": list(self.shape),
             "classes": self.num_classes,
             "mean": list(self.mean),
             "std": list(self.std),
+            **({} if self.task == "classification" else {"task": self.task}),
         }
 
     @property

@@ -7,7 +7,7 @@ For a batch of B images (B, C, H, W) and K classes:
     Classification   (B,)                  (B, K)                   top-1 and top-5 accuracy
     Segmentation     (B, H, W)             (B, K, H, W)             mean IoU and pixel accuracy
 
-To add a kind, write a subclass here. No other module asks which kind it has.
+To add a kind, write a subclass here and name it in `KINDS`. No other module asks which kind it has.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core import losses
+from fastdfkd.core.aligned_crop import AlignedCrop
+from fastdfkd.recipe.image_input import TaskName
 
 TOP = 5
 """The top-5 accuracy counts the labels among this many best classes."""
@@ -42,13 +44,29 @@ class TaskKind(ABC):
         """Axes that labels and logits share, for images of shape (C, H, W)."""
         return tuple(image_shape[1 : 1 + self.spatial_axes])
 
+    def reads(self, shape: Sequence[int], wanted: Sequence[int]) -> bool:
+        """Whether real images of a shape (C, H, W) fit networks for the shape `wanted`.
+
+        With a class for each pixel they may be larger.
+        """
+        if not self.spatial_axes:
+            return tuple(shape) == tuple(wanted)
+        sides = zip(shape[1:], wanted[1:], strict=True)
+        return shape[0] == wanted[0] and all(side >= least for side, least in sides)
+
     def logits_shape(self, count: int, image_shape: Sequence[int]) -> tuple[int, ...]:
         """(B, K, *space) of the logits for `count` images of shape (C, H, W)."""
         return (count, self.num_classes, *self.space(image_shape))
 
     @abstractmethod
     def draw_labels(
-        self, count: int, image_shape: Sequence[int], balanced: bool, generator: torch.Generator
+        self,
+        count: int,
+        image_shape: Sequence[int],
+        balanced: bool,
+        generator: torch.Generator,
+        *,
+        block: int = 1,
     ) -> Tensor:
         """Target labels (B, *space) int64 for `count` images of shape (C, H, W).
 
@@ -57,7 +75,12 @@ class TaskKind(ABC):
             image_shape: (C, H, W).
             balanced: draw all classes equally often, up to one; otherwise each label uniformly.
             generator: draws, on the device of the labels.
+            block: side of the squares of one class in maps; without effect where there are none.
         """
+
+    def moved(self, labels: Tensor, move: AlignedCrop) -> Tensor:
+        """The labels (B, *space) of images that `move` was applied to."""
+        return labels
 
     def one_hot_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of logits (B, K, *space) with labels (B, *space); a scalar."""
@@ -90,6 +113,14 @@ class TaskKind(ABC):
     def figures_of(self, counts: Tensor) -> dict[str, float]:
         """The figures, 0 to 1, from summed `counts`. NaN where nothing was counted."""
 
+    def class_ious(self, counts: Tensor) -> Tensor:
+        """Intersection over union of each class, (K,) float64, from summed `counts`.
+
+        NaN for a class that is absent: no pixel is labelled or classified as it. (0,): the kind has
+        no such figure.
+        """
+        return torch.zeros(0, dtype=torch.float64)
+
 
 @dataclass(frozen=True)
 class Classification(TaskKind):
@@ -98,7 +129,13 @@ class Classification(TaskKind):
     spatial_axes = 0
 
     def draw_labels(
-        self, count: int, image_shape: Sequence[int], balanced: bool, generator: torch.Generator
+        self,
+        count: int,
+        image_shape: Sequence[int],
+        balanced: bool,
+        generator: torch.Generator,
+        *,
+        block: int = 1,
     ) -> Tensor:
         """Target classes, (B,) int64. The image shape has no influence."""
         return draw_classes(count, self.num_classes, balanced, generator)
@@ -132,23 +169,38 @@ class Segmentation(TaskKind):
     void = 255
 
     def draw_labels(
-        self, count: int, image_shape: Sequence[int], balanced: bool, generator: torch.Generator
+        self,
+        count: int,
+        image_shape: Sequence[int],
+        balanced: bool,
+        generator: torch.Generator,
+        *,
+        block: int = 1,
     ) -> Tensor:
-        """Target maps, (B, H, W) int64; the class of each pixel is drawn on its own.
+        """Target maps, (B, H, W) int64; the class of each square is drawn on its own.
 
         FastDFKD's labels for segmentation are unpublished, so this is our choice.
         """
-        shape = (count, *self.space(image_shape))
+        height, width = self.space(image_shape)
+        shape = (count, -(-height // block), -(-width // block))
         classes = draw_classes(math.prod(shape), self.num_classes, balanced, generator)
         if balanced:  # or the classes would repeat in one order along every row
             order = torch.randperm(len(classes), generator=generator, device=generator.device)
             classes = classes[order]
-        return classes.reshape(shape)
+        squares = classes.reshape(shape)
+        if block == 1:
+            return squares
+        maps = squares.repeat_interleave(block, 1).repeat_interleave(block, 2)
+        return maps[:, :height, :width].contiguous()
+
+    def moved(self, labels: Tensor, move: AlignedCrop) -> Tensor:
+        """The same pixels of the maps; void outside the image."""
+        return move.maps(labels, self.void)
 
     @property
     def figures(self) -> Mapping[str, str]:
         """Mean IoU, then the share of pixels classified correctly."""
-        return {"mean_iou": "mIoU", "accuracy": "pixel accuracy"}
+        return {"mean_iou": "mIoU", "pixel_accuracy": "pixel accuracy"}
 
     def counts(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Confusion matrix (K, K): pixels of class [row] that are classified as [column]."""
@@ -161,16 +213,19 @@ class Segmentation(TaskKind):
         """Mean over the classes that occur, and share of the pixels."""
         right, pixels = int(counts.trace()), int(counts.sum())
         mean = float(self.class_ious(counts).nanmean())
-        return {"mean_iou": mean, "accuracy": _share(right, pixels)}
+        return {"mean_iou": mean, "pixel_accuracy": _share(right, pixels)}
 
-    @staticmethod
-    def class_ious(counts: Tensor) -> Tensor:
-        """Intersection over union of each class, (K,) float64.
-
-        NaN for a class that is absent: no pixel is labelled or classified as it.
-        """
+    def class_ious(self, counts: Tensor) -> Tensor:
+        """See `TaskKind`."""
         right = counts.diagonal().double()
         return right / (counts.sum(0) + counts.sum(1) - right)
+
+
+KINDS: Mapping[TaskName, type[TaskKind]] = {
+    "classification": Classification,
+    "segmentation": Segmentation,
+}
+"""Kinds by `input.task` of a recipe."""
 
 
 def draw_classes(

@@ -90,8 +90,7 @@ def pixels_of(image: Image.Image, channels: int, geometry: Geometry) -> Pixels:
         Unreadable: the pixels are floating-point numbers, or far too few.
         OSError: the file is damaged.
     """
-    image.load()
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode in _SIXTEEN_BITS:
         image = _eight_bits(image)
     elif image.mode == "F":
@@ -101,6 +100,16 @@ def pixels_of(image: Image.Image, channels: int, geometry: Geometry) -> Pixels:
     image = geometry(image.convert("L" if channels == 1 else "RGB"))
     array = np.asarray(image)
     return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image, decoded, and turned as its EXIF entry says.
+
+    Raises:
+        OSError: the file is damaged.
+    """
+    image.load()
+    return ImageOps.exif_transpose(image)
 
 
 def open_image(content: bytes) -> Image.Image:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -16,7 +14,7 @@ from fastdfkd.data.class_names import match_classes
 from fastdfkd.data.decoding import open_image
 from fastdfkd.data.file_tree import FileTree, file_tree
 from fastdfkd.data.images import Split
-from fastdfkd.data.places import DEFAULTS, needed_root
+from fastdfkd.data.places import DEFAULTS, asked_tree, needed_root, unwrapped
 from fastdfkd.data.records import Found, IntArray
 from fastdfkd.recipe import DataSection
 
@@ -32,6 +30,9 @@ class FileRecords:
     paths: tuple[str, ...]
     labels: IntArray
     stamp: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     def name(self, row: int) -> str:
         """The file's path."""
@@ -83,9 +84,9 @@ def _tree_of(section: DataSection, split: Split) -> FileTree | None:
     """Class folders of a split; None if there is no such split."""
     root, asked = needed_root(section), section.split_path(split)
     if asked is not None:
-        return _unwrapped(_asked(root, asked, f"data.{split}"))
+        return unwrapped(asked_tree(root, asked, f"data.{split}"))
     try:
-        tree = _unwrapped(file_tree(root))
+        tree = unwrapped(file_tree(root))
     except ValueError as error:
         raise ValueError(f"data.root: {error}") from error
     zips = {file.stem: file for file in root.glob("*.zip")} if root.is_dir() else {}
@@ -93,37 +94,9 @@ def _tree_of(section: DataSection, split: Split) -> FileTree | None:
     folders = {name for name in every & set(tree.folders()) if tree.below(name).folders()}
     for name in DEFAULTS[split]:
         if name in folders:
-            return _unwrapped(tree.below(name))
+            return unwrapped(tree.below(name))
         if name in zips:
-            return _unwrapped(file_tree(zips[name]))
+            return unwrapped(file_tree(zips[name]))
     if split == "train" or every & {*folders, *zips}:
         return None
-    return tree
-
-
-def _asked(root: Path, asked: str, key: str) -> FileTree:
-    path = root / Path(asked).expanduser()
-    if path.exists():
-        return file_tree(path)
-    if root.is_file() and zipfile.is_zipfile(root):
-        tree, parts = file_tree(root), asked.strip("/").split("/")
-        for part in parts:
-            if part not in tree.folders():
-                raise ValueError(
-                    f"{key}: expected the folder {asked} in {tree.place}, found "
-                    f"{', '.join(tree.folders()[:12]) or 'no folder'}"
-                )
-            tree = tree.below(part)
-        return tree
-    raise ValueError(f"{key}: expected a folder or a zip file, {path} does not exist")
-
-
-def _unwrapped(tree: FileTree) -> FileTree:
-    """Without outer folders that hold nothing but one folder of folders, which is no split."""
-    splits = {name for names in DEFAULTS.values() for name in names}
-    while len(folders := tree.folders()) == 1 and folders[0] not in splits:
-        inner = tree.below(folders[0])
-        if not inner.folders():
-            break
-        tree = inner
     return tree

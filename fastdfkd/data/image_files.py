@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from fastdfkd.data.decoding import Geometry
+from fastdfkd.data.examples import ClassifiedImages
 from fastdfkd.data.file_tree import file_tree
 from fastdfkd.data.folder import ENDINGS, FileRecords
 from fastdfkd.data.streaming import StreamedImages
@@ -44,4 +45,5 @@ def image_files(
     channels, height, width = shape
     where = f"{where} ({tree.place})"
     geometry = Geometry(size=(height, width))
-    return StreamedImages(records, channels, geometry, broken_share, where).in_memory().images
+    examples = ClassifiedImages(records, channels, geometry)
+    return StreamedImages(examples, broken_share, where).in_memory().images

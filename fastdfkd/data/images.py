@@ -18,7 +18,11 @@ Split = Literal["train", "test"]
 
 
 class Images(Protocol):
-    """Real images and their classes, in memory or read from files when they are needed."""
+    """Real images and their labels, in memory or read from files when they are needed.
+
+    A label is that of the task's kind (`core/task_kind.py`): a class for each image, or a map with
+    a class for each pixel. In maps void is 255; readers translate the labels of their files.
+    """
 
     @property
     def notes(self) -> list[str]:
@@ -36,7 +40,12 @@ class Images(Protocol):
     def batches(
         self, size: int, order: Tensor | None = None
     ) -> Generator[tuple[Tensor, Tensor], None, None]:
-        """Batches of images (B, C, H, W) uint8 and labels (B,) int64, `size` or fewer in each.
+        """Batches of images (B, C, H, W) uint8 and labels (B, *space) int64, `size` or fewer.
+
+        Images for classification have the height and width of `input.shape`. Those for
+        segmentation are at least as high and wide as it: a teacher trains on random crops of that
+        size, evaluations are at full size. All images of a batch have one size; images of several
+        sizes come in more batches.
 
         Args:
             size: images of a batch.
@@ -50,12 +59,12 @@ class Images(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Images in memory and their classes."""
+    """Images of one size in memory, and their labels."""
 
     images: Tensor
     """(N, C, H, W) uint8."""
     labels: Tensor
-    """(N,) int64."""
+    """(N,) int64, or maps (N, H, W) of any integer type, such as uint8."""
     said: tuple[str, ...] = ()
     """Its `notes`."""
 
@@ -73,19 +82,25 @@ class LabelledImages:
         Raises:
             ValueError: they are not those of `spec`.
         """
-        shape = tuple(self.images.shape[1:])
-        if shape != spec.shape:
+        shape, kind = tuple(self.images.shape[1:]), spec.kind
+        if not kind.reads(shape, spec.shape):
+            larger = " or larger" if kind.spatial_axes else ""
             raise ValueError(
-                f"{spec.name}: expected images of shape {list(spec.shape)} (channels, height, "
-                f"width), as input.shape or the data set says, got {list(shape)}"
+                f"{spec.name}: expected images of shape {list(spec.shape)}{larger} (channels, "
+                f"height, width), as input.shape or the data set says, got {list(shape)}"
             )
-        if (
-            len(self)
-            and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < spec.num_classes
-        ):
+        expected = (len(self.images), *kind.space(shape))
+        if tuple(self.labels.shape) != expected:
             raise ValueError(
-                f"{spec.name}: expected labels from 0 to {spec.num_classes - 1}, got "
-                f"{int(self.labels.min())} to {int(self.labels.max())}"
+                f"{spec.name}: expected labels of shape {list(expected)}, got "
+                f"{list(self.labels.shape)}"
+            )
+        labels = self.labels[self.labels != kind.void] if kind.void is not None else self.labels
+        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < spec.num_classes:
+            void = "" if kind.void is None else f", and {kind.void} for void"
+            raise ValueError(
+                f"{spec.name}: expected labels from 0 to {spec.num_classes - 1}{void}, got "
+                f"{int(labels.min())} to {int(labels.max())}"
             )
 
     def digest(self) -> str:
@@ -102,14 +117,13 @@ class LabelledImages:
     def batches(
         self, size: int, order: Tensor | None = None
     ) -> Generator[tuple[Tensor, Tensor], None, None]:
-        """See `Images`; views of the tensors where no order is given."""
+        """See `Images`; views of the images where no order is given."""
         if order is None:
-            yield from zip(
-                torch.split(self.images, size), torch.split(self.labels, size), strict=True
-            )
+            parts = torch.split(self.images, size), torch.split(self.labels, size)
+            yield from ((images, labels.long()) for images, labels in zip(*parts, strict=True))
             return
         for rows in torch.split(order, size):
-            yield self.images[rows], self.labels[rows]
+            yield self.images[rows], self.labels[rows].long()
 
 
 @dataclass(frozen=True, eq=False)

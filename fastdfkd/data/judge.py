@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -82,6 +82,14 @@ def images_at_once(shape: tuple[int, int, int]) -> int:
     return max(min(2**21 // math.prod(shape), 500), 1)
 
 
+def _small(batches: Iterable[tuple[Tensor, Tensor]], most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of fewer images where they are larger than those that the network was made for."""
+    for images, labels in batches:
+        _, channels, height, width = images.shape
+        size = min(most, images_at_once((channels, height, width)))
+        yield from zip(torch.split(images, size), torch.split(labels, size), strict=True)
+
+
 @dataclass(frozen=True)
 class RealImages(Judge):
     """Evaluates on held-out real images: the task's figures and `agreement`, from 0 to 1."""
@@ -103,7 +111,7 @@ class RealImages(Judge):
     def answers_of(self, predictor: Predictor) -> Evaluated:
         """Classes of the images, and figures by their labels."""
         with closing(self.test.batches(self.batch_size)) as batches:
-            return evaluate_batches(predictor, batches, self.kind)
+            return evaluate_batches(predictor, _small(batches, self.batch_size), self.kind)
 
     def figures(
         self, answers: Evaluated, teacher_answers: Evaluated | None = None

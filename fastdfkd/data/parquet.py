@@ -39,6 +39,9 @@ class ParquetRecords:
     _kept: dict[int, list[Any]] = field(default_factory=dict, repr=False)
     """The row groups read last, by number."""
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
     def name(self, row: int) -> str:
         """File and row."""
         group = self._group_of(row)

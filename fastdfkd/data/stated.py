@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastdfkd.core.image_spec import ImageSpec
-from fastdfkd.recipe import NORMALISATIONS, InputSection
+from fastdfkd.core.task_kind import KINDS
+from fastdfkd.recipe import NORMALISATIONS, InputSection, TaskName
 from fastdfkd.recipe.messages import RecipeError
 
 
@@ -23,8 +24,24 @@ class Stated:
     class_names: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    read_classes: Callable[[], tuple[str, ...]] | None = None
+    task: TaskName | None = None
+    read_classes: Callable[[TaskName], tuple[str, ...]] | None = None
     """Reads the names of the classes from the files, where the recipe does not state them."""
+    label_sets: tuple[tuple[str, ...], ...] = ()
+    """Names of the classes of each set of labels that the images come with; the first is used where
+    the recipe states no classes. Empty: `num_classes` and `class_names` hold."""
+
+    def names_of(self, count: int) -> tuple[str, ...]:
+        """Names of the classes if there are `count`; empty if they have none.
+
+        Raises:
+            RecipeError: no set of labels has so many.
+        """
+        sets = {len(names): names for names in self.label_sets}
+        if sets and count not in sets:
+            numbers = " or ".join(map(str, sets))
+            raise RecipeError(f"input.classes: {count} classes, but {self.name} has {numbers}")
+        return sets.get(count, self.class_names)
 
 
 def complete_spec(stated: ImageSpec | Stated, section: InputSection) -> ImageSpec:
@@ -37,13 +54,38 @@ def complete_spec(stated: ImageSpec | Stated, section: InputSection) -> ImageSpe
     Raises:
         RecipeError: something is stated by neither, or the two contradict each other.
     """
-    shape, classes = _shape(stated, section), section.classes
-    count = len(classes) if isinstance(classes, tuple) else classes
-    if count is None and isinstance(stated, Stated) and stated.read_classes is not None:
-        classes = stated.read_classes() or None
-        count = len(classes) if classes else None
-    if count is None:
-        count = stated.num_classes
+    if section.task and stated.task not in (None, section.task):
+        raise RecipeError(
+            f"input.task: {section.task}, but {stated.name} is for {stated.task}: leave input.task "
+            "out"
+        )
+    task = section.task or stated.task or "classification"
+    shape = _shape(stated, section, task)
+    count, names = _classes(stated, section, task)
+    mean, std = _moments(stated, section, shape[0])
+    return ImageSpec(
+        name=stated.name,
+        shape=shape,
+        num_classes=count,
+        class_names=names,
+        mean=mean,
+        std=std,
+        task=task,
+    )
+
+
+def _classes(
+    stated: ImageSpec | Stated, section: InputSection, task: TaskName
+) -> tuple[int, tuple[str, ...]]:
+    """The number of classes and their names, which may be none."""
+    classes, count = section.classes, stated.num_classes
+    if classes is None and isinstance(stated, Stated):
+        if stated.read_classes is not None:
+            classes = stated.read_classes(task) or None
+        elif stated.label_sets:
+            classes = stated.label_sets[0]
+    if classes is not None:
+        count = len(classes) if isinstance(classes, tuple) else classes
     if count is None:
         raise RecipeError(_missing("classes", "their number or their names", stated))
     if stated.num_classes not in (None, count):
@@ -51,18 +93,14 @@ def complete_spec(stated: ImageSpec | Stated, section: InputSection) -> ImageSpe
             f"input.classes: {count} classes, but {stated.name} has {stated.num_classes}: give one "
             "for each, or leave input.classes out"
         )
-    mean, std = _moments(stated, section, shape[0])
-    return ImageSpec(
-        name=stated.name,
-        shape=shape,
-        num_classes=count,
-        class_names=classes if isinstance(classes, tuple) else stated.class_names,
-        mean=mean,
-        std=std,
-    )
+    names = stated.names_of(count) if isinstance(stated, Stated) else stated.class_names
+    return count, classes if isinstance(classes, tuple) else names
 
 
-def _shape(stated: ImageSpec | Stated, section: InputSection) -> tuple[int, int, int]:
+def _shape(
+    stated: ImageSpec | Stated, section: InputSection, task: TaskName
+) -> tuple[int, int, int]:
+    """(C, H, W); with a class for each pixel it is a crop, whose size is the recipe's choice."""
     if section.shape is None:
         if stated.shape is None:
             raise RecipeError(
@@ -70,7 +108,8 @@ def _shape(stated: ImageSpec | Stated, section: InputSection) -> tuple[int, int,
             )
         return stated.shape
     channels, height, width = section.shape
-    if stated.shape not in (None, (channels, height, width)):
+    fixed = not KINDS[task].spatial_axes
+    if fixed and stated.shape not in (None, (channels, height, width)):
         raise RecipeError(
             f"input.shape: {list(section.shape)}, but the images of {stated.name} are "
             f"{list(stated.shape or ())}: leave input.shape out"

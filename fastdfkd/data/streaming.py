@@ -6,7 +6,6 @@ through pipes, so no shared memory is used. At most a few batches exist at a tim
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import signal
 from collections.abc import Generator, Sequence
@@ -15,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fastdfkd.data.decoding import Geometry, Pixels, pixels_of
+from fastdfkd.data.decoding import Pixels
+from fastdfkd.data.examples import Examples
 from fastdfkd.data.images import Images, LabelledImages
-from fastdfkd.data.records import IntArray, Records
+from fastdfkd.data.records import IntArray, WrongLabels
 from fastdfkd.runs.environment import usable_cores
 from fastdfkd.text.shown import reason, shown_name
 
@@ -40,44 +41,45 @@ class _Chunk(NamedTuple):
 
     pixels: Pixels
     """(B', C, H, W) of the images that could be read."""
-    rows: IntArray
-    """(B',) their rows."""
+    labels: npt.NDArray[Any]
+    """(B', *space) of them."""
     broken: list[tuple[int, str]]
     """The other rows, and why."""
+    wrong: str = ""
+    """Why labels do not fit the recipe; empty if they do."""
 
 
 @dataclass(frozen=True)
 class _Decoding(torch.utils.data.Dataset[_Chunk]):
     """Chunks of decoded images, as torch's DataLoader wants them: one item is one chunk."""
 
-    records: Records
-    channels: int
-    geometry: Geometry
+    examples: Examples
     chunks: Sequence[IntArray]
 
     def __len__(self) -> int:
         return len(self.chunks)
 
     def __getitem__(self, place: int) -> _Chunk:
-        pixels, rows, broken = [], [], []
+        pixels, labels, broken, wrong = [], [], [], ""
         for row in self.chunks[place].tolist():
             try:
-                pixels.append(pixels_of(self.records.image(row), self.channels, self.geometry))
-                rows.append(row)
+                image, label = self.examples.read(row)
+                pixels.append(image)
+                labels.append(label)
+            except WrongLabels as error:
+                wrong = wrong or str(error)
             except Exception as error:  # decoders raise anything for a damaged file
                 broken.append((row, reason(error)))
-        shape = (len(rows), self.channels, *self.geometry.size)
-        stacked = np.stack(pixels) if pixels else np.zeros(shape, np.uint8)
-        return _Chunk(stacked, np.array(rows, np.int64), broken)
+        if not pixels:
+            return _Chunk(np.zeros(0, np.uint8), np.zeros(0, np.uint8), broken, wrong)
+        return _Chunk(np.stack(pixels), np.stack(labels), broken, wrong)
 
 
 @dataclass
 class StreamedImages:
     """Images that are read and decoded when they are needed."""
 
-    records: Records
-    channels: int
-    geometry: Geometry
+    examples: Examples
     broken_share: float
     """Share of images that may be unreadable, 0 to 1. They are skipped."""
     where: str
@@ -87,13 +89,7 @@ class StreamedImages:
     """Rows found unreadable so far, and why."""
 
     def __len__(self) -> int:
-        return len(self.records.labels) - len(self.broken)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all pixels, decoded."""
-        height, width = self.geometry.size
-        return len(self.records.labels) * self.channels * height * width
+        return len(self.examples) - len(self.broken)
 
     @property
     def notes(self) -> list[str]:
@@ -102,8 +98,7 @@ class StreamedImages:
 
     def digest(self) -> str:
         """SHA-256 (hex) over the files' names, sizes and times, and how they are resized."""
-        content = repr((self.records.digest(), self.channels, self.geometry))
-        return hashlib.sha256(content.encode()).hexdigest()
+        return self.examples.digest()
 
     def on(self, device: torch.device | str) -> Images:
         """Itself."""
@@ -111,45 +106,51 @@ class StreamedImages:
 
     def in_memory(self) -> LabelledImages:
         """All images that can be read, decoded."""
-        parts = list(self.batches(max(len(self), 1)))
-        images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-        return LabelledImages(images, labels, tuple(self.notes))
+        parts = list(self._arrays(max(len(self), 1), None))
+        images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return LabelledImages(torch.from_numpy(images), torch.from_numpy(labels), tuple(self.notes))
 
     def batches(
         self, size: int, order: Tensor | None = None
     ) -> Generator[tuple[Tensor, Tensor], None, None]:
         """See `Images`. Where images turn out to be unreadable the next ones move up."""
-        rows = np.setdiff1d(np.arange(len(self.records.labels)), list(self.broken))
+        with closing(self._arrays(size, order)) as parts:
+            for pixels, labels in parts:
+                yield torch.from_numpy(pixels), torch.from_numpy(labels).long()
+
+    def _arrays(
+        self, size: int, order: Tensor | None
+    ) -> Generator[tuple[Pixels, npt.NDArray[Any]], None, None]:
+        """As `batches`, with labels of their own type."""
+        rows = np.setdiff1d(np.arange(len(self.examples)), list(self.broken))
         if order is not None:
             rows = rows[order.cpu().numpy()]
-        waiting: list[tuple[Pixels, IntArray]] = []
+        waiting: list[tuple[Pixels, npt.NDArray[Any]]] = []
         count, known = 0, len(self.broken)
         with closing(self._decoded(rows)) as chunks:
             for chunk in chunks:
-                self._note(chunk.broken)
-                waiting.append((chunk.pixels, chunk.rows))
-                count += len(chunk.rows)
+                self._note(chunk)
+                if len(chunk.pixels):
+                    waiting.append((chunk.pixels, chunk.labels))
+                count += len(chunk.pixels)
                 while count >= size:
-                    pixels, found = (np.concatenate(part) for part in zip(*waiting, strict=True))
-                    yield self._batch(pixels[:size], found[:size])
-                    waiting, count = [(pixels[size:], found[size:])], count - size
+                    pixels, labels = (np.concatenate(part) for part in zip(*waiting, strict=True))
+                    yield pixels[:size], labels[:size]
+                    waiting, count = [(pixels[size:], labels[size:])], count - size
         if count:
-            pixels, found = (np.concatenate(part) for part in zip(*waiting, strict=True))
-            yield self._batch(pixels, found)
+            pixels, labels = (np.concatenate(part) for part in zip(*waiting, strict=True))
+            yield pixels, labels
         if len(self.broken) > known:
             log.warning("%s: %s", self.where, self._broken_line())
         if not len(self):
             raise ValueError(f"{self.where}: no image can be read: {self._broken_line()}")
 
-    def _batch(self, pixels: Pixels, rows: IntArray) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(pixels), torch.from_numpy(self.records.labels[rows])
-
     def _decoded(self, rows: IntArray) -> Generator[_Chunk, None, None]:
-        height, width = self.geometry.size
-        each = max(_CHUNK_BYTES // (self.channels * height * width), 1)
+        height, width = self.examples.geometry.size
+        each = max(_CHUNK_BYTES // (self.examples.channels * height * width), 1)
         chunks = [rows[start : start + each] for start in range(0, len(rows), each)]
         workers = _workers(len(chunks), len(rows) * max(height * width, 2**12))
-        decoding = _Decoding(self.records, self.channels, self.geometry, chunks)
+        decoding = _Decoding(self.examples, chunks)
         how: dict[str, Any] = {"generator": torch.Generator()}  # the default one is the networks'
         if workers:
             # Forked workers need neither the user's main module nor a new interpreter. They use no
@@ -160,10 +161,12 @@ class StreamedImages:
         )
         yield from loader
 
-    def _note(self, broken: list[tuple[int, str]]) -> None:
-        """Remember unreadable images; end if there are too many."""
-        self.broken.update(broken)
-        allowed = self.broken_share * len(self.records.labels)
+    def _note(self, chunk: _Chunk) -> None:
+        """Remember unreadable images; end if there are too many, or if labels do not fit."""
+        if chunk.wrong:
+            raise ValueError(f"{self.where}: {chunk.wrong}")
+        self.broken.update(chunk.broken)
+        allowed = self.broken_share * len(self.examples)
         if len(self.broken) > allowed:
             raise ValueError(
                 f"{self.where}: {self._broken_line()}. At most {self.broken_share:.2%} may be "
@@ -174,11 +177,11 @@ class StreamedImages:
         rows = sorted(self.broken)
         named = "; ".join(f"{self._name(row)} ({self.broken[row]})" for row in rows[:_NAMED])
         more = f"; and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else ""
-        total = len(self.records.labels)
+        total = len(self.examples)
         return f"{len(rows):,} of {total:,} images cannot be read and are skipped: {named}{more}"
 
     def _name(self, row: int) -> str:
-        return shown_name(self.records.name(row))
+        return shown_name(self.examples.records.name(row))
 
 
 def _workers(chunks: int, pixels: int) -> int:

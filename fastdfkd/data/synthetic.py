@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,11 @@ from torch import Tensor
 from fastdfkd.core.evaluation import Evaluated, Predictor, logits_of
 from fastdfkd.core.held_out import agreement_figures, held_out_images, views_of
 from fastdfkd.core.image_spec import ImageSpec
+from fastdfkd.core.random_streams import stream
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.data.cache import cached_arrays
-from fastdfkd.data.judge import Judge
+from fastdfkd.data.judge import Judge, images_at_once
 from fastdfkd.recipe.methods.held_out import HeldOutSynthesis
 from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
 
@@ -27,6 +29,8 @@ DEFAULT_IMAGES = 2000
 
 log = logging.getLogger(__name__)
 _FORMAT = 1
+_POSITIONS = 64
+"""Pixels of each image that networks for maps are compared on, drawn once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +46,25 @@ class SyntheticImages(Judge):
         return len(self.images)
 
     def answers_of(self, predictor: Predictor) -> Evaluated:
-        """Logits for the images, and for a mixed and an augmented view of them."""
+        """Logits for the images, and for a mixed and an augmented view of them.
+
+        Of maps, the logits of a sample of their pixels.
+        """
+        size = images_at_once((*self.images.shape[1:],))
+        sample = self._positions()
         logits = {
-            name: logits_of(predictor, view, self.kind)
+            name: logits_of(predictor, view, self.kind, size, sample)
             for name, view in views_of(self.images).items()
         }
         return Evaluated(classes=torch.zeros(0, dtype=torch.int64), figures={}, logits=logits)
+
+    def _positions(self) -> Tensor | None:
+        """(N, S) int64, pixels drawn uniformly for each image; None if there are no maps."""
+        space = self.kind.space(self.images.shape[1:])
+        if not space:
+            return None
+        shape = (len(self.images), min(_POSITIONS, math.prod(space)))
+        return torch.randint(math.prod(space), shape, generator=stream(0, "judge", "positions"))
 
     def figures(
         self, answers: Evaluated, teacher_answers: Evaluated | None = None

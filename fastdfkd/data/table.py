@@ -13,6 +13,8 @@ from fastdfkd.data.glyph_drawing import LETTERS
 from fastdfkd.data.glyphs import load_glyphs
 from fastdfkd.data.images import DataSource, Images, LabelledImages, Split
 from fastdfkd.data.own_files import FORMS, form_of, own_images
+from fastdfkd.data.scene_drawing import CLASSES
+from fastdfkd.data.scenes import load_scenes
 from fastdfkd.data.stated import Stated
 from fastdfkd.recipe import NORMALISATIONS, DataSection
 from fastdfkd.recipe.messages import RecipeError, unknown
@@ -52,6 +54,15 @@ _SPECS = (
         class_names=tuple(LETTERS),
     ),
     ImageSpec(
+        name="scenes",
+        task="segmentation",
+        num_classes=len(CLASSES),
+        shape=(3, 32, 32),
+        mean=(0.461, 0.490, 0.468),
+        std=(0.221, 0.228, 0.263),
+        class_names=CLASSES,
+    ),
+    ImageSpec(
         name="cifar10",
         num_classes=10,
         shape=(3, 32, 32),
@@ -75,6 +86,7 @@ Reader = Callable[[Split, DataSection], LabelledImages | None]
 _READERS: dict[str, Reader] = {
     "digits": lambda split, _: load_digits(split),
     "glyphs": lambda split, _: load_glyphs(split),
+    "scenes": lambda split, _: load_scenes(split),
     "cifar10": load_cifar,
     "cifar100": load_cifar,
 }
@@ -94,8 +106,7 @@ def data_source(section: DataSection) -> DataSource:
     """
     name, form = section.name, form_of(section.name)
     if form is not None:
-        stated = Stated(name=name, read_classes=lambda: form.classes(section))
-        return DataSource(stated, partial(own_images, section))
+        return DataSource(form.stated(section), partial(own_images, section))
     if name not in DATASETS:
         names = [*DATASETS, *(f"{form}CLASS" if form[-1] == ":" else form for form in FORMS)]
         raise RecipeError(unknown(f"data.name: data set {shown(name)}", name, names))

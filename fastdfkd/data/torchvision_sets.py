@@ -38,6 +38,9 @@ class TorchvisionRecords:
     labels: IntArray
     stamp: str
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
     def name(self, row: int) -> str:
         """The row's number."""
         return f"image {row}"

@@ -6,7 +6,8 @@ by the section `input` and by the teacher's source. All other code asks here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,12 @@ def student_spec(recipe: Recipe) -> ImageSpec:
         RecipeError: the images are not described, or have another number of channels.
     """
     spec, section = image_spec(recipe), recipe.student
+    if spec.kind.spatial_axes and section.size not in (None, spec.shape[1:]):
+        raise RecipeError(
+            f"student.size: {list(section.size or ())}, but {spec.task} compares the maps of both "
+            "networks pixel by pixel: leave student.size out, so that the student reads "
+            f"{list(spec.shape[1:])}"
+        )
     try:
         mean, std = section.moments(spec.channels) or (spec.mean, spec.std)
     except ValueError as error:
@@ -82,6 +89,30 @@ def student_spec(recipe: Recipe) -> ImageSpec:
     return replace(
         spec, shape=(spec.channels, *(section.size or spec.shape[1:])), mean=mean, std=std
     )
+
+
+def check_method(recipe: Recipe) -> None:
+    """Check that the recipe's method can be used for its task. Nothing is opened but the recipe.
+
+    Raises:
+        RecipeError: it cannot.
+    """
+    if why := recipe.synthesis.misfit(image_spec(recipe).task):
+        raise RecipeError(why)
+
+
+def by_class(spec: ImageSpec, values: Sequence[float]) -> dict[str, float | None]:
+    """Values (K,) by the names of the classes, or by their numbers; None for NaN. Empty for none.
+
+    Two classes of one name are told apart by their numbers.
+    """
+    names = [f"{number}" for number in range(spec.num_classes)]
+    if len(set(spec.class_names)) == spec.num_classes:
+        names = list(spec.class_names)
+    return {
+        name: None if math.isnan(value) else value
+        for name, value in zip(names, values, strict=False)
+    }
 
 
 def student_input(recipe: Recipe, device: torch.device | str) -> Callable[[Tensor], Tensor]:

@@ -27,7 +27,7 @@ from fastdfkd.data import (
 from fastdfkd.experiment.images import image_spec, real_images
 from fastdfkd.models import source_files, weights_digest, without_parametrisations
 from fastdfkd.recipe import Recipe
-from fastdfkd.runs.figures import REAL, SYNTHETIC, main_figure
+from fastdfkd.runs.figures import SYNTHETIC, main_figure
 
 
 def judge_of(
@@ -68,8 +68,9 @@ def compared_by(recipe: Recipe) -> str:
     Raises:
         ValueError: image files are missing or damaged.
     """
-    if real_images(recipe).load("test", image_spec(recipe)) is not None:
-        return main_figure(REAL)
+    spec = image_spec(recipe)
+    if real_images(recipe).load("test", spec) is not None:
+        return main_figure(spec.kind.figures)
     return main_figure(SYNTHETIC if _synthetic_count(recipe, has_test=False) else ())
 
 

@@ -32,7 +32,7 @@ from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.core.teacher_traits import resolve_auto
 from fastdfkd.data import Judge
 from fastdfkd.experiment.class_vectors import read_class_vectors
-from fastdfkd.experiment.images import image_spec, student_spec
+from fastdfkd.experiment.images import check_method, image_spec, student_spec
 from fastdfkd.experiment.judges import judge_of
 from fastdfkd.models import (
     SourceFile,
@@ -128,6 +128,7 @@ class Experiment:
         shape, kind, bn = spec.shape, spec.kind, recipe.synthesis.bn_weight
         check_teacher(teacher, shape, kind, bn, output=output)
         here = device if device != "cuda" or torch.cuda.is_available() else "cpu"
+        check_method(recipe)
         if judge is None:
             judge = judge_of(recipe, teacher, device=here)
         teacher, student = without_parametrisations(teacher), initial_student(recipe)

@@ -15,12 +15,14 @@ from fastdfkd.models.opening import (
     stated_input,
 )
 from fastdfkd.models.source_files import SourceFile, source_files
-from fastdfkd.models.table import CLASSIFIERS, build_network
+from fastdfkd.models.table import CLASSIFIERS, NETWORKS, SEGMENTERS, build_network
 from fastdfkd.models.unwrapping import parametrised_layers, plain_network, without_parametrisations
 from fastdfkd.models.weights import OpenedWeights, load_weights, save_weights, weights_digest
 
 __all__ = [
     "CLASSIFIERS",
+    "NETWORKS",
+    "SEGMENTERS",
     "InputDefaults",
     "OpenedNetwork",
     "OpenedWeights",

@@ -35,13 +35,25 @@ def torchvision_network(name: str, request: Request) -> nn.Module:
         network = called(
             models.get_model_builder(name), f"torchvision:{name}", request.positional, given
         )
-    if request.channels != 3:
-        _read_channels(network, request.channels, name)
-    return network
+    return read_channels(network, request.channels, f"torchvision:{name}")
 
 
-def _read_channels(network: nn.Module, channels: int, name: str) -> None:
-    """Have the first convolution read another number of channels, in place."""
+def read_channels(network: nn.Module, channels: int, name: str) -> nn.Module:
+    """Have the first convolution of a network of RGB images read as many channels, in place.
+
+    Args:
+        network: its first convolution with 3 input channels reads the images.
+        channels: of the images. With 3 the network stays as it is.
+        name: of the network, for messages.
+
+    Returns:
+        The network.
+
+    Raises:
+        RecipeError: no convolution reads 3 channels.
+    """
+    if channels == 3:
+        return network
     for path, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and module.in_channels == 3 and module.groups == 1:
             above, _, last = path.rpartition(".")
@@ -55,8 +67,8 @@ def _read_channels(network: nn.Module, channels: int, name: str) -> None:
                 bias=module.bias is not None,
             )
             setattr(network.get_submodule(above), last, fresh)
-            return
-    raise RecipeError(f"torchvision:{name} reads 3 channels, the images have {channels}")
+            return network
+    raise RecipeError(f"{name} reads 3 channels, the images have {channels}")
 
 
 def timm_network(name: str, request: Request) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The table of classifiers that a recipe may name."""
+"""The tables of networks that a recipe may name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from fastdfkd.models.deeplab import deeplabv3_mobilenetv2, deeplabv3_resnet50
 from fastdfkd.models.initialisation import initialise
 from fastdfkd.models.resnet import Norm, ResidualNetwork, ResidualStages, group_norm
+from fastdfkd.models.unet import UNet
 from fastdfkd.models.vgg import VGG, VGG11_GROUPS
 from fastdfkd.models.vision_transformer import VisionTransformer
 from fastdfkd.models.wide_resnet import WideResNet
@@ -20,6 +22,10 @@ Builder = Callable[[int, int], nn.Module]
 
 def _wide(depth: int, width: int) -> Builder:
     return lambda num_classes, in_channels: WideResNet(depth, width, num_classes, in_channels)
+
+
+def _unet(*widths: int) -> Builder:
+    return lambda num_classes, in_channels: UNet(widths, num_classes, in_channels)
 
 
 def _residual(blocks: Sequence[int], widths: Sequence[int], norm: Norm = nn.BatchNorm2d) -> Builder:
@@ -57,17 +63,32 @@ CLASSIFIERS: dict[str, Builder] = {
 }
 """All take images with sides of 8 pixels or more and return logits (B, num_classes)."""
 
+SEGMENTERS: dict[str, Builder] = {
+    "unet": _unet(16, 32, 64),
+    "unet-half": _unet(8, 16, 32),
+}
+"""All take images of any size and return logits (B, num_classes, H, W)."""
+
+DEEPLABS: dict[str, Builder] = {
+    "deeplabv3-resnet50": deeplabv3_resnet50,
+    "deeplabv3-mobilenetv2": deeplabv3_mobilenetv2,
+}
+"""All take images of any size and return `{"out": logits (B, num_classes, H, W)}`."""
+
+NETWORKS: dict[str, Builder] = {**CLASSIFIERS, **SEGMENTERS, **DEEPLABS}
+"""All of them."""
+
 
 def build_network(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
-    """Build a network of the table. Its weights are drawn from torch's global random state.
+    """Build a network of the tables. Its weights are drawn from torch's global random state.
 
     Raises:
-        RecipeError: `name` is not in the table. The message lists the names.
+        RecipeError: `name` is in none of them. The message lists the names.
     """
-    if name not in CLASSIFIERS:
+    if name not in NETWORKS:
         raise RecipeError(
-            f"{unknown(f'model {shown(name)}', name, list(CLASSIFIERS))}, "
+            f"{unknown(f'model {shown(name)}', name, list(NETWORKS))}, "
             "or package.module:builder, file.py:builder, torchvision:NAME, timm:NAME, hf:FOLDER, "
             "torchscript:FILE or pt2:FILE for a network of your own"
         )
-    return CLASSIFIERS[name](num_classes, in_channels)
+    return NETWORKS[name](num_classes, in_channels)

@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
+from fastdfkd.experiment import Experiment, by_class
 from fastdfkd.models import save_weights
 from fastdfkd.platform.accounting import SynthesisTotals
 from fastdfkd.platform.monitor import times
-from fastdfkd.recipe import Recipe
+from fastdfkd.platform.sample_maps import predicted_maps
+from fastdfkd.report.map_samples import save_maps
 from fastdfkd.report.samples import save_grid
 from fastdfkd.runs.environment import commit, hardware, versions
-from fastdfkd.runs.figures import SYNTHETIC
+from fastdfkd.runs.figures import FIGURES
 from fastdfkd.runs.result import RunResult
+from fastdfkd.trainers.bank_loader import as_tensor
 from fastdfkd.trainers.weights import to_tensors
 
 if TYPE_CHECKING:
@@ -24,7 +29,7 @@ _GRID_IMAGES = 64
 
 
 def finish(
-    recipe: Recipe,
+    experiment: Experiment,
     teacher: Teacher,
     directory: Path,
     totals: SynthesisTotals,
@@ -37,7 +42,7 @@ def finish(
     """Write `student.safetensors` and `samples.png`; return the run's figures.
 
     Args:
-        recipe: the run's recipe.
+        experiment: with the run's recipe.
         teacher: the distilled teacher.
         directory: the run's folder.
         totals: sums over all batches.
@@ -50,18 +55,18 @@ def finish(
     """
     if (student := final.get("student")) is not None:
         save_weights(directory / "student.safetensors", to_tensors(student))
-    save_grid(images[:_GRID_IMAGES], directory / "samples.png")
+    _save_samples(experiment, as_tensor(images[:_GRID_IMAGES]), student, directory / "samples.png")
+    recipe = experiment.recipe
     row = final["row"]
     return RunResult(
         recipe=recipe.name,
         recipe_digest=recipe.digest(),
         seed=recipe.seed,
-        accuracy=row.get("accuracy"),
-        top5_accuracy=row.get("top5_accuracy"),
         teacher_accuracy=teacher.accuracy,
+        teacher_mean_iou=teacher.description.get("mean_iou"),
+        class_ious=by_class(experiment.spec, final.get("class_ious", ())),
         teacher_digest=teacher.digest,
-        agreement=row.get("agreement"),
-        **{name: row.get(name) for name in SYNTHETIC},
+        **{name: row.get(name) for name in FIGURES},
         input=teacher.description.get("input", {}),
         images=totals.images,
         updates=int(row["updates"]) if student is not None else 0,
@@ -83,3 +88,24 @@ def finish(
         warnings=list(warnings),
         directory=directory,
     )
+
+
+def _save_samples(experiment: Experiment, images: Tensor, student: Any, path: Path) -> None:
+    """Write the picture of images, with the maps that both networks predict, if they do.
+
+    Args:
+        experiment: its networks.
+        images: (N, C, H, W) uint8.
+        student: the student's weights as arrays; None: there is no student.
+        path: file to write.
+    """
+    state = None if student is None else to_tensors(student)
+    maps = predicted_maps(experiment, images, state)
+    if maps:
+        spec = experiment.spec
+        names = spec.class_names or [str(number) for number in range(spec.num_classes)]
+        save_maps(
+            images.numpy(), {role: found.numpy() for role, found in maps.items()}, names, path
+        )
+    else:
+        save_grid(images, path)

@@ -114,7 +114,7 @@ def run(
     notes = [*without, *experiment.notes, *started.notes, *_dispatcher_notes(dispatcher, recipe)]
     said = {"notes": notes, "warnings": watch.warnings}
     totals = dispatcher.totals
-    result = finish(recipe, teacher, directory, totals, outcome, images, start_time, **said)
+    result = finish(experiment, teacher, directory, totals, outcome, images, start_time, **said)
     return result.model_copy(update=started.figures())
 
 

@@ -8,7 +8,7 @@ value, what is allowed and the nearest match.
 """
 
 from fastdfkd.recipe.data_section import DataSection
-from fastdfkd.recipe.image_input import InputSection
+from fastdfkd.recipe.image_input import InputSection, TaskName
 from fastdfkd.recipe.images_only import images_only
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.recipe.methods import (
@@ -57,6 +57,7 @@ __all__ = [
     "RecipeError",
     "StudentSection",
     "SynthesisSection",
+    "TaskName",
     "TeacherSection",
     "TrackingSection",
     "find_recipe",

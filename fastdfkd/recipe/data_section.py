@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, JsonValue, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from fastdfkd.recipe.numbers import Positive, Share, refuse_bool
+from fastdfkd.recipe.numbers import Count, Positive, Share, refuse_bool
 from fastdfkd.recipe.section import Section
 
 
@@ -25,17 +25,19 @@ class DataSection(Section):
         (
             *("train", "test", "columns", "arguments", "download"),
             *("resize", "crop", "interpolation", "broken_share"),
+            *("images", "labels", "void", "first_label"),
         )
     )
 
     name: str
     """`none`: there is no real image, `input` says what the images are, and the student is judged
-    on synthetic ones. Or a data set: `digits`, `glyphs`, `cifar10`, `cifar100`. Or the form of your
-    own files: `folder` (a folder for each class, or a zip file of that), `npz`, `npy`, `parquet`.
-    Or `torchvision:` and the name of a class of `torchvision.datasets`. See
+    on synthetic ones. Or a data set: `digits`, `glyphs`, `scenes`, `cifar10`, `cifar100`. Or the
+    form of your own files: `folder` (a folder for each class, or with `input.task: segmentation` a
+    folder of images and one of label maps; or a zip file of that), `npz`, `npy`, `parquet`,
+    `nyuv2`. Or `torchvision:` and the name of a class of `torchvision.datasets`. See
     [your own images](data.md)."""
     root: str | None = None
-    """Folder or file of the images. `digits` and `glyphs` need none."""
+    """Folder or file of the images. `digits`, `glyphs` and `scenes` need none."""
     train: str | None = None
     """Folder or file of the training images, within `root`. Unset: `train` if it is there. Only
     training a teacher needs them."""
@@ -49,6 +51,17 @@ class DataSection(Section):
     """Further arguments of the class of `torchvision:`, such as `split: letters` of EMNIST."""
     download: bool = False
     """Let torchvision download the files of `torchvision:`, `cifar10` or `cifar100` into `root`."""
+    images: str | None = None
+    """Folder of the images, within `root`, where there are label maps. Unset: `images`; for `nyuv2`
+    `image`."""
+    labels: str | None = None
+    """Folder of the label maps, within `root`. Unset: `labels`; for `nyuv2` `seg13` or `seg40`."""
+    void: Annotated[Count | None, Field(lt=2**16)] = None
+    """Value in label maps of pixels that count nowhere. Unset: 255; for image files of `nyuv2` 0.
+    """
+    first_label: Annotated[Count | None, Field(lt=2**16 - 256)] = None
+    """Value in label maps of the first class; the others follow. Unset: 0; for image files of
+    `nyuv2` 1."""
     resize: Size = None
     """Length of the shorter side, or `[height, width]`, that images are resized to before the crop.
     Unset: they are scaled to cover the crop."""
@@ -65,6 +78,8 @@ class DataSection(Section):
     @model_validator(mode="after")
     def _crop_fits(self) -> DataSection:
         resize, crop = _sides(self.resize), _sides(self.crop)
+        if isinstance(self.resize, int) and crop:  # the shorter side, whichever it is
+            crop = (min(crop), min(crop))
         if resize and crop and (crop[0] > resize[0] or crop[1] > resize[1]):
             raise ValueError(
                 f"crop ({self.crop}) must not be larger than resize ({self.resize}), which comes "

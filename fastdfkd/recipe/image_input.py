@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, field_validator
 
 from fastdfkd.recipe.numbers import Positive, refuse_bool
 from fastdfkd.recipe.pixel_form import PixelForm
 from fastdfkd.text.shown import shown
+
+TaskName = Literal["classification", "segmentation"]
+"""What a network predicts: one class for each image, or one for each pixel."""
 
 _CHANNELS = (1, 3)
 _SMALLEST_SIDE = 8
@@ -42,7 +45,7 @@ def _classes(value: Any) -> Any:
 class InputSection(PixelForm):
     """The images that the teacher reads. A named data set fills in what is left unset here."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"shape", "classes"})
+    later: ClassVar[frozenset[str]] = frozenset({"shape", "classes", "task"})
 
     shape: tuple[Positive, ...] | None = None
     """Channels, height and width: `[3, 224, 224]`; 1 channel is grey, 3 are RGB."""
@@ -50,6 +53,11 @@ class InputSection(PixelForm):
     """How many classes there are, or their names in the order of the teacher's outputs: a list, or
     a file of names, a text with one on each line or a JSON list or mapping from number to name. The
     file is read with the recipe, from the recipe's folder or else the working folder."""
+
+    task: TaskName | None = None
+    """What the networks predict: `classification`, one class for each image, or `segmentation`, one
+    class for each pixel. Unset: what the data set states, else `classification`. See
+    [segmentation](segmentation.md)."""
 
     @field_validator("shape")
     @classmethod

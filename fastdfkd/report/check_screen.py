@@ -12,6 +12,7 @@ from rich.text import Text
 from fastdfkd.core.network_facts import counted
 from fastdfkd.report.check_report import CheckReport, NetworkReport
 from fastdfkd.report.status_screen import duration
+from fastdfkd.runs.figures import FIGURES
 from fastdfkd.text.safe_text import visible
 
 _PIPE_WIDTH = 10_000  # columns for a file or a pipe, so that no line is wrapped
@@ -95,9 +96,7 @@ def _held_out(report: CheckReport) -> str:
     if not found.figures:
         return f"no figures: {'the teacher is untrained' if found.of else 'there are none'}"
     part = f"{found.images:,} of {found.of:,}" if found.images < found.of else f"{found.of:,}"
-    shares = ", ".join(
-        f"{name.replace('_', ' ')} {value:.1%}" for name, value in found.figures.items()
-    )
+    shares = ", ".join(f"{FIGURES[name].name} {value:.1%}" for name, value in found.figures.items())
     return f"teacher's {shares} ({part} {found.judged_on})"
 
 

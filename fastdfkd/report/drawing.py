@@ -113,10 +113,10 @@ def seconds_axis(axes: Any, what: str) -> None:
     axes.set_xlabel(f"{what}, seconds (log scale)")
 
 
-def accuracy_axis(axes: Any, teacher_accuracy: float | None, label: str = "") -> None:
-    """Make the y-axis an accuracy in percent, with a line at the teacher's accuracy (0 to 1).
+def accuracy_axis(axes: Any, teacher_accuracy: float | None, label: str) -> None:
+    """Make the y-axis a figure in percent, with a line at the teacher's value of it (0 to 1).
 
-    There is no line if the teacher's accuracy is None. `label`: what the axis shows instead.
+    There is no line if that is None. `label`: what the axis shows.
     """
     if teacher_accuracy is not None:
         percent = teacher_accuracy * 100
@@ -130,5 +130,5 @@ def accuracy_axis(axes: Any, teacher_accuracy: float | None, label: str = "") ->
             color="0.35",
         )
     axes.set_ylim(0, 106)
-    axes.set_ylabel(f"{label or 'accuracy on held-out real images'}, %")
+    axes.set_ylabel(f"{label}, %")
     axes.grid(True, which="major", color="0.9")

@@ -33,7 +33,7 @@ def accuracy_against_seconds(
         runs: folders of the runs, by setting. Their `metrics.csv` hold the evaluations.
         path: file to write.
         column: column of `metrics.csv` for the x-axis; its name ends in `_seconds`.
-        teacher_accuracy: 0 to 1, drawn as a horizontal line; None draws no line.
+        teacher_accuracy: the teacher's `figure`, 0 to 1, drawn as a line; None draws no line.
         figure: column of `metrics.csv` for the y-axis, a share.
         title: title of the picture.
 
@@ -42,7 +42,8 @@ def accuracy_against_seconds(
     """
     names = [printable(name) for name in runs]
     with picture(Path(path), 8, 5 + legend_inches(names)) as axes:
-        accuracy_axis(axes, teacher_accuracy, FIGURES[figure].name if figure in SYNTHETIC else "")
+        on = "" if figure in SYNTHETIC else " on held-out real images"
+        accuracy_axis(axes, teacher_accuracy, f"{FIGURES[figure].name}{on}")
         for index, (name, folders) in enumerate(zip(names, runs.values(), strict=True)):
             for number, folder in enumerate(folders):
                 curve = points(folder, column, figure)

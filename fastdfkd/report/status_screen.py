@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastdfkd.recipe.policies import BankPolicies
-from fastdfkd.runs.figures import FIGURES, measured
+from fastdfkd.runs.figures import FIGURES, MAIN, measured
 from fastdfkd.runs.status import Status, read_status
 from fastdfkd.text.safe_text import visible
 
@@ -123,9 +123,9 @@ def _roles(status: Status) -> list[tuple[str, str]]:
             ("bank", str(BankPolicies.of(recipe))),
             ("teacher", recipe.teacher.model + ("" if status.images_only else to)),
         ]
-    accuracy = status.teacher.get("accuracy")
-    if isinstance(accuracy, float):
-        rows[-1] = ("teacher", f"{rows[-1][1]}, teacher's accuracy {accuracy:.1%}")
+    for name in MAIN:
+        if isinstance(value := status.teacher.get(name), float):
+            rows[-1] = ("teacher", f"{rows[-1][1]}, teacher's {FIGURES[name].name} {value:.1%}")
     if isinstance(images := status.teacher.get("input"), dict):
         rows.append(("input", ", ".join(f"{key} {value}" for key, value in images.items())))
     return rows

@@ -8,17 +8,22 @@ from typing import Any
 
 from fastdfkd.report.table import csv_text, markdown_table
 from fastdfkd.reproduction.outcomes import Outcome, speed_up
-from fastdfkd.reproduction.published import published
+from fastdfkd.reproduction.published import Table, published
 from fastdfkd.reproduction.request import TableRun
 from fastdfkd.runs.environment import commit, hardware
 from fastdfkd.runs.folder import write_json, write_text
 from fastdfkd.text.safe_text import markdown
 
 NONE = "-"
-CAPTION = (
-    "Accuracy in %, and hours of synthesis in brackets. Measured: the last student, mean ± sample "
-    "standard deviation over the seeds; hours on this machine, which runs may have shared."
-)
+
+
+def caption(table: Table) -> str:
+    """What the cells of a table show."""
+    return (
+        f"Cells: {table.figure_name} in %, and hours of synthesis in brackets. Measured: the last "
+        "student, mean ± sample standard deviation over the seeds; hours on this machine, which "
+        "runs may have shared."
+    )
 
 
 def heads_and_rows(run: TableRun, found: Sequence[Outcome]) -> tuple[list[str], list[list[str]]]:
@@ -99,6 +104,7 @@ def facts(run: TableRun, found: Sequence[Outcome]) -> dict[str, Any]:
     return {
         "table": run.request.table,
         "title": run.table.title,
+        "figure": run.table.figure,
         "seeds": run.request.seeds,
         "overrides": list(run.request.overrides),
         "source": published().source,
@@ -136,7 +142,7 @@ def write_results(run: TableRun, found: Sequence[Outcome]) -> list[Path]:
     content = facts(run, found)
     title = f"{run.table.title}, {published().source}" if run.table.trained else run.table.title
     parts = [f"# {markdown(title)}", markdown_table(*heads_and_rows(run, found)).rstrip()]
-    parts += [markdown(CAPTION), *map(markdown, notes(run, found))]
+    parts += [markdown(caption(run.table)), *map(markdown, notes(run, found))]
     files = [run.folder / name for name in ("table.md", "table.csv", "results.json")]
     write_text(files[0], "\n\n".join(parts) + "\n")
     columns = [

@@ -25,7 +25,7 @@ class Outcome:
     seeds: int
     """Runs that were asked for."""
     accuracies: tuple[float, ...] = ()
-    """In percent, of each finished run."""
+    """The table's figure in percent, of each finished run."""
     hours: tuple[float, ...] = ()
     """Hours of synthesis of each finished run."""
     end_to_end_hours: tuple[float, ...] = ()
@@ -63,16 +63,15 @@ def outcomes(run: TableRun, reasons: Mapping[str, str]) -> list[Outcome]:
         for record in TrialLog(folder).records():
             records.setdefault(record.point[RECIPE], []).append(record)
     return [
-        _outcome(
-            cell, run.request.seeds, records.get(cell.recipe, []), reasons.get(cell.recipe, "")
-        )
+        _outcome(run, cell, records.get(cell.recipe, []), reasons.get(cell.recipe, ""))
         for cell in run.cells
     ]
 
 
-def _outcome(cell: Cell, seeds: int, records: Sequence[TrialRecord], reason: str) -> Outcome:
+def _outcome(run: TableRun, cell: Cell, records: Sequence[TrialRecord], reason: str) -> Outcome:
+    seeds, figure = run.request.seeds, run.table.figure
     finished = sorted((r for r in records if r.status == "finished"), key=lambda r: r.seed)
-    judged = [record for record in finished if "accuracy" in record.figures]
+    judged = [record for record in finished if figure in record.figures]
     missing = ""
     if len(finished) < seeds:
         failed = [record.error for record in records if record.status == "failed"]
@@ -80,23 +79,23 @@ def _outcome(cell: Cell, seeds: int, records: Sequence[TrialRecord], reason: str
         if finished:
             missing = f"{len(finished)} of {seeds} seeds: {missing}"
     elif not judged:
-        missing = "no accuracy: there are no real test images"
+        missing = f"no {run.table.figure_name}: there are no real test images"
     return Outcome(
         cell=cell,
         seeds=seeds,
-        accuracies=tuple(100 * record.figures["accuracy"] for record in judged),
+        accuracies=tuple(100 * record.figures[figure] for record in judged),
         hours=tuple(record.figures["synthesis_seconds"] / _HOUR for record in finished),
         end_to_end_hours=tuple(r.figures["end_to_end_seconds"] / _HOUR for r in finished),
-        teacher_accuracy=_teacher_accuracy(finished),
+        teacher_accuracy=_teacher_accuracy(finished, figure),
         missing=missing,
     )
 
 
-def _teacher_accuracy(finished: Sequence[TrialRecord]) -> float | None:
-    """Accuracy of the runs' teacher in percent."""
+def _teacher_accuracy(finished: Sequence[TrialRecord], figure: str) -> float | None:
+    """The figure of the runs' teacher in percent."""
     for record in finished:
         try:
-            accuracy = read_json(Path(record.directory) / "teacher.json").get("accuracy")
+            accuracy = read_json(Path(record.directory) / "teacher.json").get(figure)
         except (OSError, ValueError):  # the run's folder was moved or damaged
             continue
         if isinstance(accuracy, float):

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from fastdfkd.recipe import unknown
+from fastdfkd.runs.figures import FIGURES
 from fastdfkd.text.shown import shown
 
 FILE = Path(__file__).with_name("published.yaml")
@@ -30,7 +31,7 @@ class Row(BaseModel):
     label: str
     """What the paper's table calls it."""
     accuracy: tuple[float | None, ...] = ()
-    """In percent, by pair; empty: not published."""
+    """The table's figure in percent, by pair; empty: not published."""
     hours: tuple[float | None, ...] = ()
     """Hours of synthesis, by pair; empty: not published."""
     speed_up: float | None = None
@@ -50,7 +51,7 @@ class Cell:
     recipe: str
     """Name of the recipe that reproduces it."""
     accuracy: float | None
-    """As published, in percent."""
+    """The table's figure as published, in percent."""
     hours: float | None
     """Hours of synthesis as published."""
     note: str
@@ -67,6 +68,8 @@ class Table(BaseModel):
     """`data.name` of its recipes."""
     recipe: str
     """Names of its recipes, with `{teacher}`, `{student}` and `{row}`."""
+    figure: Literal["accuracy", "mean_iou"] = "accuracy"
+    """Column of `metrics.csv` that the table shows, wherever it says accuracy."""
     pairs: tuple[str, ...]
     """`teacher/student`, names of the table of networks; the columns."""
     reference: str | None = None
@@ -78,6 +81,11 @@ class Table(BaseModel):
     """Published accuracy of the students trained on real images in percent, by pair."""
     remarks: tuple[str, ...] = ()
     rows: dict[str, Row]
+
+    @property
+    def figure_name(self) -> str:
+        """What texts call the figure: `accuracy` or `mIoU`."""
+        return FIGURES[self.figure].name
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

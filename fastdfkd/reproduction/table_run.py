@@ -53,7 +53,7 @@ def run_table(
 
     def report(sweep: Sweep, records: Sequence[TrialRecord]) -> tuple[list[Path], dict[str, float]]:
         found = outcomes(run, reasons)
-        return write_results(run, found), _figures(found, sweep.named)
+        return write_results(run, found), _figures(run, found, sweep.named)
 
     for folder, recipes in run.groups.items():
         if deadline is not None and time.monotonic() >= deadline:
@@ -79,12 +79,14 @@ def _teacher(recipes: Mapping[str, Recipe]) -> str:
     return next(iter(recipes.values())).teacher.model
 
 
-def _figures(found: Sequence[Outcome], recipes: Mapping[str, Recipe]) -> dict[str, float]:
-    """Figures of a sweep for MLflow: accuracy and hours of each recipe."""
+def _figures(
+    run: TableRun, found: Sequence[Outcome], recipes: Mapping[str, Recipe]
+) -> dict[str, float]:
+    """Figures of a sweep for MLflow: the table's figure, 0 to 1, and hours of each recipe."""
     figures = {}
     for outcome in found:
         name = outcome.cell.recipe
         if name in recipes and outcome.accuracy is not None and outcome.mean_hours is not None:
-            figures[f"{name}.accuracy"] = outcome.accuracy / 100
+            figures[f"{name}.{run.table.figure}"] = outcome.accuracy / 100
             figures[f"{name}.synthesis_hours"] = outcome.mean_hours
     return figures

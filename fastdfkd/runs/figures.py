@@ -17,6 +17,11 @@ class Figure:
     unit: Literal["share", "nats", "count"] = "share"
     """`share`: from 0 to 1, shown in percent."""
 
+    @property
+    def heading(self) -> str:
+        """The name at the beginning of a line: `Agreement`, `mIoU`."""
+        return self.name[0].upper() + self.name[1:] if self.name.islower() else self.name
+
     def show(self, value: float) -> str:
         """A value with its unit: `94.2%`, `0.031 nats`, `2`."""
         match self.unit:
@@ -31,6 +36,8 @@ class Figure:
 REAL: Mapping[str, Figure] = {
     "accuracy": Figure("accuracy"),
     "top5_accuracy": Figure("top-5 accuracy"),
+    "mean_iou": Figure("mIoU"),
+    "pixel_accuracy": Figure("pixel accuracy"),
     "agreement": Figure("agreement"),
 }
 """On held-out real images, by column of `metrics.csv`."""
@@ -52,15 +59,21 @@ FIGURES: Mapping[str, Figure] = {**REAL, **SYNTHETIC}
 SHARES = tuple(name for name, figure in FIGURES.items() if figure.unit == "share")
 """Those between 0 and 1."""
 
-MAIN = ("accuracy", "synthetic_agreement")
+_OF_MAPS = ("mean_iou", "pixel_accuracy")
+"""Those on real images that only networks for segmentation have."""
+
+_OF_IMAGES = ("accuracy", "top5_accuracy")
+"""Those that only classifiers have."""
+
+MAIN = ("accuracy", "mean_iou", "synthetic_agreement")
 """The figures by which students can be compared."""
 
 
 def main_figure(measured: Collection[str]) -> str:
     """The figure by which students are compared, of those that a run measured.
 
-    Accuracy where it is measured, otherwise the agreement with the teacher on synthetic images;
-    `accuracy` if neither is.
+    Accuracy or mIoU where it is measured, otherwise the agreement with the teacher on synthetic
+    images; `accuracy` if none is.
     """
     return next((name for name in MAIN if name in measured), MAIN[0])
 
@@ -68,11 +81,14 @@ def main_figure(measured: Collection[str]) -> str:
 def shown_columns(measured: Collection[str]) -> tuple[str, ...]:
     """The figures that a table shows, of runs that measured these.
 
-    Those on real images, unless the runs measured on synthetic ones only; those on synthetic images
-    as far as they are measured.
+    Those of the task on real images, unless the runs measured on synthetic ones only; those on
+    synthetic images as far as they are measured.
     """
     synthetic = tuple(name for name in SYNTHETIC if name in measured)
-    return synthetic if synthetic and not REAL.keys() & set(measured) else (*REAL, *synthetic)
+    if synthetic and not REAL.keys() & set(measured):
+        return synthetic
+    left_out = _OF_IMAGES if set(_OF_MAPS) & set(measured) else _OF_MAPS
+    return (*(name for name in REAL if name not in left_out), *synthetic)
 
 
 def measured(values: Mapping[str, float | None]) -> dict[str, float]:

@@ -32,8 +32,20 @@ class RunResult(BaseModel):
 
     None: unknown, or no more than five classes.
     """
+    mean_iou: float | None = None
+    """Mean intersection over union of the final student on held-out real images, 0 to 1.
+
+    This and the next three are for segmentation only.
+    """
+    teacher_mean_iou: float | None = None
+    """The same for the teacher."""
+    pixel_accuracy: float | None = None
+    """Share of their pixels that the student classifies correctly, 0 to 1."""
+    class_ious: dict[str, float | None] = {}
+    """Intersection over union of each class, by its name or number, 0 to 1; None: absent."""
     agreement: float | None
-    """Share of held-out real images for which student and teacher predict one class, 0 to 1.
+    """Share of held-out real images, or of their pixels, for which student and teacher predict one
+    class, 0 to 1.
 
     None without such images.
     """
@@ -109,6 +121,10 @@ class RunResult(BaseModel):
     directory: Path | None = Field(default=None, exclude=True)
     """Folder of the run; not part of `result.json`."""
 
+    def of_teacher(self, figure: str) -> float | None:
+        """The teacher's value of a student's figure; None: unknown, or teachers have none."""
+        return {"accuracy": self.teacher_accuracy, "mean_iou": self.teacher_mean_iou}.get(figure)
+
     @property
     def synthesis_seconds_per_image(self) -> float:
         """Synthesis seconds per image."""
@@ -147,7 +163,7 @@ def _impossible_figures(result: RunResult) -> list[str]:
     """Names of figures that are not finite, or outside the range that a run can have."""
     figures = {k: v for k, v in result.model_dump().items() if isinstance(v, int | float)}
     impossible = set(figures) - set(figures_of(figures)) - {"seed"}
-    shares = (*SHARES, "teacher_accuracy")
+    shares = (*SHARES, "teacher_accuracy", "teacher_mean_iou")
     impossible |= {name for name in shares if not 0 <= figures.get(name, 0) <= 1}
     impossible |= {name for name in ("images",) if figures[name] < 1}
     return sorted(impossible)

@@ -97,6 +97,8 @@ class StudentTraining:
         """The teacher's answers for the held-out images; None on other ranks."""
         self.evaluations = 0
         self.row: dict[str, float] = {}
+        self.class_ious: tuple[float, ...] = ()
+        """Of the newest evaluation (`Evaluated.class_ious`)."""
         self.shown: tuple[Any, int] | None = None
         """The student that was published last, with its number of updates."""
         if state is not None:
@@ -134,7 +136,12 @@ class StudentTraining:
         if self.leads:
             student = to_arrays(self.distiller.student_state())
             precision = resolve_precision(self.device, self.recipe.platform.precision)
-            outcome = {"row": self.row, "student": student, "precision": precision}
+            outcome = {
+                "row": self.row,
+                "student": student,
+                "precision": precision,
+                "class_ious": self.class_ious,
+            }
             call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
 
     def _update_until(self, stop: int) -> float:
@@ -219,6 +226,7 @@ class StudentTraining:
         with self.clock.measure("evaluation"):
             reads = student_input(self.recipe, self.device)
             answers = self._answers(self.distiller.module, reads, self.recipe.student.output)
+        self.class_ious = answers.class_ious
         figures = self.experiment.judge.figures(answers, self.teacher_answers)
         return {**figures, "evaluation_seconds": self.clock.seconds["evaluation"]}
 

@@ -22,7 +22,7 @@ from fastdfkd.core.network_use import copied, freeze
 from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.data import Images, Judge, cache_folder
-from fastdfkd.experiment import image_spec, judge_of, real_images
+from fastdfkd.experiment import by_class, image_spec, judge_of, real_images
 from fastdfkd.models import (
     brings_weights,
     load_weights,
@@ -48,7 +48,7 @@ class Teacher:
     model: nn.Module
     """float32, frozen, in eval mode, on the requested device."""
     accuracy: float | None
-    """Accuracy on the held-out real images, 0 to 1; None: there are none."""
+    """Accuracy on the held-out real images, 0 to 1; None: there are none, or it predicts maps."""
     digest: str
     """SHA-256 (hex) of the weights; see `weights_digest`."""
     description: dict[str, Any]
@@ -107,6 +107,7 @@ def prepare_teacher(
         "input": spec.facts(),
         "accuracy": None,
         **figures,
+        **({"class_ious": by_class(spec, answers.class_ious)} if answers.class_ious else {}),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "digest": digest,
         "seconds": time.perf_counter() - started,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 
 import torch
 from torch import Tensor, nn
 
+from fastdfkd.core.aligned_crop import AlignedCrop
 from fastdfkd.core.answers import output_of
-from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.network_trial import find_network_use
 from fastdfkd.core.network_use import NetworkUse
@@ -37,7 +37,8 @@ def train_classifier(
     """Train `model` on real images, in place. It ends on `device` in train mode.
 
     Cross-entropy with SGD, Nesterov momentum 0.9, and a one-cycle schedule with maximum
-    `section.lr`. Crops and flips are random and made on the device. Each epoch has a new order and
+    `section.lr`. Crops and flips are random and made on the device; maps of classes are cropped and
+    flipped as their images are, and void pixels have no loss. Each epoch has a new order and
     drops the images that do not fill its last batch. The result depends only on the initial
     weights, the arguments and the hardware.
 
@@ -61,7 +62,7 @@ def train_classifier(
     generator = stream(seed, "teacher", "training", device=device)
     for epoch in range(1, section.epochs + 1):
         total = torch.zeros((), device=device)
-        for images, labels in _batches(data, section, generator):
+        for images, labels in _batches(data, spec, section, generator):
             with use.autocast(device, section.precision):
                 logits = use.logits(model(use.images(normalise.from_uint8(images))))
             loss = spec.kind.one_hot_loss(logits.float(), labels)
@@ -116,19 +117,47 @@ def one_cycle(peak: float, steps: int) -> Iterator[float]:
 
 
 def _batches(
-    data: Images, section: TeacherSection, generator: torch.Generator
+    data: Images, spec: ImageSpec, section: TeacherSection, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Full batches of one epoch: augmented images (B, C, H, W) uint8 channels-last, and labels.
 
-    Both are on the generator's device.
+    Both are on the generator's device. Larger images are cropped to `spec.shape`.
     """
+    height, width = spec.shape[1:]
     device = generator.device
     size = min(section.batch_size, len(data))
     order = torch.randperm(len(data), generator=generator, device=device)
     with closing(data.batches(size, order[: len(data) // size * size])) as batches:
-        for images, labels in batches:
-            if len(labels) < size:  # files were found to be unreadable in this epoch
-                continue
-            images, labels = images.to(device), labels.to(device)
-            move = Augmentation.draw(size, section.crop_padding, section.flip, False, generator)
-            yield move(images).contiguous(memory_format=torch.channels_last), labels
+        for parts in _full(batches, size):
+            moved, targets = [], []
+            for images, labels in parts:
+                move = AlignedCrop.draw(
+                    len(images),
+                    (images.shape[2], images.shape[3]),
+                    (height, width),
+                    section.crop_padding,
+                    section.flip,
+                    generator,
+                )
+                moved.append(move.images(images.to(device)))
+                targets.append(spec.kind.moved(labels.to(device), move))
+            yield (
+                torch.cat(moved).contiguous(memory_format=torch.channels_last),
+                torch.cat(targets),
+            )
+
+
+def _full(
+    batches: Iterable[tuple[Tensor, Tensor]], size: int
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Lists of batches with `size` images together; those that remain at the end are left out.
+
+    Batches are smaller if the images have several sizes, or if files turned out to be unreadable.
+    """
+    waiting: list[tuple[Tensor, Tensor]] = []
+    for images, labels in batches:
+        missing = size - sum(len(part) for part, _ in waiting)
+        waiting.append((images[:missing], labels[:missing]))
+        if len(images) >= missing:
+            yield waiting
+            waiting = [(images[missing:], labels[missing:])] if len(images) > missing else []

@@ -10,12 +10,15 @@ from fastdfkd.text.shown import shown
 
 _MODES: dict[str, Literal["max", "min"]] = {
     "accuracy": "max",
+    "mean_iou": "max",
     "agreement": "max",
     "synthetic_agreement": "max",
     "accuracy_at_seconds": "max",
+    "mean_iou_at_seconds": "max",
     "synthesis_seconds": "min",
     "end_to_end_seconds": "min",
 }
+_AT_SECONDS = "_at_seconds"
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Objective:
 
     name: str
     budget: float | None = None
-    """End-to-end seconds; set for `accuracy_at_seconds` only."""
+    """End-to-end seconds; set for names that end in `_at_seconds` only."""
 
     @property
     def mode(self) -> Literal["max", "min"]:
@@ -34,7 +37,7 @@ class Objective:
     @property
     def figure(self) -> str:
         """The figure of an evaluation that it is read from."""
-        return self.name if self.budget is None else "accuracy"
+        return self.name.removesuffix(_AT_SECONDS)
 
     @property
     def text(self) -> str:
@@ -65,7 +68,7 @@ def _parse(text: str) -> Objective:
     name, colon, budget = text.partition(":")
     if name not in _MODES:
         raise ValueError(f"--objective: expected one of {', '.join(_MODES)}, got {shown(text)}")
-    if name != "accuracy_at_seconds":
+    if not name.endswith(_AT_SECONDS):
         if colon:
             raise ValueError(f"--objective: {name} takes no seconds, got {shown(text)}")
         return Objective(name)
@@ -75,8 +78,7 @@ def _parse(text: str) -> Objective:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
         raise ValueError(
-            "--objective: expected a number of seconds above 0, as in accuracy_at_seconds:30, got "
-            f"{shown(text)}"
+            f"--objective: expected a number of seconds above 0, as in {name}:30, got {shown(text)}"
         )
     return Objective(name, seconds)
 
@@ -86,7 +88,8 @@ class ObjectiveTracker:
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         self.objectives = objectives
-        self._accuracy_in_budget = 0.0
+        self._in_budget: dict[str, float] = {}
+        """The newest values within the seconds, by objective."""
 
     def __call__(self, figures: Mapping[str, float]) -> dict[str, float]:
         """Values of the objectives after an evaluation, by name.
@@ -110,8 +113,8 @@ class ObjectiveTracker:
                 values[objective.name] = float(figures[objective.name])
                 continue
             if figures["end_to_end_seconds"] <= objective.budget:
-                self._accuracy_in_budget = float(figures["accuracy"])
-            values[objective.name] = self._accuracy_in_budget
+                self._in_budget[objective.name] = float(figures[objective.figure])
+            values[objective.name] = self._in_budget.get(objective.name, 0.0)
         return values
 
 

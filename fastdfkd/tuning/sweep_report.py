@@ -238,7 +238,7 @@ def _heading(name: str) -> str:
 def _figure(name: str, value: float, deviation: float) -> str:
     if math.isnan(value):
         return "-"
-    judged = FIGURES.get("accuracy" if name.startswith("accuracy") else name)
+    judged = FIGURES.get(name.removesuffix("_at_seconds"))
     if judged is not None and judged.unit != "share":
         return judged.show(value)
     scale, unit = (100.0, " %") if judged is not None else (1.0, " s")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fastdfkd.core.image_spec import ImageSpec
+from fastdfkd.core.task_kind import Classification, Segmentation
 
 
 def spec(**changes: Any) -> ImageSpec:
@@ -53,3 +54,20 @@ def test_the_normalisation_is_that_of_mean_and_deviation() -> None:
 def test_equal_fields_are_equal_images() -> None:
     assert spec() == spec()
     assert len({spec(), spec(), spec(mean=(0.0, 0.2, 0.3)), spec(name="y")}) == 3
+
+
+def test_the_task_gives_the_kind() -> None:
+    assert spec().kind == Classification(2)
+    assert spec(task="segmentation").kind == Segmentation(2)
+
+
+def test_only_another_task_than_classification_is_among_the_facts() -> None:
+    assert "task" not in spec().facts()
+    assert spec(task="segmentation").facts()["task"] == "segmentation"
+
+
+def test_the_label_of_void_is_no_class() -> None:
+    many = {"class_names": (), "task": "segmentation"}
+    assert spec(num_classes=255, **many).num_classes == 255
+    with pytest.raises(ValueError, match="at most 255 for segmentation, because label 255 means"):
+        spec(num_classes=256, **many)

@@ -105,7 +105,7 @@ def figures_by_hand(logits: Tensor, labels: Tensor, classes: int) -> dict[str, f
     right = sum(label == predicted for label, predicted in pixels)
     return {
         "mean_iou": sum(ious) / len(ious) if ious else math.nan,
-        "accuracy": right / len(pixels) if pixels else math.nan,
+        "pixel_accuracy": right / len(pixels) if pixels else math.nan,
     }
 
 
@@ -133,7 +133,7 @@ def test_mean_iou_and_pixel_accuracy_by_hand(
 
 def test_an_absent_class_has_no_iou() -> None:
     confusion = torch.tensor([[3, 1, 0], [0, 0, 0], [0, 0, 0]])
-    ious = Segmentation.class_ious(confusion)
+    ious = Segmentation(3).class_ious(confusion)
     assert ious[:2].tolist() == [0.75, 0.0], "class 1 is not there but was answered once"
     assert ious[2].isnan()
     assert Segmentation(3).figures_of(confusion)["mean_iou"] == 0.375

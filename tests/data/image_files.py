@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,33 @@ def colours_of(images: Any) -> list[str]:
     names = {colour: name for name, colour in COLOURS.items()}
     side = images.shape[2] // 2
     return [names[tuple(image[:, side, side].tolist())] for image in images]
+
+
+def map_spec(classes: int = 3, shape: tuple[int, int, int] = (3, 8, 8)) -> ImageSpec:
+    """Images with a class for each pixel."""
+    return replace(spec_of((), shape), num_classes=classes, task="segmentation")
+
+
+def scene(
+    rng: np.random.Generator, classes: int = 3, size: tuple[int, int] = (8, 8)
+) -> tuple[Any, Any]:
+    """An image (H, W, 3) whose red is 50 times the class, and its map (H, W), in blocks of 2."""
+    height, width = size
+    blocks = rng.integers(0, classes, (-(-height // 2), -(-width // 2)), dtype=np.uint8)
+    values = blocks.repeat(2, 0).repeat(2, 1)[:height, :width]
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image[..., 0] = 50 * values
+    return image, values
+
+
+def write_scenes(root: Path, names: tuple[str, ...], **how: Any) -> list[Any]:
+    """Images in `root/images` and maps in `root/labels`, as PNG files; returns the maps."""
+    rng, maps = np.random.default_rng(0), []
+    for name in names:
+        image, values = scene(rng, **how)
+        for folder, array in (("images", image), ("labels", values)):
+            path = root / folder / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content(Image.fromarray(array)))
+        maps.append(values)
+    return maps

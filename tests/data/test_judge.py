@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.task_kind import Classification
+from fastdfkd.core.task_kind import Classification, Segmentation
 from fastdfkd.data import Judge, LabelledImages, NothingHeldOut, RealImages
 from fastdfkd.runs.metrics import JUDGED
 
@@ -70,3 +71,47 @@ def test_without_images_nothing_is_known() -> None:
 def test_every_figure_is_a_column_of_an_evaluation(judge: Judge) -> None:
     answers = judge.answers(Brightest(), plain, "cpu")
     assert set(judge.figures(answers, answers)) == {"accuracy", "agreement"} < set(JUDGED)
+
+
+class ImagesOfTwoSizes:
+    """Implements what a judge needs of `Images`: 3 small images, then 2 large ones."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        draws = torch.Generator().manual_seed(0)
+        self.parts = [
+            (
+                torch.randint(256, (count, 3, *size), dtype=torch.uint8, generator=draws),
+                torch.randint(3, (count, *size), generator=draws),
+            )
+            for count, size in ((3, (4, 4)), (2, (500, 700)))
+        ]
+
+    def __len__(self) -> int:
+        return 5
+
+    def batches(self, size: int) -> Generator[tuple[Tensor, Tensor], None, None]:
+        yield from self.parts
+
+
+def test_maps_of_several_sizes_are_judged_at_full_size() -> None:
+    images: Any = ImagesOfTwoSizes()
+    judge = RealImages(images, Segmentation(3), batch_size=3)
+    sizes = []
+
+    class Pixels(nn.Module):
+        """Says the brightest channel of each pixel."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            sizes.append(tuple(x.shape))
+            return x
+
+    answers = judge.answers(Pixels(), plain, "cpu")
+    assert sizes == [(3, 3, 4, 4), (1, 3, 500, 700), (1, 3, 500, 700)], "few large ones at a time"
+    pixels = [part.argmax(1) == labels for part, labels in images.parts]
+    right = sum(int(part.sum()) for part in pixels)
+    assert answers.figures["pixel_accuracy"] == pytest.approx(right / (3 * 16 + 2 * 350_000))
+    assert answers.classes.shape == (3 * 16 + 2 * 350_000,)
+    assert len(answers.class_ious) == 3
+    assert judge.figures(answers, answers)["agreement"] == 1.0

@@ -199,7 +199,9 @@ def test_pixels_on_disk_are_not_sent(tmp_path: Path) -> None:
     np.save(tmp_path / "test_labels.npy", np.zeros(500, int))
     form = form_of("npy")
     assert form is not None
-    found = form.read(DataSection(name="npy", root=str(tmp_path)), "test", spec_of())
+    found = form.readers["classification"](
+        DataSection(name="npy", root=str(tmp_path)), "test", spec_of()
+    )
     assert found is not None
     sent = pickle.dumps(found.records)
     assert len(sent) < 10_000
@@ -233,7 +235,7 @@ def test_parquet_in_several_files_with_names(tmp_path: Path) -> None:
     form = form_of("parquet")
     assert form is not None
     section = DataSection(name="parquet", root=str(tmp_path))
-    assert form.classes(section) == ("green", "red", "blue")
+    assert form.classes["classification"](section) == ("green", "red", "blue")
 
 
 def test_parquet_with_labels_as_text(tmp_path: Path) -> None:

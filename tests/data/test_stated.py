@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,3 +58,16 @@ def test_what_nobody_says_is_asked_for(key: str) -> None:
 def test_contradictions_are_named(name: str, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         complete_spec(DATASETS[name][0], InputSection(**changes))
+
+
+def test_the_task_is_the_data_sets_or_the_recipes() -> None:
+    silent = Stated(name="mine", shape=(3, 8, 8), num_classes=2, mean=(0.5,) * 3, std=(0.5,) * 3)
+    maps = replace(silent, task="segmentation")
+    stated = complete_spec(DATASETS["scenes"][0], InputSection())
+    assert stated.task == "segmentation"
+    assert complete_spec(silent, InputSection()).task == "classification"
+    assert complete_spec(silent, InputSection(task="segmentation")).task == "segmentation"
+    assert complete_spec(maps, InputSection(task="segmentation")).task == "segmentation"
+    assert complete_spec(maps, InputSection()).task == "segmentation"
+    with pytest.raises(RecipeError, match=r"input\.task: classification, but mine is for segm"):
+        complete_spec(maps, InputSection(task="classification"))

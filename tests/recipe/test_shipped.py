@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdfkd.models import CLASSIFIERS
+from fastdfkd.models import NETWORKS
 from fastdfkd.recipe import (
     FastSynthesis,
     Recipe,
@@ -39,6 +39,7 @@ SAMPLES = {
     "glyphs-gn-auto",
     "glyphs-gn-teacher",
     "glyphs-vit-auto",
+    "scenes-fast5",
 }
 # METHOD.md's tables, written down a second time on purpose.
 RATES = {2: (0.005, 0.015), 5: (0.003, 0.01), 10: (0.002, 0.01)}
@@ -62,7 +63,7 @@ def test_a_shipped_recipe_loads_by_its_name(file: Path) -> None:
     recipe = load_recipe(file.stem)
     assert recipe.name == file.stem
     assert find_recipe(file.stem) == file
-    assert {recipe.teacher.model, recipe.student.model} <= set(CLASSIFIERS)
+    assert {recipe.teacher.model, recipe.student.model} <= set(NETWORKS)
     assert recipe.description
     assert "\n" not in recipe.description
 
@@ -127,7 +128,12 @@ def test_a_paper_recipe_cites_its_cell() -> None:
 
 
 def test_the_paper_recipes_are_what_their_script_writes() -> None:
-    written = runpy.run_path(str(RECIPES / "make_paper.py"))["recipes"]()
+    scripts = ("make_paper.py", "make_nyuv2.py")
+    written = {
+        name: text
+        for script in scripts
+        for name, text in runpy.run_path(str(RECIPES / script))["recipes"]().items()
+    }
     folder = RECIPES / "paper"
     found = {
         file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8")
@@ -146,13 +152,15 @@ def test_every_cell_of_every_table_has_a_recipe_of_its_networks_and_images() -> 
 
 def test_no_recipe_of_the_tables_is_listed_with_the_others() -> None:
     tables = {file.stem for file in table_recipes()}
-    assert len(tables) == 74
+    assert len(tables) == 77
     assert not tables & {file.stem for file in shipped_recipes()}
 
 
 def test_the_other_methods_make_as_many_student_updates_as_the_fast_rows() -> None:
     for file in table_recipes():
         recipe = load_recipe(file)
+        if recipe.data.name == "nyuv2":
+            continue
         assert recipe.updates == 80_000, file.stem
         assert recipe.distillation.batch_size == 256
 
@@ -170,6 +178,23 @@ def test_the_generative_recipes_use_each_image_once_and_have_their_papers_losses
             assert (student.lr, student.temperature) == (0.1, 1.0) or method == "dfad"
             assert (synthesis.adv > 0) == (method != "dafl")
             assert synthesis.latent_dim == (512 if method == "dafl" else 256)
+
+
+def test_the_rows_of_nyuv2_have_the_published_settings() -> None:
+    recipes = {row: load_recipe(f"nyuv2-{row}") for row in ("dafl", "dfad", "fast10")}
+    assert len({(r.data, r.input, r.teacher, r.student) for r in recipes.values()}) == 1
+    for recipe in recipes.values():
+        assert (recipe.updates, recipe.distillation.batch_size) == (75_000, 64)
+        assert (recipe.distillation.lr, recipe.distillation.weight_decay) == (0.1, 5e-5)
+    teacher, images = recipes["dfad"].teacher, recipes["dfad"].input
+    assert (teacher.epochs, teacher.batch_size, teacher.lr) == (200, 16, 0.05)
+    assert (images.shape, images.classes, images.normalisation) == ((3, 128, 128), 13, "half")
+    generator = recipes["dfad"].synthesis
+    assert isinstance(generator, GenerativeSection)
+    assert (generator.rounds, generator.generator_batch_size, generator.lr_g) == (15_000, 64, 1e-3)
+    assert recipes["dfad"].distillation.loss == "l1"
+    assert isinstance(recipes["fast10"].synthesis, FastSynthesis)
+    assert recipes["fast10"].synthesis.steps == 10
 
 
 @pytest.mark.parametrize(

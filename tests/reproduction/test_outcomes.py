@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fastdfkd.reproduction.layout import caption, facts, heads_and_rows
 from fastdfkd.reproduction.outcomes import outcomes, speed_up
 from fastdfkd.reproduction.request import TableRun, new_table
 from fastdfkd.tuning.trial_log import TrialLog, TrialRecord
@@ -56,3 +57,21 @@ def test_a_cell_that_failed_and_then_finished_is_measured(run: TableRun) -> None
     assert found["dafl"].accuracies == (90.0, 90.0)
     assert found["dafl"].missing == ""
     assert found["fast5"].missing == "not run yet"
+
+
+def test_a_table_of_maps_has_the_mean_iou(workplace: Path) -> None:
+    with new_table("nyuv2", rows=["fast10"], seeds=1, out="maps") as run:
+        seconds = {"synthesis_seconds": 36.0, "end_to_end_seconds": 72.0}
+        figures = {"mean_iou": 0.3, "pixel_accuracy": 0.9, **seconds}
+        folder = workplace / "trial"
+        folder.mkdir()
+        (folder / "teacher.json").write_text('{"accuracy": null, "mean_iou": 0.5}')
+        record(run, "nyuv2-fast10", 0, figures=figures, directory=str(folder))
+        (outcome,) = outcomes(run, {})
+        assert (outcome.accuracy, outcome.teacher_accuracy) == (pytest.approx(30.0), 50.0)
+        assert outcome.missing == ""
+        heads, rows = heads_and_rows(run, [outcome])
+        assert heads == ["method", "DeepLabV3 ResNet-50 to DeepLabV3 MobileNetV2"]
+        assert ["Fast-10, measured", "30.00 (0.01)"] in rows
+        assert caption(run.table).startswith("Cells: mIoU in %")
+        assert facts(run, [outcome])["figure"] == "mean_iou"

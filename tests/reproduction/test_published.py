@@ -19,6 +19,14 @@ def test_the_published_figures_are_those_of_the_paper() -> None:
     assert found == COLUMN_100
 
 
+def test_the_row_of_nyuv2_is_of_mean_iou() -> None:
+    table = published().table("nyuv2")
+    assert (table.figure, table.figure_name) == ("mean_iou", "mIoU")
+    assert (table.teacher, table.trained) == ((51.7,), (38.0,))
+    found = {cell.row: (cell.accuracy, cell.hours) for cell in table.cells()}
+    assert found == {"dafl": (10.5, 3.99), "dfad": (36.4, None), "fast10": (36.6, 0.82)}
+
+
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_the_published_speed_ups_are_means_of_the_published_hours(name: str) -> None:
     """Hours are rounded to a hundredth, so the fast rows agree roughly only."""

@@ -1,8 +1,14 @@
+import dataclasses
+from collections.abc import Generator
+from pathlib import Path
+
 import pytest
 import torch
 
-from fastdfkd.models import weights_digest
-from fastdfkd.trainers.teacher_training import one_cycle
+from fastdfkd.data import DATASETS
+from fastdfkd.data.scenes import SceneSettings, load_scenes
+from fastdfkd.models import build_network, weights_digest
+from fastdfkd.trainers.teacher_training import one_cycle, train_classifier
 
 from .bright_rows import few, recipe, trained
 
@@ -61,3 +67,52 @@ def test_the_learning_rate_is_torchs_one_cycle(steps: int) -> None:
         optimizer.step()
         theirs.step() if len(expected) < steps else None
     assert list(one_cycle(0.1, steps)) == pytest.approx(expected, rel=1e-9)
+
+
+class LargerScenes:
+    """Implements what training needs of `Images`: two sizes, both larger than the crop."""
+
+    def __init__(self) -> None:
+        scenes = load_scenes("train", SceneSettings(train=48, test=1))
+        images, maps = scenes.images, scenes.labels.long()
+        maps[:, :3] = 255
+        wide = torch.cat([images, images.flip(3)], 3), torch.cat([maps, maps.flip(2)], 2)
+        self.parts = [(images[:24], maps[:24]), (wide[0][24:], wide[1][24:])]
+
+    def __len__(self) -> int:
+        return 48
+
+    def on(self, _: object) -> "LargerScenes":
+        return self
+
+    def batches(self, size: int, order: torch.Tensor) -> Generator[tuple[torch.Tensor, ...]]:
+        assert len(order) == 48 // size * size
+        for images, maps in self.parts:
+            yield from zip(images.split(size), maps.split(size), strict=True)
+
+
+def test_a_teacher_of_maps_learns_from_crops_of_images_of_several_sizes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FASTDFKD_HOME", str(tmp_path))
+    spec = dataclasses.replace(DATASETS["scenes"][0], shape=(3, 16, 16))
+    section = recipe(epochs=12, batch_size=16, crop_padding=2, flip=True, lr=0.2).teacher
+    epochs: list[float] = []
+
+    def once() -> str:
+        torch.manual_seed(0)
+        network = build_network("unet-half", 8)
+        train_classifier(
+            network,
+            LargerScenes(),
+            spec,
+            section,
+            seed=0,
+            device="cpu",
+            on_epoch=lambda _, __, loss: epochs.append(loss),
+        )
+        return weights_digest(network.state_dict())
+
+    first = once()
+    assert epochs[11] < 0.75 * epochs[0], "the void rows did not stop it"
+    assert once() == first

@@ -59,6 +59,7 @@ class InversionMethod(Method):
             bn_momentum=bn_momentum,
             bn_loss=FORMS[section.statistics],
             priors=PriorWeights.of(section),
+            own_labels=section.labels == "teacher",
         )
         super().__init__(section, task, index, objective)
 
@@ -109,6 +110,10 @@ class InversionMethod(Method):
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
         noise = torch.randn(self.noise_shape, generator=randomness, device=self.device)
         labels = self.kind.draw_labels(
-            section.batch_size, self.image_shape, section.balanced_labels, randomness
+            section.batch_size,
+            self.image_shape,
+            section.balanced_labels,
+            randomness,
+            block=section.label_block,
         )
         return RandomInputs(round, noise, labels, randomness)

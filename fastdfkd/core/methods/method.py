@@ -110,7 +110,8 @@ class Method(ABC):
             figures=figures,
             note=note,
         )
-        return SyntheticBatch(images=images, labels=made.labels, provenance=provenance), made.update
+        labels = None if self.objective.own_labels else made.labels
+        return SyntheticBatch(images=images, labels=labels, provenance=provenance), made.update
 
     def learn(self, updates: Sequence[MetaUpdate]) -> None:
         """Update the generator, if there is one."""

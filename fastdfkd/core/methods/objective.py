@@ -63,8 +63,11 @@ class InversionObjective:
         bn_momentum: float = 0.0,
         bn_loss: StatisticsLoss = BatchNormStatistics.loss,
         priors: PriorWeights = NO_PRIORS,
+        own_labels: bool = False,
     ):
         self.kind = task.kind
+        self.own_labels = own_labels
+        """Whether L_oh takes the classes that the teacher predicts, whatever the labels."""
         self.device, self.precision = torch.device(task.device), task.precision
         self.teacher_use, self.student_use = task.teacher_use, task.student_use
         self.teacher = self.teacher_use.frozen(task.teacher, self.device)
@@ -117,7 +120,8 @@ class InversionObjective:
         if adversarial and self.adv > 0:
             seen = inputs if self.student_form is None else self.student_form(inputs)
             student_logits = self._ask(self.student_use, self.fused_student, seen)
-        labels = self.answers.argmax(1) if labels is None else labels
+        if labels is None or self.own_labels:
+            labels = self.answers.argmax(1)
         oh = self.kind.one_hot_loss(teacher_logits, labels)
         bn = self.bn_loss(self.statistics) if self.bn > 0 else oh.new_zeros(())
         adv = oh.new_zeros(())
@@ -200,15 +204,6 @@ class InversionObjective:
 def plus(terms: Tensor, prior: Tensor) -> Tensor:
     """The loss terms (n,) with a prior added to the first, `loss`."""
     return torch.cat([(terms[0] + prior)[None], terms[1:].detach()])
-
-
-def draw_labels(count: int, num_classes: int, balanced: bool, generator: torch.Generator) -> Tensor:
-    """Draw target classes, (count,) int64: uniformly, or each class equally often (up to one)."""
-    device = generator.device
-    if not balanced:
-        return torch.randint(num_classes, (count,), generator=generator, device=device)
-    order = torch.randperm(num_classes, generator=generator, device=device)
-    return order[torch.arange(count, device=device) % num_classes]
 
 
 class Best:

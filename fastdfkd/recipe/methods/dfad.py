@@ -16,8 +16,13 @@ class DFADSynthesis(GenerativeSection):
 
     implementation: ClassVar[str] = "fastdfkd.core.methods.dfad:DFAD"
 
+    later: ClassVar[frozenset[str]] = frozenset({"distance"})
+
     method: Literal["dfad"]
     """Selects this method."""
+    distance: Literal["l1", "log_l1"] = "l1"
+    """What the generator maximises: the mean absolute difference d of the logits, or ln(1 + d) as
+    DFAD does for segmentation."""
     adv: Weight = 1.0
     """Weight of minus the mean absolute difference of the logits. Adam makes its size immaterial
     while no other term has a weight."""

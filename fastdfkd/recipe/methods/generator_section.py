@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
+from fastdfkd.recipe.image_input import TaskName
 from fastdfkd.recipe.methods.section import InversionSection
 from fastdfkd.recipe.numbers import Positive, Share
 
@@ -29,6 +30,25 @@ class GeneratorSection(InversionSection):
     must stay as it is while the run can be resumed."""
     class_vector_size: Positive = 512
     """Length of these random vectors, that of CLIP's by default."""
+
+    def misfit(self, task: TaskName) -> str:
+        """Vectors of classes need one class for each image."""
+        if task == "classification" or self.codes == "noise":
+            return ""
+        return (
+            f"synthesis.method {self.method_name()} with codes: classes needs one class for each "
+            f"image, and {task} has one for each pixel: set synthesis.codes to noise, or use the "
+            "method fast, dafl or dfad"
+        )
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> GeneratorSection:
+        if self.codes == "classes" and self.labels == "teacher":
+            raise ValueError(
+                "codes: classes makes images of drawn classes: set labels to drawn, or codes to "
+                "noise"
+            )
+        return self
 
     @property
     def vectors_file(self) -> str | None:

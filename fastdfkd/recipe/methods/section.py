@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import TypeAdapter, ValidationError, WrapValidator, model_validator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
+from fastdfkd.recipe.image_input import TaskName
 from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
 from fastdfkd.recipe.numbers import Count, Positive, Share, Weight
 from fastdfkd.recipe.section import Section
@@ -107,6 +108,10 @@ class SynthesisSection(Section):
         """Whether several synthesizers train one generator together, on the weight board."""
         return False
 
+    def misfit(self, task: TaskName) -> str:
+        """Why the method cannot be used for a task, with what to do; "" if it can."""
+        return ""
+
     @property
     def has_steps(self) -> bool:
         """Whether the key `steps` says how many optimisation steps a batch has."""
@@ -151,7 +156,10 @@ class InversionSection(SynthesisSection):
     """Keys of the methods that minimise a weighted sum of losses on each batch."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"confidence", "balance", "activation", "patch_drop", "patch_size", "statistics"}
+        {
+            *("confidence", "balance", "activation", "patch_drop", "patch_size", "statistics"),
+            *("labels", "label_block"),
+        }
     )
     bn: AutoWeight = BN_WEIGHT
     """Weight of L_bn, the distance between the teacher's running statistics and those of the batch.
@@ -162,7 +170,14 @@ class InversionSection(SynthesisSection):
     the scale of the teacher's layers. `relative`: in units of the running deviations, a mean over
     layers. `gaussians`: DFQ's divergence of normal distributions, summed over all channels."""
     oh: Weight = 0.5
-    """Weight of L_oh, the cross-entropy of the teacher with the drawn labels."""
+    """Weight of L_oh, the cross-entropy of the teacher with the labels."""
+    labels: Literal["drawn", "teacher"] = "drawn"
+    """The labels of L_oh. `drawn`: at random before the first step. `teacher`: the classes that the
+    teacher predicts in each step, as in DAFL; for maps of classes, of which drawn ones look like no
+    scene ([segmentation](segmentation.md))."""
+    label_block: Positive = 1
+    """Side in pixels of the squares of one class in drawn maps. 1: each pixel has a class of its
+    own. No effect with one class for each image."""
     adv: Weight = 1.33
     """Weight of L_adv, the adversarial loss between teacher and student; 0 during warm-up."""
     confidence: Weight = 0.0
