@@ -30,9 +30,9 @@ class DataSection(Section):
 
     name: str
     """`none`: there is no real image, `input` says what the images are, and the student is judged
-    on synthetic ones. Or a data set: `digits`, `glyphs`, `scenes`, `cifar10`, `cifar100`. Or the form
-    of your own files: `folder` (a folder for each class, or a zip file of that), `npz`, `npy`, `parquet`.
-    Or `torchvision:` and the name of a class of `torchvision.datasets`. See
+    on synthetic ones. Or a data set: `digits`, `glyphs`, `scenes`, `cifar10`, `cifar100`. Or the
+    form of your own files: `folder` (a folder for each class, or a zip file of that), `npz`, `npy`,
+    `parquet`. Or `torchvision:` and the name of a class of `torchvision.datasets`. See
     [your own images](data.md)."""
     root: str | None = None
     """Folder or file of the images. `digits`, `glyphs` and `scenes` need none."""
