@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         train_teacher,
     )
     from fastdfkd.api.evaluation import Evaluation
+    from fastdfkd.export import ExportReport, export_student
     from fastdfkd.recipe import Recipe, RecipeError, load_recipe
     from fastdfkd.report.check_report import CheckReport
     from fastdfkd.runs.result import RunResult
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckReport",
     "Evaluation",
+    "ExportReport",
     "Recipe",
     "RecipeError",
     "RunResult",
     "check",
     "distill",
     "evaluate",
+    "export_student",
     "load_recipe",
     "resume",
     "resume_synthesis",
@@ -55,12 +58,14 @@ __all__ = [
 _MODULES = {
     "CheckReport": "fastdfkd.report.check_report",
     "Evaluation": "fastdfkd.api.evaluation",
+    "ExportReport": "fastdfkd.export",
     "Recipe": "fastdfkd.recipe",
     "RecipeError": "fastdfkd.recipe",
     "RunResult": "fastdfkd.runs.result",
     "check": "fastdfkd.api",
     "distill": "fastdfkd.api",
     "evaluate": "fastdfkd.api",
+    "export_student": "fastdfkd.export",
     "resume": "fastdfkd.api",
     "resume_synthesis": "fastdfkd.api",
     "synthesize": "fastdfkd.api",

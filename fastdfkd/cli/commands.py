@@ -1,4 +1,4 @@
-"""The commands, except for those of `cli.tuning` and `cli.reproduction`.
+"""The commands, except for those of `cli.tuning`, `cli.reproduction` and `cli.export`.
 
 They import torch, Ray and MLflow themselves, so that `--help` is fast.
 """
@@ -15,7 +15,7 @@ import typer
 
 from fastdfkd import signals
 from fastdfkd.addresses import credentials
-from fastdfkd.cli import invocation, reproduction, tuning
+from fastdfkd.cli import export, invocation, reproduction, tuning
 from fastdfkd.cli.invocation import say
 from fastdfkd.cli.run_request import (
     AddressOption,
@@ -259,6 +259,7 @@ def recipes(
         typer.echo(f"{name:<{width}}  {description}")
 
 
+export.register(app)
 tuning.register(app)
 reproduction.register(app)
 

@@ -1,0 +1,98 @@
+"""The command that takes a student out: `export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastdfkd.text.safe_text import lines
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+ImagesOption = Annotated[
+    int, typer.Option("--images", metavar="N", min=1, help="Most images to compare on.")
+]
+DataRootOption = Annotated[
+    Path | None,
+    typer.Option("--data-root", metavar="DIR", help="Folder of the images, if it has moved."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: fastdfkd export runs/quickstart/fast-5 --to onnx")(export)
+
+
+def export(
+    directory: RunArgument,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="FORMAT", help="onnx, pt2, safetensors, torchscript or hf."),
+    ],
+    pixels: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="PIXELS",
+            help="What the program reads: uint8 (0 to 255), unit (0 to 1) or normalised. Default: "
+            "uint8; weights alone read normalised pixels.",
+            show_default=False,
+        ),
+    ] = None,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="onnx: quantise to 8 bits, calibrated on the bank's images."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="PATH", help="File or folder to write. Default: in RUN/export/."
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier export.")
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance",
+            metavar="T",
+            min=0,
+            help="Largest difference of a logit that is allowed, in units of the largest logit "
+            "(or 1). Default: 0.001.",
+            show_default=False,
+        ),
+    ] = None,
+    images: ImagesOption = 1000,
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", metavar="TEXT", help="Licence of the teacher, for the metadata."),
+    ] = None,
+    data_root: DataRootOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print only the report, as JSON, on stdout.")
+    ] = False,
+) -> None:
+    """Write the student of a run in a format that other programs read.
+
+    The export is run on images and compared with the student. If it differs by more than the
+    tolerance, nothing is written and the exit code is 2.
+    """
+    import json
+
+    from fastdfkd.export import export_student
+
+    report = export_student(
+        directory,
+        to,
+        pixels=pixels,
+        int8=int8,
+        out=out,
+        overwrite=overwrite,
+        tolerance=tolerance,
+        images=images,
+        licence=licence,
+        data_root=data_root,
+    )
+    typer.echo(json.dumps(report.facts(), indent=2) if as_json else lines(report.summary()))

@@ -1,0 +1,61 @@
+"""The Python functions for exports. The commands call the same functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastdfkd.export.export_report import ExportReport
+
+
+def export_student(
+    directory: str | Path,
+    to: str,
+    *,
+    pixels: str | None = None,
+    int8: bool = False,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    tolerance: float | None = None,
+    images: int = 1000,
+    licence: str | None = None,
+    data_root: str | Path | None = None,
+) -> ExportReport:
+    """Export the student of a finished run, after comparing the export with the network.
+
+    Args:
+        directory: folder of the run.
+        to: `onnx`, `pt2`, `safetensors`, `torchscript` or `hf`.
+        pixels: what the program reads: `uint8` (0 to 255), `unit` (float, 0 to 1) or `normalised`.
+            Unset: `uint8`; weights alone (`safetensors`, `hf`) read normalised pixels.
+        int8: quantise an onnx program to 8 bits, calibrated on the images of the run's bank.
+        out: file or folder to write; unset: in `export/` of the run's folder.
+        overwrite: replace what is there.
+        tolerance: largest difference of a logit that is allowed, in units of the largest logit (or
+            1); unset: 0.001.
+        images: most images on which the export is compared: held-out real ones if there are some,
+            else those of the run's bank.
+        licence: of the teacher, for the file's metadata and the model card.
+        data_root: folder of the real images, if it has moved.
+
+    Raises:
+        FileNotFoundError: the folder contains no student or no recipe.
+        ValueError: the student cannot be exported in this format, the export differs from the
+            network by more than the tolerance, or there is something in the place of the file.
+            Nothing is left behind.
+    """
+    from fastdfkd.export.exporting import ExportRequest, export_folder
+
+    request = ExportRequest(
+        to=to,
+        pixels=pixels,
+        int8=int8,
+        out=None if out is None else Path(out).expanduser(),
+        overwrite=overwrite,
+        tolerance=tolerance,
+        images=images,
+        licence=licence,
+        data_root=None if data_root is None else Path(data_root),
+    )
+    return export_folder(Path(directory), request)
