@@ -32,15 +32,17 @@ if TYPE_CHECKING:
         train_teacher,
     )
     from fastdfkd.api.evaluation import Evaluation
-    from fastdfkd.export import ExportReport, export_student
+    from fastdfkd.export import ExportReport, export_student, profile_student
     from fastdfkd.recipe import Recipe, RecipeError, load_recipe
     from fastdfkd.report.check_report import CheckReport
+    from fastdfkd.runs.profile import Profile
     from fastdfkd.runs.result import RunResult
 
 __all__ = [
     "CheckReport",
     "Evaluation",
     "ExportReport",
+    "Profile",
     "Recipe",
     "RecipeError",
     "RunResult",
@@ -49,6 +51,7 @@ __all__ = [
     "evaluate",
     "export_student",
     "load_recipe",
+    "profile_student",
     "resume",
     "resume_synthesis",
     "synthesize",
@@ -59,6 +62,7 @@ _MODULES = {
     "CheckReport": "fastdfkd.report.check_report",
     "Evaluation": "fastdfkd.api.evaluation",
     "ExportReport": "fastdfkd.export",
+    "Profile": "fastdfkd.runs.profile",
     "Recipe": "fastdfkd.recipe",
     "RecipeError": "fastdfkd.recipe",
     "RunResult": "fastdfkd.runs.result",
@@ -66,6 +70,7 @@ _MODULES = {
     "distill": "fastdfkd.api",
     "evaluate": "fastdfkd.api",
     "export_student": "fastdfkd.export",
+    "profile_student": "fastdfkd.export",
     "resume": "fastdfkd.api",
     "resume_synthesis": "fastdfkd.api",
     "synthesize": "fastdfkd.api",

@@ -1,4 +1,4 @@
-"""The command that takes a student out: `export`."""
+"""The commands that take a student out: `export` and `profile`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ DataRootOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: fastdfkd export runs/quickstart/fast-5 --to onnx")(export)
+    app.command(epilog="Example: fastdfkd profile runs/quickstart/fast-5")(profile)
 
 
 def export(
@@ -96,3 +97,46 @@ def export(
         data_root=data_root,
     )
     typer.echo(json.dumps(report.facts(), indent=2) if as_json else lines(report.summary()))
+
+
+def profile(
+    directory: RunArgument,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            metavar="N",
+            min=1,
+            help="Threads of torch and onnxruntime. Default: as many as there are cores.",
+            show_default=False,
+        ),
+    ] = None,
+    images: ImagesOption = 1000,
+    seconds: Annotated[
+        float,
+        typer.Option("--seconds", metavar="S", min=0, help="How long calls are timed, roughly."),
+    ] = 20.0,
+    data_root: DataRootOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print only the profile, as JSON, on stdout.")
+    ] = False,
+) -> None:
+    """Measure teacher and student of a run side by side, on the CPU.
+
+    In torch and onnxruntime, in float32, bfloat16 and int8: file size, peak memory, time of a call
+    with 1 and with 64 images, and accuracy or agreement. Writes profile.json and profile.md to the
+    run's folder.
+    """
+    from fastdfkd.export import profile_student
+    from fastdfkd.report.profile_table import cells, notes
+    from fastdfkd.report.terminal_table import print_table
+
+    found = profile_student(
+        directory, threads=threads, images=images, seconds=seconds, data_root=data_root
+    )
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    print_table(*cells(found), title=found.recipe)
+    for note in notes(found):
+        typer.echo(lines(f"\n{note}"))

@@ -100,9 +100,9 @@ class _Pairs:
                 f"{tuple(logits.shape)}: its forward pass depends on the batch, so that it cannot "
                 "be exported in this format"
             )
-        difference = (logits - found).abs().max().item()
+        both = (self.difference, (logits - found).abs().max().item())
         # max() of Python may drop a NaN, and one NaN must show.
-        self.difference = math.nan if math.isnan(difference) else max(difference, self.difference)
+        self.difference = math.nan if any(map(math.isnan, both)) else max(both)
         self.largest = max(self.largest, logits.abs().max().item())
         if counted:
             same = logits.argmax(1) == found.argmax(1)

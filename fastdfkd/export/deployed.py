@@ -28,7 +28,12 @@ class DeployedNetwork(nn.Module):
     std: Tensor
 
     def __init__(
-        self, network: nn.Module, spec: ImageSpec, pixels: Pixels, output: Output = "logits"
+        self,
+        network: nn.Module,
+        spec: ImageSpec,
+        pixels: Pixels,
+        output: Output = "logits",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         """Wrap a network.
 
@@ -37,10 +42,11 @@ class DeployedNetwork(nn.Module):
             spec: the images as it reads them.
             pixels: what it is given.
             output: what the network returns.
+            dtype: type of its weights and activations.
         """
         super().__init__()
         self.network = network
-        self.pixels = pixels
+        self.pixels, self.dtype = pixels, dtype
         self.output, self.spatial_axes = output, spec.kind.spatial_axes
         normalisation = spec.normalisation("cpu")
         self.register_buffer("mean", normalisation.mean)
@@ -53,7 +59,8 @@ class DeployedNetwork(nn.Module):
             images = images.float() / 255
         if self.pixels != "normalised":
             images = (images - self.mean) / self.std
-        return logits_in(self.network(images), self.output, self.spatial_axes)
+        answer = self.network(images.to(self.dtype))
+        return logits_in(answer, self.output, self.spatial_axes).float()
 
 
 def feed_of(spec: ImageSpec, pixels: Pixels) -> Callable[[Tensor], Tensor]:

@@ -10,7 +10,7 @@ from fastdfkd.runs.figures import FIGURES
 from fastdfkd.text.safe_text import markdown
 
 _MOST_CLASSES = 50
-"""Classes that are listed; all are in `fastdfkd.json`."""
+"""Classes that are listed; all are in `metadata.json`."""
 
 
 def model_card(student: FinishedStudent, facts: dict[str, Any], licence: str | None) -> str:

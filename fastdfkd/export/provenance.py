@@ -68,6 +68,6 @@ def provenance(student: FinishedStudent, pixels: Pixels, licence: str | None) ->
 def flat(facts: dict[str, Any]) -> dict[str, str]:
     """The facts as texts, as formats keep them: one key a part, each value JSON if not a text."""
     return {
-        f"fastdfkd.{key}": value if isinstance(value, str) else json.dumps(value)
+        f"fastdfkd:{key}": value if isinstance(value, str) else json.dumps(value)
         for key, value in facts.items()
     }

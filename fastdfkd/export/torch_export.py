@@ -20,7 +20,7 @@ from fastdfkd.text.shown import reason
 if TYPE_CHECKING:
     from fastdfkd.core.image_spec import ImageSpec
 
-METADATA_FILE = "fastdfkd.json"
+METADATA_FILE = "metadata.json"
 """Extra file of a program: what it is, as JSON."""
 
 

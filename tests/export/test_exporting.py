@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
 import fastdfkd
 from fastdfkd.cli import commands as cli
+from fastdfkd.export.finished_student import FinishedStudent
 from fastdfkd.export.table import FORMATS
 from fastdfkd.export.torchscript import TorchScript
 from fastdfkd.models import CLASSIFIERS
@@ -25,15 +28,6 @@ from tests.models.builders import write_network
 
 SHAPE = (3, 16, 16)
 Result = Callable[..., RunResult]
-
-
-@pytest.fixture
-def run(workplace: Path, make_result: Result) -> Path:
-    """A run without real images, whose student has its own normalisation and size."""
-    recipe = without_data("tiny", "resnet8-half", (3, 20, 20))
-    student = {"model": "resnet8-half", "size": (16, 16), "normalisation": "cifar10"}
-    recipe = Recipe.model_validate({**recipe.model_dump(), "student": student})
-    return write_run(workplace / "run", recipe, make_result, bank=bank_images(24, (3, 20, 20)))
 
 
 def expected_logits(run: Path, images: Tensor) -> Tensor:
@@ -55,10 +49,10 @@ def test_weights_carry_classes_input_and_origin(run: Path) -> None:
     assert (report.conformity.images, report.conformity.top1_agreement) == (24, 1.0)
     with safe_open(report.path, "pt") as file:
         said = file.metadata()
-    assert json.loads(said["fastdfkd.class_names"]) == ["0", "1", "2", "3", "4"]
-    read = json.loads(said["fastdfkd.input"])
+    assert json.loads(said["fastdfkd:class_names"]) == ["0", "1", "2", "3", "4"]
+    read = json.loads(said["fastdfkd:input"])
     assert (read["shape"], read["mean"]) == ([None, 3, 16, 16], [0.4914, 0.4822, 0.4465])
-    teacher, origin = (json.loads(said[f"fastdfkd.{key}"]) for key in ("teacher", "run"))
+    teacher, origin = (json.loads(said[f"fastdfkd:{key}"]) for key in ("teacher", "run"))
     assert teacher["licence"] == "CC-BY-4.0"
     assert len(teacher["digest"]) == 64
     assert origin["figures"] == {"accuracy": 0.97, "agreement": 0.968}
@@ -67,10 +61,10 @@ def test_weights_carry_classes_input_and_origin(run: Path) -> None:
 @pytest.mark.parametrize("pixels", ["uint8", "unit", "normalised"])
 def test_torchscript_answers_as_the_student_for_each_input(run: Path, pixels: str) -> None:
     report = fastdfkd.export_student(run, "torchscript", pixels=pixels, out=run.parent / "s.pt")
-    extra = {"fastdfkd.json": ""}
+    extra = {"metadata.json": ""}
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of torch.jit
         program = torch.jit.load(str(report.path), _extra_files=extra)
-    assert json.loads(extra["fastdfkd.json"])["student"]["model"] == "resnet8-half"
+    assert json.loads(extra["metadata.json"])["student"]["model"] == "resnet8-half"
     images = bank_images(3, SHAPE)
     given: Tensor = images
     if pixels != "uint8":
@@ -92,7 +86,7 @@ def test_pt2_and_onnx_answer_as_the_student(run: Path, capsys: pytest.CaptureFix
     assert session.get_inputs()[0].shape == ["batch", 3, 16, 16]
     assert session.get_outputs()[0].shape == ["batch", 5]
     facts = session.get_modelmeta().custom_metadata_map
-    assert json.loads(facts["fastdfkd.class_names"]) == ["0", "1", "2", "3", "4"]
+    assert json.loads(facts["fastdfkd:class_names"]) == ["0", "1", "2", "3", "4"]
     report = fastdfkd.export_student(run, "pt2")
     program = torch.export.load(report.path).module()
     for count in (1, 7):
@@ -106,7 +100,7 @@ def test_pt2_and_onnx_answer_as_the_student(run: Path, capsys: pytest.CaptureFix
 def test_other_networks_get_weights_and_a_card(run: Path) -> None:
     report = fastdfkd.export_student(run, "hf", licence="mit")
     names = {each.name for each in report.path.iterdir()}
-    assert names == {"model.safetensors", "README.md", "fastdfkd.json"}
+    assert names == {"model.safetensors", "README.md", "metadata.json"}
     card = (report.path / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: pytorch\npipeline_tag: image-classification\n")
     assert 'license: "mit"' in card
@@ -201,6 +195,74 @@ def test_a_missing_extra_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ValueError, match=r"onnx needs the package onnxscript.*fastdfkd\[export\]"):
         fastdfkd.export_student(run, "onnx")
+
+
+@pytest.mark.slow
+def test_int8_is_calibrated_on_the_bank(run: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    report = fastdfkd.export_student(run, "onnx", int8=True)
+    assert report.calibrated_on == "24 images of the bank"
+    assert report.path.name == "student-int8.onnx"
+    model = onnx.load(report.path)
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    assert onnx.TensorProto.INT8 in types
+    facts = {each.key: each.value for each in model.metadata_props}
+    assert json.loads(facts["fastdfkd:int8"]) == {"calibrated_on": "24 images of the bank"}
+    assert 0.9 <= report.conformity.top1_agreement <= 1
+    whole = fastdfkd.export_student(run, "onnx")
+    assert report.size_bytes < whole.size_bytes
+
+
+@pytest.mark.slow
+def test_int8_without_a_bank_is_calibrated_on_synthetic_images(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(run / "checkpoints")
+    report = fastdfkd.export_student(run, "onnx", int8=True, images=16)
+    assert report.calibrated_on == "256 held-out synthetic images"
+    (run / "teacher.safetensors").unlink()
+    with pytest.raises(ValueError, match="keeps no images of its bank"):
+        fastdfkd.export_student(run, "onnx", int8=True, overwrite=True)
+
+
+@pytest.mark.slow
+def test_real_images_are_compared_first(
+    workplace: Path, tiny_recipe: Callable[..., Recipe], make_result: Result
+) -> None:
+    run = write_run(workplace / "run", tiny_recipe(), make_result)
+    report = fastdfkd.export_student(run, "pt2", images=50)
+    assert (report.compared_on, report.conformity.images) == ("held-out real images", 50)
+    assert report.conformity.figures == report.conformity.exported_figures
+    assert "accuracy" in report.summary()
+
+
+@pytest.mark.slow
+def test_transformers_pipeline_loads_a_student_that_it_knows(
+    workplace: Path, make_result: Result
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=5
+    )
+    config.save_pretrained(workplace / "design")
+    recipe = without_data("known", f"hf:{workplace / 'design'}", (3, 32, 32))
+    names = ["ant", "bee", "cat", "dog", "eel"]
+    section = {"shape": (3, 32, 32), "classes": names, "normalisation": "half"}
+    recipe = Recipe.model_validate({**recipe.model_dump(), "input": section})
+    run = write_run(workplace / "run", recipe, make_result, bank=bank_images(6, (3, 32, 32)))
+    report = fastdfkd.export_student(run, "hf")
+    classify = transformers.pipeline("image-classification", model=str(report.path))
+    images = bank_images(6, (3, 32, 32))
+    pictures = [Image.fromarray(each.permute(1, 2, 0).numpy()) for each in images]
+    student = FinishedStudent.of(run)
+    with torch.no_grad():
+        logits = student.network((images.float() / 255 - 0.5) / 0.5).logits
+    expected = logits.softmax(1)
+    for found, shares in zip(classify(pictures, top_k=5), expected, strict=True):
+        scores = {each["label"]: each["score"] for each in found}
+        assert scores == pytest.approx(dict(zip(names, shares.tolist(), strict=True)), abs=1e-4)
+    card = (report.path / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\n")
 
 
 NETWORKS = [*CLASSIFIERS, "torchvision:mobilenet_v3_small", "nets/small.py:build"]
