@@ -29,7 +29,9 @@ def export(
     directory: RunArgument,
     to: Annotated[
         str,
-        typer.Option("--to", metavar="FORMAT", help="onnx, pt2, safetensors, torchscript or hf."),
+        typer.Option(
+            "--to", metavar="FORMAT", help="onnx, pt2, safetensors, torchscript, hf or mlflow."
+        ),
     ],
     pixels: Annotated[
         str | None,
@@ -65,6 +67,19 @@ def export(
             show_default=False,
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="mlflow: register the model under this name."),
+    ] = None,
+    alias: Annotated[
+        str | None,
+        typer.Option(
+            "--alias",
+            metavar="ALIAS",
+            help="mlflow: alias of the registered version. Default: newest.",
+            show_default=False,
+        ),
+    ] = None,
     images: ImagesOption = 1000,
     licence: Annotated[
         str | None,
@@ -92,6 +107,8 @@ def export(
         out=out,
         overwrite=overwrite,
         tolerance=tolerance,
+        name=name,
+        alias=alias,
         images=images,
         licence=licence,
         data_root=data_root,

@@ -19,6 +19,8 @@ def export_student(
     out: str | Path | None = None,
     overwrite: bool = False,
     tolerance: float | None = None,
+    name: str | None = None,
+    alias: str | None = None,
     images: int = 1000,
     licence: str | None = None,
     data_root: str | Path | None = None,
@@ -27,7 +29,7 @@ def export_student(
 
     Args:
         directory: folder of the run.
-        to: `onnx`, `pt2`, `safetensors`, `torchscript` or `hf`.
+        to: `onnx`, `pt2`, `safetensors`, `torchscript`, `hf` or `mlflow`.
         pixels: what the program reads: `uint8` (0 to 255), `unit` (float, 0 to 1) or `normalised`.
             Unset: `uint8`; weights alone (`safetensors`, `hf`) read normalised pixels.
         int8: quantise an onnx program to 8 bits, calibrated on the images of the run's bank.
@@ -35,6 +37,8 @@ def export_student(
         overwrite: replace what is there.
         tolerance: largest difference of a logit that is allowed, in units of the largest logit (or
             1); unset: 0.001.
+        name: register an `mlflow` model under this name, in the MLflow store of the run.
+        alias: of the registered version; unset: `newest`.
         images: most images on which the export is compared: held-out real ones if there are some,
             else those of the run's bank.
         licence: of the teacher, for the file's metadata and the model card.
@@ -42,6 +46,7 @@ def export_student(
 
     Raises:
         FileNotFoundError: the folder contains no student or no recipe.
+        TrackingError: the model cannot be registered.
         ValueError: the student cannot be exported in this format, the export differs from the
             network by more than the tolerance, or there is something in the place of the file.
             Nothing is left behind.
@@ -55,6 +60,8 @@ def export_student(
         out=None if out is None else Path(out).expanduser(),
         overwrite=overwrite,
         tolerance=tolerance,
+        name=name,
+        alias=alias,
         images=images,
         licence=licence,
         data_root=None if data_root is None else Path(data_root),

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastdfkd.export.conformity import Conformity
 from fastdfkd.report.table import share
+from fastdfkd.tracking import RegisteredModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class ExportReport:
     """Largest difference that was allowed, in units of the largest logit (or 1); None: any."""
     calibrated_on: str | None = None
     """Images on which an int8 program was calibrated; None: its numbers are float32."""
+    registered: RegisteredModel | None = None
+    """The version of a model that was registered in MLflow; None: it was not."""
     figure_names: Mapping[str, str] = field(default_factory=dict)
     """Names of the figures by key (`TaskKind.figures`)."""
 
@@ -41,6 +44,8 @@ class ExportReport:
             "compared_on": self.compared_on,
             "tolerance": self.tolerance,
             "calibrated_on": self.calibrated_on,
+            "registered": self.registered
+            and {"version": self.registered.version, "uri": self.registered.uri},
             **self.conformity.facts(),
         }
 
@@ -66,5 +71,7 @@ class ExportReport:
                 rows[name] = f"{share(after)} (student in torch {share(before)})"
         if self.calibrated_on is not None:
             rows["int8"] = f"calibrated on {self.calibrated_on}"
+        if self.registered is not None:
+            rows["registered"] = f"version {self.registered.version}, {self.registered.uri}"
         width = max(map(len, rows)) + 1
         return "\n".join(f"{key:<{width}}{value}" for key, value in rows.items())

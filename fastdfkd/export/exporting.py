@@ -25,9 +25,13 @@ from fastdfkd.export.table import FORMATS
 from fastdfkd.recipe.messages import unknown
 from fastdfkd.recipe.source_texts import given
 from fastdfkd.report.table import share
-from fastdfkd.runs.folder import EXPORTS
+from fastdfkd.runs.folder import EXPORTS, read_json
 from fastdfkd.runs.source_texts import sources_in
-from fastdfkd.text.shown import shown_name
+from fastdfkd.text.shown import reason, shown_name
+from fastdfkd.tracking import RegisteredModel, check_names, register
+
+ALIAS = "newest"
+"""Alias of a registered student, if the user names no other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,10 @@ class ExportRequest:
     """Quantise to 8 bits."""
     tolerance: float | None = None
     """Largest difference of a logit, in units of the largest logit (or 1); None: `TOLERANCE`."""
+    name: str | None = None
+    """Registers an `mlflow` model under this name, in the store of the run."""
+    alias: str | None = None
+    """Of the registered version; None: `ALIAS`."""
     images: int = 1000
     """Most images on which the export is compared with the network."""
     licence: str | None = None
@@ -67,7 +75,20 @@ class ExportRequest:
                 "--tolerance is for float32 programs: an int8 program is refused if it agrees with "
                 f"the network on fewer than {LEAST_AGREEMENT:.0%} of the classes"
             )
+        if self.name is None and self.alias is not None:
+            raise ValueError("--alias is of a registered model: give its --name too")
+        if self.name is not None:
+            if self.to != "mlflow":
+                raise ValueError(
+                    f"--name registers a model, which is for --to mlflow, not {self.to}"
+                )
+            check_names(self.name, self.used_alias)
         return FORMATS[self.to]
+
+    @property
+    def used_alias(self) -> str:
+        """Alias of the registered version."""
+        return ALIAS if self.alias is None else self.alias
 
     @property
     def allowed(self) -> float:
@@ -113,6 +134,7 @@ def export_folder(folder: Path, request: ExportRequest) -> ExportReport:
             form.write(content, draft)
             found = conformity(student, form.answer(content, draft), images)
             _check(found, request, images)
+            registered = _registered(student, draft, request)
     return ExportReport(
         path=target,
         format=request.to,
@@ -122,7 +144,34 @@ def export_folder(folder: Path, request: ExportRequest) -> ExportReport:
         conformity=found,
         tolerance=None if request.int8 else request.allowed,
         calibrated_on=form.calibrated_on if isinstance(form, OnnxInt8) else None,
+        registered=registered,
         figure_names=student.spec.kind.figures,
+    )
+
+
+def _registered(
+    student: FinishedStudent, model: Path, request: ExportRequest
+) -> RegisteredModel | None:
+    """Register a model in the store of the run if the request has a name for it.
+
+    Raises:
+        ValueError: the run's folder does not say where its MLflow run is, or the store refuses.
+    """
+    if request.name is None:
+        return None
+    state = student.folder / "state.json"
+    try:
+        facts = read_json(state)
+        uri, run_id = str(facts["tracking_uri"]), str(facts["mlflow_run_id"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"--name: {shown_name(state)} should say which MLflow run the student is of: "
+            f"{reason(error)}"
+        ) from error
+    about = f"Student of the recipe {student.result.recipe}, seed {student.result.seed}"
+    experiment = student.recipe.tracking.experiment
+    return register(
+        uri, experiment, run_id, model, name=request.name, alias=request.used_alias, about=about
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastdfkd.export.formats import Format
 from fastdfkd.export.huggingface_folder import HuggingFaceFolder
+from fastdfkd.export.mlflow_model import MlflowModel
 from fastdfkd.export.onnx_file import Onnx
 from fastdfkd.export.torch_export import Pt2
 from fastdfkd.export.torchscript import TorchScript
@@ -15,5 +16,6 @@ FORMATS: dict[str, Format] = {
     "safetensors": SafeTensors(),
     "torchscript": TorchScript(),
     "hf": HuggingFaceFolder(),
+    "mlflow": MlflowModel(),
 }
 """Each writes one file or folder, and can run it."""

@@ -46,7 +46,7 @@ def exported_program(network: DeployedNetwork, spec: ImageSpec) -> torch.export.
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hide what exporters of torch and onnx log and warn about their own code."""
-    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
+    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir", "mlflow")]
     levels = [each.level for each in loggers]
     with warnings.catch_warnings(action="ignore"):
         for each in loggers:
