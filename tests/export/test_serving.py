@@ -12,8 +12,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,41 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that may not listen yet."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def answer(self, address: str, body: bytes, kind: str) -> Any:
+        """The JSON that it answers, as soon as it listens."""
+        request = urllib.request.Request(address, body, {"Content-Type": kind})
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return json.loads(answer.read())
+            except urllib.error.HTTPError as error:
+                if error.code not in (404, 503):  # of Ray Serve, before the application is there
+                    pytest.fail(f"{error.code} {error.read()!r} {self.log.read_text()[-3000:]}")
+            except OSError:
+                pass
+            time.sleep(0.5)
+        pytest.fail(f"no answer: {self.process.poll()} {self.log.read_text()[-3000:]}")
+
+
 @contextmanager
-def server(command: list[str], log: Path, **variables: str) -> Iterator[Callable[[str], str]]:
-    """A server in a process group of its own; yields a function that reads its log on failure."""
-    environment = {**os.environ, **variables}
+def server(command: list[str], log: Path, **variables: str) -> Iterator[Server]:
+    """A server in a process group of its own, which ends with the block."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow runs uvicorn
+    environment = {**os.environ, "PATH": path, **variables}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, start_new_session=True
         )
     try:
-        yield lambda why: f"{why}: {process.poll()}\n{log.read_text()[-3000:]}"
+        yield Server(process, log)
     finally:
         for each in (signal.SIGINT, signal.SIGKILL):
             try:
@@ -90,23 +116,6 @@ def server(command: list[str], log: Path, **variables: str) -> Iterator[Callable
                 process.wait(60)
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 continue
-
-
-def posted(address: str, body: bytes, kind: str, failed: Callable[[str], str]) -> Any:
-    """The JSON that a server answers, as soon as it listens."""
-    request = urllib.request.Request(address, body, {"Content-Type": kind})
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            if error.code not in (404, 503):  # of Ray Serve, before the application is there
-                pytest.fail(failed(f"{error.code} {error.read()!r}"))
-        except OSError:
-            pass
-        time.sleep(0.5)
-    pytest.fail(failed("no answer"))
 
 
 @pytest.mark.slow
@@ -137,10 +146,10 @@ def test_a_registered_student_is_served_by_mlflow(
         recorded_run / "server.log",
         MLFLOW_TRACKING_URI=tracking_uri,
         MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false",
-    ) as failed:
+    ) as served:
         body = json.dumps({"inputs": pixels_of(file).tolist()}).encode()
         address = f"http://127.0.0.1:{port}/invocations"
-        answer = posted(address, body, "application/json", failed)
+        answer = served.answer(address, body, "application/json")
     logits = torch.tensor(answer["predictions"])
     torch.testing.assert_close(logits, expected_logits(recorded_run, file), atol=1e-4, rtol=1e-4)
 
@@ -162,8 +171,9 @@ def test_the_documented_ray_serve_application_answers_a_png(run: Path) -> None:
         "signal.pause()\n"
     )
     command = [sys.executable, "-c", starter]
-    with server(command, run / "server.log", PYTHONPATH=str(run.parent)) as failed:
-        answer = posted(f"http://127.0.0.1:{port}/", file, "image/png", failed)
+    variables = {"PYTHONPATH": str(run.parent), "RAY_raylet_start_wait_time_s": "240"}
+    with server(command, run / "server.log", **variables) as served:
+        answer = served.answer(f"http://127.0.0.1:{port}/", file, "image/png")
     logits = torch.tensor([answer["logits"]])
     expected = expected_logits(run, file)
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
