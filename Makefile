@@ -18,10 +18,10 @@ STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 UNFINISHED := $(VENV)/.installing
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow test-lowest lint bench constraints clean
+.PHONY: help setup quickstart test test-slow test-lowest release-check lint bench constraints clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 quickstart: $(STAMP) ## compress a teacher without its data by the 1x reference and three fast settings
 	$(VENV)/bin/fastdfkd quickstart
@@ -38,6 +38,9 @@ test-lowest: | $(UV) ## the tests of `make test` with the lowest versions that p
 	$(UV) venv -q --clear --no-python-downloads --python $(PYTHON) $(LOWEST)
 	$(UV) pip install --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[dev]'
 	$(LOWEST)/bin/python -m pytest -W default -m 'not slow and not gpu'
+
+release-check: $(STAMP) ## build wheel and sdist, install each into an empty environment, run the quickstart
+	$(PY) -m pytest tests/test_wheel.py
 
 lint: $(STAMP) ## ruff, mypy and import-linter
 	$(PY) -m ruff check .
@@ -64,7 +67,7 @@ ifneq ($(shell test -x $(PY) && echo usable),usable)
 .PHONY: $(STAMP)
 endif
 
-$(STAMP): pyproject.toml constraints.txt | $(UV)
+$(STAMP): pyproject.toml constraints.txt deploy/set_up.py | $(UV)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "fastdfkd needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
 		echo "Install one and name it: make PYTHON=python3.11 ..." >&2; exit 1; }
@@ -72,7 +75,7 @@ $(STAMP): pyproject.toml constraints.txt | $(UV)
 		|| { ls $(VENV)/.installed-* >/dev/null 2>&1 && [ ! -e $@ ]; }; then rm -rf $(VENV); fi
 	@mkdir -p $(VENV) && touch $(UNFINISHED)
 	@[ -x $(PY) ] || $(UV) venv -q --allow-existing --no-python-downloads --python $(PYTHON) $(VENV)
-	$(UV) pip install --python $(PY) -c constraints.txt -e '.[dev]'
+	@$(PY) deploy/set_up.py $(UV) $(PY)
 	@rm $(UNFINISHED) && touch $@
 
 # Use the base Python: an activated environment may have no pip.

@@ -21,11 +21,13 @@ import fastdfkd
 from docs import make_recipe_keys, make_reproducing
 from fastdfkd.cli.commands import app
 from fastdfkd.recipe import Recipe, load_recipe, shipped_recipes
+from fastdfkd.recipe.messages import sections_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fastdfkd"
+NAMES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 DOCUMENTS = [
-    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(ROOT / name for name in NAMES),
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "deploy" / "README.md",
 ]
@@ -131,7 +133,7 @@ def test_named_classes_and_constants_exist(document: Path) -> None:
 def recipe_keys() -> dict[str, set[str]]:
     """Section to its keys, over all its methods."""
     return {
-        name: {key for section in make_recipe_keys.sections(name) for key in section.model_fields}
+        name: {key for section in sections_of(Recipe, name) for key in section.model_fields}
         for name in Recipe.model_fields
     }
 
@@ -147,6 +149,15 @@ def test_named_recipe_keys_exist(document: Path) -> None:
         if match and keys.get(match[1]) and match[2] not in keys[match[1]]:
             unknown.append(text)
     assert unknown == []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    written = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    version = written["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert newest is not None
+    assert newest[1] == version
 
 
 def test_the_tables_of_keys_are_those_of_the_sections() -> None:

@@ -1,4 +1,4 @@
-"""The wheel holds the packages and the recipes alone, and works where nothing else is."""
+"""Wheel and sdist: what they hold, and that they work where nothing else is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -31,6 +32,14 @@ def wheel(uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     run(uv, "build", "--wheel", "--python", sys.executable, "--out-dir", str(folder), at=ROOT)
     (file,) = folder.glob("*.whl")
+    return file
+
+
+@pytest.fixture(scope="module")
+def sdist(uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sdist")
+    run(uv, "build", "--sdist", "--python", sys.executable, "--out-dir", str(folder), at=ROOT)
+    (file,) = folder.glob("*.tar.gz")
     return file
 
 
@@ -76,16 +85,34 @@ def test_the_wheel_holds_every_package_and_recipe_and_nothing_else(wheel: Path) 
     assert "fastdfkd = fastdfkd.__main__:main" in commands.splitlines()
 
 
+def test_the_sdist_holds_what_it_takes_to_build_a_wheel(sdist: Path, wheel: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"} <= names
+    with zipfile.ZipFile(wheel) as content:
+        modules = [name for name in content.namelist() if name.endswith(".py")]
+    assert set(modules) <= names
+    generated = (".venv", "runs/", ".git/", "__pycache__", "dist/")
+    assert [name for name in names if name.startswith(generated) or "__pycache__" in name] == []
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_wheel_runs_the_quickstart_in_an_empty_environment(
-    uv: str, wheel: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_it_runs_the_quickstart_in_an_empty_environment(
+    kind: str,
+    uv: str,
+    wheel: Path,
+    sdist: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
+    package = {"wheel": wheel, "sdist": sdist}[kind]
     environment = tmp_path_factory.mktemp("environment") / "venv"
     python, program = environment / "bin/python", environment / "bin/fastdfkd"
     pins = str(ROOT / "constraints.txt")
     run(uv, "venv", "--no-python-downloads", "--python", sys.executable, str(environment), at=ROOT)
-    run(uv, "pip", "install", "--python", str(python), "-c", pins, str(wheel), at=tmp_path)
+    run(uv, "pip", "install", "--python", str(python), "-c", pins, str(package), at=tmp_path)
 
     where = run(str(python), "-c", "import fastdfkd; print(fastdfkd.__file__)", at=tmp_path)
     assert Path(where.strip()).is_relative_to(environment)

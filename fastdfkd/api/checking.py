@@ -53,8 +53,8 @@ def check_recipe(
     process_bytes = 0 if plan.device == "cuda" else peak_memory_bytes()
     facts = experiment.facts(count_macs=True)
     paths = {role: _fast_paths(experiment, plan, role) for role in ("teacher", "student")}
-    started = len(StartedImages.of(recipe, experiment.spec.shape).images)
-    estimate = _estimate(experiment, plan, resources, process_bytes, started)
+    started_images = len(StartedImages.of(recipe, experiment.spec.shape).images)
+    estimate = _estimate(experiment, plan, resources, process_bytes, started_images)
     figures = _held_out(teacher, judge, len(held_out))
     about = teacher.description
     return CheckReport(
@@ -82,7 +82,7 @@ def check_recipe(
         },
         estimate=asdict(estimate),
         plan=_plan(recipe, plan),
-        schedule={**_schedule(recipe), "started_images": started},
+        schedule={**_schedule(recipe), "started_images": started_images},
         machine={"hardware": hardware(), "versions": versions(), "commit": commit()},
         seconds=time.perf_counter() - started,
         warnings=[*_of_teacher(about, facts, figures), *_of_memory(plan, estimate)],

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.runs.figures import SYNTHETIC
@@ -47,6 +47,20 @@ class Evaluation:
     """The student's figures on held-out synthetic images, by column (`runs.figures.SYNTHETIC`)."""
     note: str
     """Which teacher the student was compared with, or why there was none."""
+
+    def facts(self) -> dict[str, Any]:
+        """The evaluation as plain data for JSON."""
+        return {
+            "directory": str(self.directory),
+            "judged_on": self.judged_on,
+            "images": self.images,
+            "accuracy": self.accuracy,
+            "figures": dict(self.figures),
+            "teacher_accuracy": self.teacher_accuracy,
+            "agreement": self.agreement,
+            "synthetic": dict(self.synthetic),
+            "note": self.note,
+        }
 
 
 def evaluate_folder(

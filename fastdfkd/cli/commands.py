@@ -1,4 +1,4 @@
-"""The commands, except for those of `cli.tuning`, `cli.reproduction` and `cli.export`.
+"""The commands that make, follow and evaluate runs. The others are in modules of their own.
 
 They import torch, Ray and MLflow themselves, so that `--help` is fast.
 """
@@ -15,23 +15,41 @@ import typer
 
 from fastdfkd import signals
 from fastdfkd.addresses import credentials
-from fastdfkd.cli import export, invocation, reproduction, tuning
-from fastdfkd.cli.invocation import say
+from fastdfkd.cli import (
+    doctor,
+    export,
+    init,
+    invocation,
+    recipe_texts,
+    reproduction,
+    run_folders,
+    tuning,
+)
+from fastdfkd.cli.completion import complete_override
+from fastdfkd.cli.invocation import print_json, say
 from fastdfkd.cli.run_request import (
     AddressOption,
+    JsonOption,
     OptionalRecipeArgument,
     OutOption,
     OverridesArgument,
     OverwriteOption,
     RecipeArgument,
     ResumeOption,
+    RunArgument,
     RunRequest,
 )
 from fastdfkd.text.safe_text import lines
 
-app = typer.Typer(
-    name="fastdfkd", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-)
+app = typer.Typer(name="fastdfkd", rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fastdfkd {version('fastdfkd')}")
+        raise typer.Exit
 
 
 @app.callback(invoke_without_command=True, epilog="Example: fastdfkd quickstart")
@@ -39,6 +57,12 @@ def root(
     context: typer.Context,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log progress to stderr.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Compress a neural network when its training data is gone."""
@@ -68,6 +92,7 @@ def teacher(
     overrides: OverridesArgument = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train the teacher of a recipe and write its weights."""
     from fastdfkd.api import train_teacher_into
@@ -76,6 +101,9 @@ def teacher(
     trained, folder = train_teacher_into(
         recipe, overrides or [], out=out, overwrite=overwrite, progress=True
     )
+    if as_json:
+        print_json({**trained.description, "folder": str(folder)})
+        return
     if trained.accuracy is not None:
         typer.echo(f"accuracy   {share(trained.accuracy)} on held-out real images")
     typer.echo(f"digest     {trained.digest}")
@@ -92,23 +120,19 @@ def check(
             "--images", metavar="N", min=1, help="Most held-out images to evaluate the teacher on."
         ),
     ] = 1000,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print only the report, as JSON, on stdout.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what a run would use and cost here, before it is started.
 
     Opens the teacher, evaluates it, measures a few steps and estimates time and memory of the run.
     Trains nothing and writes nothing but caches.
     """
-    import json
-
     from fastdfkd.api import check as check_recipe
     from fastdfkd.report.check_screen import show
 
     report = check_recipe(recipe, overrides or [], images=images)
     if as_json:
-        typer.echo(json.dumps(report.facts(), indent=2))
+        print_json(report.facts())
     else:
         show(report)
 
@@ -121,9 +145,7 @@ def distill(
     address: AddressOption = None,
     overwrite: OverwriteOption = False,
     resume: ResumeOption = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compress a teacher without its data."""
     from fastdfkd import api
@@ -142,6 +164,7 @@ def synthesize(
     address: AddressOption = None,
     overwrite: OverwriteOption = False,
     resume: ResumeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a recipe's images without a student.
 
@@ -153,7 +176,7 @@ def synthesize(
 
     request = RunRequest(recipe, overrides, out, address, overwrite, resume)
     result = request.answer(api.synthesize, api.resume_synthesis)
-    typer.echo(lines(run_summary(result)))
+    typer.echo(result.model_dump_json(indent=2) if as_json else lines(run_summary(result)))
 
 
 @app.command(epilog="Example: fastdfkd submit digits-fast5 --address http://127.0.0.1:8265")
@@ -198,70 +221,57 @@ def submit(
 
 @app.command(epilog="Example: fastdfkd status runs/quickstart/fast-5")
 def status(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+    directory: RunArgument,
     watch: Annotated[
         bool, typer.Option("--watch", help="Update every two seconds until the run ends.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the status of a run on one screen.
 
     It works during the run and afterwards, on any machine that can read the folder.
     """
     from fastdfkd.report.status_screen import show
+    from fastdfkd.runs.status import read_status
 
-    show(directory, watch=watch)
+    if as_json:
+        if watch:
+            raise ValueError("--json prints the status once: remove --watch")
+        print_json(read_status(directory).facts())
+    else:
+        show(directory, watch=watch)
 
 
 @app.command(epilog="Example: fastdfkd evaluate runs/quickstart/fast-5")
 def evaluate(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+    directory: RunArgument,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
             help="Other images than the run's: data.name=folder data.root=photos.zip.",
+            autocompletion=complete_override,
         ),
     ] = None,
     data_root: Annotated[
         Path | None,
         typer.Option("--data-root", metavar="DIR", help="Folder of the images, if it has moved."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Evaluate the student of a run again, on held-out images."""
     from fastdfkd.api import evaluate as evaluate_run
     from fastdfkd.cli.summaries import evaluation_summary
 
     evaluation = evaluate_run(directory, overrides or [], data_root=data_root)
-    typer.echo(lines(evaluation_summary(evaluation)))
-
-
-@app.command(epilog="Example: fastdfkd recipes")
-def recipes(
-    sweeps: Annotated[
-        bool, typer.Option("--sweeps", help="List the search spaces of `sweep` instead.")
-    ] = False,
-    tables: Annotated[
-        bool,
-        typer.Option("--tables", help="List the further recipes of the paper's tables instead."),
-    ] = False,
-) -> None:
-    """List the shipped recipes, the sample ones first."""
-    from fastdfkd.recipe import load_recipe, shipped_recipes, table_recipes
-    from fastdfkd.tuning.search_space import shipped_spaces
-
-    if sweeps:
-        listed = shipped_spaces()
+    if as_json:
+        print_json(evaluation.facts())
     else:
-        files = table_recipes() if tables else shipped_recipes()
-        listed = {file.stem: load_recipe(file).description for file in files}
-    width = max(map(len, listed), default=0)
-    for name, description in listed.items():
-        typer.echo(f"{name:<{width}}  {description}")
+        typer.echo(lines(evaluation_summary(evaluation)))
 
 
-export.register(app)
-tuning.register(app)
-reproduction.register(app)
+for commands in (recipe_texts, export, tuning, reproduction, run_folders, init, doctor):
+    commands.register(app)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -7,9 +7,15 @@ from typing import Annotated
 
 import typer
 
+from fastdfkd.cli.completion import complete_folder
+from fastdfkd.cli.invocation import print_json
+from fastdfkd.cli.run_request import JsonOption
 from fastdfkd.text.safe_text import lines
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+RunArgument = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Folder of a finished run.", autocompletion=complete_folder),
+]
 ImagesOption = Annotated[
     int, typer.Option("--images", metavar="N", min=1, help="Most images to compare on.")
 ]
@@ -86,17 +92,13 @@ def export(
         typer.Option("--licence", metavar="TEXT", help="Licence of the teacher, for the metadata."),
     ] = None,
     data_root: DataRootOption = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print only the report, as JSON, on stdout.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the student of a run in a format that other programs read.
 
     The export is run on images and compared with the student. If it differs by more than the
     tolerance, nothing is written and the exit code is 2.
     """
-    import json
-
     from fastdfkd.export import export_student
 
     report = export_student(
@@ -113,7 +115,10 @@ def export(
         licence=licence,
         data_root=data_root,
     )
-    typer.echo(json.dumps(report.facts(), indent=2) if as_json else lines(report.summary()))
+    if as_json:
+        print_json(report.facts())
+    else:
+        typer.echo(lines(report.summary()))
 
 
 def profile(
@@ -134,9 +139,7 @@ def profile(
         typer.Option("--seconds", metavar="S", min=0, help="How long calls are timed, roughly."),
     ] = 20.0,
     data_root: DataRootOption = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print only the profile, as JSON, on stdout.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure teacher and student of a run side by side, on the CPU.
 
@@ -152,7 +155,7 @@ def profile(
         directory, threads=threads, images=images, seconds=seconds, data_root=data_root
     )
     if as_json:
-        typer.echo(found.model_dump_json(indent=2))
+        print_json(found.model_dump())
         return
     print_table(*cells(found), title=found.recipe)
     for note in notes(found):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -72,6 +74,19 @@ def _message(error: Any) -> str:
     if hasattr(error, "format_message"):
         return f"{error.format_message()} (see fastdfkd --help)"
     return str(getattr(error, "cause", None) or error)
+
+
+def print_json(value: Any) -> None:
+    """Print plain data on stdout as JSON. NaN and infinity, which JSON lacks, become null."""
+    print(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def say(message: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastdfkd.cli import invocation
+from fastdfkd.cli.invocation import print_json
 from fastdfkd.cli.run_request import AddressOption, OutOption, OverridesArgument
 from fastdfkd.cli.tuning import MOST_RUNS
 from fastdfkd.text.safe_text import lines
@@ -83,7 +83,7 @@ def reproduce(
         say: Callable[[str], None] = invocation.say if as_json else _say
         found = run_table(run, budget_hours=budget, address=address, say=say)
         if as_json:
-            typer.echo(json.dumps(facts(run, found), indent=2))
+            print_json(facts(run, found))
         else:
             _print_results(run, found)
         if not any(outcome.accuracies for outcome in found):
@@ -144,7 +144,7 @@ def _print_tables(name: str | None, as_json: bool) -> None:
             }
             for key, table in tables.items()
         }
-        typer.echo(json.dumps(listed, indent=2))
+        print_json(listed)
         return
     for key, table in tables.items():
         typer.echo(f"{key}: {table.title}, {len(list(table.cells()))} cells")

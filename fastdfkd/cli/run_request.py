@@ -9,17 +9,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fastdfkd.cli.completion import complete_folder, complete_override, complete_recipe
+
 if TYPE_CHECKING:
     from fastdfkd.runs.result import RunResult
 
+_RECIPE_HELP = "A YAML file, or a name that `recipes` lists."
 RecipeArgument = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.")
+    str, typer.Argument(metavar="RECIPE", help=_RECIPE_HELP, autocompletion=complete_recipe)
 ]
 OptionalRecipeArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="RECIPE", help="A YAML file, or a name that `recipes` lists.", show_default=False
+        metavar="RECIPE", help=_RECIPE_HELP, show_default=False, autocompletion=complete_recipe
     ),
+]
+RunArgument = Annotated[
+    Path,
+    typer.Argument(metavar="DIR", help="Folder of a run.", autocompletion=complete_folder),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print only the figures, as JSON, on stdout.")
 ]
 AddressOption = Annotated[
     str | None,
@@ -31,7 +41,11 @@ ResumeOption = Annotated[
 ]
 OverridesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.steps=2."),
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Changes to the recipe: synthesis.steps=2.",
+        autocompletion=complete_override,
+    ),
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
 OverwriteOption = Annotated[

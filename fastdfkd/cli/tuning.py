@@ -7,7 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from fastdfkd.cli.run_request import AddressOption, OutOption
+from fastdfkd.cli import invocation
+from fastdfkd.cli.completion import complete_override, complete_recipe, complete_space
+from fastdfkd.cli.invocation import print_json
+from fastdfkd.cli.run_request import AddressOption, JsonOption, OutOption
 from fastdfkd.text.safe_text import lines
 
 MOST_RUNS = 100_000
@@ -15,7 +18,11 @@ MOST_RUNS = 100_000
 
 OverridesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe: synthesis.rounds=20."),
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Changes to the recipe: synthesis.rounds=20.",
+        autocompletion=complete_override,
+    ),
 ]
 ObjectiveOption = Annotated[
     str | None,
@@ -31,6 +38,7 @@ SpaceArgument = Annotated[
     typer.Argument(
         metavar="SPACE",
         help="A YAML file with a search space, or a name that `recipes --sweeps` lists.",
+        autocompletion=complete_space,
     ),
 ]
 TrialsOption = Annotated[
@@ -57,7 +65,12 @@ ReferenceOption = Annotated[
 
 def sweep(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="A YAML file, or a recipe's name.")
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A YAML file, or a recipe's name.",
+            autocompletion=complete_recipe,
+        ),
     ] = None,
     space: SpaceArgument = None,
     overrides: OverridesArgument = None,
@@ -77,10 +90,11 @@ def sweep(
         typer.Option("--resume", metavar="DIR", help="Resume the sweep in a folder."),
     ] = None,
     address: AddressOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Find the best settings of a recipe in a search space."""
     from fastdfkd.addresses.ray_cluster import check_named
-    from fastdfkd.cli.printing import print_sweep
+    from fastdfkd.cli.printing import print_sweep, sweep_facts
     from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, run_sweep
     from fastdfkd.tuning.trial_log import Options
 
@@ -101,8 +115,11 @@ def sweep(
         opened = new_sweep(recipe, space, overrides or [], options, out)
     check_named(address)
     with opened as plan:
-        run_sweep(plan, address=address, say=_say)
-        print_sweep(plan, _say)
+        run_sweep(plan, address=address, say=invocation.say if as_json else _say)
+        if as_json:
+            print_json(sweep_facts(plan))
+        else:
+            print_sweep(plan, _say)
 
 
 def compare(
@@ -133,10 +150,11 @@ def compare(
     ] = None,
     out: OutOption = None,
     address: AddressOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare settings with a reference: speed-ups and accuracy."""
     from fastdfkd.addresses.ray_cluster import check_named
-    from fastdfkd.cli.printing import print_comparison
+    from fastdfkd.cli.printing import comparison_facts, print_comparison
     from fastdfkd.comparison.compare import compare as compare_sources
     from fastdfkd.comparison.tracked_runs import compare_experiment
 
@@ -157,8 +175,11 @@ def compare(
             target_accuracy=accuracy,
             out=out,
             address=address,
-            say=_say,
+            say=invocation.say if as_json else _say,
         )
+    if as_json:
+        print_json(comparison_facts(comparison, folder))
+        return
     print_comparison(comparison, _say)
     _say(f"\nReport, tables and pictures: {folder / 'report.html'}")
 

@@ -146,7 +146,7 @@ def _numbers(values: list[float]) -> str:
 def _seconds(value: float) -> str:
     if value < 1:
         return f"{value * 1e3:.3g} ms"
-    text = f"{value:,.3g} s"
+    text = f"{value:.3g} s" if value < _MINUTES else f"{value:,.0f} s"
     return f"{text} ({duration(value)})" if value >= _MINUTES else text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastdfkd.report.table import markdown_table, seconds, times
+from fastdfkd.report.table import markdown_table, seconds, size, times
 from fastdfkd.runs.profile import Profile, ProgramProfile
 from fastdfkd.text.safe_text import markdown
 
@@ -27,8 +27,8 @@ def _row(profile: Profile, program: ProgramProfile, batches: list[int]) -> list[
         program.name,
         f"{program.parameters:,}",
         "-" if program.macs is None else f"{program.macs / 1e6:,.4g} M",
-        _size(program.file_bytes),
-        _size(program.peak_memory_bytes),
+        size(program.file_bytes),
+        size(program.peak_memory_bytes),
         *(seconds(program.seconds[count]) for count in batches),
         *(_share(program.figures.get(key)) for key in profile.figure_names),
         _share(program.agreement),
@@ -78,10 +78,6 @@ def markdown_page(profile: Profile) -> str:
     """The table and its notes in Markdown."""
     text = "\n\n".join(markdown(note) for note in notes(profile))
     return f"# {markdown(profile.recipe)}\n\n{markdown_table(*cells(profile))}\n{text}\n"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.3g} MB" if count >= 1e5 else f"{count / 1e3:,.3g} kB"
 
 
 def _share(value: float | None) -> str:

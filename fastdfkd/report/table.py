@@ -81,6 +81,15 @@ def seconds(value: float) -> str:
     return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.2f} s"
 
 
+def size(count: float) -> str:
+    """Format a number of bytes: `640 B`, `6.4 kB`, `1.98 GB`."""
+    units = iter(("B", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while count >= 999.5 and unit != "TB":
+        count, unit = count / 1000, next(units)
+    return f"{count:.3g} {unit}"
+
+
 def times(value: float) -> str:
     """Format a speed-up: `0.94x`, `2.7x`, `136x`."""
     return f"{value:.0f}x" if value >= 10 else f"{value:.1f}x" if value >= 1 else f"{value:.2f}x"

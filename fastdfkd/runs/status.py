@@ -70,6 +70,23 @@ class Status:
         """Whether the run has ended: finished, failed or stopped."""
         return self.state in _DONE
 
+    def facts(self) -> dict[str, Any]:
+        """The status as plain data for JSON."""
+        return {
+            "directory": str(self.directory),
+            "recipe": self.recipe.name if self.recipe else None,
+            "state": self.state,
+            "error": self.error,
+            "quiet_seconds": self.quiet_s,
+            "images_only": self.images_only,
+            "latest": dict(self.latest),
+            "result": dict(self.result),
+            "faults": dict(self.faults),
+            "seconds_left": self.left_s,
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+        }
+
 
 def read_status(directory: str | Path, *, now: float | None = None) -> Status:
     """Read the status of a run from its folder.

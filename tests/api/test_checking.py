@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,9 @@ def files_in(folder: Path) -> set[Path]:
 
 
 def test_the_report_of_a_recipe(recipe: Recipe, workplace: Path) -> None:
-    before = files_in(workplace)
+    before, started = files_in(workplace), time.perf_counter()
     report = fastdfkd.check(recipe, images=50)
+    assert 0 < report.seconds <= time.perf_counter() - started
     written = {path for path in files_in(workplace) - before if "cache" not in str(path)}
     assert not {path for path in written if path.suffix not in (".npz",)}
     assert report.teacher.source == "weights"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import pytest
 from typer.testing import CliRunner
 
 from fastdfkd.cli import commands as cli
+from fastdfkd.cli.invocation import print_json
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.tuning.search_space import load_space
 
 COMMANDS = (
     *("quickstart", "teacher", "check", "distill", "synthesize"),
     *("submit", "status", "evaluate", "recipes"),
+    *("runs", "clean", "init", "doctor"),
 )
 
 
@@ -126,6 +129,38 @@ def test_json_is_the_only_output_on_stdout(
     assert cli.run(["distill", recipe_file, "--json", "--out", "out"]) == 0
     output = json.loads(capsys.readouterr().out)
     assert output == json.loads((workplace / "out/result.json").read_text())
+
+
+def test_figures_come_as_json_too(
+    workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(*words: str) -> Any:
+        assert cli.run([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert 0 <= printed("teacher", recipe_file, "--out", "teacher")["accuracy"] <= 1
+    assert printed("distill", recipe_file, "--out", "out")["accuracy"] == 0.9
+    evaluation = printed("evaluate", "out")
+    assert evaluation["images"] == 500
+    assert evaluation["figures"]["accuracy"] == evaluation["accuracy"]
+    status = printed("status", "out")
+    assert (status["state"], status["recipe"]) == ("finished", "tiny")
+    assert cli.run(["status", "out", "--json", "--watch"]) == 2
+    assert "remove --watch" in capsys.readouterr().err
+
+
+def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": (None, "text")})
+    assert json.loads(capsys.readouterr().out) == {
+        "a": None,
+        "b": [None, 1.5],
+        "c": [None, "text"],
+    }
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"fastdfkd {version('fastdfkd')}\n"
 
 
 def test_teacher_then_evaluate(
