@@ -189,7 +189,7 @@ def test_the_report_has_a_table_for_each_profiled_setting(
     page = render(comparison, table, [], tmp_path)
     assert page.count("as they are deployed</h2>") == 1
     assert "quick: teacher and student as they are deployed" in page
-    cells = ("1,234", "5.6 M", "0.25 MB", "3 MB", "1.2 ms", "250 ms", "87.5%", "75.0%", "100.0%")
+    cells = ("1,234", "5.6 M", "250 kB", "3 MB", "1.2 ms", "250 ms", "87.5%", "75.0%", "100.0%")
     row = "".join(f"<td>{cell}</td>" for cell in cells)
     assert f"<td>student, torch, float32</td>{row}" in page
     assert "2 threads (&lt;b&gt;, 2 cores; torch 2.13" in page
