@@ -38,6 +38,7 @@ SAMPLES = {
     "glyphs-fast5",
     "glyphs-gn-auto",
     "glyphs-gn-teacher",
+    "glyphs-vit-auto",
 }
 # METHOD.md's tables, written down a second time on purpose.
 RATES = {2: (0.005, 0.015), 5: (0.003, 0.01), 10: (0.002, 0.01)}
