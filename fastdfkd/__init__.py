@@ -32,20 +32,26 @@ if TYPE_CHECKING:
         train_teacher,
     )
     from fastdfkd.api.evaluation import Evaluation
+    from fastdfkd.export import ExportReport, export_student, profile_student
     from fastdfkd.recipe import Recipe, RecipeError, load_recipe
     from fastdfkd.report.check_report import CheckReport
+    from fastdfkd.runs.profile import Profile
     from fastdfkd.runs.result import RunResult
 
 __all__ = [
     "CheckReport",
     "Evaluation",
+    "ExportReport",
+    "Profile",
     "Recipe",
     "RecipeError",
     "RunResult",
     "check",
     "distill",
     "evaluate",
+    "export_student",
     "load_recipe",
+    "profile_student",
     "resume",
     "resume_synthesis",
     "synthesize",
@@ -55,12 +61,16 @@ __all__ = [
 _MODULES = {
     "CheckReport": "fastdfkd.report.check_report",
     "Evaluation": "fastdfkd.api.evaluation",
+    "ExportReport": "fastdfkd.export",
+    "Profile": "fastdfkd.runs.profile",
     "Recipe": "fastdfkd.recipe",
     "RecipeError": "fastdfkd.recipe",
     "RunResult": "fastdfkd.runs.result",
     "check": "fastdfkd.api",
     "distill": "fastdfkd.api",
     "evaluate": "fastdfkd.api",
+    "export_student": "fastdfkd.export",
+    "profile_student": "fastdfkd.export",
     "resume": "fastdfkd.api",
     "resume_synthesis": "fastdfkd.api",
     "synthesize": "fastdfkd.api",

@@ -84,7 +84,7 @@ def evaluate_folder(
     spec = image_spec(recipe)
     normalise = spec.normalisation("cpu")
     student = open_network(recipe.student, student_spec(recipe), student_file)
-    teacher, note = _find_teacher(recipe, spec, directory)
+    teacher, note = find_teacher(recipe, spec, directory)
     judge = judge_of(recipe, teacher, root=data_root)
     reads = student_input(recipe, "cpu")
     answers = judge.answers(student, reads, "cpu", output=recipe.student.output)
@@ -129,7 +129,7 @@ def _judged_as(recipe: Recipe, overrides: Overrides) -> Recipe:
     return changed
 
 
-def _find_teacher(recipe: Recipe, spec: ImageSpec, directory: Path) -> tuple[nn.Module | None, str]:
+def find_teacher(recipe: Recipe, spec: ImageSpec, directory: Path) -> tuple[nn.Module | None, str]:
     """Open the teacher whose digest is in `teacher.json`; it is never trained here.
 
     Returns:

@@ -15,7 +15,16 @@ import typer
 
 from fastdfkd import signals
 from fastdfkd.addresses import credentials
-from fastdfkd.cli import doctor, init, invocation, recipe_texts, reproduction, run_folders, tuning
+from fastdfkd.cli import (
+    doctor,
+    export,
+    init,
+    invocation,
+    recipe_texts,
+    reproduction,
+    run_folders,
+    tuning,
+)
 from fastdfkd.cli.completion import complete_override
 from fastdfkd.cli.invocation import print_json, say
 from fastdfkd.cli.run_request import (
@@ -269,7 +278,7 @@ def evaluate(
         typer.echo(lines(evaluation_summary(evaluation)))
 
 
-for commands in (recipe_texts, tuning, reproduction, run_folders, init, doctor):
+for commands in (recipe_texts, export, tuning, reproduction, run_folders, init, doctor):
     commands.register(app)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastdfkd.comparison.table import cells
+from fastdfkd.report import profile_table
 from fastdfkd.runs.figures import FIGURES
+from fastdfkd.runs.profile import Profile
 from fastdfkd.text.safe_text import visible
 
 if TYPE_CHECKING:
@@ -57,6 +60,15 @@ img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 </table></div>
 {% for note in notes %}<p>{{ note }}</p>
 {% endfor %}
+{% for profile in profiles %}<h2>{{ profile.title }}</h2>
+<div class="scroll"><table>
+<thead><tr>{% for head in profile.heads %}<th>{{ head }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in profile.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</tbody>
+</table></div>
+{% for note in profile.notes %}<p>{{ note }}</p>
+{% endfor %}{% endfor %}
 {% for picture in pictures %}<figure><figcaption>{{ picture.caption }}</figcaption>
 <img alt="{{ picture.caption }}" src="data:image/png;base64,{{ picture.data }}"></figure>
 {% endfor %}
@@ -94,5 +106,20 @@ def render(comparison: Comparison, table: pd.DataFrame, notes: list[str], folder
         heads=heads,
         rows=[{"marked": m, "cells": row} for m, row in zip(marks, rows, strict=True)],
         notes=notes,
+        profiles=list(_profiles(comparison)),
         pictures=pictures,
     )
+
+
+def _profiles(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """The table of each setting whose first run was profiled (`fastdfkd profile`)."""
+    for setting, runs in comparison.runs.items():
+        profile = Profile.load(runs[0].folder)
+        if profile is not None:
+            heads, rows = profile_table.cells(profile)
+            yield {
+                "title": f"{setting}: teacher and student as they are deployed",
+                "heads": heads,
+                "rows": rows,
+                "notes": profile_table.notes(profile),
+            }

@@ -39,8 +39,13 @@ def freed_memory_kept() -> Iterator[None]:
         yield
     finally:
         _set_malloc(_DEFAULTS)
-        if _has_glibc():
-            ctypes.CDLL(None).malloc_trim(0)
+        return_freed_memory()
+
+
+def return_freed_memory() -> None:
+    """Return the memory that this process has freed to the kernel. Does nothing without glibc."""
+    if _has_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _set_malloc(values: Mapping[int, int]) -> None:

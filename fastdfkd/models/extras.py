@@ -1,4 +1,4 @@
-"""Packages that some sources of networks need, and that come with an extra of this one."""
+"""Packages that some sources of networks and exports need: they come with an extra of this one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from fastdfkd.recipe.messages import RecipeError
 from fastdfkd.text.shown import reason
 
 
-def import_extra(package: str, name: str) -> ModuleType:
+def import_extra(package: str, name: str, what: str | None = None) -> ModuleType:
     """The package that comes with the extra called `name`.
+
+    Args:
+        package: to import.
+        name: of the extra.
+        what: what needs it, for the message; None: a network `name:...`.
 
     Raises:
         RecipeError: it is not installed, or cannot be imported. Says which command installs it.
@@ -19,6 +24,6 @@ def import_extra(package: str, name: str) -> ModuleType:
         return importlib.import_module(package)
     except Exception as error:  # a package that does not fit the torch beside it, perhaps
         raise RecipeError(
-            f"{name}:... needs the package {package}, which cannot be imported ({reason(error)}): "
-            f"pip install 'fastdfkd[{name}]'"
+            f"{what or f'{name}:...'} needs the package {package}, which cannot be imported "
+            f"({reason(error)}): pip install 'fastdfkd[{name}]'"
         ) from error

@@ -30,6 +30,11 @@ RUN_FILES = (
 RUN_FOLDERS = ("ray_train", "checkpoints")
 """All folders that a run creates. Ray Train would resume from files that are left in its folder."""
 
+EXPORTS = "export"
+"""Folder in a run's folder for exported students."""
+PROFILE_FILES = ("profile.json", "profile.md")
+"""What `fastdfkd profile` writes to a run's folder."""
+
 TEACHER_FILES = ("teacher.json", "teacher.safetensors")
 """All files that the training of a teacher writes."""
 
@@ -49,7 +54,7 @@ def claim_folder(
     out: str | Path | None,
     *,
     overwrite: bool = False,
-    files: tuple[str, ...] = (*RUN_FILES, *RUN_FOLDERS),
+    files: tuple[str, ...] = (*RUN_FILES, *RUN_FOLDERS, EXPORTS, *PROFILE_FILES),
     wait_s: float = 0.0,
 ) -> Iterator[Path]:
     """Create and lock the folder of a new run for the `with` block.

@@ -12,16 +12,20 @@ takes seconds, so it is done when a store is opened.
 from fastdfkd.runs.metrics import COLUMNS, Row, read_rows
 from fastdfkd.tracking.parent import ParentRun
 from fastdfkd.tracking.recorder import Recorder
+from fastdfkd.tracking.registry import RegisteredModel, check_names, register
 from fastdfkd.tracking.store import TrackingError, check_reachable, open_store, store_uri
 
 __all__ = [
     "COLUMNS",
     "ParentRun",
     "Recorder",
+    "RegisteredModel",
     "Row",
     "TrackingError",
+    "check_names",
     "check_reachable",
     "open_store",
     "read_rows",
+    "register",
     "store_uri",
 ]

@@ -12,6 +12,7 @@ from fastdfkd.comparison.html_report import render
 from fastdfkd.comparison.pictures import draw_all
 from fastdfkd.comparison.records import Comparison
 from fastdfkd.comparison.table import comparison_table, markdown_page, table_notes
+from fastdfkd.runs.profile import Profile
 from fastdfkd.runs.result import RunResult
 from fastdfkd.text.safe_text import visible
 from tests.browser import Browser
@@ -147,3 +148,49 @@ LEFT_EDGES = """
 def _hostile(result: RunResult, label: str) -> RunResult:
     hardware = {"cores": 2, "processor": f"processor of {label}"}
     return result.model_copy(update={"hardware": hardware, "commit": label})
+
+
+def test_the_report_has_a_table_for_each_profiled_setting(
+    comparison: Comparison, tmp_path: Path
+) -> None:
+    table = comparison_table(comparison)
+    before = render(comparison, table, [], tmp_path)
+    assert "as they are deployed" not in before
+    program = {
+        "network": "student",
+        "runtime": "torch",
+        "numbers": "float32",
+        "parameters": 1234,
+        "macs": 5_600_000,
+        "file_bytes": 250_000,
+        "peak_memory_bytes": 3_000_000,
+        "seconds": {1: 0.0012, 64: 0.25},
+        "figures": {"accuracy": 0.875},
+        "agreement": 0.75,
+        "same_class": 1.0,
+    }
+    profile = Profile.model_validate(
+        {
+            "recipe": "quick",
+            "programs": [program],
+            "compared_on": "held-out real images",
+            "images": 100,
+            "figure_names": {"accuracy": "accuracy"},
+            "threads": 2,
+            "rounds": 9,
+            "calibrated_on": None,
+            "hardware": {"processor": "<b>", "cores": 2.0},
+            "versions": {"torch": "2.13"},
+            "commit": "unknown",
+            "notes": ["left & out"],
+        }
+    )
+    profile.save(comparison.runs["quick"][0].folder)
+    page = render(comparison, table, [], tmp_path)
+    assert page.count("as they are deployed</h2>") == 1
+    assert "quick: teacher and student as they are deployed" in page
+    cells = ("1,234", "5.6 M", "250 kB", "3 MB", "1.2 ms", "250 ms", "87.5%", "75.0%", "100.0%")
+    row = "".join(f"<td>{cell}</td>" for cell in cells)
+    assert f"<td>student, torch, float32</td>{row}" in page
+    assert "2 threads (&lt;b&gt;, 2 cores; torch 2.13" in page
+    assert "left &amp; out" in page
