@@ -60,14 +60,16 @@ class ResidualBlock(nn.Module):
         return F.relu(residual + self.shortcut(picked))
 
 
-class ResidualNetwork(nn.Module):
-    """Stages of `blocks[i]` blocks with `widths[i]` channels, followed by one linear layer."""
+class ResidualStages(nn.Module):
+    """A stem and stages of `blocks[i]` blocks with `widths[i]` channels. It returns maps.
+
+    Weights are torch's defaults: whoever builds on it calls `initialise`.
+    """
 
     def __init__(
         self,
         blocks: Sequence[int],
         widths: Sequence[int],
-        num_classes: int,
         in_channels: int = 3,
         norm: Norm = nn.BatchNorm2d,
     ) -> None:
@@ -86,13 +88,32 @@ class ResidualNetwork(nn.Module):
             rest = (ResidualBlock(width, width, 1, norm) for _ in range(count - 1))
             self.add_module(name, nn.Sequential(ResidualBlock(before, width, stride, norm), *rest))
             before = width
-        self.linear = nn.Linear(before, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, widths[-1], H', W'), H' = H / 2 ** (stages - 1)."""
+        x = F.relu(self.bn1(self.conv1(x)))
+        for name in self.stages:
+            x = self.get_submodule(name)(x)
+        return x
+
+
+class ResidualNetwork(ResidualStages):
+    """Stages of `blocks[i]` blocks with `widths[i]` channels, followed by one linear layer."""
+
+    def __init__(
+        self,
+        blocks: Sequence[int],
+        widths: Sequence[int],
+        num_classes: int,
+        in_channels: int = 3,
+        norm: Norm = nn.BatchNorm2d,
+    ) -> None:
+        super().__init__(blocks, widths, in_channels, norm)
+        self.linear = nn.Linear(widths[-1], num_classes)
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, num_classes) of normalised images (B, in_channels, H, W)."""
-        x = F.relu(self.bn1(self.conv1(x)))
-        for name in self.stages:
-            x = self.get_submodule(name)(x)
-        logits: Tensor = self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        maps = super().forward(x)
+        logits: Tensor = self.linear(F.adaptive_avg_pool2d(maps, 1).flatten(1))
         return logits

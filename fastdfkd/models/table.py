@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from fastdfkd.models.resnet import Norm, ResidualNetwork, group_norm
+from fastdfkd.models.initialisation import initialise
+from fastdfkd.models.resnet import Norm, ResidualNetwork, ResidualStages, group_norm
 from fastdfkd.models.unet import UNet
 from fastdfkd.models.vgg import VGG, VGG11_GROUPS
 from fastdfkd.models.vision_transformer import VisionTransformer
@@ -32,6 +33,14 @@ def _residual(blocks: Sequence[int], widths: Sequence[int], norm: Norm = nn.Batc
     )
 
 
+def _hybrid(num_classes: int, in_channels: int) -> VisionTransformer:
+    """Two residual stages with GroupNorm, whose maps are the patches of two encoders."""
+    stages = ResidualStages((2, 2), (16, 32), in_channels, group_norm)
+    initialise(stages)
+    stem = nn.Sequential(stages, nn.Conv2d(32, 64, 2, 2))
+    return VisionTransformer(2, 64, 4, num_classes, in_channels, stem)
+
+
 CLASSIFIERS: dict[str, Builder] = {
     "wrn-40-2": _wide(40, 2),
     "wrn-40-1": _wide(40, 1),
@@ -49,6 +58,7 @@ CLASSIFIERS: dict[str, Builder] = {
     "vit-tiny": lambda num_classes, in_channels: VisionTransformer(
         4, 64, 4, num_classes, in_channels
     ),
+    "vit-hybrid": _hybrid,
 }
 """All take images with sides of 8 pixels or more and return logits (B, num_classes)."""
 

@@ -1,4 +1,4 @@
-"""A small vision transformer (arXiv 2010.11929) for small images. It has no running statistics.
+"""Small vision transformers (arXiv 2010.11929) for small images. They have no running statistics.
 
 Its position code is the fixed sine and cosine of arXiv 2106.14881 (Appendix), so that it takes
 images of any size, and its patches are averaged instead of read from a class token.
@@ -39,10 +39,20 @@ class Encoder(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Patches of 4x4 pixels, `depth` encoders of `width` channels, one linear layer."""
+    """Patches of 4x4 pixels, `depth` encoders of `width` channels, one linear layer.
+
+    With `stem` it is the hybrid of arXiv 2010.11929: the encoders read the stem's maps, a position
+    of which is a patch.
+    """
 
     def __init__(
-        self, depth: int, width: int, heads: int, num_classes: int, in_channels: int = 3
+        self,
+        depth: int,
+        width: int,
+        heads: int,
+        num_classes: int,
+        in_channels: int = 3,
+        stem: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if width % 4 or width % heads:
@@ -50,7 +60,7 @@ class VisionTransformer(nn.Module):
                 f"expected a width that 4 and the number of heads divide, got {width} and "
                 f"{heads} heads"
             )
-        self.patches = nn.Conv2d(in_channels, width, PATCH, PATCH)
+        self.patches = stem or nn.Conv2d(in_channels, width, PATCH, PATCH)
         self.encoders = nn.Sequential(*(Encoder(width, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, num_classes)

@@ -76,7 +76,7 @@ def test_a_number_is_left_as_it_is(bn: float) -> None:
     assert resolve_auto(section, build_network("vit-tiny", 3), parts.IMAGE_SHAPE) == (section, "")
 
 
-@pytest.mark.parametrize("name", ["resnet14-gn", "vit-tiny"])
+@pytest.mark.parametrize("name", ["resnet14-gn", "vit-tiny", "vit-hybrid"])
 @pytest.mark.parametrize("method", ["fast", "deep_inversion"])
 def test_auto_makes_images_of_a_teacher_without_statistics(name: str, method: str) -> None:
     common = {"rounds": 2, "warmup_rounds": 1, "batch_size": 4, "steps": 2, "bn": "auto"}

@@ -11,10 +11,13 @@ from fastdfkd.core.network_trial import find_network_use
 from fastdfkd.models import build_network
 from fastdfkd.models.vision_transformer import VisionTransformer, position_code
 
+NAMES = pytest.mark.parametrize("name", ["vit-tiny", "vit-hybrid"])
 
+
+@NAMES
 @pytest.mark.parametrize("side", [(8, 8), (16, 16), (50, 30)])
-def test_it_takes_images_of_any_size(side: tuple[int, int]) -> None:
-    assert build_network("vit-tiny", 7, 1)(torch.randn(2, 1, *side)).shape == (2, 7)
+def test_it_takes_images_of_any_size(name: str, side: tuple[int, int]) -> None:
+    assert build_network(name, 7, 1)(torch.randn(2, 1, *side)).shape == (2, 7)
 
 
 def test_positions_in_plain_python() -> None:
@@ -31,13 +34,15 @@ def test_positions_in_plain_python() -> None:
             assert code[0, :, y, x].tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_moved_patches_give_other_logits() -> None:
-    network, x = build_network("vit-tiny", 5).eval(), torch.randn(1, 3, 16, 16)
+@NAMES
+def test_moved_patches_give_other_logits(name: str) -> None:
+    network, x = build_network(name, 5).eval(), torch.randn(1, 3, 16, 16)
     assert not torch.allclose(network(x), network(x.roll(4, 3)), atol=1e-5)
 
 
-def test_it_runs_in_every_way_that_is_tried() -> None:
-    use = find_network_use(build_network("vit-tiny", 5).eval(), (3, 16, 16), precision="bfloat16")
+@NAMES
+def test_it_runs_in_every_way_that_is_tried(name: str) -> None:
+    use = find_network_use(build_network(name, 5).eval(), (3, 16, 16), precision="bfloat16")
     assert not use.left_out
 
 

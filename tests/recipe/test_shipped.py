@@ -38,6 +38,7 @@ SAMPLES = {
     "glyphs-fast5",
     "glyphs-gn-auto",
     "glyphs-gn-teacher",
+    "glyphs-vit-auto",
     "scenes-fast5",
 }
 # METHOD.md's tables, written down a second time on purpose.
