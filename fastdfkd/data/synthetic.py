@@ -94,7 +94,7 @@ def synthetic_images(
     Raises:
         FloatingPointError: a loss became NaN or infinite.
     """
-    settings = HeldOutSynthesis(count, spec.shape, traits)
+    settings = HeldOutSynthesis(count, spec.shape, traits, spec.task)
     about = [key, spec.num_classes, spec.mean, spec.std, settings.section.model_dump()]
     content = [_FORMAT, count, spec.shape, *about]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

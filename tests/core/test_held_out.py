@@ -45,6 +45,8 @@ def test_they_are_a_function_of_the_teacher_alone(images: torch.Tensor) -> None:
 def test_several_generators_share_them() -> None:
     assert HeldOutSynthesis(2000, (3, 8, 8), TRAITS).generators == 4
     assert HeldOutSynthesis(24, (3, 8, 8), TRAITS).generators == 1
+    assert HeldOutSynthesis(24, (3, 8, 8), TRAITS).section.labels == "drawn"
+    assert HeldOutSynthesis(24, (3, 8, 8), TRAITS, "segmentation").section.labels == "teacher"
     settings = HeldOutSynthesis(500, (3, 8, 8), TRAITS)
     section = settings.section
     kept = (section.rounds - section.warmup_rounds) * section.batch_size * settings.generators

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.task_kind import Classification
+from fastdfkd.core.task_kind import Classification, Segmentation
 from fastdfkd.data import Judge, LabelledImages, RealAndSynthetic, RealImages, SyntheticImages
 from fastdfkd.experiment import judge_of
 from fastdfkd.models import build_network
@@ -98,3 +98,34 @@ def test_what_runs_are_compared_by() -> None:
     assert shown_columns(["synthetic_kl"]) == ("synthetic_kl",)
     assert shown_columns(["accuracy", "synthetic_kl"])[-1] == "synthetic_kl"
     assert measured({"accuracy": None, "synthetic_kl": 0.5, "loss": 1.0}) == {"synthetic_kl": 0.5}
+
+
+class BrightestPixel(nn.Module):
+    """Predicts the brightest channel of each pixel, `shift` classes further."""
+
+    def __init__(self, shift: int = 0):
+        super().__init__()
+        self.shift = shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.roll(self.shift, 1)
+
+
+def test_maps_are_compared_on_a_sample_of_pixels(images: Tensor) -> None:
+    large = images.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    judge = SyntheticImages(large, Segmentation(3))
+    same, other = (judge.answers(BrightestPixel(shift), lambda x: x, "cpu") for shift in (0, 1))
+    assert {logits.shape for logits in same.logits.values()} == {(40, 3, 64)}
+    plain = same.logits["synthetic"]
+    colours = large.flatten(2).float() / 255
+    for number in range(40):  # each sampled pixel is one of its own image
+        distances = torch.cdist(plain[number].T, colours[number].T)
+        assert distances.amin(1).max() < 1e-3
+    found = judge.figures(same, same)
+    assert set(found) == set(SYNTHETIC)
+    assert found["synthetic_agreement"] == 1.0
+    assert found["synthetic_coverage"] > 0.9
+    assert judge.figures(other, same)["synthetic_agreement"] < 0.2
+    small = SyntheticImages(images[:, :, :2, :2], Segmentation(3))
+    answers = small.answers(BrightestPixel(), lambda x: x, "cpu")
+    assert answers.logits["synthetic"].shape == (40, 3, 4)

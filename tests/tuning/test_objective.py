@@ -52,3 +52,16 @@ def test_the_front_holds_all_points_that_are_not_dominated() -> None:
     objectives = parse_objectives("accuracy,synthesis_seconds")
     values = [(0.9, 10.0), (0.8, 5.0), (0.8, 6.0), (0.95, 20.0), (0.9, 10.0), (0.7, 5.0)]
     assert pareto_front(values, objectives) == [0, 1, 3, 4]
+
+
+def test_miou_within_seconds_is_the_newest_one_in_time() -> None:
+    first, second = parse_objectives("mean_iou_at_seconds:10, accuracy_at_seconds:20")
+    assert (first.figure, second.figure, first.mode) == ("mean_iou", "accuracy", "max")
+    track = ObjectiveTracker([first])
+    found = [
+        track({"mean_iou": value, "end_to_end_seconds": seconds})[first.name]
+        for value, seconds in ((0.2, 4.0), (0.5, 9.0), (0.8, 11.0))
+    ]
+    assert found == [0.2, 0.5, 0.5]
+    with pytest.raises(ValueError, match="number of seconds above 0, as in mean_iou_at_seconds:30"):
+        parse_objectives("mean_iou_at_seconds")

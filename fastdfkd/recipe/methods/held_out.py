@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastdfkd.recipe.image_input import TaskName
 from fastdfkd.recipe.methods.fast import FastSynthesis
 from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
 
@@ -26,6 +27,8 @@ class HeldOutSynthesis:
     image_shape: tuple[int, int, int]
     traits: TeacherTraits
     """What the teacher offers: priors stand in for statistics that it does not have."""
+    task: TaskName = "classification"
+    """What the teacher predicts."""
 
     @property
     def generators(self) -> int:
@@ -34,7 +37,10 @@ class HeldOutSynthesis:
 
     @property
     def section(self) -> FastSynthesis:
-        """Of one generator: Fast-5, every class equally often, no adversarial term, no flips."""
+        """Of one generator: Fast-5, every class equally often, no adversarial term, no flips.
+
+        Maps of classes are the teacher's own: drawn ones look like no scene.
+        """
         share = -(-self.count // self.generators)
         smallest, largest = _BATCH_SIZES
         batch_size = min(max(share, smallest), largest)
@@ -45,6 +51,7 @@ class HeldOutSynthesis:
             steps=5,
             bn="auto",
             oh=1.0,
+            labels="drawn" if self.task == "classification" else "teacher",
             adv=0.0,
             meta_lr=0.01,
             reset_after=None,
