@@ -169,7 +169,8 @@ def draw(rows: Sequence[Row], path: Path, data: str) -> None:
             for index, (label, group) in enumerate(groups.items()):
                 points = _means(group, clock)
                 if points:
-                    axes.errorbar(*zip(*points, strict=True), label=label, **style(index))
+                    named = label if axes is left else None  # once in the legend
+                    axes.errorbar(*zip(*points, strict=True), label=named, **style(index))
             seconds_axis(axes, "end to end" if clock == "seconds" else "synthesis")
             accuracy_axis(axes, None)
         left.set_title(f"All methods on {data}", loc="left")
