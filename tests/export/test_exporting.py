@@ -289,6 +289,7 @@ NETWORKS = [*CLASSIFIERS, "torchvision:mobilenet_v3_small", "nets/small.py:build
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_every_network_in_every_format(
