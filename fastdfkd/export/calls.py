@@ -51,7 +51,8 @@ def export_student(
             network by more than the tolerance, or there is something in the place of the file.
             Nothing is left behind.
     """
-    from fastdfkd.export.exporting import ExportRequest, export_folder
+    from fastdfkd.export.export_request import ExportRequest
+    from fastdfkd.export.exporting import export_folder
 
     request = ExportRequest(
         to=to,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastdfkd.core.evaluation import Predictor
 from fastdfkd.core.image_spec import ImageSpec
+from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.data import PartOfImages, RealAndSynthetic, SyntheticImages, images_at_once
 from fastdfkd.experiment import image_spec, judge_of, real_images
 from fastdfkd.recipe import Recipe, load_recipe
@@ -46,6 +48,12 @@ class ComparedImages:
     def labelled(self) -> bool:
         """Whether their classes are known."""
         return all(labels is not None for _, labels in self.batches)
+
+    def labelled_by(self, teacher: Predictor, kind: TaskKind) -> ComparedImages:
+        """The same images, with the classes of the teacher as labels."""
+        with teacher.running(kind) as logits:
+            batches = [(images, logits(images).argmax(1)) for images, _ in self.batches]
+        return replace(self, batches=list[Batch](batches))
 
     def sized(self, spec: ImageSpec) -> Iterator[Batch]:
         """The batches as a network with this description reads them: resized if need be."""
@@ -99,20 +107,12 @@ def compared_images(
     if test is not None:
         part = PartOfImages.of(test, most) if most < len(test) else test
         return ComparedImages(list(part.batches(size)), "held-out real images")
-    images, what = made_images(recipe, folder, most, teacher=teacher)
+    images, what = bank_images(folder, most), BANK
+    if images is None:
+        images, what = synthetic_images_of(recipe, teacher(), most), SYNTHETIC
     if images is None:
         images, what = _noise(spec), "images of random pixels"
     return ComparedImages([(part, None) for part in torch.split(images, size)], what)
-
-
-def made_images(
-    recipe: Recipe, folder: Path, most: int, *, teacher: Callable[[], nn.Module | None]
-) -> tuple[Tensor | None, str]:
-    """Images (N, C, H, W) uint8 of a run's bank, else held-out synthetic ones; what they are."""
-    images = bank_images(folder, most)
-    if images is not None:
-        return images, BANK
-    return synthetic_images_of(recipe, teacher(), most), SYNTHETIC
 
 
 def calibration_images(
@@ -123,7 +123,10 @@ def calibration_images(
     Raises:
         ValueError: the run kept no images of its bank, and its teacher was not found.
     """
-    images, what = made_images(recipe, folder, CALIBRATION_IMAGES, teacher=teacher)
+    images = bank_images(folder, CALIBRATION_IMAGES, others=True)
+    what = BANK
+    if images is None:
+        images, what = synthetic_images_of(recipe, teacher(), CALIBRATION_IMAGES), SYNTHETIC
     if images is None:
         raise ValueError(
             f"--int8: {shown_name(folder)} keeps no images of its bank (checkpoints/), and the "
@@ -132,10 +135,15 @@ def calibration_images(
     return images, f"{len(images):,} {what}"
 
 
-def bank_images(folder: Path, most: int) -> Tensor | None:
+def bank_images(folder: Path, most: int, *, others: bool = False) -> Tensor | None:
     """At most `most` images (N, C, H, W) uint8 of a run's newest checkpoint, drawn at random.
 
     Always the same ones. None: the run kept no checkpoint, or one without images.
+
+    Args:
+        folder: of the run.
+        most: images.
+        others: other images than those without this argument, as far as there are enough.
     """
     if not (folder / FOLDER).is_dir():
         return None
@@ -149,7 +157,7 @@ def bank_images(folder: Path, most: int) -> Tensor | None:
         return None
     images = torch.cat([rounds[number] for number in sorted(rounds)])
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    return images[order[:most]]
+    return images[order[-most:] if others else order[:most]]
 
 
 def synthetic_images_of(recipe: Recipe, teacher: nn.Module | None, most: int) -> Tensor | None:

@@ -2,117 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
+from fastdfkd.core.answers import output_of
 from fastdfkd.core.evaluation import Predictor
 from fastdfkd.export.compared_images import ComparedImages, calibration_images, compared_images
-from fastdfkd.export.conformity import LEAST_AGREEMENT, TOLERANCE, Answer, Conformity, compared
-from fastdfkd.export.deployed import PIXELS, DeployedNetwork, Pixels
+from fastdfkd.export.conformity import LEAST_AGREEMENT, Answer, Conformity, compared
+from fastdfkd.export.deployed import DeployedNetwork, Pixels
 from fastdfkd.export.export_report import ExportReport
+from fastdfkd.export.export_request import ExportRequest
 from fastdfkd.export.finished_student import FinishedStudent
-from fastdfkd.export.formats import Content, Format
+from fastdfkd.export.formats import Content
 from fastdfkd.export.model_card import model_card
+from fastdfkd.export.placing import check_free, draft_of, size_of
 from fastdfkd.export.provenance import provenance
 from fastdfkd.export.quantisation import OnnxInt8
 from fastdfkd.export.run_teacher import RunTeacher
-from fastdfkd.export.table import FORMATS
-from fastdfkd.recipe.messages import unknown
 from fastdfkd.recipe.source_texts import given
 from fastdfkd.report.table import share
 from fastdfkd.runs.folder import EXPORTS, read_json
 from fastdfkd.runs.source_texts import sources_in
 from fastdfkd.text.shown import reason, shown_name
-from fastdfkd.tracking import RegisteredModel, check_names, register
-
-ALIAS = "newest"
-"""Alias of a registered student, if the user names no other."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportRequest:
-    """What is to be exported, and how."""
-
-    to: str
-    """A name of `FORMATS`."""
-    pixels: str | None = None
-    """What the program reads (`deployed.Pixels`); None: the format's default."""
-    out: Path | None = None
-    """File or folder to write; None: in the run's `export` folder."""
-    overwrite: bool = False
-    int8: bool = False
-    """Quantise to 8 bits."""
-    tolerance: float | None = None
-    """Largest difference of a logit, in units of the largest logit (or 1); None: `TOLERANCE`."""
-    name: str | None = None
-    """Registers an `mlflow` model under this name, in the store of the run."""
-    alias: str | None = None
-    """Of the registered version; None: `ALIAS`."""
-    images: int = 1000
-    """Most images on which the export is compared with the network."""
-    licence: str | None = None
-    """Licence of the teacher, for the file's metadata and the model card."""
-    data_root: Path | None = None
-    """Folder of the real images, if it has moved."""
-
-    def check(self) -> Format:
-        """The format, without int8.
-
-        Raises:
-            ValueError: there is no format of that name, or it has no int8 programs.
-        """
-        if self.to not in FORMATS:
-            raise ValueError(unknown("--to", self.to, list(FORMATS)))
-        if self.int8 and self.to != "onnx":
-            raise ValueError(f"--int8 is for --to onnx, got --to {self.to}")
-        if self.int8 and self.tolerance is not None:
-            raise ValueError(
-                "--tolerance is for float32 programs: an int8 program is refused if it agrees with "
-                f"the network on fewer than {LEAST_AGREEMENT:.0%} of the classes"
-            )
-        if self.name is None and self.alias is not None:
-            raise ValueError("--alias is of a registered model: give its --name too")
-        if self.name is not None:
-            if self.to != "mlflow":
-                raise ValueError(
-                    f"--name registers a model, which is for --to mlflow, not {self.to}"
-                )
-            check_names(self.name, self.used_alias)
-        return FORMATS[self.to]
-
-    @property
-    def used_alias(self) -> str:
-        """Alias of the registered version."""
-        return ALIAS if self.alias is None else self.alias
-
-    @property
-    def allowed(self) -> float:
-        """Largest difference of a float32 program, in units of the largest logit (or 1)."""
-        return TOLERANCE if self.tolerance is None else self.tolerance
-
-    def read_pixels(self) -> Pixels:
-        """What the program reads.
-
-        Raises:
-            ValueError: there is no such input, or the format cannot have it.
-        """
-        allowed = self.check().pixels
-        if self.pixels is None:
-            return allowed[0]
-        for name in allowed:
-            if name == self.pixels:
-                return name
-        if self.pixels in PIXELS:
-            raise ValueError(
-                f"--input {self.pixels}: {self.to} holds weights only, and the network reads "
-                f"normalised pixels: leave --input out; mean and std are in the metadata"
-            )
-        raise ValueError(unknown("--input", self.pixels, list(PIXELS)))
+from fastdfkd.tracking import RegisteredModel, register
 
 
 def export_folder(folder: Path, request: ExportRequest) -> ExportReport:
@@ -120,7 +32,7 @@ def export_folder(folder: Path, request: ExportRequest) -> ExportReport:
     form, pixels = request.check(), request.read_pixels()
     form.require()
     target = request.out or folder / EXPORTS / (OnnxInt8 if request.int8 else form).file
-    _check_free(target, request.overwrite)
+    check_free(target, request.overwrite)
     with given(sources_in(folder)):
         student = FinishedStudent.of(folder)
         teacher = RunTeacher(student.recipe, student.teacher_spec, folder)
@@ -128,9 +40,11 @@ def export_folder(folder: Path, request: ExportRequest) -> ExportReport:
         images = compared_images(
             student.recipe, folder, request.images, teacher=teacher, root=request.data_root
         )
+        names = student.spec.kind.figures
         if request.int8:
+            images, names = _labelled(images, student, teacher)
             form = OnnxInt8(*calibration_images(student.recipe, folder, teacher=teacher))
-        with _draft(target) as draft:
+        with draft_of(target) as draft:
             form.write(content, draft)
             found = conformity(student, form.answer(content, draft), images)
             _check(found, request, images)
@@ -145,8 +59,24 @@ def export_folder(folder: Path, request: ExportRequest) -> ExportReport:
         tolerance=None if request.int8 else request.allowed,
         calibrated_on=form.calibrated_on if isinstance(form, OnnxInt8) else None,
         registered=registered,
-        figure_names=student.spec.kind.figures,
+        figure_names=names,
     )
+
+
+def _labelled(
+    images: ComparedImages, student: FinishedStudent, teacher: RunTeacher
+) -> tuple[ComparedImages, Mapping[str, str]]:
+    """Images with labels, those of the teacher if need be, and names of the figures on them.
+
+    Figures before and after quantisation need labels. Without labels and without a teacher the
+    images stay as they are.
+    """
+    names, network = student.spec.kind.figures, None if images.labelled else teacher()
+    if network is None:
+        return images, names
+    normalise, output = student.teacher_spec.normalisation("cpu"), output_of(student.recipe.teacher)
+    found = images.labelled_by(Predictor(network, normalise, "cpu", output), student.spec.kind)
+    return found, {key: f"{name} against the teacher" for key, name in names.items()}
 
 
 def _registered(
@@ -226,42 +156,3 @@ def _check(found: Conformity, request: ExportRequest, images: ComparedImages) ->
             f"allowed, and {agrees}: nothing was written. Export to another format, or raise "
             "--tolerance"
         )
-
-
-def _check_free(target: Path, overwrite: bool) -> None:
-    if os.path.lexists(target) and not overwrite:
-        raise ValueError(
-            f"{shown_name(target)} exists: name another file with --out, or replace it with "
-            "--overwrite"
-        )
-
-
-@contextmanager
-def _draft(target: Path) -> Iterator[Path]:
-    """A path to write to; it takes the place of `target` if the block succeeds, else is removed."""
-    made = [each for each in target.absolute().parents if not each.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
-            draft = Path(folder) / target.name
-            yield draft
-            _remove(target)
-            draft.rename(target)
-    except BaseException:
-        for each in made:
-            with suppress(OSError):  # another process may have put something there
-                each.rmdir()
-        raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of the files in a folder."""
-    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    return sum(each.stat().st_size for each in files)

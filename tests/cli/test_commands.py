@@ -22,7 +22,7 @@ from fastdfkd.tuning.search_space import load_space
 COMMANDS = (
     *("quickstart", "teacher", "check", "distill", "synthesize"),
     *("submit", "status", "evaluate", "recipes"),
-    *("runs", "clean", "init", "doctor"),
+    *("runs", "clean", "init", "doctor", "export", "profile"),
 )
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 import fastdfkd
@@ -197,6 +198,21 @@ def test_a_missing_extra_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) ->
         fastdfkd.export_student(run, "onnx")
 
 
+def evaluated_agreement(run: Path) -> float:
+    """Share of the bank's images to which student and teacher assign one class, computed here."""
+    student = FinishedStudent.of(run)
+    teacher = CLASSIFIERS["resnet8-half"](5, 3).eval()
+    teacher.load_state_dict(load_file(run / "teacher.safetensors"))
+    images = bank_images(24, (3, 20, 20))
+    small = torch.nn.functional.interpolate(
+        images.float(), (16, 16), mode="bilinear", antialias=True
+    ).round()
+    with torch.no_grad():
+        first = teacher((images.float() / 255 - 0.5) / 0.5).argmax(1)
+        second = student.network(student.spec.normalisation("cpu")(small / 255)).argmax(1)
+    return (first == second).double().mean().item()
+
+
 @pytest.mark.slow
 def test_int8_is_calibrated_on_the_bank(run: Path) -> None:
     onnx = pytest.importorskip("onnx")
@@ -209,6 +225,10 @@ def test_int8_is_calibrated_on_the_bank(run: Path) -> None:
     facts = {each.key: each.value for each in model.metadata_props}
     assert json.loads(facts["fastdfkd:int8"]) == {"calibrated_on": "24 images of the bank"}
     assert 0.9 <= report.conformity.top1_agreement <= 1
+    assert "accuracy against the teacher" in report.summary()
+    agreement = evaluated_agreement(run)
+    assert report.conformity.figures["accuracy"] == pytest.approx(agreement)
+    assert abs(report.conformity.exported_figures["accuracy"] - agreement) <= 0.1
     whole = fastdfkd.export_student(run, "onnx")
     assert report.size_bytes < whole.size_bytes
 
@@ -269,6 +289,7 @@ NETWORKS = [*CLASSIFIERS, "torchvision:mobilenet_v3_small", "nets/small.py:build
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_every_network_in_every_format(

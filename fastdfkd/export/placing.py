@@ -1,0 +1,56 @@
+"""Puts an export in place: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fastdfkd.text.shown import shown_name
+
+
+def check_free(target: Path, overwrite: bool) -> None:
+    """Check that nothing is in the place of an export, unless it may be replaced.
+
+    Raises:
+        ValueError: there is.
+    """
+    if os.path.lexists(target) and not overwrite:
+        raise ValueError(
+            f"{shown_name(target)} exists: name another file with --out, or replace it with "
+            "--overwrite"
+        )
+
+
+@contextmanager
+def draft_of(target: Path) -> Iterator[Path]:
+    """A path to write to; it takes the place of `target` if the block succeeds, else is removed."""
+    made = [each for each in target.absolute().parents if not each.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
+            draft = Path(folder) / target.name
+            yield draft
+            _remove(target)
+            draft.rename(target)
+    except BaseException:
+        for each in made:
+            with suppress(OSError):  # another process may have put something there
+                each.rmdir()
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of the files in a folder."""
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return sum(each.stat().st_size for each in files)
