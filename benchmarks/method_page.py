@@ -172,7 +172,7 @@ def draw(rows: Sequence[Row], path: Path, data: str) -> None:
                     named = label if axes is left else None  # once in the legend
                     axes.errorbar(*zip(*points, strict=True), label=named, **style(index))
             seconds_axis(axes, "end to end" if clock == "seconds" else "synthesis")
-            accuracy_axis(axes, None)
+            accuracy_axis(axes, None, "accuracy on held-out real images")
         left.set_title(f"All methods on {data}", loc="left")
         legend(left, list(groups))
 

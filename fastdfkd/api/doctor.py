@@ -79,12 +79,10 @@ def _check_packages() -> Iterator[Finding]:
         elsewhere = not extra and needed.marker is not None and not needed.marker.evaluate()
         if elsewhere or extra in _FOR_DEVELOPERS:
             continue
-        there = _installed(needed.name)
-        fits = there is not None and needed.specifier.contains(there, prereleases=True)
         if extra:
-            extras.setdefault(extra, []).extend([] if fits else [needed.name])
-        elif not fits:
-            came = there or "not installed"
+            extras.setdefault(extra, []).extend([] if _fits(needed) else [needed.name])
+        elif not _fits(needed):
+            came = _installed(needed.name) or "not installed"
             yield Finding(
                 needed.name,
                 "problem",
@@ -105,6 +103,19 @@ def _extra_of(needed: Requirement) -> str:
     """Name of the extra that asks for a requirement; empty if every installation needs it."""
     marker = str(needed.marker or "")
     return marker.partition("extra == ")[2].split()[0].strip("\"')") if "extra ==" in marker else ""
+
+
+def _fits(needed: Requirement) -> bool:
+    """Whether a requirement is installed, with what its own extras ask for."""
+    there = _installed(needed.name)
+    if there is None or not needed.specifier.contains(there, prereleases=True):
+        return False
+    inside = map(Requirement, requires(needed.name) or [] if needed.extras else [])
+    return all(
+        _fits(each)
+        for each in inside
+        if each.marker and any(each.marker.evaluate({"extra": extra}) for extra in needed.extras)
+    )
 
 
 def _installed(package: str) -> str | None:

@@ -40,7 +40,7 @@ def model_card(student: FinishedStudent, facts: dict[str, Any], licence: str | N
         "## Output",
         f"Logits of {len(names):,} classes: {listed}{more}.",
         "## Figures",
-        _figures(run["figures"], teacher["accuracy"]),
+        _figures(run["figures"], teacher["figures"]),
         "No figure says how well it does on images of another kind. A student without real test "
         "images is compared with its teacher on synthetic ones: an agreement there is no accuracy.",
         *_warnings(run["warnings"]),
@@ -66,12 +66,13 @@ def _header(student: FinishedStudent, licence: str | None) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _figures(figures: dict[str, float], teacher: float | None) -> str:
+def _figures(figures: dict[str, float], teacher: dict[str, float]) -> str:
+    named = [("", figures), (" of the teacher", teacher)]
     rows = [
-        f"| {FIGURES[key].name} | {FIGURES[key].show(value)} |" for key, value in figures.items()
+        f"| {FIGURES[key].name}{of} | {FIGURES[key].show(value)} |"
+        for of, values in named
+        for key, value in values.items()
     ]
-    if teacher is not None:
-        rows.append(f"| accuracy of the teacher | {teacher:.1%} |")
     if not rows:
         return "The run measured none."
     return "\n".join(["| figure | value |", "| --- | ---: |", *rows])

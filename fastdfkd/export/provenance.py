@@ -50,7 +50,9 @@ def provenance(student: FinishedStudent, pixels: Pixels, licence: str | None) ->
             "model": str(about.get("model", student.recipe.teacher.model)),
             "weights": PurePath(str(weights)).name if weights else None,
             "digest": result.teacher_digest or about.get("digest"),
-            "accuracy": result.teacher_accuracy,
+            "figures": {
+                name: value for name in FIGURES if (value := result.of_teacher(name)) is not None
+            },
             "licence": licence or UNKNOWN_LICENCE,
         },
         "run": {

@@ -45,10 +45,12 @@ def test_a_package_that_is_too_old_or_missing(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_extra_that_is_not_installed_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_installed", lambda name: None if name == "timm" else "99.0")
+    real = doctor._installed
+    absent = ("timm", "starlette")  # Ray Serve needs the second one
+    monkeypatch.setattr(doctor, "_installed", lambda name: None if name in absent else real(name))
     finding = found(doctor._check_packages, "extras")
-    assert "not installed: timm" in finding.text
-    assert finding.remedy == "pip install 'fastdfkd[timm]'"
+    assert "not installed: serve, timm" in finding.text
+    assert finding.remedy == "pip install 'fastdfkd[serve]'"
 
 
 def test_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:

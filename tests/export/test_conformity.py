@@ -61,5 +61,5 @@ def test_pixels_count_for_a_task_with_a_label_for_each() -> None:
     labels = torch.ones(2, 4, 4, dtype=torch.int64)
     found = compared(answers(logits), answers(other), [(images, labels)], Segmentation(3))
     assert found.top1_agreement == 31 / 32
-    assert found.figures["accuracy"] == 1.0
-    assert found.exported_figures["accuracy"] == 31 / 32
+    assert found.figures["pixel_accuracy"] == 1.0
+    assert found.exported_figures["pixel_accuracy"] == 31 / 32

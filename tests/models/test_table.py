@@ -201,7 +201,7 @@ def test_vgg_pools_three_times_below_64_pixels():
 
 
 def test_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(RecipeError, match=r"did you mean wrn-40-2\?; allowed: resnet14") as info:
+    with pytest.raises(RecipeError, match=r"did you mean wrn-40-2\?; allowed: deeplabv3") as info:
         build_network("wrn40-2", 10)
     assert all(name in str(info.value) for name in CLASSIFIERS)
 
