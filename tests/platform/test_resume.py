@@ -39,7 +39,7 @@ ROOT = Path(fastdfkd.__file__).parents[1]
         (tiny, {"platform__checkpoint_every": 2}),
         (tiny, {"platform__checkpoint_every": 2, "platform__synthesizers": 2}),
         (tiny_cmi, {"platform__checkpoint_every": 2}),
-        (tiny_nayer, {"platform__checkpoint_every": 2}),
+        pytest.param(tiny_nayer, {"platform__checkpoint_every": 2}, marks=pytest.mark.slow),
         pytest.param(
             tiny_nayer,
             {"platform__checkpoint_every": 2, "platform__synthesizers": 2},
