@@ -62,6 +62,8 @@ class Evaluation:
             "accuracy": self.accuracy,
             "figures": dict(self.figures),
             "teacher_accuracy": self.teacher_accuracy,
+            "teacher_figures": dict(self.teacher_figures),
+            "class_ious": {who: dict(ious) for who, ious in self.class_ious.items()},
             "agreement": self.agreement,
             "synthetic": dict(self.synthetic),
             "note": self.note,

@@ -143,6 +143,7 @@ def test_figures_come_as_json_too(
     evaluation = printed("evaluate", "out")
     assert evaluation["images"] == 500
     assert evaluation["figures"]["accuracy"] == evaluation["accuracy"]
+    assert evaluation["teacher_figures"]["accuracy"] == evaluation["teacher_accuracy"]
     status = printed("status", "out")
     assert (status["state"], status["recipe"]) == ("finished", "tiny")
     assert cli.run(["status", "out", "--json", "--watch"]) == 2
