@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +51,8 @@ def write_onnx(
     if sum(each.numel() * each.element_size() for each in network.state_dict().values()) > _LARGEST:
         raise ValueError("onnx: the weights are larger than 2 GiB, which one file cannot hold")
     try:
-        with torch.no_grad(), quiet():
+        # onnxscript prints what it has optimised
+        with torch.no_grad(), quiet(), redirect_stdout(sys.stderr):
             program: Any = torch.onnx.export(
                 network,
                 (example_of(spec, network.pixels),),
