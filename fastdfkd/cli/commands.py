@@ -96,9 +96,7 @@ def teacher(
 ) -> None:
     """Train the teacher of a recipe and write its weights."""
     from fastdfkd.api import train_teacher_into
-    from fastdfkd.cli.summaries import class_table
-    from fastdfkd.report.table import share
-    from fastdfkd.runs.figures import MAIN, REAL, measured
+    from fastdfkd.cli.summaries import teacher_summary
 
     trained, folder = train_teacher_into(
         recipe, overrides or [], out=out, overwrite=overwrite, progress=True
@@ -106,16 +104,8 @@ def teacher(
     if as_json:
         print_json({**trained.description, "folder": str(folder)})
         return
-    rows = {
-        REAL[name].name: f"{share(value)} on held-out real images"
-        for name, value in measured(trained.description).items()
-        if name in (*MAIN, "pixel_accuracy")
-    }
-    rows |= {"digest": trained.digest, "weights": str(folder / "teacher.safetensors")}
-    width = max(10, *map(len, rows)) + 1
-    typer.echo(lines("\n".join(f"{name:<{width}}{text}" for name, text in rows.items())))
-    if ious := trained.description.get("class_ious"):
-        typer.echo(class_table({"teacher": ious}))
+    weights = folder / "teacher.safetensors"
+    typer.echo(lines(teacher_summary(trained.description, trained.digest, weights)))
 
 
 @app.command(epilog="Example: fastdfkd check digits-fast5")

@@ -1,14 +1,15 @@
-"""Texts that commands print on stdout: the result of a run, and of an evaluation."""
+"""Texts that commands print on stdout: the result of a run, a teacher, an evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
 from fastdfkd.report.table import share
-from fastdfkd.runs.figures import FIGURES, REAL, SYNTHETIC, main_figure, measured
+from fastdfkd.runs.figures import FIGURES, MAIN, REAL, SYNTHETIC, main_figure, measured
 from fastdfkd.text.safe_text import printable
 
 if TYPE_CHECKING:
@@ -73,6 +74,20 @@ def evaluation_summary(evaluation: Evaluation) -> str:
     if evaluation.class_ious:
         table += ["", class_table(evaluation.class_ious)]
     return "\n".join(table)
+
+
+def teacher_summary(description: Mapping[str, Any], digest: str, weights: Path) -> str:
+    """Figures of a trained teacher on held-out real images, its digest and its file."""
+    rows = {
+        REAL[name].name: f"{share(value)} on held-out real images"
+        for name, value in measured(description).items()
+        if name in (*MAIN, *_MORE)
+    }
+    rows |= {"digest": digest, "weights": str(weights)}
+    width = max(10, *map(len, rows)) + 1
+    table = [f"{name:<{width}}{text}" for name, text in rows.items()]
+    ious = description.get("class_ious")
+    return "\n".join([*table, class_table({"teacher": ious})] if ious else table)
 
 
 def class_table(ious: Mapping[str, Mapping[str, float | None]]) -> str:

@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -143,7 +143,7 @@ def _measured(
 ) -> _Measured:
     """Median seconds of each call that `build` returns for a batch, and the peak memory."""
     clock, images = Clock(device), min(batch, _FIRST_IMAGES)
-    with _threads(threads), freed_memory_kept():
+    with torch_threads(threads), freed_memory_kept():
         while True:
             before = forget_peak_memory(device)
             calls = build(images)
@@ -183,7 +183,8 @@ def _fill(cache: TeacherCache, task: Task) -> None:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[Any]:
+def torch_threads(count: int) -> Iterator[None]:
+    """Use so many threads in torch's operations, for a block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

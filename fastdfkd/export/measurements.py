@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,17 +19,6 @@ from fastdfkd.export.programs import Answer, Program
 BATCHES = {1: 5, 64: 1}
 """Images of a timed call, and calls in a round: short ones are disturbed more."""
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 200
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Use so many threads in torch's operations, for a block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def peak_memory(program: Program) -> int:

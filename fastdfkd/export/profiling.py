@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.answers import output_of
+from fastdfkd.core.step_costs import torch_threads
 from fastdfkd.export.compared_images import ComparedImages, calibration_images, compared_images
 from fastdfkd.export.finished_student import FinishedStudent
-from fastdfkd.export.measurements import Answered, call_seconds, peak_memory, torch_threads
+from fastdfkd.export.measurements import Answered, call_seconds, peak_memory
 from fastdfkd.export.onnx_file import require_onnx
 from fastdfkd.export.programs import MeasuredNetwork, Program, onnx_programs, torch_programs
 from fastdfkd.export.run_teacher import RunTeacher

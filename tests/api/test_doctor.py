@@ -63,10 +63,11 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "hardware", lambda: {"memory_gib": 100})
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=GB))
     assert found(doctor._check_memory).level == "problem"
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * GB))
-    assert found(doctor._check_memory).level in ("ok", "problem")  # the machine may be small
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=50 * GB))
+    assert found(doctor._check_memory) == Finding("free memory", "ok", "50.0 of 107.4 GB")
 
 
 def usage(free: int, total: int = 100 * GB) -> Callable[[Any], Any]:
