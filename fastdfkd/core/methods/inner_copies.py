@@ -56,10 +56,15 @@ class InnerCopies:
             assert mine.shape == new.shape, f"{tuple(new.shape)}, expected {tuple(mine.shape)}"
             mine.copy_(new)
         torch_versions.foreach_zero_(self.summed)
+        self.drop_gradients()
         for optimizer in self.optimizers:
-            optimizer.zero_grad()  # gradients of a step that raised
             optimizer.forget()
         self.best.forget()
+
+    def drop_gradients(self) -> None:
+        """Drop the gradients of a step that raised."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
 
     def images(self) -> Tensor:
         """The images (B, C, H, W) in [0, 1] that theta' generates from the codes."""
