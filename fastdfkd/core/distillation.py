@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from fastdfkd.core.attention import Size, StageMaps, attention_loss, common_stages
 from fastdfkd.core.augment import Augmentation
-from fastdfkd.core.capture_trial import capturable
+from fastdfkd.core.capture_trial import capturable, draws_random_numbers
 from fastdfkd.core.captured import RECORDERS, Captured, captured, failures_of, release_steps
+from fastdfkd.core.chained_updates import ChainedUpdates
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
@@ -103,7 +104,7 @@ class StudentDistiller:
         )
         self._uncaptured: list[str] = []
         asks = task.capture and self._capturable(frozen, self.teacher_use, task, task.image_shape)
-        self.ask = captured(self._ask, task.device, asks)
+        self.ask = captured(self.ask_plainly, task.device, asks)
         follows = task.capture and wrap is None
         if task.capture and wrap is not None and self.device.type in RECORDERS:
             self._uncaptured.append(
@@ -112,9 +113,15 @@ class StudentDistiller:
         follows = follows and self._capturable(
             self.module.train(), self.student_use, task, task.student_shape
         )
-        self.follow = captured(self._follow, task.device, follows)
+        self.follow = captured(self.follow_plainly, task.device, follows)
+        chains = False
         if isinstance(self.follow, Captured):
             self.optimizer.lr = torch.zeros((), dtype=torch.float32, device=self.device)
+            alone = self.cache is not None or in_order or not isinstance(self.ask, Captured)
+            chains = not alone and not draws_random_numbers(
+                self.module, self.student_use, task.student_shape
+            )
+        self.chain = ChainedUpdates(self, chains)
 
     def _capturable(
         self, network: nn.Module, use: NetworkUse, task: Task, image_shape: Sequence[int]
@@ -130,11 +137,12 @@ class StudentDistiller:
     @property
     def notes(self) -> list[str]:
         """What runs without CUDA graphs that was to run with them, and why, a line each."""
-        return [*self._uncaptured, *failures_of(self)]
+        return [*self._uncaptured, *failures_of(self), *failures_of(self.chain)]
 
     def release(self) -> None:
         """Drop the recorded steps and return their memory. Later updates record them anew."""
         release_steps(self)
+        release_steps(self.chain)
 
     @property
     def lr(self) -> float:
@@ -166,6 +174,19 @@ class StudentDistiller:
         self.updates += 1
         return loss.clone()  # the next call of a captured step overwrites its result
 
+    def update_many(self, bank: SampleBank, count: int) -> Tensor:
+        """`count` updates, several in one replay where they are captured; their losses, (count,).
+
+        The student is that of `count` calls of `update`.
+        """
+        end, losses = self.updates + count, []
+        while self.updates < end:
+            if self.chain.fits(end - self.updates):
+                losses.append(self.chain.make(bank))
+            else:
+                losses.append(self.update(bank)[None])
+        return torch.cat(losses)
+
     def _images(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
         """Take `count` images from the bank, (count, C, H, W) uint8."""
         if not self.in_order:
@@ -174,7 +195,7 @@ class StudentDistiller:
         start = update * self.section.batch_size + self.rank * self.share
         return bank.in_order(self.warmup_rounds + round, start, count)
 
-    def _ask(
+    def ask_plainly(
         self,
         images: Tensor,
         dy: Tensor,
@@ -215,7 +236,9 @@ class StudentDistiller:
             return nullcontext([])
         return self.maps[network].watching(self.stages)
 
-    def _follow(self, inputs: Tensor, teacher_logits: Tensor, *teacher_maps: Tensor) -> Tensor:
+    def follow_plainly(
+        self, inputs: Tensor, teacher_logits: Tensor, *teacher_maps: Tensor
+    ) -> Tensor:
         """One SGD step of the student; returns its loss.
 
         Args:

@@ -85,9 +85,20 @@ class SampleBuffer:
         Raises:
             ValueError: the buffer is empty.
         """
+        return self.at(self.indices(count, generator))
+
+    def indices(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw the positions of `draw`, (count,) int64.
+
+        Raises:
+            ValueError: the buffer is empty.
+        """
         self._not_empty()
-        index = torch.randint(len(self), (count,), generator=generator, device=self.images.device)
-        return self.images.index_select(0, index)
+        return torch.randint(len(self), (count,), generator=generator, device=self.images.device)
+
+    def at(self, indices: Tensor) -> Tensor:
+        """The images at given positions, (count, C, H, W) uint8."""
+        return self.images.index_select(0, indices)
 
     def in_order(self, round: int, start: int, count: int) -> Tensor:
         """`count` images of one round from position `start` on, see `SampleBank`.

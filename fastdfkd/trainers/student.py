@@ -157,10 +157,8 @@ class StudentTraining:
         """Make updates until `stop` are made; returns their mean loss (one device read)."""
         done = self.distiller.updates
         with self.clock.measure("distillation"):
-            total = torch.zeros((), device=self.device)
-            for _ in range(done, stop):
-                total += self.distiller.update(self.buffer)
-        return float(total) / max(stop - done, 1)
+            losses = self.distiller.update_many(self.buffer, stop - done) if stop > done else None
+        return 0.0 if losses is None else float(losses.mean())
 
     def _give_up(self, done: int, stop: int) -> None:
         """End the run, because a student with NaN weights cannot recover.
