@@ -52,11 +52,13 @@ def draws_random_numbers(network: nn.Module, use: NetworkUse, image_shape: Seque
     twin = copied(network).train()
     device = next((parameter.device for parameter in twin.parameters()), torch.device("cpu"))
     noise = torch.randn(4, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
-    answers = []
-    for seed in (0, 1):
+
+    def answer(seed: int) -> Tensor:
         with seeded_on(device, seed, "trial"), torch.no_grad():
-            answers.append(use.logits(twin(use.images(noise))))
-    return not torch.allclose(*answers, rtol=1e-3, atol=1e-4 * float(answers[0].abs().max()))
+            return use.logits(twin(use.images(noise)))
+
+    first = answer(0)
+    return not torch.allclose(first, answer(1), rtol=1e-3, atol=1e-4 * float(first.abs().max()))
 
 
 def capture_trouble(

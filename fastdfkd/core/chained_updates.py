@@ -69,7 +69,9 @@ class ChainedUpdates:
         losses: Tensor = self.step(
             bank,
             torch.stack(indices),
-            *(torch.stack([move[field] for move in moves]) for field in range(3)),
+            torch.stack([move.dy for move in moves]),
+            torch.stack([move.dx for move in moves]),
+            torch.stack([move.flip for move in moves]),
             torch.stack(inverted) if inverted else None,
             torch.tensor(rates, dtype=torch.float32).to(distiller.device),
         )
@@ -103,12 +105,8 @@ class ChainedUpdates:
         rate = distiller.optimizer.lr
         assert isinstance(rate, Tensor)
         for number in range(LENGTH):
-            move = (
-                dy[number],
-                dx[number],
-                flip[number],
-                None if invert is None else invert[number],
-            )
+            inverted = None if invert is None else invert[number]
+            move = dy[number], dx[number], flip[number], inverted
             _, inputs, logits, *maps = distiller.ask_plainly(bank.at(indices[number]), *move)
             rate.copy_(rates[number])
             losses.append(distiller.follow_plainly(inputs, logits, *maps))

@@ -179,7 +179,7 @@ class StudentDistiller:
 
         The student is that of `count` calls of `update`.
         """
-        end, losses = self.updates + count, []
+        end, losses = self.updates + count, [torch.zeros(0, device=self.device)]
         while self.updates < end:
             if self.chain.fits(end - self.updates):
                 losses.append(self.chain.make(bank))

@@ -157,8 +157,11 @@ class StudentTraining:
         """Make updates until `stop` are made; returns their mean loss (one device read)."""
         done = self.distiller.updates
         with self.clock.measure("distillation"):
-            losses = self.distiller.update_many(self.buffer, stop - done) if stop > done else None
-        return 0.0 if losses is None else float(losses.mean())
+            losses = self.distiller.update_many(self.buffer, stop - done).cpu()
+        total = torch.zeros(())
+        for loss in losses:
+            total += loss
+        return float(total) / max(stop - done, 1)
 
     def _give_up(self, done: int, stop: int) -> None:
         """End the run, because a student with NaN weights cannot recover.

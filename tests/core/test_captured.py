@@ -341,13 +341,13 @@ def test_synthesis_that_cannot_be_recorded_is_that_without_graphs(
                 parts.generative_section(method, rounds=9, generator_steps=4),
                 parts.task(device="cpu", capture=capture),
             )
-            for method in ("dafl", "dfad")
+            for method in ("dafl",)
         ),
     ]
     for make in makers:
         failing, plain = make(True), make(False)
         failing.step.recorder = FailingRecorder(torch.device("cpu"))
-        for round in range(3):
+        for round in range(2):
             batches = [each.synthesize(round) for each in (failing, plain)]
             assert_same(batches[0].images, batches[1].images)
             assert_same(failing.state_dict(), plain.state_dict())
