@@ -17,6 +17,7 @@ from fastdfkd.models.opening import (
 from fastdfkd.models.source_files import SourceFile, source_files
 from fastdfkd.models.table import CLASSIFIERS, NETWORKS, SEGMENTERS, build_network
 from fastdfkd.models.unwrapping import parametrised_layers, plain_network, without_parametrisations
+from fastdfkd.models.weight_selection import select_weights
 from fastdfkd.models.weights import OpenedWeights, load_weights, save_weights, weights_digest
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "parametrised_layers",
     "plain_network",
     "save_weights",
+    "select_weights",
     "source_files",
     "stated_input",
     "weights_digest",
