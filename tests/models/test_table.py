@@ -53,9 +53,9 @@ def transformer_parameters(depth, width, classes, channels):
     return patches + depth * encoder + 2 * width + width * classes + classes
 
 
-def hybrid_parameters(classes, channels):
-    stages = residual_parameters((2, 2), (16, 32), 0, channels)
-    of_pixels = transformer_parameters(2, 64, classes, 0) - 64
+def hybrid_parameters(depth, classes, channels):
+    stages = residual_parameters((depth, depth), (16, 32), 0, channels)
+    of_pixels = transformer_parameters(depth, 64, classes, 0) - 64
     return stages + conv(2, 32, 64) + 64 + of_pixels
 
 
@@ -73,7 +73,9 @@ FORMULAS = {
     "resnet8": lambda *shape: residual_parameters((1, 1, 1), (16, 32, 64), *shape),
     "resnet8-half": lambda *shape: residual_parameters((1, 1, 1), (8, 16, 32), *shape),
     "resnet14-gn": lambda *shape: residual_parameters((2, 2, 2), (16, 32, 64), *shape),
-    "vit-hybrid": hybrid_parameters,
+    "resnet8-gn": lambda *shape: residual_parameters((1, 1, 1), (16, 32, 64), *shape),
+    "vit-hybrid": lambda *shape: hybrid_parameters(2, *shape),
+    "vit-hybrid-half": lambda *shape: hybrid_parameters(1, *shape),
     "vit-tiny": lambda *shape: transformer_parameters(4, 64, *shape),
 }
 
