@@ -28,7 +28,7 @@ PACKAGE = ROOT / "fastdfkd"
 NAMES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 DOCUMENTS = [
     *(ROOT / name for name in NAMES),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "deploy" / "README.md",
 ]
 SEARCHED = [ROOT, PACKAGE]
@@ -224,7 +224,9 @@ def test_shown_modules_and_targets_exist(document: Path) -> None:
 
 @every_document
 def test_shown_python_is_valid_and_uses_the_public_api(document: Path) -> None:
-    code = [t.content for t in tokens(document) if t.type == "fence" and t.info == "python"]
+    code = [
+        t.content for t in tokens(document) if t.type == "fence" and t.info.startswith("python")
+    ]
     for text in code:
         ast.parse(text)
     named = {
@@ -275,7 +277,7 @@ def test_the_first_screen_of_the_readme_has_the_two_commands() -> None:
 
 def test_the_readme_links_every_page() -> None:
     links = {str(token.attrs.get("href")) for token in tokens(ROOT / "README.md")}
-    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= links
+    assert {page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")} <= links
 
 
 def test_every_shipped_folder_of_recipes_is_described() -> None:

@@ -124,18 +124,27 @@ def _drawn(
         axes.grid(True)
         if len(lines) > 1 or teacher is not None:
             axes.figure.legend(
-                frameon=False, fontsize=8, loc="outside lower center", ncols=2, handlelength=3
+                frameon=False, fontsize=9, loc="outside lower center", ncols=2, handlelength=3
             )
     return picture.svg
 
 
 def _set_scale(axes: Any, chart: _Chart, lines: dict[str, Points]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    values = [value for line in lines.values() for _, value in line]
     if chart.percent:
         axes.set_ylim(0, 104)
-    elif chart.scale == "symlog":
+        return
+    if chart.scale == "linear" or (chart.scale == "log" and max(values) < 10 * min(values)):
+        return
+    if chart.scale == "symlog" or min(values) <= 0:
         axes.set_yscale("symlog", linthresh=0.1)
-    elif chart.scale == "log" and all(value > 0 for line in lines.values() for _, value in line):
+    else:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _in_words(chart: _Chart, lines: dict[str, Points]) -> str:

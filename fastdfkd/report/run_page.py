@@ -16,6 +16,7 @@ from fastdfkd.report.curves import draw_curves
 from fastdfkd.report.page import embedded, render
 from fastdfkd.report.run_contents import RunContents
 from fastdfkd.report.run_figures import cost_rows, evaluation_table, origin_rows, reached_rows
+from fastdfkd.report.status_screen import state_text
 from fastdfkd.report.table import share
 from fastdfkd.runs.details import Confusion
 from fastdfkd.runs.figures import REAL, measured
@@ -56,9 +57,9 @@ def run_page(folder: Path) -> str:
         "fastdfkd.report",
         "run.html",
         title=recipe.name if recipe else folder.resolve().name,
-        state=status.state,
+        state=state_text(status),
         written=time.strftime("%Y-%m-%d %H:%M %Z"),
-        problems=[*([status.error] if status.error else []), *status.warnings],
+        problems=status.warnings,
         notes=status.notes,
         verdict=_verdict(status),
         reached=reached_rows(status),
