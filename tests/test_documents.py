@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -152,12 +153,13 @@ def test_named_recipe_keys_exist(document: Path) -> None:
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    written = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    version = written["project"]["version"]
-    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    """In the changelog, the citation, and the tag of a commit that is tagged."""
     newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
     assert newest is not None
-    assert newest[1] == version
+    assert f"\nversion: {newest[1]}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    command = ["git", "tag", "--points-at", "HEAD", "v*"]
+    tags = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert tags.split() in ([], [f"v{newest[1]}"])
 
 
 def test_the_tables_of_keys_are_those_of_the_sections() -> None:
