@@ -143,7 +143,7 @@ class Browser:
         """Wait until a JavaScript expression is true in the page."""
         deadline = time.monotonic() + seconds
         while not self.run(condition):
-            shown = self.run("document.body.innerText")
+            shown = self.run("document.body && document.body.innerText")
             assert time.monotonic() < deadline, f"not {condition} after {seconds:g} s:\n{shown}"
             time.sleep(0.2)
 
