@@ -103,6 +103,8 @@ class StudentTraining:
         self.row: dict[str, float] = {}
         self.class_ious: tuple[float, ...] = ()
         """Of the newest evaluation (`Evaluated.class_ious`)."""
+        self.confusions: dict[str, Tensor] = {}
+        """Of the last evaluation (`Judge.confusions`)."""
         self.shown: tuple[Any, int] | None = None
         """The student that was published last, with its number of updates."""
         self.notes: list[str] = []
@@ -150,6 +152,7 @@ class StudentTraining:
                 "precision": precision,
                 "cuda_graphs": "on" if self.distiller.captures else "off",
                 "class_ious": self.class_ious,
+                "confusions": to_arrays(self.confusions),
             }
             call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
 
@@ -254,7 +257,10 @@ class StudentTraining:
             reads = student_input(self.recipe, self.device)
             answers = self._answers(self.distiller.module, reads, self.recipe.student.output)
         self.class_ious = answers.class_ious
-        figures = self.experiment.judge.figures(answers, self.teacher_answers)
+        judge, taught = self.experiment.judge, self.teacher_answers
+        if taught is not None and self.distiller.updates == self.recipe.updates:
+            self.confusions = judge.confusions(answers, taught)
+        figures = judge.figures(answers, taught)
         return {**figures, "evaluation_seconds": self.clock.seconds["evaluation"]}
 
     def _row(self, loss: float) -> dict[str, float]:
