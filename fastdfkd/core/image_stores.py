@@ -7,7 +7,7 @@ influence on the images that are drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,15 @@ Choose = Callable[[], Tensor]
 """Computes the slots of a draw, (B,) int64 on the device."""
 STAGED = 2
 """Batches that may be on their way from the host to a GPU."""
+
+
+class Part(NamedTuple):
+    """Some of many images."""
+
+    images: Tensor
+    """(N, C, H, W) uint8."""
+    lasting: bool = False
+    """Whether the tensor never changes and costs no memory, as a mapped file."""
 
 
 class ImageStore(Protocol):
@@ -32,8 +41,7 @@ class ImageStore(Protocol):
         Args:
             start: number of the first slot.
             images: (B, C, H, W) uint8.
-            lasting: the tensor never changes and costs no memory, as a mapped file: a store may
-                keep it instead of a copy.
+            lasting: see `Part`. A store may keep such a tensor instead of a copy.
         """
 
     def read(self, choose: Choose) -> Tensor:
@@ -66,7 +74,9 @@ class Staging:
 
     def __init__(self, device: torch.device | str):
         self.device = torch.device(device)
-        self.stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        self.stream: torch.cuda.Stream | None = None
+        if self.device.type == "cuda":
+            self.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         self.locked: list[Tensor] = []
         self.copied: list[torch.cuda.Event] = []
         self.batches = 0
@@ -103,7 +113,7 @@ class Staging:
             self.locked, self.copied = [], []  # in use by a copy: torch frees it afterwards
         if len(self.locked) < STAGED:
             self.locked.append(torch.empty(shape, dtype=torch.uint8, pin_memory=True))
-            self.copied.append(torch.cuda.Event())
+            self.copied.append(torch.cuda.Event())  # type: ignore[no-untyped-call]
             return len(self.locked) - 1
         self.batches += 1
         place = self.batches % STAGED

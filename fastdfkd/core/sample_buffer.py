@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.batch import SyntheticBatch
-from fastdfkd.core.image_stores import DeviceImages, HostImages, ImageStore
+from fastdfkd.core.image_stores import DeviceImages, HostImages, ImageStore, Part
 
 
 class SampleBuffer:
@@ -35,26 +35,26 @@ class SampleBuffer:
             started: images that are there from the beginning, (N, C, H, W) uint8 in parts.
         """
         before = sum(len(part) for part in started)
-        self._begin(DeviceImages((before + capacity, *image_shape), device), started)
+        store = DeviceImages((before + capacity, *image_shape), device)
+        self._begin(store, map(Part, started))
 
     @classmethod
-    def of(cls, store: ImageStore, started: Iterable[Tensor] = ()) -> SampleBuffer:
+    def of(cls, store: ImageStore, started: Iterable[Part] = ()) -> SampleBuffer:
         """A buffer whose images are in a store, which has slots for `started` and the ring.
 
         Args:
             store: where the images are.
-            started: images that are there from the beginning, (N, C, H, W) uint8 in parts. They
-                never change.
+            started: images that are there from the beginning, in parts.
         """
         buffer = cls.__new__(cls)
         buffer._begin(store, started)
         return buffer
 
-    def _begin(self, store: ImageStore, started: Iterable[Tensor]) -> None:
+    def _begin(self, store: ImageStore, started: Iterable[Part]) -> None:
         self.store, self.before = store, 0
         for part in started:
-            store.write(self.before, part, lasting=True)
-            self.before += len(part)
+            store.write(self.before, part.images, lasting=part.lasting)
+            self.before += len(part.images)
         self.capacity = store.shape[0] - self.before
         """Images of the ring."""
         self.inserted = 0

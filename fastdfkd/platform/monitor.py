@@ -32,6 +32,9 @@ class Log(Protocol):
     def warn(self, warning: str) -> None:
         """Record a warning about the run, one line."""
 
+    def note(self, note: str) -> None:
+        """Record what a user should know of the run, one line."""
+
 
 class Monitor:
     """A thread that collects the trainer's output from the board. Use as a context manager.
@@ -58,6 +61,8 @@ class Monitor:
         self._training, self._recorded, self._inserted = False, 0, 0
         self.outcome: dict[str, Any] | None = None
         """What the trainer left with `WeightBoard.complete`; None before."""
+        self.notes: list[str] = []
+        """What the trainer noted, a line each."""
         self._trainer_began: float | None = None
         self._node = ray.get_runtime_context().get_node_id()
         self._stop = threading.Event()
@@ -97,6 +102,10 @@ class Monitor:
         self.outcome = self.outcome or progress.outcome
         if self.outcome and "diverged" in self.outcome:
             self.dispatcher.end(FloatingPointError(self.outcome["diverged"]))
+        for note in progress.notes:
+            if note not in self.notes:  # a restarted trainer repeats it
+                self.notes.append(note)
+                self.recorder.note(note)
         for row in progress.rows:
             self._count_restarts(row["began"])
             self.dispatcher.history.updates = int(row["updates"])

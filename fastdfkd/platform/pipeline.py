@@ -84,8 +84,9 @@ def run(
     started = StartedImages.of(recipe, experiment.spec.shape)
     if checkpoint is not None:
         started.check_same(checkpoint.state.get("started"))
-    held = recipe.capacity + len(started.images)
-    check_memory(plan, held * math.prod(experiment.spec.shape))
+    if recipe.bank.location in ("device", "host"):
+        held = recipe.capacity + len(started)
+        check_memory(plan, held * math.prod(experiment.spec.shape))
     experiment.facts().log()
     log.info("bank: %s", BankPolicies.of(recipe))
     resume = ResumeState.of(experiment, checkpoint)
@@ -111,7 +112,8 @@ def run(
             monitor.write_last(outcome["trainer"])
         images = history.newest_images()
     without = ["images without a student: the adversarial term was off"] if images_only else []
-    notes = [*without, *experiment.notes, *started.notes, *_dispatcher_notes(dispatcher, recipe)]
+    notes = [*without, *experiment.notes, *started.notes, *monitor.notes]
+    notes += _dispatcher_notes(dispatcher, recipe)
     said = {"notes": notes, "warnings": watch.warnings}
     totals = dispatcher.totals
     result = finish(experiment, teacher, directory, totals, outcome, images, start_time, **said)
@@ -147,7 +149,7 @@ def fit(
         board=actors.board,
         device=plan.device,
         threads=plan.threads(plan.worker),
-        started=tuple(ray.put(part.numpy()) for part in started.parts()),
+        started=started.sent(),
     )
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.platform.start_timeout_s)
     failures = recipe.platform.most_worker_failures

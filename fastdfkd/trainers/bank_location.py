@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import psutil
 import torch
-from torch import Tensor
 
 from fastdfkd.core.image_stores import DeviceImages, HostImages, ImageStore
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.recipe import BankSection
 from fastdfkd.text.shown import shown_name
 from fastdfkd.trainers.disk_images import DiskImages
+from fastdfkd.trainers.sent_images import NONE_SENT, SentImages
 
 Place = Literal["device", "host", "disk"]
 SHARES: dict[Place, float] = {"device": 0.6, "host": 0.6, "disk": 0.9}
@@ -142,7 +142,7 @@ def located_buffer(
     capacity: int,
     image_shape: Sequence[int],
     device: torch.device,
-    started: Iterable[Tensor] = (),
+    started: SentImages = NONE_SENT,
     *,
     trainers: int = 1,
 ) -> tuple[SampleBuffer, BankLocation]:
@@ -153,19 +153,18 @@ def located_buffer(
         capacity: images of the ring.
         image_shape: (C, H, W).
         device: of the student.
-        started: images before the first round, (N, C, H, W) uint8 in parts.
+        started: images before the first round.
         trainers: on this machine.
 
     Raises:
         ValueError: no place has room.
         OSError: the file cannot be created, or the disk is full.
     """
-    parts = list(started)
-    shape = (capacity + sum(map(len, parts)), *image_shape)
+    shape = (capacity + started.images, *image_shape)
     need = torch.Size(shape).numel()
     room = Room.here(device, scratch_folder(section), trainers)
     location = BankLocation.of(section, need, room)
-    return SampleBuffer.of(location.store(shape, device), parts), location
+    return SampleBuffer.of(location.store(shape, device), started.fetched()), location
 
 
 def _file_system(folder: Path) -> str:

@@ -29,6 +29,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 from fastdfkd.recipe import Recipe
 from fastdfkd.runs.files import write_whole
 from fastdfkd.runs.folder import read_json
+from fastdfkd.trainers.segment_file import mapped_images
 from fastdfkd.trainers.state_file import load_state, save_state
 
 log = logging.getLogger(__name__)
@@ -113,8 +114,7 @@ class Checkpoint:
         """
         found: dict[int, torch.Tensor] = {}
         for name in self.segments:
-            segment = load_state(self.folder / name)
-            found |= dict(zip(segment["rounds"], segment["images"], strict=True))
+            found |= mapped_images(self.folder / name)
         return found
 
 
@@ -219,7 +219,7 @@ class CheckpointFolder:
         for name, segment in manifest.images.items():
             if read_images:
                 self._verify(name, segment.digest)
-            elif load_state(self.folder / name)["rounds"] != segment.rounds:
+            elif list(mapped_images(self.folder / name)) != segment.rounds:
                 raise ValueError(f"{name} has other rounds than its manifest says")
         state = load_state(self.folder / manifest.state)
         segments = {name: segment.model_dump() for name, segment in manifest.images.items()}

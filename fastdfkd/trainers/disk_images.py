@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,10 +39,12 @@ class DiskImages:
         """
         self.shape, self.device = tuple(shape), torch.device(device)
         self.staging = Staging(device)
-        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115, lives as long
-        self.image_bytes = int(np.prod(self.shape[1:]))
-        self.file.truncate(max(self.shape[0] * self.image_bytes, 1))
-        mapped = mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.file, name = tempfile.mkstemp(dir=folder)
+        weakref.finalize(self, os.close, self.file)
+        os.unlink(name)
+        self.image_bytes = math.prod(self.shape[1:])
+        os.ftruncate(self.file, max(self.shape[0] * self.image_bytes, 1))
+        mapped = mmap.mmap(self.file, 0, access=mmap.ACCESS_READ)
         own = np.frombuffer(mapped, np.uint8, self.shape[0] * self.image_bytes)
         self.mappings: dict[int, np.ndarray] = {0: own.reshape(self.shape)}
         """Arrays (n, C, H, W) by number; 0 is the file."""
@@ -70,10 +74,10 @@ class DiskImages:
                 del self.mappings[number]  # and the disk space of a file that was deleted
 
     def _write_file(self, start: int, images: Tensor) -> None:
-        content = memoryview(images.contiguous().cpu().numpy()).cast("B")
+        content = images.contiguous().cpu().numpy().data.cast("B")
         place = start * self.image_bytes
         while content:
-            written = os.pwrite(self.file.fileno(), content, place)
+            written = os.pwrite(self.file, content, place)
             content, place = content[written:], place + written
 
     def read(self, choose: Choose) -> Tensor:

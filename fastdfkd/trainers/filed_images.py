@@ -15,7 +15,7 @@ import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from fastdfkd.trainers.state_file import load_state
+from fastdfkd.trainers.segment_file import mapped_images
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def _segment(path: Path, _inode: int, _time: int) -> dict[int, torch.Tensor]:
 
     Inode and time are of the file, so that another file of the same name is opened again.
     """
-    segment = load_state(path)
-    return dict(zip(segment["rounds"], segment["images"], strict=True))
+    return mapped_images(path)
 
 
 @ray.remote(num_cpus=0, max_retries=3)
