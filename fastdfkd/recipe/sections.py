@@ -164,7 +164,7 @@ class DistillationSection(Section):
 class BankSection(Section):
     """Limits of the sample bank, what it starts with, and how the student draws from it."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"draws", "start_from"})
+    later: ClassVar[frozenset[str]] = frozenset({"draws", "start_from", "location", "scratch"})
 
     capacity: Positive | None = None
     """Images of the run kept at most; the oldest are removed first. Unset: every image of the run.
@@ -179,6 +179,16 @@ class BankSection(Section):
     a round share its images, each takes the next ones, starting again after the last. For methods
     that train on fresh images. Rounds that left the bank are skipped: in async runs it should hold
     `platform.tolerance_rounds` and one more of each synthesizer."""
+
+    location: Literal["device", "host", "disk", "auto"] = "device"
+    """Where each trainer keeps its copy of the bank. `device`: in the memory of its GPU, or of the
+    process on a CPU. `host`: in the memory of its machine, page-locked; batches are copied to the
+    GPU while it works. `disk`: in a file on its machine, read through the page cache. `auto`: the
+    first of these with room when the run starts. The student is the same in all places ([a bank
+    larger than a device](usage.md#a-bank-larger-than-a-device))."""
+    scratch: str | None = None
+    """Folder for the file of `location: disk`, on a local disk of every machine with a trainer.
+    Unset: the folder for temporary files (`TMPDIR`)."""
 
     @model_validator(mode="after")
     def _the_start_is_drawn(self) -> BankSection:

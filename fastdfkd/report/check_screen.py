@@ -123,6 +123,8 @@ def _run(report: CheckReport) -> Iterator[tuple[str, str]]:
     yield from _scaled("updates", estimate["measured_update_images"], schedule["update_images"])
     if schedule["started_images"]:
         yield "  bank", f"{schedule['started_images']:,} images before the first round"
+    if plan.get("bank_location", "device") != "device":
+        yield "  bank", plan["bank"]
     yield "  end to end", f"about {_seconds(estimate['end_to_end_seconds'])} without evaluation"
     yield (
         "  memory",
