@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdfkd import tracking
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.recipe.device_choices import with_cuda_choices
 from fastdfkd.recipe.source_texts import given
 from fastdfkd.report.progress import EpochProgress, RunProgress
 from fastdfkd.runs.folder import read_json, write_json, write_text
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _MAY_CHANGE = (
     "description",
     "bank.start_from",
+    "bank.location",
+    "bank.scratch",
     "data.root",
     "teacher.weights",
     "teacher.entry",
@@ -172,6 +175,8 @@ def obtain_teacher(
     from fastdfkd.experiment import image_spec
     from fastdfkd.trainers.teacher import prepare_teacher
 
+    device = _device(recipe)
+    recipe = with_cuda_choices(recipe) if device == "cuda" else recipe
     label = f"teacher {recipe.teacher.model} on {image_spec(recipe).name}"
     with EpochProgress(label, recipe.teacher.epochs, shown=progress) as bar:
 
@@ -181,7 +186,7 @@ def obtain_teacher(
         return prepare_teacher(
             recipe,
             model=model,
-            device=_device(recipe),
+            device=device,
             on_epoch=on_epoch,
             before_work=before_work,
         )
@@ -212,7 +217,7 @@ def checkpoint_to_resume(recipe: Recipe, teacher: Teacher, directory: Path) -> C
     from fastdfkd.trainers.checkpoint import CheckpointFolder
 
     check_same_teacher(teacher, directory)
-    checkpoint = CheckpointFolder(directory).newest()
+    checkpoint = CheckpointFolder(directory).newest(read_images=recipe.bank.location == "device")
     if checkpoint is not None:
         check_same_recipe(recipe, checkpoint.state["recipe"], directory)
     return checkpoint

@@ -84,8 +84,9 @@ def run(
     started = StartedImages.of(recipe, experiment.spec.shape)
     if checkpoint is not None:
         started.check_same(checkpoint.state.get("started"))
-    held = recipe.capacity + len(started.images)
-    check_memory(plan, held * math.prod(experiment.spec.shape))
+    if recipe.bank.location in ("device", "host"):
+        held = recipe.capacity + len(started)
+        check_memory(plan, held * math.prod(experiment.spec.shape))
     experiment.facts().log()
     log.info("bank: %s", BankPolicies.of(recipe))
     resume = ResumeState.of(experiment, checkpoint)
@@ -101,6 +102,8 @@ def run(
         board = actors.board, dispatcher, recorder, checkpoints, actors.restore_board
         monitor = Monitor(*board, recipe, watch, started.facts())
         head_watch = head.watch(directory, dispatcher.end, own=cluster.is_own())
+        for note in experiment.notes:
+            recorder.note(note)
         with head_watch, dispatcher, monitor, stopping(stop, dispatcher):
             if images_only:
                 keep_images(actors, plan, dispatcher)
@@ -112,6 +115,7 @@ def run(
         images = history.newest_images()
     without = ["images without a student: the adversarial term was off"] if images_only else []
     notes = [*without, *experiment.notes, *started.notes, *_dispatcher_notes(dispatcher, recipe)]
+    notes += [note for note in monitor.trainer_notes if note not in notes]
     said = {"notes": notes, "warnings": watch.warnings}
     totals = dispatcher.totals
     result = finish(experiment, teacher, directory, totals, outcome, images, start_time, **said)
@@ -147,7 +151,7 @@ def fit(
         board=actors.board,
         device=plan.device,
         threads=plan.threads(plan.worker),
-        started=tuple(ray.put(part.numpy()) for part in started.parts()),
+        started=started.sent(),
     )
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.platform.start_timeout_s)
     failures = recipe.platform.most_worker_failures

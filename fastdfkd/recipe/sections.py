@@ -67,7 +67,8 @@ class TeacherSection(NetworkSection):
     """Random horizontal flips. Turn them off for digits and letters, which are not symmetric."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """Autocast type of training; the weights are float32. `auto`: bfloat16 on hardware that
-    multiplies in it, else float32; teachers of the two kinds of machines differ."""
+    multiplies in it, else float32; teachers of the two kinds of machines differ. If the recipe does
+    not set it and the teacher is trained on a GPU: `auto`."""
 
     @model_validator(mode="after")
     def _slice_is_not_empty(self) -> TeacherSection:
@@ -173,7 +174,7 @@ class DistillationSection(Section):
 class BankSection(Section):
     """Limits of the sample bank, what it starts with, and how the student draws from it."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"draws", "start_from"})
+    later: ClassVar[frozenset[str]] = frozenset({"draws", "start_from", "location", "scratch"})
 
     capacity: Positive | None = None
     """Images of the run kept at most; the oldest are removed first. Unset: every image of the run.
@@ -188,6 +189,16 @@ class BankSection(Section):
     a round share its images, each takes the next ones, starting again after the last. For methods
     that train on fresh images. Rounds that left the bank are skipped: in async runs it should hold
     `platform.tolerance_rounds` and one more of each synthesizer."""
+
+    location: Literal["device", "host", "disk", "auto"] = "device"
+    """Where each trainer keeps its copy of the bank. `device`: in the memory of its GPU, or of the
+    process on a CPU. `host`: in the memory of its machine, page-locked; batches are copied to the
+    GPU while it works. `disk`: in a file on its machine, read through the page cache. `auto`: the
+    first of these with room when the run starts. The student is the same in all places ([a bank
+    larger than a device](usage.md#a-bank-larger-than-a-device))."""
+    scratch: str | None = None
+    """Folder for the file of `location: disk`, on a local disk of every machine with a trainer.
+    Unset: the folder for temporary files (`TMPDIR`)."""
 
     @model_validator(mode="after")
     def _the_start_is_drawn(self) -> BankSection:
@@ -236,13 +247,16 @@ class PlatformSection(Section):
     """Device of synthesizers and workers. `auto`: CUDA if the cluster has GPUs, else the CPU."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """Autocast type of synthesis and distillation; weights, statistics and losses stay float32.
-    `auto`: bfloat16 on hardware that multiplies in it, decided for each process."""
-    cuda_graphs: bool = False
+    `auto`: bfloat16 on hardware that multiplies in it, decided for each process. If the recipe does
+    not set it and the run is on GPUs: `auto`."""
+    cuda_graphs: bool | Literal["auto"] = False
     """Record the steps of synthesis (where the method supports it) and the student updates as CUDA
-    graphs and replay them: the GPU no longer waits for Python. Needs CUDA (no effect where `device:
-    auto` finds none) and networks whose forward pass reads no value back from the device. With two
-    or more `workers` the student's own forward and backward are not recorded; synthesis and the
-    teacher still are. A graph keeps the GPU memory of its step. Not run on a GPU yet."""
+    graphs and replay them: the GPU no longer waits for Python. `true` needs CUDA (no effect where
+    `device: auto` finds none); `auto` means wherever a role runs on CUDA. If the recipe does not
+    set it and the run is on GPUs: `auto`. A network whose forward pass reads a value back from the
+    device runs without graphs; the run's notes and `fastdfkd check` say why. With two or more
+    `workers` the student's own forward and backward are not recorded; synthesis and the teacher
+    still are. A graph keeps the GPU memory of its step."""
     cpus_per_synthesizer: Rate = 1.0
     """Ray CPUs of a synthesizer, and its threads. If the recipe does not set it and there is no
     GPU: `synthesis_share` of the machine, the student gets the rest. In lock-step the two take
@@ -275,7 +289,7 @@ class PlatformSection(Section):
 
     @model_validator(mode="after")
     def _graphs_have_a_gpu(self) -> PlatformSection:
-        if self.cuda_graphs and self.device == "cpu":
+        if self.cuda_graphs is True and self.device == "cpu":
             raise ValueError(
                 "cuda_graphs needs a GPU, and device is cpu: set device to auto or cuda, or "
                 "cuda_graphs to false"

@@ -106,7 +106,8 @@ def _run(report: CheckReport) -> Iterator[tuple[str, str]]:
     trainers = f"{plan['workers']} workers" if plan["workers"] else "the driver"
     yield (
         "run here",
-        f"{plan['device']}, {plan['precision']}, {plan['schedule']}, {plan['synthesizers']} "
+        f"{plan['device']}, {plan['precision']}{', CUDA graphs' * plan['cuda_graphs']}, "
+        f"{plan['schedule']}, {plan['synthesizers']} "
         f"synthesizers, student in {trainers}",
     )
     yield (
@@ -123,6 +124,8 @@ def _run(report: CheckReport) -> Iterator[tuple[str, str]]:
     yield from _scaled("updates", estimate["measured_update_images"], schedule["update_images"])
     if schedule["started_images"]:
         yield "  bank", f"{schedule['started_images']:,} images before the first round"
+    if plan.get("bank_location", "device") != "device":
+        yield "  bank", plan["bank"]
     yield "  end to end", f"about {_seconds(estimate['end_to_end_seconds'])} without evaluation"
     yield (
         "  memory",
