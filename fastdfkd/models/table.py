@@ -13,7 +13,6 @@ from fastdfkd.models.unet import UNet
 from fastdfkd.models.vgg import VGG, VGG11_GROUPS
 from fastdfkd.models.vision_transformer import VisionTransformer
 from fastdfkd.models.wide_resnet import WideResNet
-from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.text.shown import shown
 
 Builder = Callable[[int, int], nn.Module]
@@ -95,6 +94,8 @@ def build_network(name: str, num_classes: int, in_channels: int = 3) -> nn.Modul
         RecipeError: `name` is in none of them. The message lists the names.
     """
     if name not in NETWORKS:
+        from fastdfkd.recipe.messages import RecipeError, unknown  # needs more than torch
+
         raise RecipeError(
             f"{unknown(f'model {shown(name)}', name, list(NETWORKS))}, "
             "or package.module:builder, file.py:builder, torchvision:NAME, timm:NAME, hf:FOLDER, "
