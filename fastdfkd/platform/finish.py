@@ -49,8 +49,8 @@ def finish(
         directory: the run's folder.
         totals: sums over all batches.
         final: what the trainer left on the board: its last `row`, the final `student` weights (none
-            if only images were made), the `precision` that was used, and what the last evaluation
-            found of the classes.
+            if only images were made), the `precision` and `cuda_graphs` (`on` or `off`) that were
+            used, and what the last evaluation found of the classes.
         images: newest batch, (B, C, H, W) uint8.
         start_time: `time.monotonic()` at the start of the run.
         notes: deviations from the recipe, a sentence each.
@@ -88,6 +88,7 @@ def finish(
         trainer_peak_memory_bytes=int(row["trainer_peak_memory_bytes"]),
         max_staleness=totals.max_staleness,
         precision=final["precision"],
+        cuda_graphs=final["cuda_graphs"],
         versions=versions(),
         hardware=hardware(),
         commit=commit(),

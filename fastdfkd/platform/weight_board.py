@@ -52,6 +52,8 @@ class Progress:
     checkpoints: list[dict[str, Any]]
     outcome: dict[str, Any] | None
     """What the trainer passed to `complete`; None before."""
+    notes: list[str]
+    """Deviations from the recipe that the trainer found since the last call, a line each."""
 
 
 NOT_READY = "not ready"
@@ -89,6 +91,7 @@ class WeightBoard:
         """Newest state of the trainer."""
         self.refused_versions = 0
         self.rows: list[dict[str, float]] = []
+        self.notes: list[str] = []
         self.checkpoints: list[dict[str, Any]] = []
         self.outcome: dict[str, Any] | None = None
         self.outcome_collected = False
@@ -212,6 +215,10 @@ class WeightBoard:
         """Keep a progress row of the trainer for the driver."""
         self.rows.append(row)
 
+    def note(self, lines: list[str]) -> None:
+        """Keep deviations from the recipe, a line each, for the driver."""
+        self.notes += lines
+
     def save(self, trainer: dict[str, Any]) -> bool | None:
         """Add a checkpoint: the trainer's state with the published student and all other states.
 
@@ -245,9 +252,9 @@ class WeightBoard:
         return None
 
     def collect(self) -> Progress:
-        """Rows and checkpoints since the last call, and the outcome."""
-        progress = Progress(self.restored, self.rows, self.checkpoints, self.outcome)
-        self.rows, self.checkpoints = [], []
+        """Rows, notes and checkpoints since the last call, and the outcome."""
+        progress = Progress(self.restored, self.rows, self.checkpoints, self.outcome, self.notes)
+        self.rows, self.checkpoints, self.notes = [], [], []
         self.outcome_collected = self.outcome is not None
         return progress
 

@@ -66,7 +66,8 @@ class CheckReport:
     estimate: dict[str, Any]
     """Fields of `api.estimate.Estimate`."""
     plan: dict[str, Any]
-    """What a run here would have: `device`, `synthesizers`, `workers`, `schedule`, `precision`."""
+    """What a run here would have: `device`, `synthesizers`, `workers`, `schedule`,
+    `precision`, `cuda_graphs`."""
     schedule: dict[str, int]
     """`rounds`, `images` and `updates` of the run; `round_images` of a round, `update_images` of an
     update on one worker; `started_images` of `bank.start_from`."""

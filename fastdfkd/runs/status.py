@@ -11,8 +11,8 @@ with access to the folder. The state of the run:
     otherwise                                           -> silent: stopped, killed, or waiting
 
 `state.json` is a JSON object with optional keys: `state` (`running`, `stopped`, `failed` or
-`finished`), `error` (one line), `warnings` (a list of lines), `faults` (name to count) and
-`images_only` (true: no student is trained).
+`finished`), `error` (one line), `warnings` and `notes` (lists of lines), `faults` (name to count)
+and `images_only` (true: no student is trained).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Status:
     images_only: bool = False
     """Whether the run makes images without a student."""
     notes: tuple[str, ...] = ()
-    """Notes of a finished run, see `RunResult.notes`."""
+    """Notes of the run so far, see `RunResult.notes`."""
     warnings: tuple[str, ...] = ()
     """Warnings of the run so far, see `RunResult.warnings`."""
     result: Mapping[str, float] = field(default_factory=dict)
@@ -121,7 +121,7 @@ def read_status(directory: str | Path, *, now: float | None = None) -> Status:
         teacher=_json_object(folder / "teacher.json"),
         result=figures_of(result),
         images_only=state_file.get("images_only") is True,
-        notes=_lines(result.get("notes")),
+        notes=_lines(result.get("notes")) or _lines(state_file.get("notes")),
         warnings=_lines(result.get("warnings")) or _lines(state_file.get("warnings")),
         latest=latest,
         faults=counted or _faults(state_file.get("faults")),

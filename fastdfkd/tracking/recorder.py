@@ -73,6 +73,8 @@ class Recorder:
         self._step = resume_at or 0
         self.warnings: list[str] = []
         """Warnings of the run so far, one line each."""
+        self.notes: list[str] = []
+        """Deviations from the recipe found so far, one line each."""
         self._finished = self._csv_failing = False
 
     @property
@@ -131,6 +133,11 @@ class Recorder:
         self.warnings.append(warning)
         self._write_state("RUNNING")
         self._writer.tag("warnings", "\n".join(self.warnings))
+
+    def note(self, note: str) -> None:
+        """Write a deviation from the recipe, one line, to `state.json`."""
+        self.notes.append(note)
+        self._write_state("RUNNING")
 
     def finish(self, result: RunResult, artifacts: Iterable[Path] | None = None) -> None:
         """Log the figures of the result as metrics, and the run's files as artifacts.
@@ -196,6 +203,8 @@ class Recorder:
             state["images_only"] = True
         if self.warnings:
             state["warnings"] = self.warnings
+        if self.notes:
+            state["notes"] = self.notes
         if error is not None:
             state["error"] = reason(error)
         try:

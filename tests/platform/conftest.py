@@ -88,6 +88,10 @@ class Rows:
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
         self.warnings: list[str] = []
+        self.notes: list[str] = []
+
+    def note(self, note: str) -> None:
+        self.notes.append(note)
 
     def warn(self, warning: str) -> None:
         self.warnings.append(warning)
