@@ -9,7 +9,6 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-LOWEST := .venv-lowest
 # The uv on the PATH if it works, else one installed into .uv/ (which needs no virtualenv).
 UV := $(or $(shell uv --version >/dev/null 2>&1 && command -v uv),.uv/bin/uv)
 # Written at the end of a set-up. Its name depends on the folder, so a moved checkout is set up again.
@@ -18,7 +17,7 @@ STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 UNFINISHED := $(VENV)/.installing
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow test-lowest release-check lint bench constraints clean
+.PHONY: help setup quickstart test test-slow test-lowest test-newest release-check lint bench constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -32,12 +31,22 @@ test: $(STAMP) ## the tests that take seconds
 test-slow: $(STAMP) ## the tests that take minutes (no such test is not an error)
 	$(PY) -m pytest -m 'slow and not gpu' || [ $$? -eq 5 ]
 
-# The environment is recreated on each run, from the current pyproject.toml. Warnings of old
-# libraries are not errors here (-W default).
-test-lowest: | $(UV) ## the tests of `make test` with the lowest versions that pyproject.toml allows
-	$(UV) venv -q --clear --no-python-downloads --python $(PYTHON) $(LOWEST)
-	$(UV) pip install --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[dev]'
-	$(LOWEST)/bin/python -m pytest -W default -m 'not slow and not gpu'
+# What depends on the versions of libraries: the algorithm, recipes, networks, images, and one run on
+# Ray with each method. make PYTHON=python3.13 test-newest takes another Python.
+VERSIONED := tests/core tests/recipe tests/models tests/data \
+	tests/platform/test_pipeline.py::test_lockstep_equals_the_reference_bit_for_bit
+
+test-lowest: RESOLUTION := lowest-direct
+test-lowest: ## the tests that depend on versions, with the lowest that pyproject.toml allows
+test-newest: RESOLUTION := highest
+test-newest: ## the same tests with the newest versions that pyproject.toml allows
+
+# The environment is recreated on each run, from the current pyproject.toml. Warnings of other
+# versions are not errors here (-W default).
+test-lowest test-newest: | $(UV)
+	$(UV) venv -q --clear --no-python-downloads --python $(PYTHON) .venv-$(RESOLUTION)
+	$(UV) pip install --python .venv-$(RESOLUTION)/bin/python --resolution $(RESOLUTION) -e '.[dev]'
+	.venv-$(RESOLUTION)/bin/python -m pytest -W default -m 'not slow and not gpu' $(VERSIONED)
 
 release-check: $(STAMP) ## build wheel and sdist, install each into an empty environment, run the quickstart
 	$(PY) -m pytest tests/test_wheel.py
@@ -59,7 +68,7 @@ constraints: | $(UV) ## write constraints.txt anew from pyproject.toml
 	@! grep -n '://' constraints.txt || { echo 'constraints.txt names a host' >&2; exit 1; }
 
 clean: ## remove what make created; runs/ and data are kept
-	rm -rf $(VENV) $(LOWEST) .uv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* .uv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # If the environment's Python does not run, set up again, even if the stamp exists.

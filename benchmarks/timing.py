@@ -11,6 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from fastdfkd.core.precision import resolve_precision
+from fastdfkd.core.torch_versions import frozen_convolutions
 
 Work = Callable[[], object]
 
@@ -65,7 +66,7 @@ def flops(work: Work) -> int:
 
     The counter gets a formula for oneDNN's fused convolution, which it does not know.
     """
-    fused: dict[Any, Any] = {torch.ops.mkldnn._convolution_pointwise: _fused_convolution_flops}
+    fused = dict.fromkeys(frozen_convolutions(), _fused_convolution_flops)
     with FlopCounterMode(display=False, custom_mapping=fused) as counter:
         work()
     return int(counter.get_total_flops())

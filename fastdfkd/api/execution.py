@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdfkd import tracking
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.recipe.device_choices import with_cuda_choices
 from fastdfkd.recipe.source_texts import given
 from fastdfkd.report.progress import EpochProgress, RunProgress
 from fastdfkd.runs.folder import read_json, write_json, write_text
@@ -174,6 +175,8 @@ def obtain_teacher(
     from fastdfkd.experiment import image_spec
     from fastdfkd.trainers.teacher import prepare_teacher
 
+    device = _device(recipe)
+    recipe = with_cuda_choices(recipe) if device == "cuda" else recipe
     label = f"teacher {recipe.teacher.model} on {image_spec(recipe).name}"
     with EpochProgress(label, recipe.teacher.epochs, shown=progress) as bar:
 
@@ -183,7 +186,7 @@ def obtain_teacher(
         return prepare_teacher(
             recipe,
             model=model,
-            device=_device(recipe),
+            device=device,
             on_epoch=on_epoch,
             before_work=before_work,
         )

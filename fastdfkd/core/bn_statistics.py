@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fastdfkd.core import torch_versions
 from fastdfkd.core.channel_moments import Moments, channel_moments, image_moments
 from fastdfkd.core.norm_calls import NormCalls, ScriptNormCalls, Statistics, loose_buffers
 from fastdfkd.core.norm_layers import normalising_layers, per_image
@@ -221,10 +222,12 @@ def _moments_of(x: Tensor, of_images: bool) -> Moments:
 @torch.no_grad()
 def _inverse_deviations(targets: Sequence[Tensor]) -> list[Tensor]:
     """For means 1 / (deviation * sqrt(C)), for variances 1 / (variance * sqrt(C)); each (C,)."""
-    variances = torch._foreach_clamp_min(list(targets[1::2]), LEAST_VARIANCE)
+    variances = torch_versions.foreach_clamp_min(list(targets[1::2]), LEAST_VARIANCE)
     roots = [math.sqrt(len(each)) for each in variances]
-    of_means = torch._foreach_reciprocal(torch._foreach_mul(torch._foreach_sqrt(variances), roots))
-    of_variances = torch._foreach_reciprocal(torch._foreach_mul(variances, roots))
+    of_means = torch_versions.foreach_reciprocal(
+        torch_versions.foreach_mul(torch_versions.foreach_sqrt(variances), roots)
+    )
+    of_variances = torch_versions.foreach_reciprocal(torch_versions.foreach_mul(variances, roots))
     return [scale for pair in zip(of_means, of_variances, strict=True) for scale in pair]
 
 
@@ -238,10 +241,10 @@ class _SumOfNorms(torch.autograd.Function):
     def forward(
         ctx: Any, targets: list[Tensor], scales: list[Tensor] | None, *found: Tensor
     ) -> Tensor:
-        differences = torch._foreach_sub(found, targets)
+        differences = torch_versions.foreach_sub(found, targets)
         if scales is not None:
-            differences = torch._foreach_mul(differences, scales)
-        norms = torch._foreach_norm(differences)
+            differences = torch_versions.foreach_mul(differences, scales)
+        norms = torch_versions.foreach_norm(differences)
         ctx.save_for_backward(*differences, *norms)
         ctx.scales = scales
         return torch.stack(norms).sum()
@@ -250,10 +253,10 @@ class _SumOfNorms(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
         differences, norms = saved[: len(saved) // 2], saved[len(saved) // 2 :]
-        norms = torch._foreach_clamp_min(norms, torch.finfo(gradient.dtype).tiny)
-        found = torch._foreach_mul(torch._foreach_div(differences, norms), gradient)
+        norms = torch_versions.foreach_clamp_min(norms, torch.finfo(gradient.dtype).tiny)
+        found = torch_versions.foreach_mul(torch_versions.foreach_div(differences, norms), gradient)
         if ctx.scales is not None:
-            found = torch._foreach_mul(found, ctx.scales)
+            found = torch_versions.foreach_mul(found, ctx.scales)
         return None, None, *found
 
 

@@ -21,14 +21,22 @@ def capturable(
     image_shape: Sequence[int],
     device: torch.device | str,
     precision: Precision,
+    notes: list[str],
 ) -> bool:
     """Whether steps with a network can be captured; logs the reason if they cannot.
 
-    See `capture_trouble` for the arguments.
+    Args:
+        network: see `capture_trouble`, as for the others.
+        use: likewise.
+        image_shape: likewise.
+        device: likewise.
+        precision: likewise.
+        notes: gets a line with the reason.
     """
     reason = capture_trouble(network, use, image_shape, device, precision)
     if reason:
-        log.warning("%s runs without cuda_graphs (%s)", type(network).__name__, reason)
+        notes.append(f"{type(network).__name__} runs without cuda_graphs ({reason})")
+        log.warning("%s", notes[-1])
     return reason is None
 
 

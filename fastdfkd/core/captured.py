@@ -14,6 +14,7 @@ The tests also replay every captured step on the CPU, with a recorder that enfor
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -23,8 +24,13 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 WARM_UP = 3
 """Calls with the same shapes that run normally before recording, so that libraries initialise."""
+
+
+class RecordingError(RuntimeError):
+    """A step could not be recorded; the message says why."""
 
 
 class Recorder(Protocol):
@@ -33,12 +39,25 @@ class Recorder(Protocol):
     def warm_up(self, step: Callable[[], T]) -> T:
         """Run a step without recording it."""
 
+    def rehearse(self, step: Callable[[], object]) -> None:
+        """Run a step without recording it.
+
+        Raises:
+            Exception: it waits for the device.
+        """
+
     def record(self, step: Callable[[], T]) -> tuple[Callable[[], object], T]:
         """Record a step without running it.
 
         Returns:
             A function that replays it, and its result, which every replay overwrites.
+
+        Raises:
+            RecordingError: the step breaks a rule of this module, or memory is short.
         """
+
+    def release(self) -> None:
+        """Return memory to the device that no recording uses any more."""
 
 
 class CudaGraphs:
@@ -58,24 +77,34 @@ class CudaGraphs:
         callers.wait_stream(self.stream)
         return result
 
-    def record(self, step: Callable[[], T]) -> tuple[Callable[[], object], T]:
-        """Record a step. Other threads of the process may use the device during it.
+    def rehearse(self, step: Callable[[], object]) -> None:
+        """Run a step; an operation that waits for the device raises RuntimeError.
 
-        Raises:
-            RuntimeError: the step breaks a rule of this module.
+        This comes before a recording that may fail, because torch does not clean up after one: its
+        random generator and its allocator stay in the state of recording (torch 2.13,
+        `CUDAGraph::capture_end`).
         """
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            self.warm_up(step)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+
+    def record(self, step: Callable[[], T]) -> tuple[Callable[[], object], T]:
+        """Record a step. Other threads of the process may use the device during it."""
         graph = torch.cuda.CUDAGraph()
         how: Any = {"pool": self.pool, "stream": self.stream, "capture_error_mode": "thread_local"}
         try:
             with torch.cuda.graph(graph, **how):
                 result = step()
         except RuntimeError as error:
-            raise RuntimeError(
-                f"a step could not be recorded as a CUDA graph ({error}): its network must not "
-                "read values from the device or copy from the host; set platform.cuda_graphs to "
-                "false"
-            ) from error
+            raise RecordingError(_first_line(error)) from error
         return graph.replay, result
+
+    def release(self) -> None:
+        """Empty torch's cache: a graph's memory goes there when the graph is deleted."""
+        torch.cuda.empty_cache()
 
 
 RECORDERS: dict[str, Callable[[torch.device], Recorder]] = {"cuda": CudaGraphs}
@@ -83,12 +112,22 @@ RECORDERS: dict[str, Callable[[torch.device], Recorder]] = {"cuda": CudaGraphs}
 
 
 def captured(
-    function: Callable[..., T], device: torch.device | str, wanted: bool
+    function: Callable[..., T],
+    device: torch.device | str,
+    wanted: bool,
+    discard: Callable[[], object] = lambda: None,
 ) -> Callable[..., T]:
-    """`function` captured, if `wanted` and if the device has a recorder; else `function` itself."""
+    """`function` captured, if `wanted` and if the device has a recorder; else `function` itself.
+
+    Args:
+        function: a step that keeps the rules of this module.
+        device: where it runs.
+        wanted: whether to capture it.
+        discard: see `Captured`.
+    """
     device = torch.device(device)
     recorder = RECORDERS.get(device.type) if wanted else None
-    return function if recorder is None else Captured(function, recorder(device))
+    return function if recorder is None else Captured(function, recorder(device), discard)
 
 
 def capture_failure(
@@ -97,7 +136,7 @@ def capture_failure(
     """Why a step cannot be captured; None if it can, or if the device has no recorder.
 
     Args:
-        step: a function of one tensor.
+        step: a function of one tensor, which changes nothing.
         device: where it runs.
         first: argument for recording.
         second: argument for which the replay is compared with the step itself.
@@ -105,17 +144,50 @@ def capture_failure(
     device = torch.device(device)
     if device.type not in RECORDERS:
         return None
+    recorder = RECORDERS[device.type](device)
+    recorded = Captured(step, recorder)
     try:
-        recorded = Captured(step, RECORDERS[device.type](device))
-        for _ in range(WARM_UP + 1):
+        for _ in range(WARM_UP):
             recorded(first)
+        recorder.rehearse(lambda: step(first))
+        recorded(first)
+        if recorded.failure:
+            return recorded.failure
         replayed, plain, again = recorded(second).clone(), step(second), step(second)
     except Exception as error:  # a user's network may raise anything
-        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return _first_line(error)
+    finally:
+        recorded.release()
     close = partial(torch.allclose, rtol=1e-2, atol=1e-3 * float(plain.abs().max()))
     if close(replayed, plain) or not close(again, plain):
         return None  # equal, or the step itself is random (dropout)
     return "its replay gives other values: its forward depends on more than its input tensors"
+
+
+def warm_up_calls(device: torch.device | str, wanted: bool) -> int:
+    """Calls of a step until each later one is as fast; see `captured` for the arguments."""
+    return 1 + WARM_UP if wanted and torch.device(device).type in RECORDERS else 1
+
+
+def release_steps(owner: object) -> None:
+    """Drop the recordings of all captured steps among an object's attributes, and their memory."""
+    for step in vars(owner).values():
+        if isinstance(step, Captured):
+            step.release()
+
+
+def failures_of(owner: object) -> list[str]:
+    """A line for each captured step among an object's attributes that could not be recorded."""
+    steps = [step for step in vars(owner).values() if isinstance(step, Captured)]
+    return [
+        f"{type(owner).__name__} runs without cuda_graphs ({step.failure})"
+        for step in steps
+        if step.failure
+    ]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 class Captured(Generic[T]):
@@ -123,22 +195,48 @@ class Captured(Generic[T]):
 
     Each combination of values and tensor shapes has its own recording, made after `WARM_UP` normal
     calls. The result is a tensor of the recording: **the next call overwrites it**.
+
+    If a recording fails, the step runs normally from then on, and `failure` says why. Before it
+    does, `discard` is called, which drops what the interrupted step left, such as gradients.
     """
 
-    def __init__(self, function: Callable[..., T], recorder: Recorder):
-        self.function, self.recorder = function, recorder
+    def __init__(
+        self,
+        function: Callable[..., T],
+        recorder: Recorder,
+        discard: Callable[[], object] = lambda: None,
+    ):
+        self.function, self.recorder, self.discard = function, recorder, discard
         self.calls: Counter[Any] = Counter()
         self.recordings: dict[Any, _Recording[T]] = {}
+        self.failure = ""
+        """Why steps are not recorded any more; empty while they are."""
 
     def __call__(self, *arguments: Any) -> T:
         """The result of the step for these arguments."""
         kind = tuple((a.shape, a.dtype) if isinstance(a, Tensor) else a for a in arguments)
-        if kind not in self.recordings:
-            if self.calls[kind] < WARM_UP:
-                self.calls[kind] += 1
-                return self.recorder.warm_up(lambda: self.function(*arguments))
-            self.recordings[kind] = _Recording(self.function, self.recorder, arguments)
+        if kind not in self.recordings and not self._records(kind, arguments):
+            self.calls[kind] += 1
+            return self.recorder.warm_up(lambda: self.function(*arguments))
         return self.recordings[kind].play(arguments)
+
+    def _records(self, kind: Any, arguments: tuple[Any, ...]) -> bool:
+        """Whether it is time for a recording and one could be made."""
+        if self.failure or self.calls[kind] < WARM_UP:
+            return False
+        try:
+            self.recordings[kind] = _Recording(self.function, self.recorder, arguments)
+        except RecordingError as error:
+            self.failure = str(error)
+            log.warning("a step runs without cuda_graphs: it could not be recorded (%s)", error)
+            self.discard()
+        return not self.failure
+
+    def release(self) -> None:
+        """Drop all recordings and return their memory to the device; later calls record anew."""
+        self.recordings.clear()
+        self.calls.clear()
+        self.recorder.release()
 
 
 class _Recording(Generic[T]):

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastdfkd.core import torch_versions
+
 Moments = tuple[Tensor, Tensor]
 """Mean and variance, each (C,)."""
 _SIDE = 16
@@ -66,12 +68,8 @@ def moments_gradient(
 def normalised(
     x: Tensor, statistics: Moments, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
-    """BatchNorm of x (B, C, ...) with given mean and variance; keeps shape and type.
-
-    Calls the kernel behind `F.batch_norm` without its checks: torch 2.11 refuses an eps of 0.
-    """
-    cudnn = torch.backends.cudnn.enabled
-    return torch.batch_norm(x, weight, bias, *statistics, False, 0.0, eps, cudnn)
+    """BatchNorm of x (B, C, ...) with given mean and variance; keeps shape and type."""
+    return torch_versions.batch_norm(x, *statistics, weight, bias, eps)
 
 
 def moments(x: Tensor) -> Moments:
@@ -83,23 +81,16 @@ def moments(x: Tensor) -> Moments:
     """
     exact = torch.float64 if x.dtype is torch.float64 else torch.float32
     if x.device.type != "cpu":
-        return _kernel_moments(x, exact)
+        return torch_versions.batch_moments(x, exact)
     rows = x.movedim(1, -1).reshape(-1, x.shape[1]).contiguous()
     body = len(rows) // _SIDE * _SIDE
     parts = [rows[:body].view(-1, _SIDE * x.shape[1])] if body else []
     if body < len(rows):
         parts.append(rows[body:])
-    stats = [(len(part), *_kernel_moments(part, exact)) for part in parts]
+    stats = [(len(part), *torch_versions.batch_moments(part, exact)) for part in parts]
     means = torch.cat([mean.view(-1, x.shape[1]) for _, mean, _ in stats])
     variances = torch.cat([var.view(-1, x.shape[1]) for _, _, var in stats])
     sides = [(len(mean) // x.shape[1], size / len(rows)) for size, mean, _ in stats]
     weights = torch.cat([means.new_full((side, 1), weight) for side, weight in sides])
     mean = (weights * means).sum(0)
     return mean, (weights * (variances + (means - mean).square())).sum(0)
-
-
-def _kernel_moments(x: Tensor, exact: torch.dtype) -> Moments:
-    """Mean and biased variance of type `exact`, which the type of unused running estimates sets."""
-    unused = x.new_zeros(x.shape[1], dtype=exact)
-    mean, var = torch.batch_norm_update_stats(x, unused, unused, 0.0)
-    return mean, var

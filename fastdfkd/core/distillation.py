@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fastdfkd.core.attention import Size, StageMaps, attention_loss, common_stages
 from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.capture_trial import capturable
-from fastdfkd.core.captured import Captured, captured
+from fastdfkd.core.captured import RECORDERS, Captured, captured, failures_of, release_steps
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
@@ -101,9 +101,14 @@ class StudentDistiller:
             momentum=section.momentum,
             weight_decay=section.weight_decay,
         )
+        self._uncaptured: list[str] = []
         asks = task.capture and self._capturable(frozen, self.teacher_use, task, task.image_shape)
         self.ask = captured(self._ask, task.device, asks)
         follows = task.capture and wrap is None
+        if task.capture and wrap is not None and self.device.type in RECORDERS:
+            self._uncaptured.append(
+                "the student's steps run without cuda_graphs (several workers average gradients)"
+            )
         follows = follows and self._capturable(
             self.module.train(), self.student_use, task, task.student_shape
         )
@@ -111,11 +116,25 @@ class StudentDistiller:
         if isinstance(self.follow, Captured):
             self.optimizer.lr = torch.zeros((), dtype=torch.float32, device=self.device)
 
-    @staticmethod
     def _capturable(
-        network: nn.Module, use: NetworkUse, task: Task, image_shape: Sequence[int]
+        self, network: nn.Module, use: NetworkUse, task: Task, image_shape: Sequence[int]
     ) -> bool:
-        return capturable(network, use, image_shape, task.device, task.precision)
+        return capturable(network, use, image_shape, task.device, task.precision, self._uncaptured)
+
+    @property
+    def captures(self) -> bool:
+        """Whether steps of the teacher or the student are captured."""
+        steps = (self.ask, self.follow)
+        return any(isinstance(step, Captured) and not step.failure for step in steps)
+
+    @property
+    def notes(self) -> list[str]:
+        """What runs without CUDA graphs that was to run with them, and why, a line each."""
+        return [*self._uncaptured, *failures_of(self)]
+
+    def release(self) -> None:
+        """Drop the recorded steps and return their memory. Later updates record them anew."""
+        release_steps(self)
 
     @property
     def lr(self) -> float:

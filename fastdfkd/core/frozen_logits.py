@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from fastdfkd.core import torch_versions
 from fastdfkd.core.fused_norm import (
     UntraceableError,
     fuse_norms,
@@ -51,7 +52,7 @@ class FrozenConv2d(nn.Module):
         self.geometry = (layer.padding, layer.stride, layer.dilation, layer.groups)
         self.relu = False
         self.packed: Tensor | None = None
-        self.one_call = _one_call(weight)
+        self.one_call = torch_versions.has_frozen_convolution(weight)
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         """(B, C, H, W) to (B, C', H', W')."""
@@ -62,18 +63,11 @@ class FrozenConv2d(nn.Module):
             y = y if other is None else y + other
             return F.relu(y) if self.relu else y
         if self.packed is None:
-            pack: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
-            self.packed = pack(self.weight.to_mkldnn(), padding, stride, dilation, groups, x.shape)
-        convolution: Any = torch.ops.mkldnn._convolution_pointwise
-        common = (self.packed, self.bias, padding, stride, dilation, groups)
-        result: Tensor
-        if other is None:
-            result = convolution(x, *common, "relu" if self.relu else "none", [], "")
-        else:
-            relu = "relu" if self.relu else None
-            other = other.to(x.dtype)
-            result = convolution.binary(x, other, *common, "add", 1.0, relu, [], None)
-        return result
+            self.packed = torch_versions.packed_weight(self.weight, self.geometry, x.shape)
+        other = None if other is None else other.to(x.dtype)
+        return torch_versions.frozen_convolution(
+            x, self.packed, self.bias, self.geometry, other, self.relu
+        )
 
     def _shape(self, x: Tensor) -> tuple[int, ...]:
         """Shape of the result. The kernel adds `other` only if it has this shape."""
@@ -171,15 +165,4 @@ def _adds_alike(addition: fx.Node, node: fx.Node) -> bool:
         return False
     return operands[0] is not operands[1] and (
         addition.target is not operator.iadd or operands[0] is node
-    )
-
-
-def _one_call(weight: Tensor) -> bool:
-    """Whether torch has oneDNN's convolution with addition and ReLU for this weight."""
-    if weight.device.type != "cpu" or not torch._C._has_mkldnn:
-        return False
-    if weight.dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return False
-    return weight.dtype in (torch.float32, torch.bfloat16) and hasattr(
-        torch.ops.mkldnn, "_convolution_pointwise"
     )

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from fastdfkd.core import torch_versions
 from fastdfkd.core.channel_moments import Moments, moments, moments_gradient, normalised
 from fastdfkd.core.norm_layers import kind_of, normalising_layers
 
@@ -117,7 +118,7 @@ def traced(network: nn.Module) -> fx.GraphModule:
     """
     if isinstance(network, torch.jit.ScriptModule):
         raise UntraceableError("TorchScript cannot be traced")
-    if any(m._forward_hooks or m._forward_pre_hooks for m in network.modules()):
+    if any(torch_versions.has_hooks(module) for module in network.modules()):
         raise UntraceableError("it has hooks, which a traced network would not call")
     try:
         graph = _Tracer(network).trace(network)

@@ -76,6 +76,13 @@ class Synthesizer(Protocol):
     def __init__(self, section: Any, task: Task, index: int = 0):
         """Build from the method's recipe section. `index`: its number among several."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What runs without CUDA graphs that was to run with them, and why, a line each."""
+
+    def release(self) -> None:
+        """Drop recorded steps and return their memory. Later batches record them anew."""
+
     @classmethod
     def shared_generator(cls, section: Any, task: Task) -> SharedGenerator:
         """Build the generator that several synthesizers share, on `task.device`.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from fastdfkd.core import torch_versions
 from fastdfkd.core.drawn_generator import drawn_generator
 from fastdfkd.core.generators import Generator
 from fastdfkd.core.interfaces import MetaUpdate
@@ -76,8 +77,8 @@ class MetaGenerator:
                 return MetaUpdate(round, [g.clone() for g in summed_gradients])
             case "reptile":
                 theta = [p.detach() for p in self.generator.parameters()]
-                difference = torch._foreach_sub(theta, [p.detach() for p in fast])
-                torch._foreach_mul_(difference, self.section.reptile_scale)
+                difference = torch_versions.foreach_sub(theta, [p.detach() for p in fast])
+                torch_versions.foreach_mul_(difference, self.section.reptile_scale)
                 return MetaUpdate(round, list(difference))
             case "sequential":
                 return MetaUpdate(round, [p.detach().clone() for p in fast])

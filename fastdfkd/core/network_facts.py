@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from fastdfkd.core import torch_versions
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.frozen_logits import foldable
 from fastdfkd.core.fused_norm import has_norms
@@ -144,16 +144,11 @@ def _macs(network: nn.Module, image: Tensor) -> int | None:
     return counter.flops // 2  # a multiply-accumulate counts as two there
 
 
-class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _FlopCounter(torch_versions.DispatchMode):  # type: ignore[no-untyped-call]
     """Applies torch's formulas. `FlopCounterMode` does too, but first imports torch's compiler."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: otherwise torch imports its compiler, to leave this mode out of it."""
-        return False
-
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.flops = 0
 
     def __torch_dispatch__(
@@ -165,7 +160,7 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         given = dict(kwargs or {})
         out = func(*args, **given)
-        formula = flop_registry.get(func._overloadpacket)
+        formula = flop_registry.get(torch_versions.packet_of(func))
         if formula is not None:
             self.flops += int(formula(*args, **given, out_val=out))
         return out

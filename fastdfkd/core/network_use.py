@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core import frozen_logits, fused_norm
+from fastdfkd.core import frozen_logits, fused_norm, torch_versions
 from fastdfkd.core.answers import Output, logits_in
 from fastdfkd.core.precision import Precision, autocast
 
@@ -118,7 +118,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], *, strict: bool 
     Some modules (torchvision's MNASNet) refuse a state without their version number.
     """
     versioned = OrderedDict(state)
-    versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    torch_versions.add_versions(versioned, network)
     network.load_state_dict(versioned, strict=strict)
 
 

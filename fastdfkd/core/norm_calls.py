@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from fastdfkd.core import torch_versions
 from fastdfkd.core.observed_calls import ObservedCalls
 
 OnCall = Callable[[str, Tensor, "Statistics", bool], None]
@@ -44,7 +44,7 @@ _FORMS: Mapping[Any, _Form] = {
     _ATEN.batch_norm.default: _Form(3, 5),
     _ATEN.native_batch_norm.default: _Form(3, 5),
     _ATEN.cudnn_batch_norm.default: _Form(3, 5),
-    _ATEN._native_batch_norm_legit_no_training.default: _Form(3, None),
+    torch_versions.operator("_native_batch_norm_legit_no_training"): _Form(3, None),
     F.instance_norm: _Form(1, 5, "use_input_stats", per_image=True),
     torch.instance_norm: _Form(3, 5, "use_input_stats", per_image=True),
     _ATEN.instance_norm.default: _Form(3, 5, "use_input_stats", per_image=True),
@@ -134,7 +134,7 @@ class ScriptNormCalls:
         return end
 
 
-class _DispatchedNorms(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _DispatchedNorms(torch_versions.DispatchMode):  # type: ignore[no-untyped-call]
     """Keeps the inputs of batch norms with running statistics at one of the given addresses.
 
     An instance norm of B images with running statistics is a batch norm of one image with B times
@@ -142,7 +142,7 @@ class _DispatchedNorms(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(self, names: Mapping[int, str]):
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.names = names
         self.seen: list[tuple[str, Tensor, Statistics]] = []
         self._repeated: dict[int, Tensor] = {}

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from fastdfkd.core import torch_versions
+
 Kind = Literal["norm", "norm_relu", "other"]
 """What a layer with statistics computes in eval mode.
 
@@ -129,8 +131,7 @@ def _twin(module: nn.Module) -> nn.Module:
     """A copy on the CPU in float64 and eval mode, without hooks."""
     twin = copy.deepcopy(module).to("cpu", torch.float64).eval()
     for part in twin.modules():
-        part._forward_hooks.clear()
-        part._forward_pre_hooks.clear()
+        torch_versions.drop_hooks(part)
     return twin
 
 

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from fastdfkd.core import torch_versions
+
 
 def with_layout_of(tensor: Tensor, parameter: Tensor) -> Tensor:
     """A copy of `tensor` with the device and memory layout of `parameter` (same shape)."""
@@ -87,7 +89,7 @@ class Adam(_Optimizer):
     def forget(self) -> None:
         """Reset moments and step numbers to zero."""
         for tensors in self.state_dict().values():
-            torch._foreach_zero_(tensors)
+            torch_versions.foreach_zero_(tensors)
 
 
 class SGD(_Optimizer):

@@ -9,6 +9,8 @@ from typing import Literal
 
 import torch
 
+from fastdfkd.core import torch_versions
+
 Precision = Literal["auto", "float32", "bfloat16"]
 
 log = logging.getLogger(__name__)
@@ -44,11 +46,4 @@ def _warn_of_emulation(device_type: str) -> None:
 
 @cache
 def _multiplies_bf16(device_type: str) -> bool:
-    if device_type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device_type == "cpu":
-        return any(
-            getattr(torch.cpu, name, bool)()  # private names that some torch versions lack
-            for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        )
-    return False
+    return torch_versions.multiplies_bf16(device_type)

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 import torch
 
+from fastdfkd.core import torch_versions
+
 
 def stream_seed(seed: int, *keys: str | int) -> int:
     """A 63-bit seed for the stream named by `keys`; the SHA-256 of seed and keys."""
@@ -43,18 +45,10 @@ def seeded_on(device: torch.device | str, seed: int, *keys: str | int) -> Iterat
 
     The generator continues afterwards as if the block had drawn nothing.
     """
-    generator = _default_generator(torch.device(device))
+    generator = torch_versions.default_generator(torch.device(device))
     state = generator.get_state()
     generator.manual_seed(stream_seed(seed, *keys))
     try:
         yield
     finally:
         generator.set_state(state)
-
-
-def _default_generator(device: torch.device) -> torch.Generator:
-    if device.type != "cuda":
-        return torch.default_generator
-    index = torch.cuda.current_device() if device.index is None else device.index
-    found: torch.Generator = torch.cuda.default_generators[index]
-    return found

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fastdfkd.core.captured import warm_up_calls
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.memory import forget_peak_memory, freed_memory_kept, peak_memory_bytes
@@ -64,7 +65,7 @@ def synthesis_costs(
         seconds: how long to measure, roughly.
     """
 
-    def build(images: int) -> list[Callable[[int], object]]:
+    def build(images: int) -> _Role:
         short = section.shortened(steps=_STEPS, batch_size=images)
         synthesizer = build_synthesizer(short, task)
         later = section.warmup_rounds
@@ -77,10 +78,10 @@ def synthesis_costs(
         calls: list[Callable[[int], object]] = [lambda n: make(later + n)]
         if later:
             calls.append(lambda n: make(n % later))
-        return calls
+        return _Role(calls, synthesizer.release)
 
     steps = section.shortened(steps=_STEPS, batch_size=1).steps_per_batch
-    found = _measured(build, section.batch_size, task.device, threads, seconds)
+    found = _measured(build, section.batch_size, task, threads, seconds)
     first, *rest = (each / steps for each in found.seconds)
     return StepCosts(
         seconds=first,
@@ -109,22 +110,31 @@ def update_costs(
     """
     share = section.batch_size // workers
 
-    def build(images: int) -> list[Callable[[int], object]]:
+    def build(images: int) -> _Role:
         short = section.model_copy(update={"batch_size": images})
         distiller = StudentDistiller(short, task, total_updates=section.updates_per_round)
         bank = SampleBuffer(2 * images, task.image_shape, task.device)
         bank.extend(_noise(2 * images, task))
         if distiller.cache is not None:
             _fill(distiller.cache, task)
-        return [lambda _: distiller.update(bank)]
+        return _Role([lambda _: distiller.update(bank)], distiller.release)
 
-    found = _measured(build, share, task.device, threads, seconds)
+    found = _measured(build, share, task, threads, seconds)
     return StepCosts(
         seconds=found.seconds[0],
         warmup_seconds=found.seconds[0],
         memory_bytes=found.memory_bytes,
         images=found.images,
     )
+
+
+@dataclass(frozen=True)
+class _Role:
+    """What is measured of a role."""
+
+    calls: list[Callable[[int], object]]
+    release: Callable[[], object]
+    """Returns the memory of recorded steps."""
 
 
 @dataclass(frozen=True)
@@ -135,31 +145,36 @@ class _Measured:
 
 
 def _measured(
-    build: Callable[[int], list[Callable[[int], object]]],
+    build: Callable[[int], _Role],
     batch: int,
-    device: torch.device | str,
+    task: Task,
     threads: int,
     budget: float,
 ) -> _Measured:
     """Median seconds of each call that `build` returns for a batch, and the peak memory."""
-    clock, images = Clock(device), min(batch, _FIRST_IMAGES)
+    device, images = task.device, min(batch, _FIRST_IMAGES)
+    clock, untimed = Clock(device), warm_up_calls(device, task.capture)
     with torch_threads(threads), freed_memory_kept():
         while True:
             before = forget_peak_memory(device)
-            calls = build(images)
-            calls[0](0)  # not timed: the first call prepares what later ones use again
+            role = build(images)
+            calls = role.calls
+            for _ in range(untimed):  # they prepare what later ones use again
+                calls[0](0)
             again = _seconds(clock, calls[0], 1)
             whole = again * (1 + _TIMES * len(calls))
             fits = min(batch, int(images * budget / whole)) if whole else batch
             if fits <= images or images < fits < min(batch, _GROWTH * images):
                 break
-            del calls
+            role.release()
+            del calls, role
             images = fits
         scale = batch / images
         first = [again, *(_seconds(clock, calls[0], 1 + n) for n in range(1, _TIMES))]
         rest = [[_seconds(clock, call, n) for n in range(_TIMES)] for call in calls[1:]]
         found = [statistics.median(each) * scale for each in (first, *rest)]
         memory = int(max(peak_memory_bytes(device) - before, 0) * scale)
+        role.release()
     return _Measured(found, memory, images)
 
 

@@ -16,14 +16,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from fastdfkd.core import losses
 from fastdfkd.core.aligned_crop import AlignedCrop
-from fastdfkd.recipe.image_input import TaskName
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe.image_input import TaskName
 
 TOP = 5
 """The top-5 accuracy counts the labels among this many best classes."""

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastdfkd.core import torch_versions
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.last_layer import CONVOLUTIONS, LINEAR, LastLayer
 from fastdfkd.core.observed_calls import ObservedCalls
@@ -35,7 +36,10 @@ _ATTENTION: frozenset[Any] = frozenset(
     }
 )
 _SOFTMAX: frozenset[Any] = frozenset(
-    {F.softmax, torch.softmax, Tensor.softmax, _ATEN.softmax.int, _ATEN._softmax.default}
+    {
+        *(F.softmax, torch.softmax, Tensor.softmax),
+        *(_ATEN.softmax.int, torch_versions.operator("_softmax")),
+    }
 )
 _ATTENTION_AXES = 3
 """Softmax over maps of at least so many axes is attention; that of logits has two."""

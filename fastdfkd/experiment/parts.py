@@ -208,8 +208,10 @@ class Experiment:
             device: of the role.
             steps: whether synthesis steps or student updates are made with it.
         """
-        capture = steps and self.recipe.platform.cuda_graphs
-        if capture and torch.device(device).type == "cpu":
+        wanted = self.recipe.platform.cuda_graphs
+        on_cpu = torch.device(device).type == "cpu"
+        capture = steps and bool(wanted) and not (on_cpu and wanted == "auto")
+        if capture and on_cpu:
             log.warning("platform.cuda_graphs has no effect here: this role runs on the CPU")
         return Task(
             teacher=self.teacher,

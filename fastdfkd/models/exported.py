@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from fastdfkd.core import torch_versions
 from fastdfkd.models.builders import Request
 from fastdfkd.models.exported_archive import ExportedArchive, Json, NotReadable, dtype_of
 from fastdfkd.models.programs import program_file
@@ -243,7 +244,7 @@ def _function(target: str) -> Callable[..., Any] | None:
     if found is not None and found[1] not in _NOT_CALLED:
         packet = getattr(torch.ops.aten, found[1], None)
         overload = getattr(packet, found[2], None)
-        if isinstance(overload, torch._ops.OpOverload):
+        if isinstance(overload, torch_versions.OperatorOverload):
             return overload
     raise NotReadable(f"it uses {shown_name(target)}, expected operators of torch alone")
 
@@ -269,20 +270,20 @@ def _put_norm(
     norm = layer(len(tensors["running_mean"]), eps=eps, affine=affine)
     norm.load_state_dict(tensors, strict=False)
     owner, last = _owner(root, path)
-    if before := owner._modules.get(last):
+    if before := dict(owner.named_children()).get(last):
         for name, buffer in before.named_buffers(recurse=False):
             if name not in dict(norm.named_buffers()):
                 norm.register_buffer(name, buffer)
             elif name == "num_batches_tracked":
                 norm.num_batches_tracked = buffer
-    owner._modules[last] = norm
+    owner.add_module(last, norm)
 
 
 def _owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:
     """The module that a dotted name is in, made where it is missing, and the name's last part."""
     *path, last = name.split(".")
     for part in path:
-        if part not in root._modules:
+        if part not in dict(root.named_children()):
             root.add_module(part, nn.Module())
         root = root.get_submodule(part)
     return root, last

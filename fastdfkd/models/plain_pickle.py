@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fastdfkd.core import torch_versions
 from fastdfkd.models.unread_objects import Content, unread
 
 _NUMBERS = re.compile(r"[fiu][1248]|b1")
@@ -114,8 +115,8 @@ _MAKERS: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "_reconstruct"): _Array,
     ("numpy", "_frombuffer"): _array,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    ("torch._utils", "_rebuild_tensor_v2"): torch_versions.rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): torch_versions.rebuild_parameter,
     ("torch.storage", "_load_from_bytes"): _storage,
 }
 

@@ -18,6 +18,8 @@ from typing import IO, Any
 
 import torch
 
+from fastdfkd.core import torch_versions
+
 Content = Any
 """Mappings, lists, numbers, text, tensors, and instances of classes made by `unread`."""
 
@@ -94,7 +96,7 @@ def _globals_of_pickle(path: Path) -> set[str]:
 
 def _globals(file: IO[bytes]) -> set[str]:
     """What a pickle names beyond torch's own list, as `module.qualname`, in Python 3's words."""
-    known = torch._weights_only_unpickler._get_allowed_globals()
+    known = torch_versions.names_allowed_in_pickles()
     found = {
         _today(*str(argument).split(" ", 1))
         for operation, argument, _ in pickletools.genops(file)

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from fastdfkd.core import torch_versions
+
 
 def plain_network(network: object, what: str) -> nn.Module:
     """The network without its wrappers. Nothing is modified.
@@ -51,7 +53,7 @@ def plain_network(network: object, what: str) -> nn.Module:
 def uncompiled(network: nn.Module) -> nn.Module:
     """Undo `module.compile()` in every module of the network; returns the network."""
     for module in network.modules():
-        module._compiled_call_impl = None
+        torch_versions.uncompile(module)
     return network
 
 
@@ -59,16 +61,14 @@ def _inside(network: Any) -> Any:
     """The network inside a wrapper; None if `network` is no wrapper."""
     if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return network.module
-    if type(network).__name__ == "OptimizedModule":  # importing its class would import the compiler
-        return getattr(network, "_orig_mod", None)
-    return None
+    return torch_versions.inside_of_compiled(network)
 
 
 def _is_exported(network: Any) -> bool:
     if type(network).__module__ == "torch.export.exported_program":
         return True
     return isinstance(network, torch.fx.GraphModule) and any(
-        isinstance(node.target, torch._ops.OpOverload) for node in network.graph.nodes
+        isinstance(node.target, torch_versions.OperatorOverload) for node in network.graph.nodes
     )
 
 

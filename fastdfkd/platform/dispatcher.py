@@ -208,8 +208,8 @@ class Dispatcher:
 
     def _log_notes(self, records: Sequence[Any]) -> None:
         """Log each different note of the synthesizers once a run."""
-        for note in dict.fromkeys(record.get("note") for record in records):
-            if note and note not in self.notes:
+        for note in (note for record in records for note in record.get("notes", ())):
+            if note not in self.notes:
                 log.warning("%s", note)
                 self.notes.append(note)
 

@@ -47,7 +47,8 @@ def finish(
         directory: the run's folder.
         totals: sums over all batches.
         final: what the trainer left on the board: its last `row`, the final `student` weights (none
-            if only images were made) and the `precision` that was used.
+            if only images were made) and the `precision` and
+            `cuda_graphs` (`on` or `off`) that were used.
         images: newest batch, (B, C, H, W) uint8.
         start_time: `time.monotonic()` at the start of the run.
         notes: deviations from the recipe, a sentence each.
@@ -81,6 +82,7 @@ def finish(
         trainer_peak_memory_bytes=int(row["trainer_peak_memory_bytes"]),
         max_staleness=totals.max_staleness,
         precision=final["precision"],
+        cuda_graphs=final["cuda_graphs"],
         versions=versions(),
         hardware=hardware(),
         commit=commit(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import ray
@@ -24,7 +24,7 @@ TRAINER_ONLY = ("began", "ended", "loading_seconds", "waiting_seconds", "lost_ro
 
 
 class Log(Protocol):
-    """Records progress rows and warnings."""
+    """Records progress rows, warnings and notes."""
 
     def log(self, row: dict[str, float]) -> None:
         """Record one row."""
@@ -33,7 +33,7 @@ class Log(Protocol):
         """Record a warning about the run, one line."""
 
     def note(self, note: str) -> None:
-        """Record what a user should know of the run, one line."""
+        """Record a deviation from the recipe, one line."""
 
 
 class Monitor:
@@ -57,12 +57,13 @@ class Monitor:
         self.board, self.dispatcher, self.recorder = board, dispatcher, recorder
         self.checkpoints, self.restore_board = checkpoints, restore_board
         self.recipe, self.watch, self.started = recipe, watch, started
+        self.trainer_notes: list[str] = []
+        """Deviations from the recipe that the trainer found."""
+        self._noted: list[str] = []
         self._last_checkpoint: dict[str, Any] | None = None
         self._training, self._recorded, self._inserted = False, 0, 0
         self.outcome: dict[str, Any] | None = None
         """What the trainer left with `WeightBoard.complete`; None before."""
-        self.notes: list[str] = []
-        """What the trainer noted, a line each."""
         self._trainer_began: float | None = None
         self._node = ray.get_runtime_context().get_node_id()
         self._stop = threading.Event()
@@ -102,10 +103,7 @@ class Monitor:
         self.outcome = self.outcome or progress.outcome
         if self.outcome and "diverged" in self.outcome:
             self.dispatcher.end(FloatingPointError(self.outcome["diverged"]))
-        for note in progress.notes:
-            if note not in self.notes:  # a restarted trainer repeats it
-                self.notes.append(note)
-                self.recorder.note(note)
+        self._note(progress.notes)
         for row in progress.rows:
             self._count_restarts(row["began"])
             self.dispatcher.history.updates = int(row["updates"])
@@ -118,6 +116,17 @@ class Monitor:
             self._save(state)
         self.dispatcher.history.evict(self._inserted)
         self._inserted = inserted
+
+    def _note(self, of_trainer: Sequence[str]) -> None:
+        """Log new notes of the trainer; record those and the synthesizers'."""
+        for note in of_trainer:
+            if note not in self.trainer_notes:
+                log.warning("%s", note)
+                self.trainer_notes.append(note)
+        for note in (*self.dispatcher.notes, *self.trainer_notes):
+            if note not in self._noted:
+                self._noted.append(note)
+                self.recorder.note(note)
 
     def _count_restarts(self, began: float) -> None:
         """Count a restart of the workers: their rows then give another start time."""

@@ -102,6 +102,8 @@ def run(
         board = actors.board, dispatcher, recorder, checkpoints, actors.restore_board
         monitor = Monitor(*board, recipe, watch, started.facts())
         head_watch = head.watch(directory, dispatcher.end, own=cluster.is_own())
+        for note in experiment.notes:
+            recorder.note(note)
         with head_watch, dispatcher, monitor, stopping(stop, dispatcher):
             if images_only:
                 keep_images(actors, plan, dispatcher)
@@ -112,8 +114,8 @@ def run(
             monitor.write_last(outcome["trainer"])
         images = history.newest_images()
     without = ["images without a student: the adversarial term was off"] if images_only else []
-    notes = [*without, *experiment.notes, *started.notes, *monitor.notes]
-    notes += _dispatcher_notes(dispatcher, recipe)
+    notes = [*without, *experiment.notes, *started.notes, *_dispatcher_notes(dispatcher, recipe)]
+    notes += [note for note in monitor.trainer_notes if note not in notes]
     said = {"notes": notes, "warnings": watch.warnings}
     totals = dispatcher.totals
     result = finish(experiment, teacher, directory, totals, outcome, images, start_time, **said)

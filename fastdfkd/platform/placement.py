@@ -25,6 +25,7 @@ from fastdfkd.platform.cluster import (
     node_memory,
 )
 from fastdfkd.recipe import Recipe, load_recipe
+from fastdfkd.recipe.device_choices import with_cuda_choices
 from fastdfkd.trainers.calls import SAY_EVERY_SECONDS
 
 log = logging.getLogger(__name__)
@@ -124,11 +125,12 @@ def check_memory(plan: Plan, bank_bytes: int) -> None:
 
 
 def fitted(recipe: Recipe, cluster: Mapping[str, float], node_cpus: float) -> Recipe:
-    """Fill in the process counts and resource shares that the recipe leaves open.
+    """Fill in what the recipe leaves open: process counts, shares, and what a GPU decides.
 
     GPUs are split between the roles by `platform.synthesis_share`, one process per GPU; a single
     GPU is shared in fractions. Without GPUs, one synthesizer and the driver, which trains, split
-    the cores of a node; in lock-step, where they take turns, each gets all cores.
+    the cores of a node; in lock-step, where they take turns, each gets all cores. On GPUs the run
+    is in bfloat16 with CUDA graphs unless the recipe says otherwise (`recipe/device_choices.py`).
 
     Args:
         recipe: any recipe; values that it sets stay.
@@ -164,7 +166,8 @@ def fitted(recipe: Recipe, cluster: Mapping[str, float], node_cpus: float) -> Re
         for key, value in chosen.items()
         if key not in platform.model_fields_set
     }
-    return load_recipe(recipe, unset) if unset else recipe
+    recipe = load_recipe(recipe, unset) if unset else recipe
+    return with_cuda_choices(recipe) if platform.device != "cpu" and gpus else recipe
 
 
 def fitted_here(recipe: Recipe) -> Recipe:

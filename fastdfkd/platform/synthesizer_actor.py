@@ -79,9 +79,9 @@ class SynthesizerActor:
             The images of each round, (B, C, H, W) uint8. Then the list of their records, each with
             `provenance`, number of `images`, `staleness` in student versions, `started` and
             `finished` in Unix seconds, `idle` seconds since the last batch, peak `memory` so far in
-            bytes, `refusal` (why the bank should not take the batch, or None) and `note` (a
-            deviation from the recipe, or ""). A batch that diverged has no images and only a
-            `refusal`. Last, unless `last_state` is None, the state after the call.
+            bytes, `refusal` (why the bank should not take the batch, or None) and `notes`
+            (deviations from the recipe, a line each). A batch that diverged has no images and only
+            a `refusal`. Last, unless `last_state` is None, the state after the call.
         """
         if not self.state_loaded:
             self._load_state(last_state)
@@ -116,7 +116,7 @@ class SynthesizerActor:
             "idle": idle,
             "memory": peak_memory_bytes(self.device),
             "refusal": refusal,
-            "note": batch.provenance.note,
+            "notes": [note for note in (batch.provenance.note, *self.synthesizer.notes) if note],
         }
         return images, record
 

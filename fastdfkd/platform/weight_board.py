@@ -53,7 +53,7 @@ class Progress:
     outcome: dict[str, Any] | None
     """What the trainer passed to `complete`; None before."""
     notes: list[str]
-    """What the trainer noted, a line each."""
+    """Deviations from the recipe that the trainer found since the last call, a line each."""
 
 
 NOT_READY = "not ready"
@@ -215,9 +215,9 @@ class WeightBoard:
         """Keep a progress row of the trainer for the driver."""
         self.rows.append(row)
 
-    def note(self, line: str) -> None:
-        """Keep a line about the run for the driver."""
-        self.notes.append(line)
+    def note(self, lines: list[str]) -> None:
+        """Keep deviations from the recipe, a line each, for the driver."""
+        self.notes += lines
 
     def save(self, trainer: dict[str, Any]) -> bool | None:
         """Add a checkpoint: the trainer's state with the published student and all other states.
@@ -252,7 +252,7 @@ class WeightBoard:
         return None
 
     def collect(self) -> Progress:
-        """Rows, checkpoints and notes since the last call, and the outcome."""
+        """Rows, notes and checkpoints since the last call, and the outcome."""
         progress = Progress(self.restored, self.rows, self.checkpoints, self.outcome, self.notes)
         self.rows, self.checkpoints, self.notes = [], [], []
         self.outcome_collected = self.outcome is not None

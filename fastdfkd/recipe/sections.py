@@ -67,7 +67,8 @@ class TeacherSection(NetworkSection):
     """Random horizontal flips. Turn them off for digits and letters, which are not symmetric."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """Autocast type of training; the weights are float32. `auto`: bfloat16 on hardware that
-    multiplies in it, else float32; teachers of the two kinds of machines differ."""
+    multiplies in it, else float32; teachers of the two kinds of machines differ. If the recipe does
+    not set it and the teacher is trained on a GPU: `auto`."""
 
     @model_validator(mode="after")
     def _slice_is_not_empty(self) -> TeacherSection:
@@ -236,13 +237,16 @@ class PlatformSection(Section):
     """Device of synthesizers and workers. `auto`: CUDA if the cluster has GPUs, else the CPU."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """Autocast type of synthesis and distillation; weights, statistics and losses stay float32.
-    `auto`: bfloat16 on hardware that multiplies in it, decided for each process."""
-    cuda_graphs: bool = False
+    `auto`: bfloat16 on hardware that multiplies in it, decided for each process. If the recipe does
+    not set it and the run is on GPUs: `auto`."""
+    cuda_graphs: bool | Literal["auto"] = False
     """Record the steps of synthesis (where the method supports it) and the student updates as CUDA
-    graphs and replay them: the GPU no longer waits for Python. Needs CUDA (no effect where `device:
-    auto` finds none) and networks whose forward pass reads no value back from the device. With two
-    or more `workers` the student's own forward and backward are not recorded; synthesis and the
-    teacher still are. A graph keeps the GPU memory of its step. Not run on a GPU yet."""
+    graphs and replay them: the GPU no longer waits for Python. `true` needs CUDA (no effect where
+    `device: auto` finds none); `auto` means wherever a role runs on CUDA. If the recipe does not
+    set it and the run is on GPUs: `auto`. A network whose forward pass reads a value back from the
+    device runs without graphs; the run's notes and `fastdfkd check` say why. With two or more
+    `workers` the student's own forward and backward are not recorded; synthesis and the teacher
+    still are. A graph keeps the GPU memory of its step."""
     cpus_per_synthesizer: Rate = 1.0
     """Ray CPUs of a synthesizer, and its threads. If the recipe does not set it and there is no
     GPU: `synthesis_share` of the machine, the student gets the rest. In lock-step the two take
@@ -275,7 +279,7 @@ class PlatformSection(Section):
 
     @model_validator(mode="after")
     def _graphs_have_a_gpu(self) -> PlatformSection:
-        if self.cuda_graphs and self.device == "cpu":
+        if self.cuda_graphs is True and self.device == "cpu":
             raise ValueError(
                 "cuda_graphs needs a GPU, and device is cpu: set device to auto or cuda, or "
                 "cuda_graphs to false"

@@ -105,7 +105,8 @@ def _run(report: CheckReport) -> Iterator[tuple[str, str]]:
     trainers = f"{plan['workers']} workers" if plan["workers"] else "the driver"
     yield (
         "run here",
-        f"{plan['device']}, {plan['precision']}, {plan['schedule']}, {plan['synthesizers']} "
+        f"{plan['device']}, {plan['precision']}{', CUDA graphs' * plan['cuda_graphs']}, "
+        f"{plan['schedule']}, {plan['synthesizers']} "
         f"synthesizers, student in {trainers}",
     )
     yield (

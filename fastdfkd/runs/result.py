@@ -100,6 +100,9 @@ class RunResult(BaseModel):
     """Most versions by which the student of an inserted batch was older than the newest one."""
     precision: str
     """Autocast type on the driver's kind of device: float32 or bfloat16."""
+    cuda_graphs: str = "off"
+    """`on`: steps of the trainer (or, if only images were made, of synthesis) were replayed as CUDA
+    graphs; what ran without, and why, is in `notes`. Else `off`."""
     versions: dict[str, str]
     """Versions of Python and the main packages."""
     hardware: dict[str, Any]

@@ -73,7 +73,7 @@ class Recorder:
         self.warnings: list[str] = []
         """Warnings of the run so far, one line each."""
         self.notes: list[str] = []
-        """Notes of the run so far, one line each."""
+        """Deviations from the recipe found so far, one line each."""
         self._finished = self._csv_failing = False
 
     @property
@@ -134,7 +134,7 @@ class Recorder:
         self._writer.tag("warnings", "\n".join(self.warnings))
 
     def note(self, note: str) -> None:
-        """Write a note, one line, to `state.json`."""
+        """Write a deviation from the recipe, one line, to `state.json`."""
         self.notes.append(note)
         self._write_state("RUNNING")
 

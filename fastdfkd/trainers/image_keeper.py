@@ -79,7 +79,13 @@ class ImageKeeper:
                     lambda: self.board.save.remote(self._state()), "the weight board"
                 )
         precision = resolve_precision(self.device, self.recipe.platform.precision)
-        outcome = {"row": self._row(), "precision": precision, "trainer": self._state()}
+        graphs = self.device.type == "cuda" and bool(self.recipe.platform.cuda_graphs)
+        outcome = {
+            "row": self._row(),
+            "precision": precision,
+            "cuda_graphs": "on" if graphs else "off",
+            "trainer": self._state(),
+        }
         call_until_answered(lambda: self.board.complete.remote(outcome), "the weight board")
 
     def _row(self) -> dict[str, float]:

@@ -67,12 +67,16 @@ def train_student(config: dict[str, StudentJob]) -> None:
     job = config["job"]
     before = torch.get_num_threads()
     torch.set_num_threads(job.threads)
+    training: StudentTraining | None = None
     try:
-        StudentTraining(job).run()
+        training = StudentTraining(job)
+        training.run()
     except BankClosed as closed:  # the driver raises the error; restarting workers is useless
         log.info("training ends early: %s", closed)
     finally:
         torch.set_num_threads(before)
+        if training is not None:
+            training.distiller.release()
 
 
 class StudentTraining:
@@ -103,6 +107,10 @@ class StudentTraining:
         """Of the newest evaluation (`Evaluated.class_ious`)."""
         self.shown: tuple[Any, int] | None = None
         """The student that was published last, with its number of updates."""
+        self.notes: list[str] = []
+        """Deviations from the recipe, besides those of the distiller."""
+        self.noted = 0
+        """Notes that the driver has."""
         if state is not None:
             self._go_on_from(to_tensors(state))
         self.began = self.clock.unix()
@@ -137,11 +145,12 @@ class StudentTraining:
                 )
         if self.leads:
             student = to_arrays(self.distiller.student_state())
-            precision = resolve_precision(self.device, self.recipe.platform.precision)
+            precision = self._precision()
             outcome = {
                 "row": self.row,
                 "student": student,
                 "precision": precision,
+                "cuda_graphs": "on" if self.distiller.captures else "off",
                 "class_ious": self.class_ious,
             }
             call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
@@ -161,7 +170,7 @@ class StudentTraining:
         )
         log.info("%s", location.line)
         if bank.location != "device" and self.leads:
-            self.job.board.note.remote(location.line)
+            self.job.board.note.remote([location.line])
         return buffer
 
     def _update_until(self, stop: int) -> float:
@@ -206,6 +215,7 @@ class StudentTraining:
         if self.leads:
             self.row = self._row(loss)
             board = self.job.board
+            self._send_notes()
             if not last:
                 self.shown = to_arrays(self.distiller.student_state()), self.distiller.updates
                 self._publish()
@@ -214,6 +224,16 @@ class StudentTraining:
             board.post.remote(self.row)
         if evaluate:  # a barrier: every worker must call it
             ray.train.report(dict(self.row))
+
+    def _precision(self) -> str:
+        return resolve_precision(self.device, self.recipe.platform.precision)
+
+    def _send_notes(self) -> None:
+        """Send the driver the notes that it does not have."""
+        notes = [*self.notes, *self.distiller.notes]
+        if notes[self.noted :]:
+            self.job.board.note.remote(notes[self.noted :])
+        self.noted = len(notes)
 
     def _publish(self) -> None:
         """Publish the newest student, again while waiting: the board may have been restarted."""
@@ -233,6 +253,7 @@ class StudentTraining:
             "distiller": to_arrays(self.distiller.state_dict()),
             "clock": dict(self.clock.seconds),
             "evaluations": self.evaluations,
+            "precision": self._precision(),
             "rounds": list(self.loader.rounds),
             "ended": self._net_time(),
         }
@@ -241,6 +262,12 @@ class StudentTraining:
         self.distiller.load_state_dict(state["distiller"])
         self.clock.seconds.update(state["clock"])
         self.evaluations = state["evaluations"]
+        before, now = state.get("precision"), self._precision()
+        if before not in (None, now):  # None: a checkpoint of an older version
+            self.notes.append(
+                f"the student was trained in {before} before the run was resumed, and is now in "
+                f"{now} on this {self.device.type}"
+            )
 
     def _evaluate(self) -> dict[str, float]:
         with self.clock.measure("evaluation"):

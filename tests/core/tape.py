@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from fastdfkd.core.captured import RecordingError
+
 T = TypeVar("T")
 REFUSED = {
     torch.Tag.data_dependent_output: "asks the device for a value",
@@ -88,3 +90,18 @@ class TapeRecorder:
             result = step()
         tape.rewind()
         return tape.replay, result
+
+    def rehearse(self, step: Callable[[], object]) -> None:
+        with Tape():
+            step()
+
+    def release(self) -> None:
+        """The memory is the tape's, which is gone with its recording."""
+
+
+class FailingRecorder(TapeRecorder):
+    """Records like `TapeRecorder`, but fails at the end, as a GPU without memory does."""
+
+    def record(self, step: Callable[[], T]) -> tuple[Callable[[], object], T]:
+        super().record(step)
+        raise RecordingError("no memory left")

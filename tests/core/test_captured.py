@@ -22,7 +22,7 @@ from fastdfkd.recipe import DistillationSection
 from fastdfkd.recipe.methods import GenerativeSection
 
 from . import parts
-from .tape import TapeRecorder
+from .tape import FailingRecorder, TapeRecorder
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -325,8 +325,62 @@ def test_captured_updates_are_the_same(
     same_updates(pair, images, 4)
 
 
+@pytest.mark.usefixtures("exact_rates")
+def test_synthesis_that_cannot_be_recorded_is_that_without_graphs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing of the recordings that failed, such as gradients, is in the images."""
+    monkeypatch.setitem(captured_module.RECORDERS, "cpu", TapeRecorder)
+    makers = [
+        lambda capture: synthesizers("cpu", "float32")[not capture],
+        *(
+            lambda capture, method=method: build_synthesizer(
+                parts.generative_section(method, rounds=9, generator_steps=4),
+                parts.task(device="cpu", capture=capture),
+            )
+            for method in ("dafl", "dfad")
+        ),
+    ]
+    for make in makers:
+        failing, plain = make(True), make(False)
+        failing.step.recorder = FailingRecorder(torch.device("cpu"))
+        for round in range(3):
+            batches = [each.synthesize(round) for each in (failing, plain)]
+            assert_same(batches[0].images, batches[1].images)
+            assert_same(failing.state_dict(), plain.state_dict())
+        (note,) = failing.notes
+        assert "runs without cuda_graphs (no memory left)" in note
+        assert plain.notes == []
+
+
+@pytest.mark.usefixtures("exact_rates")
+def test_updates_that_cannot_be_recorded_are_those_without_graphs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(captured_module.RECORDERS, "cpu", FailingRecorder)
+    pair = [distiller("cpu", False) for _ in range(2)]
+    for name in ("ask", "follow"):
+        step = getattr(pair[0], name)
+        setattr(pair[0], name, Captured(step, FailingRecorder(torch.device("cpu"))))
+    same_updates(pair, bank("cpu"), WARM_UP + 3)
+    assert not pair[0].captures
+    assert len(pair[0].notes) == 2
+
+
+def test_a_released_role_records_anew_and_stays_the_same(device: str) -> None:
+    pair = synthesizers(device, "float32")
+    same_rounds(pair, range(2))
+    pair[0].release()
+    assert not pair[0].step.recordings  # type: ignore[attr-defined]
+    same_rounds(pair, range(2, 5))
+    assert pair[0].step.recordings  # type: ignore[attr-defined]
+
+
 def test_a_wrapped_student_is_not_captured(device: str) -> None:
     pair = [distiller(device, capture, wrap=lambda student: student) for capture in (True, False)]
+    assert pair[0].captures
+    assert "several workers" in pair[0].notes[0]
+    assert pair[1].notes == []
     same_updates(pair, bank(device), WARM_UP + 3)
     assert len(pair[0].ask.recordings) == 1
     assert not isinstance(pair[0].follow, Captured)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastdfkd.core import frozen_logits
+from fastdfkd.core import torch_versions
 from fastdfkd.core.frozen_logits import FrozenConv2d, for_logits
 from fastdfkd.core.fused_norm import FusedNorm
 from fastdfkd.core.losses import distillation_loss
@@ -89,7 +89,7 @@ def one_minus_cosine(a: Tensor, b: Tensor) -> float:
 @pytest.fixture(params=[True, False], ids=["one call", "torch's convolution"])
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.param:
-        monkeypatch.setattr(frozen_logits, "_one_call", lambda _: False)
+        monkeypatch.setattr(torch_versions, "has_frozen_convolution", lambda _: False)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -176,8 +176,10 @@ def test_what_cannot_be_captured_is_said(
 ) -> None:
     monkeypatch.setitem(captured_module.RECORDERS, "cpu", TapeRecorder)
     network = kind().eval().requires_grad_(False)
-    assert capturable(network, NetworkUse(), parts.IMAGE_SHAPE, "cpu", "float32") == fits
+    notes: list[str] = []
+    assert capturable(network, NetworkUse(), parts.IMAGE_SHAPE, "cpu", "float32", notes) == fits
     assert ("runs without cuda_graphs" in caplog.text) == (not fits)
+    assert len(notes) == (not fits)
 
 
 def test_a_role_with_such_a_network_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,4 +188,7 @@ def test_a_role_with_such_a_network_is_not_captured(monkeypatch: pytest.MonkeyPa
     asking = parts.fast(parts.fast_section(), capture=True, student=AsksForValue())
     assert isinstance(usual.step, captured_module.Captured)
     assert not isinstance(asking.step, captured_module.Captured)
+    assert usual.notes == []
+    (note,) = asking.notes
+    assert "AsksForValue runs without cuda_graphs (a captured step asks the device" in note
     asking.synthesize(1)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from fastdfkd.core import captured as captured_module
 from fastdfkd.core import step_costs
+from fastdfkd.core.captured import WARM_UP
 from fastdfkd.core.methods import build_synthesizer
 from fastdfkd.core.methods.objective import DivergedError
 from fastdfkd.core.step_costs import synthesis_costs, update_costs
 from fastdfkd.recipe import DeepInversionSynthesis, DistillationSection, FastSynthesis
 from tests.core.parts import fast_section, task
+
+from .tape import TapeRecorder
 
 
 def test_a_step_of_either_method_is_measured_with_and_without_the_student() -> None:
@@ -68,30 +73,47 @@ def test_a_batch_that_would_take_too_long_is_measured_in_part(
     now = 0.0
     monkeypatch.setattr(step_costs.Clock, "now", lambda _: now)
 
-    def build(images: int) -> list[Any]:
+    released = []
+
+    def build(images: int) -> step_costs._Role:
         def call(_: int) -> None:
             nonlocal now
             now += images / 100
 
-        return [call]
+        return step_costs._Role([call], lambda: released.append(images))
 
-    part = step_costs._measured(build, 1000, "cpu", 1, 4.0)
+    part = step_costs._measured(build, 1000, task(), 1, 4.0)
+    assert released == [8, 133], "recorded steps of both sizes"
     assert now < 5, "finding that number takes little time"
     assert part.images == 133  # three calls of them take the 4 s
     assert part.seconds == pytest.approx([10.0])
-    whole = step_costs._measured(build, 90, "cpu", 1, 4.0)
+    whole = step_costs._measured(build, 90, task(), 1, 4.0)
     assert (whole.images, whole.seconds) == (90, pytest.approx([0.9]))
 
 
 def test_threads_are_those_of_the_role_and_restored() -> None:
     before, seen = torch.get_num_threads(), []
 
-    def build(_images: int) -> list[Any]:
-        return [lambda _: seen.append(torch.get_num_threads())]
+    def build(_images: int) -> step_costs._Role:
+        call = lambda _: seen.append(torch.get_num_threads())  # noqa: E731
+        return step_costs._Role([call], lambda: None)
 
-    step_costs._measured(build, 1, "cpu", before + 1, 1.0)
+    step_costs._measured(build, 1, task(), before + 1, 1.0)
     assert set(seen) == {before + 1}
     assert torch.get_num_threads() == before
+
+
+def test_captured_steps_are_timed_once_they_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(captured_module.RECORDERS, "cpu", TapeRecorder)
+    calls = []
+
+    def build(_images: int) -> step_costs._Role:
+        return step_costs._Role([calls.append], lambda: None)
+
+    capturing = replace(task(), capture=True)
+    step_costs._measured(build, 1, capturing, 1, 1.0)
+    assert calls[: WARM_UP + 1] == [0] * (WARM_UP + 1)
+    assert len(calls) == WARM_UP + 1 + step_costs._TIMES
 
 
 def test_a_section_is_shortened_to_fewer_steps_and_images() -> None:

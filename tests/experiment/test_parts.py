@@ -24,17 +24,18 @@ from fastdfkd.models import build_network
 from fastdfkd.recipe import Recipe, load_recipe
 
 
-@pytest.mark.parametrize("wanted", [False, True])
+@pytest.mark.parametrize("wanted", [False, True, "auto"])
 def test_graphs_are_asked_of_cuda_and_a_cpu_says_that_it_has_none(
-    tiny_recipe: Callable[..., Recipe], caplog: pytest.LogCaptureFixture, wanted: bool
+    tiny_recipe: Callable[..., Recipe], caplog: pytest.LogCaptureFixture, wanted: bool | str
 ) -> None:
     recipe = load_recipe(tiny_recipe(), {"platform.cuda_graphs": wanted})
     experiment = Experiment.of(recipe, build_network(recipe.teacher.model, 10, 1))
     with caplog.at_level(logging.WARNING):
-        assert experiment.task("cpu").capture == wanted
+        assert experiment.task("cpu").capture == (wanted is True)
+        assert experiment.task("meta").capture == bool(wanted)
     assert [record.message for record in caplog.records] == [
         "platform.cuda_graphs has no effect here: this role runs on the CPU"
-    ] * wanted
+    ] * (wanted is True)
 
 
 def test_a_data_set_says_what_the_images_are(tiny_recipe: Callable[..., Recipe]) -> None:

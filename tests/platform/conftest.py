@@ -88,13 +88,13 @@ class Rows:
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
         self.warnings: list[str] = []
-        self.noted: list[str] = []
+        self.notes: list[str] = []
+
+    def note(self, note: str) -> None:
+        self.notes.append(note)
 
     def warn(self, warning: str) -> None:
         self.warnings.append(warning)
-
-    def note(self, note: str) -> None:
-        self.noted.append(note)
 
     def log(self, row: dict[str, float]) -> None:
         self.rows.append(dict(row))

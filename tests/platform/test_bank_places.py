@@ -85,8 +85,8 @@ def test_lockstep_equals_the_reference_and_goes_on_from_a_checkpoint(
 
     same(tmp_path / "whole")
     place = "device" if location == "auto" else location
-    assert recorder.noted[0].startswith(f"bank.location: {place}")
-    assert recorder.noted[0] in result.notes
+    assert recorder.notes[0].startswith(f"bank.location: {place}")
+    assert recorder.notes[0] in result.notes
     filed = [round for round, each in histories[0].insertions if isinstance(each, FiledImages)]
     assert filed, "rounds of the checkpoint left the object store"
 

@@ -63,6 +63,23 @@ def test_values_set_in_the_recipe_stay() -> None:
     assert fitted(recipe, {"CPU": 16.0}, 16.0) == recipe
 
 
+def test_on_gpus_what_the_recipe_leaves_open_is_the_fast_setting() -> None:
+    gpus = {"CPU": 16.0, "GPU": 1.0}
+    chosen = {
+        "teacher.precision": "auto",
+        "platform.precision": "auto",
+        "platform.cuda_graphs": "auto",
+    }
+    assert chosen.items() <= fitted(bare(), gpus, 16.0).flat().items()
+    named = bare(precision="float32", cuda_graphs=False)
+    found = fitted(named, gpus, 16.0).platform
+    assert (found.precision, found.cuda_graphs) == ("float32", False)
+    for recipe, cluster in ((bare(), {"CPU": 16.0}), (bare(device="cpu"), gpus)):
+        kept = fitted(recipe, cluster, 16.0)
+        assert (kept.platform.precision, kept.platform.cuda_graphs) == ("float32", False)
+        assert kept.teacher.precision == "float32"
+
+
 def test_in_lockstep_each_role_gets_the_whole_machine() -> None:
     assert roles(bare(schedule="lockstep"), CPU=8) == (1, 0, {"CPU": 8.0}, {"CPU": 8.0})
     shared = roles(bare(schedule="lockstep"), CPU=8, GPU=1)

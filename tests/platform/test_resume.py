@@ -77,7 +77,14 @@ def test_a_resumed_lockstep_run_ends_with_exactly_the_same_student(
     checkpoint = folder.newest()
     assert checkpoint is not None
     assert 0 < checkpoint.updates < recipe.updates
-    resumed = pipeline.run(recipe, teacher, tmp_path / "resumed", Rows(), checkpoint=checkpoint)
+    assert checkpoint.state["trainer"]["precision"] == whole.precision
+    checkpoint.state["trainer"]["precision"] = "another type"  # of another kind of machine
+    again = Rows()
+    resumed = pipeline.run(recipe, teacher, tmp_path / "resumed", again, checkpoint=checkpoint)
+    assert "trained in another type before the run was resumed, and is now" in resumed.notes[-1]
+    assert again.notes == resumed.notes
+    assert whole.notes == []
+    assert resumed.cuda_graphs == "off"
     ours = load_file(tmp_path / "resumed" / "student.safetensors")
     for name, tensor in load_file(tmp_path / "whole" / "student.safetensors").items():
         assert torch.equal(ours[name], tensor), name

@@ -206,6 +206,13 @@ def test_a_checkpoint_has_the_published_student() -> None:
     assert (state["student"], state["version"], state["trainer"]) == (newer, 1, {"updates": 3})
 
 
+def test_notes_are_collected_once() -> None:
+    board = a_board()
+    board.note(["one", "two"])
+    assert board.collect().notes == ["one", "two"]
+    assert board.collect().notes == []
+
+
 def test_complete_answers_once_the_driver_has_the_outcome() -> None:
     board = a_board()
     assert board.complete({"accuracy": 0.5}) is None

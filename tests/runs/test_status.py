@@ -250,13 +250,19 @@ def test_warnings_are_shown_while_a_run_goes_and_afterwards(
     folder: Folder, make_result: Callable[..., RunResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder.rows({**ROW, "newest_confidence": 0.125, "newest_coverage": 0.5, "newest_distinct": 1})
-    folder.state(state="running", warnings=["collapse, after 9 of 40 rounds: \x1b[31mred"])
+    folder.state(
+        state="running",
+        warnings=["collapse, after 9 of 40 rounds: \x1b[31mred"],
+        notes=["ResNet runs without cuda_graphs"],
+    )
+    assert read_status(folder.path).notes == ("ResNet runs without cuda_graphs",)
     assert read_status(folder.path).warnings == ("collapse, after 9 of 40 rounds: \x1b[31mred",)
     status_screen.show(folder.path)
     shown = capsys.readouterr().out
     assert re.search(r"warning +collapse, after 9 of 40 rounds", shown)
     assert "\x1b[31m" not in shown
     assert "teacher's confidence 12%, 50% of the classes, 100% distinct" in shown
+    assert re.search(r"note +ResNet runs without cuda_graphs", shown)
     make_result(warnings=["collapse, at the end"]).save(folder.path / "result.json")
     assert read_status(folder.path).warnings == ("collapse, at the end",)
     folder.state(state="running", warnings="not a list")

@@ -325,9 +325,11 @@ def test_warnings_are_a_tag_and_in_the_state_file(
         recorder.warn("collapse, first")
         assert json.loads((workplace / "state.json").read_text())["warnings"] == ["collapse, first"]
         recorder.warn("collapse, second")
+        recorder.note("ResNet runs without cuda_graphs (a value)")
         recorder.finish(make_result(warnings=recorder.warnings))
     state = json.loads((workplace / "state.json").read_text())
     assert state["state"] == "finished"
     assert state["warnings"] == ["collapse, first", "collapse, second"]
+    assert state["notes"] == ["ResNet runs without cuda_graphs (a value)"]
     run = client(tracking_uri).get_run(recorder.run_id)
     assert run.data.tags["warnings"] == "collapse, first\ncollapse, second"

@@ -146,6 +146,12 @@ class CMISynthesizer(GeneratorInversion):
         contrast.optimizer.step()
         contrast.optimizer.zero_grad()
 
+    def _discard(self) -> None:
+        """Drop the gradients that an interrupted step left, those of the head too."""
+        super()._discard()
+        if self.contrast is not None:
+            self.contrast.optimizer.zero_grad()
+
     def _features(self, images: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, D) of the local and the global views; the latter without a gradient."""
         assert self.objective.features is not None

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastdfkd.core import torch_versions
 from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.optimizers import Adam
 
@@ -108,7 +109,7 @@ class Contrast:
     def begin_batch(self) -> None:
         """Set the working copy to what was kept."""
         self.optimizer.zero_grad()  # gradients of a step that raised
-        torch._foreach_copy_(self._working, self._kept)
+        torch_versions.foreach_copy_(self._working, self._kept)
 
     def update_of(self, round: int, rows: Tensor) -> MetaUpdate:
         """The update of a batch: the working copy as it is now, and new rows (B, 2D)."""
@@ -119,7 +120,7 @@ class Contrast:
         """Keep the head of the last round, and the rows of all."""
         for update in sorted(updates, key=lambda each: each.round):
             *head, rows = update.tensors
-            torch._foreach_copy_(self._kept, head)
+            torch_versions.foreach_copy_(self._kept, head)
             self.memory.extend(rows)
             self.version += 1
 

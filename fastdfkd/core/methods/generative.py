@@ -83,7 +83,9 @@ class GenerativeMethod(Method):
         self.shared = self.shared_generator(section, task)
         self.trained = self.shared_generator(section, task)
         """The copy that a round trains."""
-        self.step = captured(self._step, task.device, self.capturable(task))
+        self.step = captured(
+            self._step, task.device, self.capturable(task), self.trained.optimizer.zero_grad
+        )
         if isinstance(self.step, Captured):
             self.trained.optimizer.lr = torch.zeros((), device=self.device)
 

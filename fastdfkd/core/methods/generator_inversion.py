@@ -64,11 +64,15 @@ class GeneratorInversion(InversionMethod):
         self.copies = InnerCopies(
             generator, section.batch_size, lr_g=lr_g, lr_z=lr_z, best=Best(terms)
         )
-        self.step = captured(self._step, task.device, self.capturable(task))
+        self.step = captured(self._step, task.device, self.capturable(task), self._discard)
 
     @abstractmethod
     def _step(self, *arguments: Any) -> Any:
         """One step on the copies. It can be captured: no statement waits for the device."""
+
+    def _discard(self) -> None:
+        """Drop the gradients that an interrupted step left."""
+        self.copies.drop_gradients()
 
     @property
     def noise_shape(self) -> tuple[int, ...]:

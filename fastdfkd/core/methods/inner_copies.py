@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from fastdfkd.core import torch_versions
 from fastdfkd.core.generators import Generator
 from fastdfkd.core.meta_gradient import BETAS
 from fastdfkd.core.methods.objective import Best
@@ -49,16 +50,21 @@ class InnerCopies:
     @torch.no_grad()
     def begin(self, noise: Tensor, labels: Tensor) -> None:
         """Copy theta, noise and labels (B, *space), and reset all that the previous batch left."""
-        torch._foreach_copy_(self.fast, list(self.generator.parameters()))
+        torch_versions.foreach_copy_(self.fast, list(self.generator.parameters()))
         codes, others = self.generator.inputs(noise, labels)
         for mine, new in zip([*self.codes, *self.others], [*codes, *others], strict=True):
             assert mine.shape == new.shape, f"{tuple(new.shape)}, expected {tuple(mine.shape)}"
             mine.copy_(new)
-        torch._foreach_zero_(self.summed)
+        torch_versions.foreach_zero_(self.summed)
+        self.drop_gradients()
         for optimizer in self.optimizers:
-            optimizer.zero_grad()  # gradients of a step that raised
             optimizer.forget()
         self.best.forget()
+
+    def drop_gradients(self) -> None:
+        """Drop the gradients of a step that raised."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
 
     def images(self) -> Tensor:
         """The images (B, C, H, W) in [0, 1] that theta' generates from the codes."""
@@ -69,7 +75,7 @@ class InnerCopies:
     def step(self, loss: Tensor) -> None:
         """Make one Adam step of theta' and codes on `loss`; add the gradients to `summed`."""
         loss.backward()  # type: ignore[no-untyped-call]
-        torch._foreach_add_(self.summed, [p.grad for p in self.fast if p.grad is not None])
+        torch_versions.foreach_add_(self.summed, [p.grad for p in self.fast if p.grad is not None])
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()

@@ -13,6 +13,7 @@ from torch import Tensor
 from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
 from fastdfkd.core.batch_figures import batch_figures
 from fastdfkd.core.capture_trial import capturable
+from fastdfkd.core.captured import failures_of, release_steps
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.interfaces import MetaUpdate, SharedGenerator, StateDict
 from fastdfkd.core.methods.objective import InversionObjective
@@ -57,6 +58,7 @@ class Method(ABC):
         self.normalisation, self.seed, self.index = task.normalisation, task.seed, index
         self.image_shape, self.device = tuple(task.image_shape), torch.device(task.device)
         self.clock = Clock(self.device)
+        self._uncaptured: list[str] = []
 
     @classmethod
     def shared_generator(cls, section: Any, task: Task) -> SharedGenerator:
@@ -135,6 +137,15 @@ class Method(ABC):
         """Restore `state_dict()`."""
         assert not state, f"{type(self).__name__} has no state, got {sorted(state)}"
 
+    @property
+    def notes(self) -> list[str]:
+        """See `Synthesizer`."""
+        return [*self._uncaptured, *failures_of(self)]
+
+    def release(self) -> None:
+        """See `Synthesizer`."""
+        release_steps(self)
+
     def capturable(self, task: Task) -> bool:
         """Whether a step with both networks is wanted and can be captured as a CUDA graph."""
         networks = (
@@ -142,6 +153,6 @@ class Method(ABC):
             (self.objective.fused_student, task.student_use, task.student_shape),
         )
         return task.capture and all(
-            capturable(network, use, shape, task.device, task.precision)
+            capturable(network, use, shape, task.device, task.precision, self._uncaptured)
             for network, use, shape in networks
         )
