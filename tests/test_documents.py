@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -28,7 +29,7 @@ PACKAGE = ROOT / "fastdfkd"
 NAMES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 DOCUMENTS = [
     *(ROOT / name for name in NAMES),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "deploy" / "README.md",
 ]
 SEARCHED = [ROOT, PACKAGE]
@@ -152,12 +153,13 @@ def test_named_recipe_keys_exist(document: Path) -> None:
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    written = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    version = written["project"]["version"]
-    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    """In the changelog, the citation, and the tag of a commit that is tagged."""
     newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
     assert newest is not None
-    assert newest[1] == version
+    assert f"\nversion: {newest[1]}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    command = ["git", "tag", "--points-at", "HEAD", "v*"]
+    tags = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert tags.split() in ([], [f"v{newest[1]}"])
 
 
 def test_the_tables_of_keys_are_those_of_the_sections() -> None:
@@ -224,7 +226,9 @@ def test_shown_modules_and_targets_exist(document: Path) -> None:
 
 @every_document
 def test_shown_python_is_valid_and_uses_the_public_api(document: Path) -> None:
-    code = [t.content for t in tokens(document) if t.type == "fence" and t.info == "python"]
+    code = [
+        t.content for t in tokens(document) if t.type == "fence" and t.info.startswith("python")
+    ]
     for text in code:
         ast.parse(text)
     named = {
@@ -275,7 +279,7 @@ def test_the_first_screen_of_the_readme_has_the_two_commands() -> None:
 
 def test_the_readme_links_every_page() -> None:
     links = {str(token.attrs.get("href")) for token in tokens(ROOT / "README.md")}
-    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= links
+    assert {page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")} <= links
 
 
 def test_every_shipped_folder_of_recipes_is_described() -> None:

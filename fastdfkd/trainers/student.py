@@ -93,6 +93,10 @@ class StudentTraining:
         if self.recipe.platform.workers:  # this process runs nothing else
             keep_freed_memory()
         self.clock = Clock(self.device)
+        self.notes: list[str] = []
+        """What a user should know of this run, besides the notes of the distiller, a line each."""
+        self.noted = 0
+        """Notes that the driver has."""
         self.distiller = self._distiller()
         self.buffer = self._buffer()
         batch = self.recipe.synthesis.batch_size
@@ -105,12 +109,10 @@ class StudentTraining:
         self.row: dict[str, float] = {}
         self.class_ious: tuple[float, ...] = ()
         """Of the newest evaluation (`Evaluated.class_ious`)."""
+        self.confusions: dict[str, Tensor] = {}
+        """Of the last evaluation (`Judge.confusions`)."""
         self.shown: tuple[Any, int] | None = None
         """The student that was published last, with its number of updates."""
-        self.notes: list[str] = []
-        """Deviations from the recipe, besides those of the distiller."""
-        self.noted = 0
-        """Notes that the driver has."""
         if state is not None:
             self._go_on_from(to_tensors(state))
         self.began = self.clock.unix()
@@ -152,6 +154,7 @@ class StudentTraining:
                 "precision": precision,
                 "cuda_graphs": "on" if self.distiller.captures else "off",
                 "class_ious": self.class_ious,
+                "confusions": to_arrays(self.confusions),
             }
             call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
 
@@ -170,7 +173,7 @@ class StudentTraining:
         )
         log.info("%s", location.line)
         if bank.location != "device" and self.leads:
-            self.job.board.note.remote([location.line])
+            self.notes.append(location.line)
         return buffer
 
     def _update_until(self, stop: int) -> float:
@@ -274,7 +277,10 @@ class StudentTraining:
             reads = student_input(self.recipe, self.device)
             answers = self._answers(self.distiller.module, reads, self.recipe.student.output)
         self.class_ious = answers.class_ious
-        figures = self.experiment.judge.figures(answers, self.teacher_answers)
+        judge, taught = self.experiment.judge, self.teacher_answers
+        if taught is not None and self.distiller.updates == self.recipe.updates:
+            self.confusions = judge.confusions(answers, taught)
+        figures = judge.figures(answers, taught)
         return {**figures, "evaluation_seconds": self.clock.seconds["evaluation"]}
 
     def _row(self, loss: float) -> dict[str, float]:
