@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.attention import Size, StageMaps, attention_loss, common_stages
-from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import RECORDERS, Captured, captured, failures_of, release_steps
 from fastdfkd.core.interfaces import SampleBank
@@ -24,6 +23,7 @@ from fastdfkd.core.shape_images import MOST_SHAPES, draw_shapes
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.core.teacher_cache import TeacherCache
+from fastdfkd.core.views import views_of
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import DistillationSection
@@ -89,6 +89,7 @@ class StudentDistiller:
             self.teacher = self.teacher_use.for_logits(frozen, dtype)  # has no maps
         reuse = section.teacher_cache
         self.cache = TeacherCache(reuse, self.share) if reuse else None
+        self.views = views_of(section)
         self.module = self.student_use.placed(task.student, self.device)
         if section.attention:
             self.maps = (
@@ -150,13 +151,11 @@ class StudentDistiller:
 
     def update(self, bank: SampleBank) -> Tensor:
         """One student update on this worker's share of a batch; returns its loss, a scalar."""
-        section, cache = self.section, self.cache
+        cache = self.cache
         randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
         fresh = cache.wanted if cache else self.share
         images = self._images(bank, fresh, randomness)
-        move = Augmentation.draw(
-            fresh, section.crop_padding, section.flip, section.invert, randomness
-        )
+        move = self.views.draw(fresh, randomness)
         seen, said = cache.draw(randomness) if cache else ([], [])
         views, inputs, logits, *maps = self.ask(images, *move, *seen)
         if cache:
@@ -186,32 +185,22 @@ class StudentDistiller:
         start = update * self.section.batch_size + self.rank * self.share
         return bank.in_order(self.warmup_rounds + round, start, count)
 
-    def _ask(
-        self,
-        images: Tensor,
-        dy: Tensor,
-        dx: Tensor,
-        flip: Tensor,
-        invert: Tensor | None,
-        *seen: Tensor,
-    ) -> tuple[Tensor, ...]:
+    def _ask(self, images: Tensor, *draws_and_seen: Tensor | None) -> tuple[Tensor, ...]:
         """Augment images and run the teacher on them.
 
         Args:
             images: F new images (F, C, H, W) uint8.
-            dy: field of `Augmentation`.
-            dx: field of `Augmentation`.
-            flip: field of `Augmentation`.
-            invert: field of `Augmentation`.
-            seen: at most one tensor: views (B - F, C, H, W) uint8 from the cache, whose teacher
-                logits are known.
+            draws_and_seen: what `Views.draw` drew for them. Then at most one tensor: views
+                (B - F, C, H, W) uint8 from the cache, whose teacher logits are known.
 
         Returns:
             The new views (F, C, H, W) uint8; all views, new ones first, as the student's input
             (B, C, h, w); the teacher's logits (F, K, *space) float32 for the new views; its
             attention maps, if they are compared.
         """
-        views = Augmentation(dy, dx, flip, invert).apply(images)
+        draws = draws_and_seen[: self.views.draws]
+        seen = [view for view in draws_and_seen[self.views.draws :] if view is not None]
+        views = self.views.of(images, *draws)
         inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
         fresh = self.teacher_use.images(inputs[: len(views)])
         inputs = self.student_use.images(self.student_form(inputs) if self.student_form else inputs)

@@ -113,7 +113,9 @@ class StudentSection(PixelForm, NetworkSection):
 class DistillationSection(Section):
     """The student's updates, on batches drawn from the bank."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"loss", "attention", "random_shapes", "mixup"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"loss", "attention", "random_shapes", "mixup", "crop_area"}
+    )
 
     updates_per_round: Positive = 400
     """Student updates after each round past warm-up."""
@@ -140,6 +142,10 @@ class DistillationSection(Section):
     """Softmax temperature T of the KL loss, which is multiplied by T squared."""
     crop_padding: Count = 4
     """Pixels of zero padding before the random crop."""
+    crop_area: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Instead of that crop: a random part of each image of at least this share of its area,
+    resized to the whole size. 0.08 in usual training on ImageNet. Needs `crop_padding: 0`. Unset:
+    the crop with padding."""
     flip: bool = True
     """Random horizontal flips."""
     invert: bool = False
@@ -153,6 +159,15 @@ class DistillationSection(Section):
     teacher_cache: Annotated[Whole, Field(ge=2)] | None = None
     """Average number of updates that use the same view (augmented image) and the teacher's logits
     for it. Unset: every update draws new views, and the teacher's forward pass runs on each."""
+
+    @model_validator(mode="after")
+    def _one_crop(self) -> DistillationSection:
+        if self.crop_area is not None and self.crop_padding:
+            raise ValueError(
+                "crop_area takes the place of the crop with padding: set crop_padding to 0, or "
+                "leave crop_area out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _cached_views_have_no_maps(self) -> DistillationSection:
