@@ -126,10 +126,10 @@ def page(rows: Sequence[Row]) -> str:
                 f"`python -m benchmarks.ablations --seeds {len(seeds)}`; seeds "
                 f"{', '.join(map(str, seeds))}; {machine.get('processor')}, {machine.get('cores')} "
                 f"cores, shared with other work; commit {commit()}.",
-                f"Students after {SECONDS} processor seconds of synthesis and updates in one process "
-                "with one thread, mean ± sample standard deviation over the seeds. Accuracy on 2,600 "
-                "letters drawn anew from the fonts of the training images, not on the held-out "
-                "letters. `against as it is`: mean difference in points over the seeds that both "
+                f"Students after {SECONDS} processor seconds of synthesis and updates in one "
+                "process with one thread, mean ± sample standard deviation over the seeds. "
+                "Accuracy on 2,600 letters drawn anew from the fonts of the training images, not "
+                "on the held-out letters. `against as it is`: mean difference in points over the seeds that both "
                 "rows have, ± its standard error.",
                 markdown_table(heads, table).rstrip(),
             ]
