@@ -129,8 +129,8 @@ def page(rows: Sequence[Row]) -> str:
                 f"Students after {SECONDS} processor seconds of synthesis and updates in one "
                 "process with one thread, mean ± sample standard deviation over the seeds. "
                 "Accuracy on 2,600 letters drawn anew from the fonts of the training images, not "
-                "on the held-out letters. `against as it is`: mean difference in points over the seeds that both "
-                "rows have, ± its standard error.",
+                "on the held-out letters. `against as it is`: mean difference in points over the "
+                "seeds that both rows have, ± its standard error.",
                 markdown_table(heads, table).rstrip(),
             ]
         )
