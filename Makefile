@@ -17,7 +17,7 @@ STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 UNFINISHED := $(VENV)/.installing
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow test-lowest test-newest release-check lint bench constraints clean
+.PHONY: help setup quickstart test test-slow test-lowest test-newest release-check lint site bench constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ lint: $(STAMP) ## ruff, mypy and import-linter
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
+site: $(STAMP) ## build the documentation site into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build -q --strict
+
 bench: $(STAMP) ## time one synthesis step and one student update
 	$(PY) -m benchmarks.step_cost --quick
 
@@ -68,7 +71,7 @@ constraints: | $(UV) ## write constraints.txt anew from pyproject.toml
 	@! grep -n '://' constraints.txt || { echo 'constraints.txt names a host' >&2; exit 1; }
 
 clean: ## remove what make created; runs/ and data are kept
-	rm -rf $(VENV) .venv-* .uv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* .uv dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # If the environment's Python does not run, set up again, even if the stamp exists.

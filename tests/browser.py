@@ -46,6 +46,8 @@ class Browser:
         self.program, self.profile = program, profile
         self.requests: list[str] = []
         """URLs that the page has requested, in order."""
+        self.problems: list[str] = []
+        """What the browser's console says of the page: errors, and breaches of its policy."""
         self._number, self._rest, self._session = 0, b"", None
 
     def __enter__(self) -> Browser:
@@ -69,7 +71,7 @@ class Browser:
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         opened = self.send("Target.attachToTarget", targetId=page, flatten=True)
         self._session = opened["sessionId"]
-        for domain in ("Page", "Network", "Runtime"):
+        for domain in ("Page", "Network", "Runtime", "Log"):
             self.send(f"{domain}.enable")
         return self
 
@@ -98,6 +100,8 @@ class Browser:
             message = self._message()
             if message.get("method") == "Network.requestWillBeSent":
                 self.requests.append(message["params"]["request"]["url"])
+            if message.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown"):
+                self.problems.append(json.dumps(message["params"]))
             if message.get("id") == self._number:
                 assert "error" not in message, f"{method}: {message['error']}"
                 return message["result"]
@@ -124,6 +128,7 @@ class Browser:
     def open(self, address: str) -> None:
         """Open an address and wait until the page and its pictures are loaded."""
         self.requests.clear()
+        self.problems.clear()
         answer = self.send("Page.navigate", url=address)
         assert "errorText" not in answer, answer
         self.wait_for("document.readyState === 'complete'")
@@ -138,7 +143,7 @@ class Browser:
         """Wait until a JavaScript expression is true in the page."""
         deadline = time.monotonic() + seconds
         while not self.run(condition):
-            shown = self.run("document.body.innerText")
+            shown = self.run("document.body && document.body.innerText")
             assert time.monotonic() < deadline, f"not {condition} after {seconds:g} s:\n{shown}"
             time.sleep(0.2)
 

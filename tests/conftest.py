@@ -145,9 +145,13 @@ class FakePlatform:
     def _write(self, recipe: Recipe, directory: Path) -> None:
         from fastdfkd.models import build_network, save_weights
         from fastdfkd.report.samples import save_grid
+        from fastdfkd.runs.details import RunDetails
 
         save_weights(directory / "student.safetensors", build_network(recipe.student.model, 10, 1))
         save_grid(np.zeros((4, 1, 16, 16), np.uint8), directory / "samples.png")
+        RunDetails(class_names=[str(digit) for digit in range(10)], shape=(1, 16, 16)).save(
+            directory
+        )
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -28,12 +29,15 @@ PACKAGE = ROOT / "fastdfkd"
 NAMES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 DOCUMENTS = [
     *(ROOT / name for name in NAMES),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "deploy" / "README.md",
 ]
 SEARCHED = [ROOT, PACKAGE]
 """Folders that a path in a document is relative to, beside the document's own."""
-PLACEHOLDERS = {"RECIPE": "digits-fast5", "my-recipe.yaml": "digits-fast5"}
+PLACEHOLDERS = dict.fromkeys(
+    ("RECIPE", "my-recipe.yaml", "mine.yaml", "runs/sweep/best.yaml"), "digits-fast5"
+)
+"""Recipes of a reader, which tests of the tutorials run."""
 MINE = "mine"
 """What docs/how-to-add.md calls the part that a reader adds: no file or class has this name."""
 
@@ -98,10 +102,16 @@ def is_path(text: str) -> bool:
     return text.endswith(".py") or bool(slash and first in folders())
 
 
+def saved_as(token: Token) -> list[str]:
+    """The file that a code block is saved as, if the document says so."""
+    return re.findall(r'title="(.+?)"', token.info) if token.type == "fence" else []
+
+
 @every_document_of_the_present
 def test_named_paths_exist(document: Path) -> None:
     names = [text for text in spans(document) if is_path(text) and MINE not in text]
     modules = {path.name for path in PACKAGE.rglob("*.py")}
+    modules |= {title for token in tokens(document) for title in saved_as(token)}
     missing = [
         name
         for name in names
@@ -115,7 +125,7 @@ def test_named_paths_exist(document: Path) -> None:
 def source() -> str:
     """All code of the repository and its manifests, for the names in them."""
     files = [path for part in ("fastdfkd", "tests") for path in (ROOT / part).rglob("*.py")]
-    files += (ROOT / "deploy").glob("*.yaml")
+    files += [*(ROOT / "deploy").glob("*.yaml"), ROOT / "deploy/Dockerfile"]
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
@@ -152,12 +162,13 @@ def test_named_recipe_keys_exist(document: Path) -> None:
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    written = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    version = written["project"]["version"]
-    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    """In the changelog, the citation, and the tag of a commit that is tagged."""
     newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
     assert newest is not None
-    assert newest[1] == version
+    assert f"\nversion: {newest[1]}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    command = ["git", "tag", "--points-at", "HEAD", "v*"]
+    tags = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert tags.split() in ([], [f"v{newest[1]}"])
 
 
 def test_the_tables_of_keys_are_those_of_the_sections() -> None:
@@ -186,7 +197,7 @@ def shell_lines(document: Path) -> Iterator[str]:
 def commands(document: Path) -> Iterator[Line]:
     """Every `fastdfkd ...`: in code blocks whole, in backticks too."""
     for text in (*shell_lines(document), *spans(document)):
-        found = re.search(r"(?:^|\s)fastdfkd (?=[a-z])(.*)", text)
+        found = re.search(r"(?:^|\s)fastdfkd (?=[a-z])([^|]*)", text)
         if found and not text.startswith("fastdfkd:"):
             yield Line(text, shlex.split(found[1], comments=True))
 
@@ -224,7 +235,9 @@ def test_shown_modules_and_targets_exist(document: Path) -> None:
 
 @every_document
 def test_shown_python_is_valid_and_uses_the_public_api(document: Path) -> None:
-    code = [t.content for t in tokens(document) if t.type == "fence" and t.info == "python"]
+    code = [
+        t.content for t in tokens(document) if t.type == "fence" and t.info.startswith("python")
+    ]
     for text in code:
         ast.parse(text)
     named = {
@@ -275,7 +288,7 @@ def test_the_first_screen_of_the_readme_has_the_two_commands() -> None:
 
 def test_the_readme_links_every_page() -> None:
     links = {str(token.attrs.get("href")) for token in tokens(ROOT / "README.md")}
-    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= links
+    assert {page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")} <= links
 
 
 def test_every_shipped_folder_of_recipes_is_described() -> None:

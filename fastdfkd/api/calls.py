@@ -46,7 +46,7 @@ def distill(
 
     Returns:
         The figures of the run. Its `directory` contains `recipe.yaml`, `teacher.json`,
-        `metrics.csv`, `student.safetensors`, `samples.png` and `result.json`.
+        `metrics.csv`, `student.safetensors`, `samples.png`, `details.json` and `result.json`.
 
     Raises:
         RecipeError: the recipe is invalid.

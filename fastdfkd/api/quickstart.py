@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -29,7 +30,7 @@ SETTINGS = {
 _TITLE = "Handwritten digits: a teacher compressed without its data"
 
 
-def run_quickstart(*, progress: bool = False) -> dict[str, RunResult]:
+def run_quickstart(*, progress: bool = False, silent: bool = False) -> dict[str, RunResult]:
     """Run every setting in `runs/quickstart/<setting>/`, then write and print the report.
 
     The report is `table.md`, `table.csv` and `accuracy_vs_synthesis.png` in `runs/quickstart/`.
@@ -37,6 +38,7 @@ def run_quickstart(*, progress: bool = False) -> dict[str, RunResult]:
 
     Args:
         progress: show progress bars if stderr is a terminal.
+        silent: print no report.
 
     Returns:
         The result of each setting, with speed-ups over the reference.
@@ -66,7 +68,8 @@ def run_quickstart(*, progress: bool = False) -> dict[str, RunResult]:
             },
             artifacts=files,
         )
-    _print_report(results, folder, parent.uri)
+    if not silent:
+        _print_report(results, folder, parent.uri)
     return results
 
 
@@ -155,6 +158,7 @@ def _print_report(results: Mapping[str, RunResult], folder: Path, uri: str) -> N
     for text in (
         explain(results),
         f"Table, picture and runs: {folder}",
+        f"The page of a run: fastdfkd report {shlex.quote(str(folder / 'fast-5'))}",
         f"All metrics in MLflow: {view}",
     ):
         console.print(f"\n{lines(text)}", soft_wrap=True, highlight=False, markup=False)

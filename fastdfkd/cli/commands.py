@@ -72,7 +72,7 @@ def root(
 
 
 @app.command(epilog="Example: fastdfkd quickstart")
-def quickstart() -> None:
+def quickstart(as_json: JsonOption = False) -> None:
     """Show in minutes what 10x and 100x mean.
 
     Trains a small teacher on handwritten digits. Compresses it without its data with the 1x
@@ -81,7 +81,14 @@ def quickstart() -> None:
     """
     from fastdfkd.api.quickstart import run_quickstart
 
-    run_quickstart(progress=True)
+    results = run_quickstart(progress=True, silent=as_json)
+    if as_json:
+        print_json(
+            {
+                setting: {**run.model_dump(mode="json"), "folder": str(run.directory)}
+                for setting, run in results.items()
+            }
+        )
 
 
 @app.command(

@@ -1,4 +1,4 @@
-"""The commands `runs` and `clean`, which work on folders that hold runs."""
+"""The commands `runs`, `report` and `clean`, which work on folders of runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from fastdfkd.cli.completion import complete_folder
 from fastdfkd.cli.invocation import print_json, say
-from fastdfkd.cli.run_request import JsonOption
+from fastdfkd.cli.run_request import JsonOption, RunArgument
 from fastdfkd.text.safe_text import lines
 from fastdfkd.text.shown import reason
 
@@ -39,6 +39,25 @@ def runs(folder: FolderArgument = Path("runs"), as_json: JsonOption = False) -> 
         print_table(_HEADS, [_cells(run) for run in found])
     else:
         typer.echo(lines(f"{folder} holds no run. Start one: fastdfkd quickstart"))
+
+
+def report(
+    directory: RunArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="File to write. Default: report.html in the run's folder."
+        ),
+    ] = None,
+) -> None:
+    """Write the page of a run: figures, curves, images, confusion, cost, command to repeat it.
+
+    One HTML file for reading offline. It works during the run and afterwards, on any machine that
+    can read the folder.
+    """
+    from fastdfkd.report.run_page import write_run_page
+
+    typer.echo(lines(write_run_page(directory, out)))
 
 
 def clean(
@@ -106,4 +125,5 @@ def _cells(run: ListedRun) -> list[str]:
 def register(app: typer.Typer) -> None:
     """Add the commands to the typer app."""
     app.command(epilog="Example: fastdfkd runs runs/quickstart")(runs)
+    app.command(epilog="Example: fastdfkd report runs/quickstart/fast-5")(report)
     app.command(epilog="Example: fastdfkd clean runs --dry-run")(clean)

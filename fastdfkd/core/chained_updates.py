@@ -1,13 +1,12 @@
 """Several student updates in one replay of a CUDA graph.
 
-Between two replays the GPU waits for Python: for the draws of the next update, and for the copies
-of its arguments. A chain draws for `LENGTH` updates, then makes them in one replay, in which the
-images are taken from the bank. Every update has the draws and the learning rate that it would have
-alone, so the student is that of single captured updates.
+Between two replays the GPU waits for Python. A chain draws images and augmentations for `LENGTH`
+updates, then makes them in one replay. Every update has the draws and the learning rate that it
+would have alone, so the student is that of single captured updates.
 
 What a chain cannot hold is made in single updates: views from a teacher cache, whose places depend
-on counts in Python; updates that take the images of a round in order; students with dropout, for
-which the random state would be set between two updates; and several workers.
+on counts in Python; students with dropout, for which the random state would be set between two
+updates; several workers; and large images, for which a replay is long anyway.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fastdfkd.core.augment import Augmentation
 from fastdfkd.core.captured import Captured, captured
 from fastdfkd.core.interfaces import SampleBank
-from fastdfkd.core.random_streams import stream
 
 if TYPE_CHECKING:
     from fastdfkd.core.distillation import StudentDistiller
 
 LENGTH = 8
 """Updates of a replay."""
+MOST_BYTES = 8 * 2**20
+"""Most bytes of the images of one update; a chain holds them twice."""
 
 
 class ChainedUpdates:
@@ -49,54 +48,27 @@ class ChainedUpdates:
 
     def make(self, bank: SampleBank) -> Tensor:
         """The next `LENGTH` updates; returns their losses, (LENGTH,)."""
-        distiller, section = self.distiller, self.distiller.section
-        indices, moves, rates = [], [], []
+        distiller = self.distiller
+        images, draws, rates = [], [], []
         for _ in range(LENGTH):
-            randomness = stream(
-                distiller.seed,
-                "distillation",
-                distiller.updates,
-                distiller.rank,
-                device=distiller.device,
-            )
-            indices.append(bank.indices(distiller.share, randomness))
-            options = section.crop_padding, section.flip, section.invert
-            moves.append(Augmentation.draw(distiller.share, *options, randomness))
+            _, drawn, draw = distiller.new_views(bank, distiller.share)
+            images.append(drawn)
+            draws.append(draw)
             rates.append(distiller.lr)
             distiller.updates += 1
-        inverted = [move.invert for move in moves if move.invert is not None]
         distiller.student.train()
-        losses: Tensor = self.step(
-            bank,
-            torch.stack(indices),
-            torch.stack([move.dy for move in moves]),
-            torch.stack([move.dx for move in moves]),
-            torch.stack([move.flip for move in moves]),
-            torch.stack(inverted) if inverted else None,
-            torch.tensor(rates, dtype=torch.float32).to(distiller.device),
-        )
+        fields = [_stacked(field) for field in zip(*draws, strict=True)]
+        lrs = torch.tensor(rates, dtype=torch.float32).to(distiller.device)
+        losses: Tensor = self.step(lrs, torch.stack(images), *fields)
         return losses.clone()  # the next replay overwrites it
 
-    def _run(
-        self,
-        bank: SampleBank,
-        indices: Tensor,
-        dy: Tensor,
-        dx: Tensor,
-        flip: Tensor,
-        invert: Tensor | None,
-        rates: Tensor,
-    ) -> Tensor:
+    def _run(self, rates: Tensor, images: Tensor, *draws: Tensor | None) -> Tensor:
         """The updates one after the other. It can be captured: no statement waits for the device.
 
         Args:
-            bank: holds the images in memory that does not move.
-            indices: (LENGTH, B) int64, positions in the bank.
-            dy: fields of `Augmentation`, (LENGTH, B), as the next three.
-            dx: likewise.
-            flip: likewise.
-            invert: likewise.
             rates: (LENGTH,) float32, learning rates.
+            images: (LENGTH, B, C, H, W) uint8.
+            draws: what `Views.draw` drew, each with a first axis of LENGTH.
 
         Returns:
             The losses, (LENGTH,).
@@ -105,9 +77,14 @@ class ChainedUpdates:
         rate = distiller.optimizer.lr
         assert isinstance(rate, Tensor)
         for number in range(LENGTH):
-            inverted = None if invert is None else invert[number]
-            move = dy[number], dx[number], flip[number], inverted
-            _, inputs, logits, *maps = distiller.ask_plainly(bank.at(indices[number]), *move)
+            own = (None if field is None else field[number] for field in draws)
+            _, inputs, logits, *maps = distiller.ask_plainly(images[number], *own)
             rate.copy_(rates[number])
             losses.append(distiller.follow_plainly(inputs, logits, *maps))
         return torch.stack(losses)
+
+
+def _stacked(field: tuple[Tensor | None, ...]) -> Tensor | None:
+    """One field of the draws of all updates; None if they have none."""
+    drawn = [each for each in field if each is not None]
+    return torch.stack(drawn) if drawn else None

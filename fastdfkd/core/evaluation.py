@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.answers import Output, logits_in
+from fastdfkd.core.confusion import confusion
 from fastdfkd.core.task_kind import TaskKind
 
 
@@ -25,6 +26,9 @@ class Evaluated:
     """The task's figures (`TaskKind.figures`), 0 to 1; empty without labels."""
     class_ious: tuple[float, ...] = ()
     """Of each class, 0 to 1 or NaN (`TaskKind.class_ious`); empty without labels or maps."""
+    confusion: Tensor | None = None
+    """(K, K) int64: images, or pixels, of label [row] that are classified as [column]; None without
+    labels, or for too many classes (`core.confusion`)."""
     logits: Mapping[str, Tensor] = field(default_factory=dict)
     """Logits (N, K, *space) float32 on the CPU for further images, by the name of the images. Of
     maps they may be those of a sample of pixels, (N, K, S)."""
@@ -112,6 +116,7 @@ def evaluate_batches(
         ValueError: there is no batch, or labels do not have the shape (B, *space).
     """
     classes, counts = [], []
+    confusions: Tensor | None = None
     with predictor.running(kind) as logits_for:
         for batch, wanted in batches:
             logits = logits_for(batch)
@@ -120,6 +125,8 @@ def evaluate_batches(
             if wanted is not None:
                 _check_same_shape(found, wanted)
                 counts.append(kind.counts(logits, wanted.to(predictor.device)))
+                pairs = confusion(wanted, found, kind.num_classes, kind.void)
+                confusions = pairs if confusions is None or pairs is None else confusions + pairs
     if not classes:
         raise ValueError("expected at least one batch of images, got none")
     if not counts:
@@ -129,6 +136,7 @@ def evaluate_batches(
         classes=torch.cat(classes),
         figures=kind.figures_of(total),
         class_ious=tuple(kind.class_ious(total).tolist()),
+        confusion=confusions,
     )
 
 

@@ -69,6 +69,11 @@ class ImageSpec:
         """What a network answers for these images: what `task` names."""
         return KINDS[self.task](self.num_classes)
 
+    @property
+    def class_labels(self) -> list[str]:
+        """Name of each class, in the order of the logits; its number where there are no names."""
+        return list(self.class_names) or [str(number) for number in range(self.num_classes)]
+
     def facts(self) -> dict[str, Any]:
         """What the images are, as plain data for files. No `task` means classification."""
         return {

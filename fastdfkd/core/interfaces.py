@@ -125,12 +125,6 @@ class SampleBank(Protocol):
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` images, uniformly and with replacement: (count, C, H, W) uint8."""
 
-    def indices(self, count: int, generator: torch.Generator) -> Tensor:
-        """The positions that `draw` would draw, (count,) int64."""
-
-    def at(self, indices: Tensor) -> Tensor:
-        """The images at given positions, in memory that does not move: (count, C, H, W) uint8."""
-
     def in_order(self, round: int, start: int, count: int) -> Tensor:
         """`count` images of one round from position `start` on: (count, C, H, W) uint8.
 

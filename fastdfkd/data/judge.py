@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.answers import Output
+from fastdfkd.core.confusion import confusion
 from fastdfkd.core.evaluation import Evaluated, Predictor, agreement, evaluate_batches
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.data.images import Images
@@ -71,6 +72,18 @@ class Judge(ABC):
             teacher_answers: the teacher's; None: figures that need them are left out.
         """
 
+    @abstractmethod
+    def confusions(self, answers: Evaluated, teacher_answers: Evaluated) -> dict[str, Tensor]:
+        """Confusion matrices (K, K) int64 of a network, by what its classes are compared with.
+
+        `teacher`: row: the class that the teacher assigns; column: the network's. `labels`: row:
+        the label. Empty for too many classes (`core.confusion`).
+
+        Args:
+            answers: the network's, from `answers`.
+            teacher_answers: the teacher's.
+        """
+
 
 def images_at_once(shape: tuple[int, int, int]) -> int:
     """Images (C, H, W) of a forward pass in an evaluation: 500, and fewer of large ones.
@@ -121,6 +134,15 @@ class RealImages(Judge):
             return answers.figures
         return {**answers.figures, "agreement": agreement(answers.classes, teacher_answers.classes)}
 
+    def confusions(self, answers: Evaluated, teacher_answers: Evaluated) -> dict[str, Tensor]:
+        """Against the teacher and against the labels."""
+        taught, count = teacher_answers.classes, self.kind.num_classes
+        found = {
+            "teacher": confusion(taught, answers.classes, count),
+            "labels": answers.confusion,
+        }
+        return {whom: pairs for whom, pairs in found.items() if pairs is not None}
+
 
 @dataclass(frozen=True)
 class RealAndSynthetic(Judge):
@@ -157,6 +179,10 @@ class RealAndSynthetic(Judge):
             **self.synthetic.figures(answers, teacher_answers),
         }
 
+    def confusions(self, answers: Evaluated, teacher_answers: Evaluated) -> dict[str, Tensor]:
+        """Those of the real images."""
+        return self.real.confusions(answers, teacher_answers)
+
 
 @dataclass(frozen=True)
 class NothingHeldOut(Judge):
@@ -174,5 +200,9 @@ class NothingHeldOut(Judge):
     def figures(
         self, answers: Evaluated, teacher_answers: Evaluated | None = None
     ) -> dict[str, float]:
+        """An empty dictionary."""
+        return {}
+
+    def confusions(self, answers: Evaluated, teacher_answers: Evaluated) -> dict[str, Tensor]:
         """An empty dictionary."""
         return {}

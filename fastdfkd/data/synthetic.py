@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastdfkd.core.confusion import confusion
 from fastdfkd.core.evaluation import Evaluated, Predictor, logits_of
-from fastdfkd.core.held_out import agreement_figures, held_out_images, views_of
+from fastdfkd.core.held_out import PLAIN, agreement_figures, held_out_images, views_of
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.task import Task
@@ -77,6 +78,12 @@ class SyntheticImages(Judge):
             return {}
         found = agreement_figures(answers.logits, teacher_answers.logits)
         return {f"synthetic_{name}": value for name, value in found.items()}
+
+    def confusions(self, answers: Evaluated, teacher_answers: Evaluated) -> dict[str, Tensor]:
+        """Against the teacher, on the images as they are; of maps, at the sample of pixels."""
+        taught, found = (each.logits[PLAIN].argmax(1) for each in (teacher_answers, answers))
+        pairs = confusion(taught, found, self.kind.num_classes)
+        return {} if pairs is None else {"teacher": pairs}
 
 
 def synthetic_images(

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from fastdfkd.core.answers import logits_in
 from fastdfkd.export.formats import Content, Format
-from fastdfkd.export.provenance import class_names
 from fastdfkd.export.torch_export import METADATA_FILE
 from fastdfkd.export.weights_file import SafeTensors
 from fastdfkd.models.extras import import_extra
@@ -82,7 +81,7 @@ def _loaded(content: Content, path: Path) -> Callable[[Tensor], Tensor]:
 def _save_pretrained(content: Content, path: Path) -> None:
     network: Any = content.student.network
     spec = content.student.spec
-    names = class_names(spec)
+    names = spec.class_labels
     network.config.id2label = dict(enumerate(names))
     network.config.label2id = {name: number for number, name in enumerate(names)}
     network.save_pretrained(str(path), safe_serialization=True)

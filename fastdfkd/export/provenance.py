@@ -6,7 +6,6 @@ import json
 from pathlib import PurePath
 from typing import Any
 
-from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.export.deployed import Pixels
 from fastdfkd.export.finished_student import FinishedStudent
 from fastdfkd.runs.environment import versions
@@ -16,11 +15,6 @@ RANGES = {"uint8": "0 to 255", "unit": "0 to 1", "normalised": "(x - mean) / std
 UNKNOWN_LICENCE = (
     "unknown. The student is derived from its teacher: the teacher's licence may apply to it"
 )
-
-
-def class_names(spec: ImageSpec) -> list[str]:
-    """Name of each class, in the order of the logits; its number where it has no name."""
-    return list(spec.class_names) or [str(number) for number in range(spec.num_classes)]
 
 
 def provenance(student: FinishedStudent, pixels: Pixels, licence: str | None) -> dict[str, Any]:
@@ -44,7 +38,7 @@ def provenance(student: FinishedStudent, pixels: Pixels, licence: str | None) ->
             "mean": list(spec.mean),
             "std": list(spec.std),
         },
-        "class_names": class_names(spec),
+        "class_names": spec.class_labels,
         "student": {"model": student.recipe.student.model, "digest": student.digest},
         "teacher": {
             "model": str(about.get("model", student.recipe.teacher.model)),

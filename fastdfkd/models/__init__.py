@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         plain_network,
         without_parametrisations,
     )
+    from fastdfkd.models.weight_selection import select_weights
     from fastdfkd.models.weights import OpenedWeights, load_weights, save_weights, weights_digest
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "parametrised_layers",
     "plain_network",
     "save_weights",
+    "select_weights",
     "source_files",
     "stated_input",
     "weights_digest",
@@ -71,6 +73,7 @@ _MODULES = {
     "parametrised_layers": "fastdfkd.models.unwrapping",
     "plain_network": "fastdfkd.models.unwrapping",
     "without_parametrisations": "fastdfkd.models.unwrapping",
+    "select_weights": "fastdfkd.models.weight_selection",
     "OpenedWeights": "fastdfkd.models.weights",
     "load_weights": "fastdfkd.models.weights",
     "save_weights": "fastdfkd.models.weights",

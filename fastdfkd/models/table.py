@@ -33,12 +33,19 @@ def _residual(blocks: Sequence[int], widths: Sequence[int], norm: Norm = nn.Batc
     )
 
 
-def _hybrid(num_classes: int, in_channels: int) -> VisionTransformer:
-    """Two residual stages with GroupNorm, whose maps are the patches of two encoders."""
-    stages = ResidualStages((2, 2), (16, 32), in_channels, group_norm)
-    initialise(stages)
-    stem = nn.Sequential(stages, nn.Conv2d(32, 64, 2, 2))
-    return VisionTransformer(2, 64, 4, num_classes, in_channels, stem)
+def _hybrid(depth: int) -> Builder:
+    """Two residual stages with GroupNorm of `depth` blocks each, and as many encoders.
+
+    The maps of the stages are the patches of the encoders.
+    """
+
+    def build(num_classes: int, in_channels: int) -> VisionTransformer:
+        stages = ResidualStages((depth, depth), (16, 32), in_channels, group_norm)
+        initialise(stages)
+        stem = nn.Sequential(stages, nn.Conv2d(32, 64, 2, 2))
+        return VisionTransformer(depth, 64, 4, num_classes, in_channels, stem)
+
+    return build
 
 
 CLASSIFIERS: dict[str, Builder] = {
@@ -55,10 +62,12 @@ CLASSIFIERS: dict[str, Builder] = {
     "resnet8": _residual((1, 1, 1), (16, 32, 64)),
     "resnet8-half": _residual((1, 1, 1), (8, 16, 32)),
     "resnet14-gn": _residual((2, 2, 2), (16, 32, 64), group_norm),
+    "resnet8-gn": _residual((1, 1, 1), (16, 32, 64), group_norm),
     "vit-tiny": lambda num_classes, in_channels: VisionTransformer(
         4, 64, 4, num_classes, in_channels
     ),
-    "vit-hybrid": _hybrid,
+    "vit-hybrid": _hybrid(2),
+    "vit-hybrid-half": _hybrid(1),
 }
 """All take images with sides of 8 pixels or more and return logits (B, num_classes)."""
 

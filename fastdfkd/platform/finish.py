@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 from fastdfkd.experiment import Experiment, by_class
 from fastdfkd.models import save_weights
 from fastdfkd.platform.accounting import SynthesisTotals
 from fastdfkd.platform.monitor import times
-from fastdfkd.platform.sample_maps import predicted_maps
+from fastdfkd.platform.sample_classes import predicted_classes
 from fastdfkd.report.map_samples import save_maps
 from fastdfkd.report.samples import save_grid
+from fastdfkd.runs.details import RunDetails
 from fastdfkd.runs.environment import commit, hardware, versions
 from fastdfkd.runs.figures import FIGURES
 from fastdfkd.runs.result import RunResult
@@ -39,7 +41,7 @@ def finish(
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> RunResult:
-    """Write `student.safetensors` and `samples.png`; return the run's figures.
+    """Write `student.safetensors`, `samples.png` and `details.json`; return the run's figures.
 
     Args:
         experiment: with the run's recipe.
@@ -47,8 +49,8 @@ def finish(
         directory: the run's folder.
         totals: sums over all batches.
         final: what the trainer left on the board: its last `row`, the final `student` weights (none
-            if only images were made) and the `precision` and
-            `cuda_graphs` (`on` or `off`) that were used.
+            if only images were made), the `precision` and `cuda_graphs` (`on` or `off`) that were
+            used, and what the last evaluation found of the classes.
         images: newest batch, (B, C, H, W) uint8.
         start_time: `time.monotonic()` at the start of the run.
         notes: deviations from the recipe, a sentence each.
@@ -56,7 +58,11 @@ def finish(
     """
     if (student := final.get("student")) is not None:
         save_weights(directory / "student.safetensors", to_tensors(student))
-    _save_samples(experiment, as_tensor(images[:_GRID_IMAGES]), student, directory / "samples.png")
+    shown = as_tensor(images[:_GRID_IMAGES])
+    state = None if student is None else to_tensors(student)
+    classes = predicted_classes(experiment, shown, state)
+    _save_samples(experiment, shown, classes, directory / "samples.png")
+    _details(experiment, classes, final.get("confusions", {}), totals.classes).save(directory)
     recipe = experiment.recipe
     row = final["row"]
     return RunResult(
@@ -92,22 +98,52 @@ def finish(
     )
 
 
-def _save_samples(experiment: Experiment, images: Tensor, student: Any, path: Path) -> None:
-    """Write the picture of images, with the maps that both networks predict, if they do.
+def _save_samples(
+    experiment: Experiment, images: Tensor, classes: Mapping[str, Tensor], path: Path
+) -> None:
+    """Write the picture of images; beside them the maps that both networks predict, if they do.
 
     Args:
-        experiment: its networks.
+        experiment: names the classes.
         images: (N, C, H, W) uint8.
-        student: the student's weights as arrays; None: there is no student.
+        classes: (N, *space) that each network predicts, by its role.
         path: file to write.
     """
-    state = None if student is None else to_tensors(student)
-    maps = predicted_maps(experiment, images, state)
-    if maps:
-        spec = experiment.spec
-        names = spec.class_names or [str(number) for number in range(spec.num_classes)]
-        save_maps(
-            images.numpy(), {role: found.numpy() for role, found in maps.items()}, names, path
-        )
+    if experiment.kind.spatial_axes:
+        maps = {role: found.numpy() for role, found in classes.items()}
+        save_maps(images.numpy(), maps, experiment.spec.class_labels, path)
     else:
         save_grid(images, path)
+
+
+def _details(
+    experiment: Experiment,
+    classes: Mapping[str, Tensor],
+    confusions: Mapping[str, Any],
+    made: Mapping[int, int],
+) -> RunDetails:
+    """What the run's page shows beyond its result.
+
+    Args:
+        experiment: names the classes and the judge.
+        classes: of the images in `samples.png`, see `_save_samples`.
+        confusions: what the trainer left on the board (`Judge.confusions`), as arrays.
+        made: synthetic images by the class that the teacher assigned to them.
+    """
+    of_images = {} if experiment.kind.spatial_axes else classes
+    return RunDetails.model_validate(
+        {
+            "class_names": experiment.spec.class_labels,
+            "shape": experiment.spec.shape,
+            "made": [made.get(number, 0) for number in range(experiment.spec.num_classes)],
+            "sample_classes": {role: found.tolist() for role, found in of_images.items()},
+            "confusions": [
+                {
+                    "against": whom,
+                    "judged_on": experiment.judge.judged_on,
+                    "cells": [(*place, int(pairs[tuple(place)])) for place in np.argwhere(pairs)],
+                }
+                for whom, pairs in confusions.items()
+            ],
+        }
+    )

@@ -65,6 +65,7 @@ class Monitor:
         self.outcome: dict[str, Any] | None = None
         """What the trainer left with `WeightBoard.complete`; None before."""
         self._trainer_began: float | None = None
+        self._node = ray.get_runtime_context().get_node_id()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
@@ -188,6 +189,8 @@ class Monitor:
             dict(zip(new, history.images_of(new), strict=True)),
             held,
         )
+        changed = history.file(self.checkpoints.files(), self._node)
+        self.dispatcher.bank.file(changed)
 
 
 def progress_row(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:

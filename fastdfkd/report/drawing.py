@@ -7,11 +7,15 @@ greyscale prints are readable.
 
 from __future__ import annotations
 
+import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup, escape
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", ":", "-.")
@@ -30,6 +34,8 @@ POINTS: dict[str, Any] = {"color": "#0072B2", "marker": "o", "linestyle": ""}
 """Style of ordinary points."""
 _SETTINGS: dict[Any, Any] = {"text.parse_math": False, "hatch.linewidth": 0.6}
 _MISSING_GLYPHS = "Glyph .* missing|Matplotlib currently does not support"  # drawn as boxes
+INK, GRID = "#010203", "#040506"
+"""Colours in place of those of the page, which are known only where it is shown."""
 _MAX_NAMES_INSIDE = 8
 _LEGEND_WIDTH = 100
 """Characters per row of a legend below the picture."""
@@ -65,14 +71,7 @@ def picture(
     Yields:
         The axes; with `rows`, a list of `rows * columns` axes that share their y-axis.
     """
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with rc_context(_SETTINGS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=_MISSING_GLYPHS)
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
+    with _canvas(width, height) as figure:
         if rows:
             axes: Any = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
         else:
@@ -81,6 +80,69 @@ def picture(
             each.spines[["top", "right"]].set_visible(False)
         yield axes
         figure.savefig(path, dpi=130, format="png")
+
+
+@contextmanager
+def vector_picture(width: float, height: float, name: str, about: str) -> Iterator[VectorPicture]:
+    """Create a figure with one plot, for a page: it takes the page's colours, light or dark.
+
+    Args:
+        width: of the figure, in inches.
+        height: of the figure, in inches.
+        name: tells the picture from the others of a page; letters and digits.
+        about: what readers hear who do not see it.
+
+    Yields:
+        The picture. Its `svg` is there when the `with` block has ended.
+    """
+    with _canvas(width, height, _page_colours(name)) as figure:
+        drawn = VectorPicture(figure.add_subplot())
+        drawn.axes.spines[["top", "right"]].set_visible(False)
+        yield drawn
+        content = io.StringIO()
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(content, format="svg", transparent=True, metadata=nothing)
+    svg = content.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace(GRID, "var(--line)")
+    for reference in (' id="', 'href="#', "url(#"):  # unique in a page of several pictures
+        svg = svg.replace(reference, f"{reference}{name}-")
+    drawn.svg = Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(about)}"', 1))
+
+
+@dataclass
+class VectorPicture:
+    """A picture for a page."""
+
+    axes: Any
+    svg: Markup | None = None
+    """An `<svg>` element; None inside the `with` block."""
+
+
+@contextmanager
+def _canvas(
+    width: float, height: float, settings: Mapping[Any, Any] | None = None
+) -> Iterator[Any]:
+    """A figure of this size in inches, with the settings of all pictures."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context({**_SETTINGS, **(settings or {})}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=_MISSING_GLYPHS)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def _page_colours(name: str) -> dict[Any, Any]:
+    """Settings of a picture whose ink and grid are replaced by the page's colours."""
+    inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    return {
+        **dict.fromkeys(inked, INK),
+        "grid.color": GRID,
+        "svg.fonttype": "none",
+        "svg.hashsalt": name,
+    }
 
 
 def legend(axes: Any, names: Sequence[str]) -> None:

@@ -66,13 +66,14 @@ def screen(status: Status) -> Panel:
     """One panel with state, progress, details and times."""
     folder = Text(visible(status.directory), style="bold", overflow="fold")
     state = Text(
-        visible(_state_text(status)), style=_COLOURS.get(status.state, "yellow"), overflow="fold"
+        visible(state_text(status)), style=_COLOURS.get(status.state, "yellow"), overflow="fold"
     )
     parts: list[Any] = [folder, state, *_progress(status), Text(), _details(status), Text()]
     return Panel(Group(*parts, _times(status)), expand=False)
 
 
-def _state_text(status: Status) -> str:
+def state_text(status: Status) -> str:
+    """The state with the error, or with what is known of a run that goes on."""
     text = status.state
     if status.state == "silent":
         text += f": no file has changed for {duration(status.quiet_s)}; stopped, or waiting"

@@ -23,6 +23,7 @@ RUN_FILES = (
     "metrics.csv",
     "student.safetensors",
     "samples.png",
+    "details.json",
     "result.json",
 )
 """All files that a run writes. `result.json` is the last one: it marks a finished run."""
@@ -34,6 +35,8 @@ EXPORTS = "export"
 """Folder in a run's folder for exported students."""
 PROFILE_FILES = ("profile.json", "profile.md")
 """What `fastdfkd profile` writes to a run's folder."""
+REPORT_FILE = "report.html"
+"""What `fastdfkd report` writes to a run's folder."""
 
 TEACHER_FILES = ("teacher.json", "teacher.safetensors")
 """All files that the training of a teacher writes."""
@@ -54,7 +57,7 @@ def claim_folder(
     out: str | Path | None,
     *,
     overwrite: bool = False,
-    files: tuple[str, ...] = (*RUN_FILES, *RUN_FOLDERS, EXPORTS, *PROFILE_FILES),
+    files: tuple[str, ...] = (*RUN_FILES, *RUN_FOLDERS, EXPORTS, *PROFILE_FILES, REPORT_FILE),
     wait_s: float = 0.0,
 ) -> Iterator[Path]:
     """Create and lock the folder of a new run for the `with` block.

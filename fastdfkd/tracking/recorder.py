@@ -29,6 +29,7 @@ _LOGGED_FILES = (
     "teacher.json",
     "metrics.csv",
     "samples.png",
+    "details.json",
     "result.json",
 )
 

@@ -33,11 +33,14 @@ from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.evaluation import Evaluated
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.core.precision import resolve_precision
+from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.experiment import Experiment, student_input
 from fastdfkd.recipe import Recipe
-from fastdfkd.trainers.bank_loader import BankClosed, BankLoader, as_tensor
+from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
+from fastdfkd.trainers.bank_location import located_buffer
 from fastdfkd.trainers.calls import call_until_answered
 from fastdfkd.trainers.checkpoint import next_checkpoint
+from fastdfkd.trainers.sent_images import NONE_SENT, SentImages
 from fastdfkd.trainers.weights import to_arrays, to_tensors
 
 log = logging.getLogger(__name__)
@@ -55,8 +58,8 @@ class StudentJob:
     """`cpu` or `cuda`."""
     threads: int
     """CPU threads per worker."""
-    started: tuple[Any, ...] = ()
-    """References to the images with which the bank starts, (N, C, H, W) uint8 in parts."""
+    started: SentImages = NONE_SENT
+    """The images with which the bank starts."""
 
 
 def train_student(config: dict[str, StudentJob]) -> None:
@@ -90,9 +93,12 @@ class StudentTraining:
         if self.recipe.platform.workers:  # this process runs nothing else
             keep_freed_memory()
         self.clock = Clock(self.device)
+        self.notes: list[str] = []
+        """What a user should know of this run, besides the notes of the distiller, a line each."""
+        self.noted = 0
+        """Notes that the driver has."""
         self.distiller = self._distiller()
-        started = [as_tensor(ray.get(part)) for part in job.started]
-        self.buffer = self.experiment.buffer(self.device, started)
+        self.buffer = self._buffer()
         batch = self.recipe.synthesis.batch_size
         self.loader = BankLoader(
             job.bank, self.buffer, self.clock, batch_size=batch, leader=self.leads
@@ -103,12 +109,10 @@ class StudentTraining:
         self.row: dict[str, float] = {}
         self.class_ious: tuple[float, ...] = ()
         """Of the newest evaluation (`Evaluated.class_ious`)."""
+        self.confusions: dict[str, Tensor] = {}
+        """Of the last evaluation (`Judge.confusions`)."""
         self.shown: tuple[Any, int] | None = None
         """The student that was published last, with its number of updates."""
-        self.notes: list[str] = []
-        """Deviations from the recipe, besides those of the distiller."""
-        self.noted = 0
-        """Notes that the driver has."""
         if state is not None:
             self._go_on_from(to_tensors(state))
         self.began = self.clock.unix()
@@ -150,8 +154,27 @@ class StudentTraining:
                 "precision": precision,
                 "cuda_graphs": "on" if self.distiller.captures else "off",
                 "class_ious": self.class_ious,
+                "confusions": to_arrays(self.confusions),
             }
             call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
+
+    def _buffer(self) -> SampleBuffer:
+        """This worker's copy of the bank, with the images that it starts with."""
+        bank, on_a_node = self.recipe.bank, 1
+        if self.recipe.platform.workers:
+            on_a_node = ray.train.get_context().get_local_world_size()
+        buffer, location = located_buffer(
+            bank,
+            self.recipe.capacity,
+            self.experiment.spec.shape,
+            self.device,
+            self.job.started,
+            trainers=on_a_node,
+        )
+        log.info("%s", location.line)
+        if bank.location != "device" and self.leads:
+            self.notes.append(location.line)
+        return buffer
 
     def _update_until(self, stop: int) -> float:
         """Make updates until `stop` are made; returns their mean loss (one device read)."""
@@ -255,7 +278,10 @@ class StudentTraining:
             reads = student_input(self.recipe, self.device)
             answers = self._answers(self.distiller.module, reads, self.recipe.student.output)
         self.class_ious = answers.class_ious
-        figures = self.experiment.judge.figures(answers, self.teacher_answers)
+        judge, taught = self.experiment.judge, self.teacher_answers
+        if taught is not None and self.distiller.updates == self.recipe.updates:
+            self.confusions = judge.confusions(answers, taught)
+        figures = judge.figures(answers, taught)
         return {**figures, "evaluation_seconds": self.clock.seconds["evaluation"]}
 
     def _row(self, loss: float) -> dict[str, float]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from fastdfkd.api import quickstart
+from fastdfkd.cli import commands as cli
 from fastdfkd.recipe import load_recipe
 from fastdfkd.runs.folder import RUN_FILES
 from fastdfkd.runs.result import RunResult
@@ -70,7 +72,11 @@ def test_all_settings_are_run_and_reported(
     )
     assert {run.info.run_name for run in children} == set(quickstart.SETTINGS)
     assert all(run.data.metrics["synthesis_speedup"] > 0 for run in children)
-    quickstart.run_quickstart()  # replaces the files of the first one
+    assert cli.run(["quickstart", "--json"]) == 0  # replaces the files of the first one
+    printed = json.loads(capsys.readouterr().out)
+    assert list(printed) == list(quickstart.SETTINGS)
+    assert printed["fast-5"]["folder"] == str(folder / "fast-5")
+    assert printed["fast-5"]["synthesis_speedup"] > 0
 
 
 def test_the_first_setting_to_reach_a_goal_is_named(make_result: MakeResult) -> None:

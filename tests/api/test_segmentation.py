@@ -29,6 +29,7 @@ from fastdfkd.experiment import Experiment, compared_by
 from fastdfkd.platform import pipeline
 from fastdfkd.recipe import Recipe, RecipeError, load_recipe
 from fastdfkd.report.map_samples import class_colours
+from fastdfkd.runs.details import RunDetails
 from fastdfkd.runs.metrics import is_evaluation, read_rows
 from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.store import open_store
@@ -137,6 +138,16 @@ def test_samples_show_the_maps(folder: Path) -> None:
     colours = class_colours(len(CLASSES))
     shown = [(pixels == colour).all(1).sum() for colour in colours]
     assert max(shown) > 1000, "a class of the maps fills an area"
+
+
+def test_the_confusions_are_kept_in_pixels(folder: Path) -> None:
+    result, details = RunResult.load(folder / "one"), RunDetails.load(folder / "one")
+    assert details is not None
+    assert (tuple(details.class_names), details.sample_classes) == (CLASSES, {})
+    found = {each.against: each for each in details.confusions}
+    shares = {whom: each.same / each.total for whom, each in found.items()}
+    assert shares["teacher"] == pytest.approx(result.agreement)
+    assert shares["labels"] == pytest.approx(result.pixel_accuracy)
 
 
 def test_comparisons_are_by_miou(folder: Path, recipe: Recipe) -> None:

@@ -16,13 +16,12 @@ from typer.testing import CliRunner
 
 from fastdfkd.cli import commands as cli
 from fastdfkd.cli.invocation import print_json
-from fastdfkd.recipe import Recipe, load_recipe
-from fastdfkd.tuning.search_space import load_space
+from fastdfkd.recipe import Recipe
 
 COMMANDS = (
     *("quickstart", "teacher", "check", "distill", "synthesize"),
     *("submit", "status", "evaluate", "recipes"),
-    *("runs", "clean", "init", "doctor", "export", "profile"),
+    *("runs", "report", "clean", "init", "doctor", "export", "profile"),
 )
 
 
@@ -216,53 +215,6 @@ def test_an_error_from_an_actor_is_printed_without_rays_traceback(
     assert capsys.readouterr().err == "fastdfkd: the teacher returned NaN\n"
 
 
-def test_recipes_are_listed_sample_first(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["recipes"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    names = [line.split()[0] for line in lines]
-    first_of_the_paper = min(names.index(name) for name in names if name.startswith("cifar"))
-    assert {"digits-fast5", "glyphs-fast5"} <= set(names[:first_of_the_paper])
-    assert len(names) >= 35
-    assert all(len(line.split(maxsplit=1)) == 2 for line in lines), "each has a description"
-
-
-def test_recipes_are_listed_as_on_file(capsys: pytest.CaptureFixture[str]) -> None:
-    """Commit 083f766 wrote `golden/recipes.txt`; newer recipes were added since."""
-    assert cli.run(["recipes"]) == 0
-    expected = Path(__file__).parents[1] / "golden" / "recipes.txt"
-    assert capsys.readouterr().out == expected.read_text(encoding="utf-8")
-
-
-def test_the_search_spaces_of_sweeps_are_listed(
-    workplace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.run(["recipes", "--sweeps"]) == 0
-    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
-    assert [name for name, _ in lines] == [
-        "cmi",
-        "dafl",
-        "deep-inversion",
-        "dfad",
-        "dfq",
-        "learning-rates",
-        "loss-weights",
-        "nayer",
-        "shapes",
-        "steps",
-        "steps-and-meta-lr",
-        "zskt",
-    ]
-    assert all(len(description) > 10 for _, description in lines)
-    for name in ("learning-rates", "steps"):
-        assert load_space(name, load_recipe("digits-fast5")).parameters
-
-
-def test_recipes_into_a_closed_pipe(tmp_path: Path) -> None:
-    line = f"{sys.executable} -c 'from fastdfkd.cli import main; main()' recipes | head -1"
-    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-
-
 @pytest.mark.parametrize("words", [["-v", "recipes"], ["recipes", "-v"], ["recipes", "--verbose"]])
 def test_verbose_works_before_and_after_the_command(
     words: list[str], capsys: pytest.CaptureFixture[str]
@@ -283,42 +235,3 @@ def test_file_names_are_printed_in_any_locale(tmp_path: Path) -> None:
     done = subprocess.run(line, capture_output=True, env=settings, check=False)
     assert done.returncode == 2
     assert f"fastdfkd: {folder} holds no run" in done.stderr.decode()
-
-
-def test_the_recipes_of_the_tables_are_listed_apart(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["recipes", "--tables"]) == 0
-    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert "cifar100-vgg11-resnet18-dfq" in names
-    assert not any(name.startswith("digits") or name.endswith("fast5") for name in names)
-
-
-def test_tables_are_listed_with_their_rows_and_pairs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["reproduce", "--list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "digits: digits, 9 cells" in lines
-    assert "  pairs  resnet14/resnet8-half" in lines
-    assert cli.run(["reproduce", "cifar10", "--list", "--json"]) == 0
-    listed = json.loads(capsys.readouterr().out)
-    assert list(listed) == ["cifar10"]
-    assert listed["cifar10"]["rows"]["fast5"] == "Fast-5"
-    assert len(listed["cifar10"]["recipes"]) == 45
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ([], "give a TABLE (`reproduce --list` lists them), or --resume DIR"),
-        (["cifar11"], "table 'cifar11': unknown, did you mean cifar10?"),
-        (["digits", "--rows", "fast6"], "--rows: 'fast6' in digits: unknown"),
-        (["digits", "--resume", "out"], "--resume continues a table with its own rows"),
-        (["--resume", "nowhere"], "holds no table: request.json is missing"),
-    ],
-)
-def test_a_table_that_cannot_be_run_is_one_message(
-    workplace: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
-) -> None:
-    assert cli.run(["reproduce", *words]) == 2
-    shown = capsys.readouterr()
-    assert message in shown.err
-    assert shown.err.count("\n") == 1
-    assert shown.out == ""

@@ -14,12 +14,11 @@ from fastdfkd.comparison.records import Comparison
 from fastdfkd.comparison.table import comparison_table, markdown_page, table_notes
 from fastdfkd.runs.profile import Profile
 from fastdfkd.runs.result import RunResult
-from fastdfkd.text.safe_text import visible
 from tests.browser import Browser
 from tests.hostile import HEBREW, TEXTS
+from tests.report.pages import contrast, luminance, plain, shown
 
 PHONE = (390, 844)
-ISOLATES = str.maketrans("", "", "\u2068\u2069")
 READABLE = 7.0
 """Contrast ratio of text, WCAG 2.2 level AAA."""
 
@@ -57,36 +56,19 @@ def test_text_has_enough_contrast_in_both_themes(report: Path, browser: Browser)
     for dark in (False, True):
         browser.show(*PHONE, dark=dark)
         browser.open(report.as_uri())
-        text, background = luminance(browser, "color"), luminance(browser, "backgroundColor")
-        marked = luminance(browser, "backgroundColor", ".mark td")
+        text, background = colour(browser, "color"), colour(browser, "backgroundColor")
+        marked = colour(browser, "backgroundColor", ".mark td")
         assert contrast(text, background) >= READABLE
         assert contrast(text, marked) >= READABLE
-        backgrounds.append(background)
+        backgrounds.append(luminance(background))
     assert backgrounds[0] > 0.8
     assert backgrounds[1] < 0.1
 
 
-def luminance(browser: Browser, name: str, element: str = "body") -> float:
-    """Relative luminance of a colour, 0 to 1, as WCAG 2.2 defines it."""
+def colour(browser: Browser, name: str, element: str = "body") -> list[float]:
+    """Red, green and blue, 0 to 255."""
     text = browser.run(f"getComputedStyle(document.querySelector('{element}')).{name}")
-    shares = [int(part) / 255 for part in text.removeprefix("rgb(").removesuffix(")").split(",")]
-    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
-    return sum(w * s for w, s in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def contrast(first: float, second: float) -> float:
-    low, high = sorted((first, second))
-    return (high + 0.05) / (low + 0.05)
-
-
-def plain(text: str) -> str:
-    """A page's text without isolate characters, with single spaces."""
-    return " ".join(text.translate(ISOLATES).split())
-
-
-def shown(text: str) -> str:
-    """How a page must show that text."""
-    return plain(visible(text))
+    return [float(part) for part in text.removeprefix("rgb(").removesuffix(")").split(",")]
 
 
 def test_hostile_text_is_shown_as_text(

@@ -381,7 +381,8 @@ def test_a_released_role_records_anew_and_stays_the_same(device: str) -> None:
 
 @pytest.mark.usefixtures("exact_rates")
 @pytest.mark.parametrize(
-    "changes", [{}, {"momentum": 0.0, "warmup_updates": 7, "invert": True}, {"attention": 2.0}]
+    "changes",
+    [{}, {"momentum": 0.0, "warmup_updates": 7, "invert": True}, {"attention": 2.0, "mixup": 0.5}],
 )
 def test_chained_updates_are_single_ones(device: str, changes: dict[str, Any]) -> None:
     """Over several learning rates, with single updates between, and while the bank changes."""

@@ -46,6 +46,13 @@ def test_real_images_give_accuracy_and_agreement(judge: Judge) -> None:
     assert (len(judge), judge.judged_on) == (4, "held-out real images")
 
 
+def test_confusions_are_with_the_teacher_and_with_the_labels(judge: Judge) -> None:
+    teacher, student = (judge.answers(Brightest(shift), plain, "cpu") for shift in (0, 1))
+    found = judge.confusions(student, teacher)
+    assert found["teacher"].tolist() == [[0, 1, 0], [0, 0, 1], [2, 0, 0]]
+    assert found["labels"].tolist() == [[1, 1, 0], [0, 0, 1], [1, 0, 0]]
+
+
 def test_answers_follow_the_normalisation_and_the_output(judge: Judge) -> None:
     assert judge.answers(Brightest(), lambda x: -x, "cpu").classes.tolist() == [1, 0, 0, 0]
 

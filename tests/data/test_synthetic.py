@@ -129,3 +129,14 @@ def test_maps_are_compared_on_a_sample_of_pixels(images: Tensor) -> None:
     small = SyntheticImages(images[:, :, :2, :2], Segmentation(3))
     answers = small.answers(BrightestPixel(), lambda x: x, "cpu")
     assert answers.logits["synthetic"].shape == (40, 3, 4)
+
+
+def test_confusion_is_with_the_teacher_on_the_plain_images(images: Tensor) -> None:
+    synthetic = SyntheticImages(images, Classification(3))
+    student, teacher = answers(synthetic, 1), answers(synthetic, 0)
+    (found,) = synthetic.confusions(student, teacher).values()
+    assert found.sum() == 40
+    assert found.trace() == 0, "the student's class is always the next one"
+    real = RealImages(LabelledImages(images[:6], torch.zeros(6).long()), Classification(3))
+    both = RealAndSynthetic(real, synthetic).confusions(answers(real, 1), answers(real, 0))
+    assert {whom: pairs.sum() for whom, pairs in both.items()} == {"teacher": 6, "labels": 6}

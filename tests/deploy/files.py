@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+import re
 from pathlib import Path
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-IMAGE = f"fastdfkd:{version('fastdfkd')}"
+_CITATION = DEPLOY.with_name("CITATION.cff").read_text(encoding="utf-8")
+IMAGE = f"fastdfkd:{re.search(r'(?m)^version: (.+)$', _CITATION)[1]}"  # type: ignore[index]

@@ -17,6 +17,7 @@ from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform import pipeline
 from fastdfkd.recipe import Recipe
+from fastdfkd.runs.details import RunDetails
 from fastdfkd.trainers.teacher import Teacher
 from tests.platform.conftest import Rows, in_lockstep, tiny, tiny_cmi, tiny_nayer
 
@@ -60,6 +61,14 @@ def test_lockstep_equals_the_reference_bit_for_bit(
     assert result.max_staleness == 0
     assert result.top5_accuracy is not None, "ten classes"
     assert 0 <= result.accuracy <= result.top5_accuracy <= 1
+    details = RunDetails.load(tmp_path)
+    assert details is not None
+    shares = {each.against: each.same / each.total for each in details.confusions}
+    assert shares == pytest.approx({"teacher": result.agreement, "labels": result.accuracy})
+    assert {role: len(found) for role, found in details.sample_classes.items()} == {
+        "teacher": 16,
+        "student": 16,
+    }
 
 
 class AveragedPair:

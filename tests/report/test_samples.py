@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fastdfkd.report.samples import save_grid
+from fastdfkd.report.samples import save_grid, tiles
 
 
 def test_grey_images_keep_their_pixels(tmp_path: Path) -> None:
@@ -52,3 +52,29 @@ def test_other_shapes_and_types_are_refused(tmp_path: Path, images: np.ndarray) 
     with pytest.raises(ValueError, match=r"takes uint8 images of shape \(N, 1 or 3, H, W\)"):
         save_grid(images, tmp_path / "grid.png")
     assert not (tmp_path / "grid.png").exists()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_images_of_a_grid_are_found_again(channels: int, tmp_path: Path) -> None:
+    images = torch.randint(256, (20, channels, 12, 16), dtype=torch.uint8)
+    save_grid(images, tmp_path / "grid.png")
+    found = tiles(tmp_path / "grid.png", (channels, 12, 16), 20)
+    for image, tile in zip(images.numpy(), found, strict=True):
+        pixels = np.asarray(tile).reshape(12, 16, channels)
+        assert np.array_equal(pixels.transpose(2, 0, 1), image)
+
+
+def test_a_damaged_picture_is_an_os_error(tmp_path: Path) -> None:
+    images = torch.randint(256, (4, 1, 16, 16), dtype=torch.uint8)
+    save_grid(images, tmp_path / "grid.png")
+    whole = (tmp_path / "grid.png").read_bytes()
+    for length in (0, 20, 60, len(whole) // 2):
+        (tmp_path / "grid.png").write_bytes(whole[:length])
+        with pytest.raises(OSError, match=r"grid|truncated|image"):
+            tiles(tmp_path / "grid.png", (1, 16, 16), 4)
+
+
+def test_a_picture_of_other_images_is_refused(tmp_path: Path) -> None:
+    save_grid(np.zeros((4, 1, 16, 16), np.uint8), tmp_path / "grid.png")
+    with pytest.raises(ValueError, match=r"expected a picture of \(324, 64\) pixels, got \(259"):
+        tiles(tmp_path / "grid.png", (1, 16, 16), 5)

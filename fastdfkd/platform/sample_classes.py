@@ -1,4 +1,4 @@
-"""The maps of classes that both networks predict for the images in `samples.png`."""
+"""The classes, or maps of classes, that both networks predict for the images in `samples.png`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from torch import Tensor
 from fastdfkd.core.answers import output_of
 from fastdfkd.core.evaluation import Predictor
 from fastdfkd.core.network_use import load_state
+from fastdfkd.data.judge import images_at_once
 from fastdfkd.experiment import Experiment, student_input
 
 
-def predicted_maps(
+def predicted_classes(
     experiment: Experiment, images: Tensor, student_state: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    """Classes (N, H, W) that each network predicts, by its role; empty if it predicts no maps.
+    """Classes (N, *space) int64 that each network predicts, by its role.
 
     Args:
         experiment: its networks, which are run on the CPU.
         images: (N, C, H, W) uint8.
         student_state: the student's weights; None: there is no student.
     """
-    kind, recipe = experiment.kind, experiment.recipe
-    if not kind.spatial_axes:
-        return {}
+    recipe = experiment.recipe
     teacher, student = experiment.teacher.cpu(), experiment.student.cpu()
     reads: dict[str, tuple[Any, ...]] = {
         "teacher": (teacher, experiment.normalisation("cpu"), "cpu", output_of(recipe.teacher))
@@ -34,8 +33,10 @@ def predicted_maps(
     if student_state is not None:
         load_state(student, student_state)
         reads["student"] = student, student_input(recipe, "cpu"), "cpu", recipe.student.output
-    maps = {}
+    _, channels, height, width = images.shape
+    batches = torch.split(images, images_at_once((channels, height, width)))
+    classes = {}
     for role, parts in reads.items():
-        with Predictor(*parts).running(kind) as logits_for:
-            maps[role] = torch.cat([logits_for(image[None]).argmax(1) for image in images])
-    return maps
+        with Predictor(*parts).running(experiment.kind) as logits_for:
+            classes[role] = torch.cat([logits_for(batch).argmax(1) for batch in batches])
+    return classes
