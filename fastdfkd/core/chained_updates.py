@@ -11,16 +11,14 @@ updates; several workers; and large images, for which a replay is long anyway.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastdfkd.core.captured import Captured, captured
 from fastdfkd.core.interfaces import SampleBank
-
-if TYPE_CHECKING:
-    from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.optimizers import SGD
 
 LENGTH = 8
 """Updates of a replay."""
@@ -28,10 +26,37 @@ MOST_BYTES = 8 * 2**20
 """Most bytes of the images of one update; a chain holds them twice."""
 
 
+class Chainable(Protocol):
+    """What a chain needs of a `StudentDistiller`, whose methods these are."""
+
+    device: torch.device
+    share: int
+    updates: int
+    student: nn.Module
+    optimizer: SGD
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next update."""
+
+    def new_views(
+        self, bank: SampleBank, count: int
+    ) -> tuple[torch.Generator, Tensor, tuple[Tensor | None, ...]]:
+        """The draws of the next update."""
+
+    def ask_plainly(self, images: Tensor, *draws_and_seen: Tensor | None) -> tuple[Tensor, ...]:
+        """Augment images and run the teacher on them."""
+
+    def follow_plainly(
+        self, inputs: Tensor, teacher_logits: Tensor, *teacher_maps: Tensor
+    ) -> Tensor:
+        """One step of the student."""
+
+
 class ChainedUpdates:
     """Makes updates of a distiller whose single steps are captured."""
 
-    def __init__(self, distiller: StudentDistiller, wanted: bool):
+    def __init__(self, distiller: Chainable, wanted: bool):
         """Prepare the chain.
 
         Args:
