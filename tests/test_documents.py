@@ -34,7 +34,10 @@ DOCUMENTS = [
 ]
 SEARCHED = [ROOT, PACKAGE]
 """Folders that a path in a document is relative to, beside the document's own."""
-PLACEHOLDERS = {"RECIPE": "digits-fast5", "my-recipe.yaml": "digits-fast5"}
+PLACEHOLDERS = dict.fromkeys(
+    ("RECIPE", "my-recipe.yaml", "mine.yaml", "runs/sweep/best.yaml"), "digits-fast5"
+)
+"""Recipes of a reader, which tests of the tutorials run."""
 MINE = "mine"
 """What docs/how-to-add.md calls the part that a reader adds: no file or class has this name."""
 
@@ -99,10 +102,16 @@ def is_path(text: str) -> bool:
     return text.endswith(".py") or bool(slash and first in folders())
 
 
+def saved_as(token: Token) -> list[str]:
+    """The file that a code block is saved as, if the document says so."""
+    return re.findall(r'title="(.+?)"', token.info) if token.type == "fence" else []
+
+
 @every_document_of_the_present
 def test_named_paths_exist(document: Path) -> None:
     names = [text for text in spans(document) if is_path(text) and MINE not in text]
     modules = {path.name for path in PACKAGE.rglob("*.py")}
+    modules |= {title for token in tokens(document) for title in saved_as(token)}
     missing = [
         name
         for name in names
@@ -116,7 +125,7 @@ def test_named_paths_exist(document: Path) -> None:
 def source() -> str:
     """All code of the repository and its manifests, for the names in them."""
     files = [path for part in ("fastdfkd", "tests") for path in (ROOT / part).rglob("*.py")]
-    files += (ROOT / "deploy").glob("*.yaml")
+    files += [*(ROOT / "deploy").glob("*.yaml"), ROOT / "deploy/Dockerfile"]
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
@@ -188,7 +197,7 @@ def shell_lines(document: Path) -> Iterator[str]:
 def commands(document: Path) -> Iterator[Line]:
     """Every `fastdfkd ...`: in code blocks whole, in backticks too."""
     for text in (*shell_lines(document), *spans(document)):
-        found = re.search(r"(?:^|\s)fastdfkd (?=[a-z])(.*)", text)
+        found = re.search(r"(?:^|\s)fastdfkd (?=[a-z])([^|]*)", text)
         if found and not text.startswith("fastdfkd:"):
             yield Line(text, shlex.split(found[1], comments=True))
 

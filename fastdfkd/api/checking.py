@@ -78,7 +78,13 @@ def check_recipe(
             facts.teacher,
             paths["teacher"],
         ),
-        student=_network(recipe.student.model, "initial", {}, facts.student, paths["student"]),
+        student=_network(
+            recipe.student.model,
+            "selected" if recipe.student.start_from else "initial",
+            {},
+            facts.student,
+            paths["student"],
+        ),
         held_out=figures,
         normalisation={
             **asdict(facts.normalisation),

@@ -14,10 +14,12 @@ from fastdfkd.core.attention import Size, StageMaps, attention_loss, common_stag
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import RECORDERS, Captured, captured, failures_of, release_steps
 from fastdfkd.core.interfaces import SampleBank
+from fastdfkd.core.mixup import mixed_images
 from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.random_streams import seeded_on, stream
+from fastdfkd.core.shape_images import MOST_SHAPES, draw_shapes
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.core.teacher_cache import TeacherCache
@@ -166,6 +168,16 @@ class StudentDistiller:
         return loss.clone()  # the next call of a captured step overwrites its result
 
     def _images(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
+        """`count` images of the bank, some replaced or mixed as the section says; uint8."""
+        section = self.section
+        others = int(section.random_shapes * count)  # fewer than count
+        images = self._of_bank(bank, count - others, randomness)
+        if others:
+            drawn = draw_shapes(others, images.shape[1:], MOST_SHAPES, randomness)
+            images = torch.cat([images, drawn.mul(255).round().to(torch.uint8)])
+        return mixed_images(images, section.mixup, randomness) if section.mixup else images
+
+    def _of_bank(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
         """Take `count` images from the bank, (count, C, H, W) uint8."""
         if not self.in_order:
             return bank.draw(count, randomness)

@@ -99,8 +99,12 @@ class StudentSection(PixelForm, NetworkSection):
     does: with another normalisation (unset: the teacher's) or in another size.
     """
 
-    later = frozenset({"size"})
+    later = frozenset({"size", "start_from"})
     role = "student"
+    start_from: Literal["teacher"] | None = None
+    """`teacher`: the initial weights are evenly spaced elements of the teacher's tensors of equal
+    names, for a student of its architecture that is thinner or has fewer blocks (weight selection,
+    not in the paper). Unset: random weights, which follow from the seed."""
     size: Annotated[tuple[Positive, Positive] | None, BeforeValidator(_side_by_side)] = None
     """Height and width of the student's images, as one number if they are equal. Images are resized
     bilinearly, with antialiasing. Unset: those of `input.shape`."""
@@ -109,7 +113,9 @@ class StudentSection(PixelForm, NetworkSection):
 class DistillationSection(Section):
     """The student's updates, on batches drawn from the bank."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"loss", "attention", "crop_area"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"loss", "attention", "random_shapes", "mixup", "crop_area"}
+    )
 
     updates_per_round: Positive = 400
     """Student updates after each round past warm-up."""
@@ -144,6 +150,12 @@ class DistillationSection(Section):
     """Random horizontal flips."""
     invert: bool = False
     """Replace random images x in [0, 1] by 1 - x in each update (not in the paper)."""
+    random_shapes: Share = 0.0
+    """Share of the images that the teacher sees in each update which are random coloured shapes,
+    drawn anew, in place of images of the bank (not in the paper). Cheap images of another kind."""
+    mixup: Share = 0.0
+    """Probability that an image is mixed with another one of the update, pixel by pixel with a
+    weight drawn uniformly from 0 to 1, before the teacher sees it (mixup, not in the paper)."""
     teacher_cache: Annotated[Whole, Field(ge=2)] | None = None
     """Average number of updates that use the same view (augmented image) and the teacher's logits
     for it. Unset: every update draws new views, and the teacher's forward pass runs on each."""

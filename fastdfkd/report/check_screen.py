@@ -23,6 +23,7 @@ _SOURCES = {
     "module": "given from Python",
     "network": "weights that came with the network",
     "initial": "freshly drawn weights",
+    "selected": "weights selected from the teacher's",
 }
 _MINUTES = 120
 """Seconds from which a duration is also shown as hours, minutes and seconds."""

@@ -58,6 +58,7 @@ def run_page(folder: Path) -> str:
         "fastdfkd.report",
         "run.html",
         title=recipe.name if recipe else folder.resolve().name,
+        about=recipe.description if recipe else "",
         state=state_text(status),
         written=time.strftime("%Y-%m-%d %H:%M %Z"),
         problems=status.warnings,
@@ -84,7 +85,6 @@ def run_page(folder: Path) -> str:
         teachers_note=_teachers_note(status),
         origin=origin_rows(run.result),
         recipe_text=run.recipe_text,
-        # Last: reading the parts above adds to it.
         unreadable=run.unreadable,
     )
 
@@ -95,11 +95,7 @@ def _verdict(status: Status) -> str:
         return "This run makes images without a student."
     found = measured({**status.latest, **status.result})
     if not found:
-        return (
-            "The student has not been evaluated yet."
-            if not status.over
-            else ("The student was not evaluated: there is no figure.")
-        )
+        return "The student was not evaluated." if status.over else "It is not evaluated yet."
     if found.keys() & REAL.keys():
         return "On held-out real images, which neither network was trained on."
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -66,13 +67,25 @@ def tiles(
     _, height, width = shape
     zoom = _zoom(height, width)
     step_y, step_x = height * zoom + _GAP, width * zoom + _GAP
-    with Image.open(path, formats=["PNG"]) as sheet:
-        wanted = (min(columns, count) * step_x - _GAP, -(-count // columns) * step_y - _GAP)
+    wanted = (min(columns, count) * step_x - _GAP, -(-count // columns) * step_y - _GAP)
+    with _opened(path) as sheet:
         if sheet.size != wanted:
             raise ValueError(f"{path}: expected a picture of {wanted} pixels, got {sheet.size}")
         corners = _corners(count, columns, step_y, step_x)
         boxes = [(x, y, x + width * zoom, y + height * zoom) for y, x in corners]
         return [sheet.crop(box).resize((width, height), Image.Resampling.NEAREST) for box in boxes]
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """A PNG; what Pillow raises for a damaged one, many types, becomes an OSError."""
+    try:
+        with Image.open(path, formats=["PNG"]) as sheet:
+            yield sheet
+    except (ValueError, OSError):
+        raise
+    except Exception as error:
+        raise OSError(f"{path}: damaged picture ({error})") from error
 
 
 def _zoom(height: int, width: int) -> int:

@@ -11,6 +11,9 @@ from fastdfkd.runs.folder import read_json, write_text
 
 DETAILS_FILE = "details.json"
 
+_MOST_CLASSES = 10_000
+"""Of confusions that are read; `core.confusion` makes them of fewer."""
+
 Counts = tuple[NonNegativeInt, NonNegativeInt, Annotated[int, Field(gt=0)]]
 """Row, column and number of a cell of a confusion matrix."""
 
@@ -76,6 +79,10 @@ class RunDetails(BaseModel):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise ValueError(f"{path}: damaged ({where:.60}: {first['msg']})") from None
+        if details.confusions and len(details.class_names) > _MOST_CLASSES:
+            raise ValueError(
+                f"{path}: damaged (confusions of {len(details.class_names):,} classes)"
+            )
         if max(details._highest(), len(details.made) - 1) >= len(details.class_names):
             raise ValueError(f"{path}: damaged (it names a class that does not exist)")
         return details

@@ -36,6 +36,7 @@ SAMPLES = {
     "digits-fast10",
     "digits-fast2",
     "digits-fast5",
+    "glyphs-best",
     "glyphs-fast5",
     "glyphs-gn-auto",
     "glyphs-gn-teacher",

@@ -148,10 +148,10 @@ def test_a_run_that_goes_on_or_failed_has_a_page(tmp_path: Path) -> None:
     write_json(tmp_path / "run/state.json", {"state": "failed", "error": "no <b>memory</b>"})
     page = run_page(tmp_path / "run")
     assert "<p>failed: no &lt;b&gt;memory&lt;/b&gt;. Page" in page
-    assert "has not been evaluated" not in page
+    assert "not evaluated yet" not in page
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/recipe.yaml").write_text(load_recipe("digits-fast5").to_yaml())
-    assert "The student has not been evaluated yet." in run_page(tmp_path / "empty")
+    assert "It is not evaluated yet." in run_page(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("name", ["details.json", "samples.png", "profile.json", "metrics.csv"])

@@ -64,6 +64,16 @@ def test_the_images_of_a_grid_are_found_again(channels: int, tmp_path: Path) -> 
         assert np.array_equal(pixels.transpose(2, 0, 1), image)
 
 
+def test_a_damaged_picture_is_an_os_error(tmp_path: Path) -> None:
+    images = torch.randint(256, (4, 1, 16, 16), dtype=torch.uint8)
+    save_grid(images, tmp_path / "grid.png")
+    whole = (tmp_path / "grid.png").read_bytes()
+    for length in (0, 20, 60, len(whole) // 2):
+        (tmp_path / "grid.png").write_bytes(whole[:length])
+        with pytest.raises(OSError, match=r"grid|truncated|image"):
+            tiles(tmp_path / "grid.png", (1, 16, 16), 4)
+
+
 def test_a_picture_of_other_images_is_refused(tmp_path: Path) -> None:
     save_grid(np.zeros((4, 1, 16, 16), np.uint8), tmp_path / "grid.png")
     with pytest.raises(ValueError, match=r"expected a picture of \(324, 64\) pixels, got \(259"):
