@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.plain_sections import distillation_section, fast_section
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.batch import Provenance, SyntheticBatch, to_uint8
 from fastdfkd.core.distillation import StudentDistiller
@@ -18,9 +19,10 @@ from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import Classification
-from fastdfkd.experiment import image_spec
 from fastdfkd.models import build_network
-from fastdfkd.recipe import DistillationSection, FastSynthesis, load_recipe
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe import DistillationSection, FastSynthesis
 
 SAMPLES = Path(__file__).parents[1] / "recipes" / "sample"
 
@@ -86,15 +88,17 @@ class Case:
         bank.insert(SyntheticBatch(images=pixels, labels=labels, provenance=Provenance(round=0)))
 
 
-def pair_case(pair: str, device: torch.device, images: int, steps: int, batch: int) -> Case:
-    """A CIFAR pair `teacher/student` with the paper's settings and the given batch sizes."""
+def pair_case(
+    pair: str, device: torch.device, images: int, steps: int, batch: int, side: int = 32
+) -> Case:
+    """A pair `teacher/student` with the paper's settings, and given batch sizes and image side."""
     teacher, student = pair.split("/")
     return _case(
         pair,
         (teacher, student),
-        FastSynthesis(batch_size=images, steps=steps),
-        DistillationSection(batch_size=batch),
-        (3, 32, 32),
+        fast_section(batch_size=images, steps=steps),
+        distillation_section(batch_size=batch),
+        (3, side, side),
         10,
         device,
     )
@@ -102,6 +106,9 @@ def pair_case(pair: str, device: torch.device, images: int, steps: int, batch: i
 
 def recipe_case(name: str, device: torch.device, images: int, steps: int, batch: int) -> Case:
     """A sample recipe with the given batch sizes and without the cache of teacher logits."""
+    from fastdfkd.experiment import image_spec  # needs more than torch
+    from fastdfkd.recipe import FastSynthesis, load_recipe
+
     recipe = load_recipe(SAMPLES / f"{name}.yaml")
     spec = image_spec(recipe)
     assert isinstance(recipe.synthesis, FastSynthesis)

@@ -24,7 +24,7 @@ import torch
 from benchmarks import naive
 from benchmarks.cases import SAMPLES, Case, pair_case, recipe_case
 from benchmarks.results import FOLDER, heading, machine, machine_name
-from benchmarks.step_cost import naive_loading
+from benchmarks.step_rows import naive_loading
 from benchmarks.timing import Work, alternated
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.teacher_cache import BATCHES

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -28,7 +28,7 @@ import torch
 from benchmarks.method_page import draw, page
 from benchmarks.method_settings import READINGS, labels, students
 from benchmarks.results import FOLDER
-from benchmarks.student_rows import Row, Student, judged, student_rows
+from benchmarks.student_rows import Judged, Row, Student, judged, student_rows
 from benchmarks.timed_run import TimedRun
 from fastdfkd.core.collapse import CollapseWatch
 from fastdfkd.core.methods.objective import DivergedError
@@ -45,12 +45,15 @@ def measured(student: Student, times: Sequence[int]) -> Row:
         return pool.submit(timed_row, student, times).result()
 
 
-def timed_row(student: Student, times: Sequence[int]) -> Row:
+def timed_row(
+    student: Student, times: Sequence[int], judged: Callable[[Student], Judged] = judged
+) -> Row:
     """The row of a student, made in this process or continued from its last reading.
 
     Args:
         student: to be trained.
         times: processor seconds of the readings, rising.
+        judged: its teacher, the judge of the readings, and the teacher's own answers.
 
     Returns:
         The row, with `readings` as far as the run came, `seconds`, which is the last of the times,
@@ -58,7 +61,8 @@ def timed_row(student: Student, times: Sequence[int]) -> Row:
     """
     torch.set_num_threads(1)
     row: Row = {**student.facts, "seconds": times[-1]}
-    experiment = Experiment.of(student.recipe, judged(student)[0])
+    parts = judged(student)
+    experiment = Experiment.of(student.recipe, parts[0])
     run, copy = TimedRun(experiment), TimedRun(experiment)
     file = cache_folder() / "methods" / f"{row['recipe'][:16]}.pt"
     readings: list[Row] = list(run.load(file)["readings"]) if file.exists() else []
@@ -71,15 +75,17 @@ def timed_row(student: Student, times: Sequence[int]) -> Row:
         except DivergedError as error:
             row["diverged"] = str(error)
             break
-        readings.append(_reading(student, copy, seconds, readings))
+        readings.append(_reading(student, copy, seconds, readings, parts))
         run.save(file, readings=readings)
     shown = [reading for reading in readings if reading["seconds"] <= times[-1]]
     return {**row, "accuracy": shown[-1]["accuracy"] if shown else None, "readings": shown}
 
 
-def _reading(student: Student, run: TimedRun, seconds: int, before: Sequence[Row]) -> Row:
+def _reading(
+    student: Student, run: TimedRun, seconds: int, before: Sequence[Row], parts: Judged
+) -> Row:
     """What a run has reached, and what its monitor says as if the run had been planned so long."""
-    teacher, judge, taught = judged(student)
+    teacher, judge, taught = parts
     recipe = student.recipe
     experiment = Experiment.of(recipe, teacher)
     normalise = experiment.normalisation("cpu")

@@ -13,18 +13,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from fastdfkd.core.augment import Augmentation, Normalisation
 from fastdfkd.core.generators import Generator, UpsampledConv2d
-from fastdfkd.recipe import DeepInversionSynthesis, DistillationSection, FastSynthesis
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe import DeepInversionSynthesis, DistillationSection, FastSynthesis
 
 
 class MomentsHook:
@@ -251,6 +251,9 @@ class PngFolder(Dataset[Tensor]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> Tensor:
+        import numpy as np  # a machine with torch alone has neither
+        from PIL import Image
+
         with Image.open(self.files[index]) as image:
             pixels = np.asarray(image)
         x = torch.from_numpy(pixels.copy()).reshape(*pixels.shape[:2], -1).permute(2, 0, 1) / 255
@@ -259,6 +262,8 @@ class PngFolder(Dataset[Tensor]):
 
 def save_pngs(images: Tensor, folder: Path, start: int) -> None:
     """Write images (B, C, H, W) in [0, 1] as one PNG file each."""
+    from PIL import Image
+
     folder.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate((images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()):
         Image.fromarray(image.squeeze()).save(folder / f"{start + i}.png")

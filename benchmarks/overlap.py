@@ -63,6 +63,12 @@ class UpdateTimes:
     def warn(self, warning: str) -> None:
         """The driver has logged it."""
 
+    def evaluating(self, images: int, of: int) -> None:
+        """Nothing is shown."""
+
+    def note(self, note: str) -> None:
+        """The trainer has logged it."""
+
 
 def recipe(schedule: str, workers: int, rounds: int) -> Recipe:
     """Recipe with batches of 256, a small real student to publish, and no warm-up."""

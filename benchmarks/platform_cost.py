@@ -54,6 +54,12 @@ class FirstDraw:
     def warn(self, warning: str) -> None:
         """The driver has logged it."""
 
+    def evaluating(self, images: int, of: int) -> None:
+        """Nothing is shown."""
+
+    def note(self, note: str) -> None:
+        """The trainer has logged it."""
+
 
 def on_platform(recipe: Recipe, teacher: Teacher) -> tuple[float, float]:
     """Seconds to the first draw of z, and from it to the last update, on the platform."""

@@ -11,27 +11,17 @@ those of the last committed table.
 from __future__ import annotations
 
 import argparse
-import itertools
-import tempfile
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks import naive
 from benchmarks.cases import Case, pair_case, recipe_case
 from benchmarks.generative_cost import GENERATIVE, generative_works
 from benchmarks.inversion_cost import INVERSION, inversion_works
 from benchmarks.results import compare, machine, write
-from benchmarks.step_parts import synthesis_parts, update_parts
-from benchmarks.timing import alternated, flops, matmul_peaks, precisions, seconds
-from fastdfkd.core.captured import RECORDERS, WARM_UP
-from fastdfkd.core.distillation import StudentDistiller
-from fastdfkd.core.methods.fast import FastSynthesizer
-from fastdfkd.core.random_streams import stream
-from fastdfkd.core.teacher_cache import BATCHES
+from benchmarks.step_rows import GRAPHS, distillation_rows, rows_of, synthesis_rows, times_of
+from benchmarks.timing import matmul_peaks
 
 PAIRS = (
     "wrn-40-2/wrn-16-1",
@@ -41,47 +31,8 @@ PAIRS = (
     "resnet34/resnet18",
 )
 RECIPES = ("glyphs-fast5", "digits-fast5")
-REUSES = (4, 16)
-"""Values of `distillation.teacher_cache`: updates that share a view and the teacher's logits."""
-GRAPHS = ", cuda_graphs"
-"""Suffix of the rows whose steps are captured as CUDA graphs; only on CUDA."""
-
 
 Measure = Callable[[Case, dict[str, float], int], list[dict[str, Any]]]
-
-
-def synthesis_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
-    """Cost of a synthesised batch divided by its k steps: naive, float32, and bf16 if available."""
-    z, labels = case.latents()
-    types = precisions(case.device)
-    ours: dict[str, FastSynthesizer] = {p: case.synthesizer(p) for p in types}
-    if case.device.type in RECORDERS:
-        ours |= {p + GRAPHS: case.synthesizer(p, capture=True) for p in types}
-    theta = ours["float32"].meta.generator
-    baseline = naive.NaiveSynthesizer(
-        case.synthesis, theta, case.teacher, case.student, case.normalisation
-    )
-
-    def work(synthesizer: Any) -> Any:
-        randomness = stream(0, "benchmark", device=case.device)
-        return lambda: synthesizer.inner_loop(z, labels, True, randomness)
-
-    works = {
-        "naive": work(baseline),
-        **{name: work(synthesizer) for name, synthesizer in ours.items()},
-    }
-    steps = case.synthesis.steps
-    times = _times(works, case, repeats)
-    bank = case.bank(4 * len(z))
-    images = torch.rand(len(z), *case.image_shape, device=case.device)
-    storage = alternated({"storage": lambda: case.store(images, bank)}, case.device, 5)["storage"]
-    size = f"{case.synthesis.batch_size} images, k={steps}"
-    rows = _rows(case, ("synthesis step", size), works, times, peaks, steps)
-    for row in rows[1:]:
-        row["storage_share"] = storage / times[row["precision"]]
-        if row["precision"] in types:
-            row["parts"] = synthesis_parts(case, ours[row["precision"]], z, labels, repeats)
-    return rows
 
 
 def inversion_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
@@ -89,47 +40,9 @@ def inversion_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[di
     rows = []
     for method in INVERSION:
         size, works = inversion_works(case, method, GRAPHS)
-        times = _times(works, case, repeats)
+        times = times_of(works, case, repeats)
         what = f"{method} synthesis step", f"{case.synthesis.batch_size} images, {size}"
-        rows += _rows(case, what, works, times, peaks, case.synthesis.steps)
-    return rows
-
-
-def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[dict[str, Any]]:
-    """Cost of a student update with the data in memory; loading is measured separately."""
-    batch = case.distillation.batch_size
-    bank = case.bank(2 * batch)
-    held = bank.images.float() / 255
-    baseline = naive.NaiveDistiller(
-        case.distillation, case.teacher, case.student, case.normalisation
-    )
-    randomness = stream(0, "benchmark", device=case.device)
-
-    def naive_update() -> None:
-        index = torch.randint(len(held), (batch,), generator=randomness, device=case.device)
-        baseline.update(held[index], randomness)
-
-    types = precisions(case.device)
-    ours: dict[str, StudentDistiller] = {p: case.distiller(p) for p in types}
-    if case.device.type in RECORDERS:
-        ours |= {p + GRAPHS: case.distiller(p, capture=True) for p in types}
-    for reuse, precision in itertools.product(REUSES, types):
-        section = case.distillation.model_copy(update={"teacher_cache": reuse})
-        cached = replace(case, distillation=section).distiller(precision)
-        ours[f"{precision}, teacher_cache={reuse}"] = cached
-        for _ in range(BATCHES):  # nothing is reused before the cache is full
-            cached.update(bank)
-    works: dict[str, Any] = {"naive": naive_update}
-    for name, distiller in ours.items():
-        works[name] = lambda distiller=distiller: distiller.update(bank)
-    times = _times(works, case, repeats)
-    rows = _rows(case, ("student update", f"{batch} images"), works, times, peaks, 1)
-    loading = naive_loading(case, held[:batch])
-    rows[0]["loading"] = loading
-    for row in rows[1:]:
-        row["ratio_with_loading"] = (times["naive"] + loading["batch"]) / times[row["precision"]]
-        if row["precision"] in types:
-            row["parts"] = update_parts(case, case.distiller(row["precision"]), repeats)
+        rows += rows_of(case, what, works, times, peaks, case.synthesis.steps)
     return rows
 
 
@@ -138,62 +51,8 @@ def generative_rows(case: Case, peaks: dict[str, float], repeats: int) -> list[d
     rows = []
     for method in GENERATIVE:
         size, works = generative_works(case, method, GRAPHS)
-        times = _times(works, case, repeats)
-        rows += _rows(case, (f"{method} round", size), works, times, peaks, 1)
-    return rows
-
-
-def _times(works: dict[str, Any], case: Case, repeats: int) -> dict[str, float]:
-    """Median seconds of each work. CUDA graphs are recorded before."""
-    for name in works:
-        for _ in range(WARM_UP + 2 if name.endswith(GRAPHS) else 0):
-            works[name]()
-    return alternated(works, case.device, repeats)
-
-
-def naive_loading(case: Case, images: torch.Tensor) -> dict[str, float]:
-    """Seconds to save a batch as PNG files, and to read it with a new DataLoader.
-
-    This is a lower bound: the folder contains one batch only, so listing a large folder does not
-    count.
-    """
-    section, cpu = case.distillation, torch.device("cpu")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        save = seconds(lambda: naive.save_pngs(images, folder, 0), cpu)
-
-        def read() -> None:
-            args = (len(images), section.crop_padding, section.flip, section.invert)
-            next(naive.loader(folder, *args)).to(case.device)
-
-        return {"save": save, "batch": alternated({"read": read}, cpu, 3)["read"]}
-
-
-def _rows(
-    case: Case,
-    what: tuple[str, str],
-    works: dict[str, Any],
-    times: dict[str, float],
-    peaks: dict[str, float],
-    steps: int,
-) -> list[dict[str, Any]]:
-    rows = []
-    for name in works:
-        # The counter does not see the operations of a replay, so count the step without capture.
-        operations = flops(works[name.removesuffix(GRAPHS)])
-        peak = peaks["bfloat16" if name.startswith("bfloat16") else "float32"]
-        rows.append(
-            {
-                "case": case.name,
-                "what": what[0],
-                "size": what[1],
-                "precision": name,
-                "gflop": operations / steps / 1e9,
-                "seconds": times[name] / steps,
-                "share_of_peak": operations / times[name] / peak,
-                "ratio": times["naive"] / times[name],
-            }
-        )
+        times = times_of(works, case, repeats)
+        rows += rows_of(case, (f"{method} round", size), works, times, peaks, 1)
     return rows
 
 

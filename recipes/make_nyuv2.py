@@ -1,6 +1,6 @@
 """Writes `recipes/paper/nyuv2/`: a recipe for each cell of the paper's NYUv2 row (segmentation).
 
-    .venv/bin/python recipes/make_nyuv2.py
+    .venv/bin/python -m recipes.make_nyuv2
 
 Published figures are those of `fastdfkd/reproduction/published.yaml`. What the recipes are based on
 stands at the top of each.
@@ -8,11 +8,8 @@ stands at the top of each.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fastdfkd.reproduction.published import Cell, Table, published
-
-FOLDER = Path(__file__).parent / "paper" / "nyuv2"
+from recipes.paper_parts import platform, write
 
 RECIPE = """\
 # {title} (segmentation), row {label}, {teacher} to {student}.
@@ -49,12 +46,6 @@ student:
   model: deeplabv3-mobilenetv2
 
 {method}
-platform:
-  schedule: lockstep    # the paper's order; on a cluster, platform.schedule=async is faster
-  synthesizers: 1
-  workers: 1
-  device: auto
-  precision: float32
 {platform}"""
 
 FAST = """\
@@ -160,7 +151,7 @@ def recipes() -> dict[str, str]:
 
 
 def _recipe(table: Table, cell: Cell) -> str:
-    method, basis, platform = METHODS[cell.row]
+    method, basis, more = METHODS[cell.row]
     teacher, student = (published().networks[name] for name in cell.pair.split("/"))
     accuracy = f"{cell.accuracy:.1f}"
     hours = "" if cell.hours is None else f", {cell.hours:.2f} h of synthesis ({cell.note})"
@@ -175,16 +166,13 @@ def _recipe(table: Table, cell: Cell) -> str:
         name=cell.recipe,
         accuracy=accuracy,
         method=method,
-        platform=platform,
+        platform=platform(more),
     )
 
 
 def main() -> None:
     """Write all files."""
-    for name, text in recipes().items():
-        file = FOLDER.parent / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+    write(recipes())
 
 
 if __name__ == "__main__":

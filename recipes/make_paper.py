@@ -1,6 +1,6 @@
 """Writes `recipes/paper/`: a recipe for each cell of the paper's CIFAR tables and of its ablations.
 
-    .venv/bin/python recipes/make_paper.py
+    .venv/bin/python -m recipes.make_paper
 
 Rows, pairs and published figures are those of `fastdfkd/reproduction/published.yaml`; the settings
 of each row stand here once. The Fast rows lie in the folder itself, the other methods in
@@ -10,11 +10,9 @@ of each row stand here once. The Fast rows lie in the folder itself, the other m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from fastdfkd.reproduction.published import Cell, Table, published
-
-FOLDER = Path(__file__).parent / "paper"
+from recipes.paper_parts import platform, write
 
 FAST_RATES = {
     1: ("5.0e-3", "0.015"),
@@ -61,12 +59,6 @@ student:
   model: {student}
 
 {method}
-platform:
-  schedule: lockstep    # the paper's order; on a cluster, platform.schedule=async is faster
-  synthesizers: 1       # one is exactly the paper's algorithm
-  workers: 1
-  device: auto
-  precision: float32
 {platform}"""
 
 PAPER_HEAD = """\
@@ -226,7 +218,7 @@ def _k(row: str) -> int | None:
 def _recipe(table: Table, cell: Cell) -> str:
     teacher, student = cell.pair.split("/")
     networks, row = published().networks, table.rows[cell.row]
-    method, platform, remarks = _method(cell.row)(cell, teacher)
+    method, more, remarks = _method(cell.row)(cell, teacher)
     title = "CIFAR-100" if table.data == "cifar100" else "CIFAR-10"
     words = {"title": title, "label": row.label, "name": cell.recipe, "remarks": remarks}
     words |= {"teacher": networks[teacher], "student": networks[student]}
@@ -236,7 +228,8 @@ def _recipe(table: Table, cell: Cell) -> str:
         hours = f"{cell.hours:.1f}" if cell.hours >= 10 else f"{cell.hours:.2f}"
         head = PAPER_HEAD.format(**words, accuracy=f"{cell.accuracy:.2f}", hours=hours)
     names = {"data": table.data, "title": title, "teacher": teacher, "student": student}
-    return RECIPE.format(head=head, **names, method=method, platform=platform)
+    roles = platform(more, "       # one is exactly the paper's algorithm")
+    return RECIPE.format(head=head, **names, method=method, platform=roles)
 
 
 def _method(row: str) -> Callable[[Cell, str], Texts]:
@@ -300,10 +293,7 @@ def _generative(cell: Cell, teacher: str) -> Texts:
 
 def main() -> None:
     """Write all files."""
-    for name, text in recipes().items():
-        file = FOLDER / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+    write(recipes())
 
 
 if __name__ == "__main__":

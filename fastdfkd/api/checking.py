@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastdfkd.data import Judge
     from fastdfkd.experiment import Experiment, ExperimentFacts
     from fastdfkd.platform.placement import Plan
+    from fastdfkd.trainers.bank_location import BankLocation
     from fastdfkd.trainers.teacher import Teacher
 
 IMAGES = 1000
@@ -55,8 +56,10 @@ def check_recipe(
     process_bytes = 0 if plan.device == "cuda" else peak_memory_bytes()
     facts = experiment.facts(count_macs=True)
     paths = {role: _fast_paths(experiment, plan, role) for role in ("teacher", "student")}
-    started_images = len(StartedImages.of(recipe, experiment.spec.shape).images)
-    estimate = _estimate(experiment, plan, resources, process_bytes, started_images)
+    started_images = len(StartedImages.of(recipe, experiment.spec.shape))
+    location = _bank_location(experiment, plan, started_images)
+    in_memory = location.place == "device" or (location.place, plan.device) == ("host", "cpu")
+    estimate = _estimate(experiment, plan, resources, process_bytes, started_images, in_memory)
     figures = _held_out(teacher, judge, len(held_out))
     about = teacher.description
     return CheckReport(
@@ -75,7 +78,13 @@ def check_recipe(
             facts.teacher,
             paths["teacher"],
         ),
-        student=_network(recipe.student.model, "initial", {}, facts.student, paths["student"]),
+        student=_network(
+            recipe.student.model,
+            "selected" if recipe.student.start_from else "initial",
+            {},
+            facts.student,
+            paths["student"],
+        ),
         held_out=figures,
         normalisation={
             **asdict(facts.normalisation),
@@ -83,7 +92,7 @@ def check_recipe(
             "line": facts.normalisation.line,
         },
         estimate=asdict(estimate),
-        plan=_plan(recipe, plan),
+        plan={**_plan(recipe, plan), "bank_location": location.place, "bank": location.line},
         schedule={**_schedule(recipe), "started_images": started_images},
         machine={"hardware": hardware(), "versions": versions(), "commit": commit()},
         seconds=time.perf_counter() - started,
@@ -106,6 +115,7 @@ def _estimate(
     resources: dict[str, float],
     process_bytes: int,
     started_images: int,
+    bank_in_memory: bool,
 ) -> Estimate:
     from fastdfkd.core.step_costs import synthesis_costs, update_costs
 
@@ -129,7 +139,27 @@ def _estimate(
         process_bytes=process_bytes,
     )
     image_bytes = math.prod(experiment.spec.shape)
-    return estimated(recipe, synthesis, update, roles, image_bytes, started_images)
+    return estimated(
+        recipe,
+        synthesis,
+        update,
+        roles,
+        image_bytes,
+        started_images,
+        bank_in_memory=bank_in_memory,
+    )
+
+
+def _bank_location(experiment: Experiment, plan: Plan, started_images: int) -> BankLocation:
+    """Where a trainer on this machine would keep the bank."""
+    import torch
+
+    from fastdfkd.trainers.bank_location import BankLocation, FreeSpace, scratch_folder
+
+    bank = experiment.recipe.bank
+    count = experiment.recipe.capacity + started_images
+    space = FreeSpace.here(torch.device(plan.device), scratch_folder(bank), max(plan.workers, 1))
+    return BankLocation.of(bank, count * math.prod(experiment.spec.shape), space)
 
 
 def _fast_paths(experiment: Experiment, plan: Plan, role: str) -> dict[str, str]:

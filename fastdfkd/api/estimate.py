@@ -26,9 +26,10 @@ class Estimate:
     synthesizer_peak_memory_bytes: int
     """Of one synthesizer."""
     trainer_peak_memory_bytes: int
-    """Of one trainer, with its copy of the bank."""
+    """Of one trainer, with its copy of the bank if that is in the same memory."""
     bank_bytes: int
-    """All images of a full bank: once in Ray's object store, and once in each trainer."""
+    """All images of a full bank: once in each trainer, at its `bank.location`. Ray's object store
+    holds those that no checkpoint has yet."""
     measured_synthesis_images: int
     """Images of the synthesis batch that was measured."""
     measured_update_images: int
@@ -59,6 +60,8 @@ def estimated(
     roles: Roles,
     image_bytes: int,
     started_images: int = 0,
+    *,
+    bank_in_memory: bool = True,
 ) -> Estimate:
     """The estimate for a recipe.
 
@@ -73,6 +76,7 @@ def estimated(
         roles: of the run.
         image_bytes: of one uint8 image.
         started_images: those with which the bank starts (`bank.start_from`).
+        bank_in_memory: whether trainers keep the bank in the memory that `update` is measured in.
     """
     section = recipe.synthesis
     steps, warmup = section.steps_per_batch, section.warmup_rounds
@@ -99,7 +103,9 @@ def estimated(
         distillation_seconds=trained,
         end_to_end_seconds=end,
         synthesizer_peak_memory_bytes=roles.process_bytes + synthesis.memory_bytes,
-        trainer_peak_memory_bytes=roles.process_bytes + update.memory_bytes + bank,
+        trainer_peak_memory_bytes=roles.process_bytes
+        + update.memory_bytes
+        + (bank if bank_in_memory else 0),
         bank_bytes=bank,
         measured_synthesis_images=synthesis.images,
         measured_update_images=update.images,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _MAY_CHANGE = (
     "description",
     "bank.start_from",
+    "bank.location",
+    "bank.scratch",
     "data.root",
     "teacher.weights",
     "teacher.entry",
@@ -215,7 +217,7 @@ def checkpoint_to_resume(recipe: Recipe, teacher: Teacher, directory: Path) -> C
     from fastdfkd.trainers.checkpoint import CheckpointFolder
 
     check_same_teacher(teacher, directory)
-    checkpoint = CheckpointFolder(directory).newest()
+    checkpoint = CheckpointFolder(directory).newest(read_images=recipe.bank.location == "device")
     if checkpoint is not None:
         check_same_recipe(recipe, checkpoint.state["recipe"], directory)
     return checkpoint

@@ -11,17 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.attention import Size, StageMaps, attention_loss, common_stages
-from fastdfkd.core.augment import Augmentation
-from fastdfkd.core.capture_trial import capturable
+from fastdfkd.core.capture_trial import capturable, draws_random_numbers
 from fastdfkd.core.captured import RECORDERS, Captured, captured, failures_of, release_steps
+from fastdfkd.core.chained_updates import MOST_BYTES, ChainedUpdates
 from fastdfkd.core.interfaces import SampleBank
+from fastdfkd.core.mixup import mixed_images
 from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.random_streams import seeded_on, stream
+from fastdfkd.core.shape_images import MOST_SHAPES, draw_shapes
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.core.teacher_cache import TeacherCache
+from fastdfkd.core.views import views_of
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import DistillationSection
@@ -87,6 +90,7 @@ class StudentDistiller:
             self.teacher = self.teacher_use.for_logits(frozen, dtype)  # has no maps
         reuse = section.teacher_cache
         self.cache = TeacherCache(reuse, self.share) if reuse else None
+        self.views = views_of(section)
         self.module = self.student_use.placed(task.student, self.device)
         if section.attention:
             self.maps = (
@@ -103,7 +107,7 @@ class StudentDistiller:
         )
         self._uncaptured: list[str] = []
         asks = task.capture and self._capturable(frozen, self.teacher_use, task, task.image_shape)
-        self.ask = captured(self._ask, task.device, asks)
+        self.ask = captured(self.ask_plainly, task.device, asks)
         follows = task.capture and wrap is None
         if task.capture and wrap is not None and self.device.type in RECORDERS:
             self._uncaptured.append(
@@ -112,9 +116,16 @@ class StudentDistiller:
         follows = follows and self._capturable(
             self.module.train(), self.student_use, task, task.student_shape
         )
-        self.follow = captured(self._follow, task.device, follows)
+        self.follow = captured(self.follow_plainly, task.device, follows)
+        chains = False
         if isinstance(self.follow, Captured):
             self.optimizer.lr = torch.zeros((), dtype=torch.float32, device=self.device)
+            small = self.share * math.prod(task.image_shape) <= MOST_BYTES
+            chains = small and self.cache is None and isinstance(self.ask, Captured)
+            chains = chains and not draws_random_numbers(
+                self.module, self.student_use, task.student_shape
+            )
+        self.chain = ChainedUpdates(self, chains)
 
     def _capturable(
         self, network: nn.Module, use: NetworkUse, task: Task, image_shape: Sequence[int]
@@ -130,11 +141,12 @@ class StudentDistiller:
     @property
     def notes(self) -> list[str]:
         """What runs without CUDA graphs that was to run with them, and why, a line each."""
-        return [*self._uncaptured, *failures_of(self)]
+        return [*self._uncaptured, *failures_of(self), *failures_of(self.chain)]
 
     def release(self) -> None:
         """Drop the recorded steps and return their memory. Later updates record them anew."""
         release_steps(self)
+        release_steps(self.chain)
 
     @property
     def lr(self) -> float:
@@ -148,13 +160,9 @@ class StudentDistiller:
 
     def update(self, bank: SampleBank) -> Tensor:
         """One student update on this worker's share of a batch; returns its loss, a scalar."""
-        section, cache = self.section, self.cache
-        randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
+        cache = self.cache
         fresh = cache.wanted if cache else self.share
-        images = self._images(bank, fresh, randomness)
-        move = Augmentation.draw(
-            fresh, section.crop_padding, section.flip, section.invert, randomness
-        )
+        randomness, images, move = self.new_views(bank, fresh)
         seen, said = cache.draw(randomness) if cache else ([], [])
         views, inputs, logits, *maps = self.ask(images, *move, *seen)
         if cache:
@@ -166,7 +174,43 @@ class StudentDistiller:
         self.updates += 1
         return loss.clone()  # the next call of a captured step overwrites its result
 
+    def update_many(self, bank: SampleBank, count: int) -> Tensor:
+        """`count` updates, several in one replay where they are captured; their losses, (count,).
+
+        The student is that of `count` calls of `update`.
+        """
+        end, losses = self.updates + count, [torch.zeros(0, device=self.device)]
+        while self.updates < end:
+            if self.chain.fits(end - self.updates):
+                losses.append(self.chain.make(bank))
+            else:
+                losses.append(self.update(bank)[None])
+        return torch.cat(losses)
+
+    def new_views(
+        self, bank: SampleBank, count: int
+    ) -> tuple[torch.Generator, Tensor, tuple[Tensor | None, ...]]:
+        """The draws of the next update for `count` new views.
+
+        Returns:
+            The update's random numbers, for further draws; images (count, C, H, W) uint8; and what
+            `Views.draw` drew for them.
+        """
+        randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
+        images = self._images(bank, count, randomness)
+        return randomness, images, tuple(self.views.draw(count, randomness))
+
     def _images(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
+        """`count` images of the bank, some replaced or mixed as the section says; uint8."""
+        section = self.section
+        others = int(section.random_shapes * count)  # fewer than count
+        images = self._of_bank(bank, count - others, randomness)
+        if others:
+            drawn = draw_shapes(others, images.shape[1:], MOST_SHAPES, randomness)
+            images = torch.cat([images, drawn.mul(255).round().to(torch.uint8)])
+        return mixed_images(images, section.mixup, randomness) if section.mixup else images
+
+    def _of_bank(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
         """Take `count` images from the bank, (count, C, H, W) uint8."""
         if not self.in_order:
             return bank.draw(count, randomness)
@@ -174,32 +218,22 @@ class StudentDistiller:
         start = update * self.section.batch_size + self.rank * self.share
         return bank.in_order(self.warmup_rounds + round, start, count)
 
-    def _ask(
-        self,
-        images: Tensor,
-        dy: Tensor,
-        dx: Tensor,
-        flip: Tensor,
-        invert: Tensor | None,
-        *seen: Tensor,
-    ) -> tuple[Tensor, ...]:
+    def ask_plainly(self, images: Tensor, *draws_and_seen: Tensor | None) -> tuple[Tensor, ...]:
         """Augment images and run the teacher on them.
 
         Args:
             images: F new images (F, C, H, W) uint8.
-            dy: field of `Augmentation`.
-            dx: field of `Augmentation`.
-            flip: field of `Augmentation`.
-            invert: field of `Augmentation`.
-            seen: at most one tensor: views (B - F, C, H, W) uint8 from the cache, whose teacher
-                logits are known.
+            draws_and_seen: what `Views.draw` drew for them. Then at most one tensor: views
+                (B - F, C, H, W) uint8 from the cache, whose teacher logits are known.
 
         Returns:
             The new views (F, C, H, W) uint8; all views, new ones first, as the student's input
             (B, C, h, w); the teacher's logits (F, K, *space) float32 for the new views; its
             attention maps, if they are compared.
         """
-        views = Augmentation(dy, dx, flip, invert).apply(images)
+        draws = draws_and_seen[: self.views.draws]
+        seen = [view for view in draws_and_seen[self.views.draws :] if view is not None]
+        views = self.views.of(images, *draws)
         inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
         fresh = self.teacher_use.images(inputs[: len(views)])
         inputs = self.student_use.images(self.student_form(inputs) if self.student_form else inputs)
@@ -215,7 +249,9 @@ class StudentDistiller:
             return nullcontext([])
         return self.maps[network].watching(self.stages)
 
-    def _follow(self, inputs: Tensor, teacher_logits: Tensor, *teacher_maps: Tensor) -> Tensor:
+    def follow_plainly(
+        self, inputs: Tensor, teacher_logits: Tensor, *teacher_maps: Tensor
+    ) -> Tensor:
         """One SGD step of the student; returns its loss.
 
         Args:

@@ -11,6 +11,7 @@ from torch import Tensor
 from fastdfkd.core.generators import Generator
 from fastdfkd.core.noisy_generator import NoisyGenerator
 from fastdfkd.core.random_streams import seeded, stream
+from fastdfkd.core.spatial_generator import SpatialGenerator
 from fastdfkd.core.task import Task
 
 
@@ -76,6 +77,7 @@ def drawn_generator(
     *keys: str | int,
     device: torch.device | str = "cpu",
     vectors: Tensor | None = None,
+    spatial: bool = False,
 ) -> Generator:
     """A generator for images (C, H, W) on `device`; its weights are of the stream `keys`.
 
@@ -86,10 +88,14 @@ def drawn_generator(
         keys: name the stream.
         device: where it is put.
         vectors: (K, D), of the classes; None: it reads latent codes.
+        spatial: its latent codes are maps.
     """
     shape = section.latent_dim, section.generator_width, image_shape, section.output_norm
     with seeded(seed, *keys):
-        generator = Generator(*shape) if vectors is None else NoisyGenerator(vectors, *shape)
+        if spatial:
+            generator: Generator = SpatialGenerator(*shape)
+        else:
+            generator = Generator(*shape) if vectors is None else NoisyGenerator(vectors, *shape)
     channels_last: Any = {"memory_format": torch.channels_last}
     generator.to(device, **channels_last)
     return generator

@@ -31,17 +31,17 @@ class Generator(nn.Module):
         self.widths = (2 * width, 2 * width, width)
         """Channels of the output of each of `levels`."""
         self.project = nn.Linear(latent_dim, math.prod(self.start))
-        self.norm = _batch_norm(2 * width)
+        self.norm = batch_norm(2 * width)
         self.blocks = nn.Sequential(
             UpsampledConv2d(2 * width, 2 * width, 3, padding=1, bias=False),
-            _batch_norm(2 * width),
+            batch_norm(2 * width),
             nn.LeakyReLU(0.2, inplace=True),
             UpsampledConv2d(2 * width, width, 3, padding=1, bias=False),
-            _batch_norm(width),
+            batch_norm(width),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(width, channels, 3, padding=1),
-            *([_CentreCrop(height, side)] if height % 4 or side % 4 else []),
-            *([_batch_norm(channels)] if output_norm else []),
+            *centre_crop(height, side, 4),
+            *([batch_norm(channels)] if output_norm else []),
             nn.Sigmoid(),
         )
 
@@ -110,5 +110,11 @@ class UpsampledConv2d(nn.Conv2d):
         return F.conv_transpose2d(x, kernel, stride=2, padding=1)
 
 
-def _batch_norm(channels: int) -> nn.BatchNorm2d:
+def centre_crop(height: int, width: int, scale: int) -> list[nn.Module]:
+    """A layer that crops maps to (height, width); none if both are multiples of `scale`."""
+    return [_CentreCrop(height, width)] if height % scale or width % scale else []
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """A BatchNorm that always uses the statistics of the batch."""
     return nn.BatchNorm2d(channels, track_running_stats=False)

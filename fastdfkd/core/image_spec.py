@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.task_kind import KINDS, TaskKind
-from fastdfkd.recipe.image_input import TaskName
+
+if TYPE_CHECKING:
+    from fastdfkd.recipe.image_input import TaskName
 
 
 @dataclass(frozen=True, kw_only=True)

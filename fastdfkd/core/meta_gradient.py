@@ -45,6 +45,8 @@ class MetaGenerator:
         self.optimizer = Adam(self.generator.parameters(), lr, BETAS)
         self.version = 0
         self.reset_done = False
+        self.codes_drawn = 0
+        """How often `keep_codes` made all synthesizers draw new codes."""
 
     def begin(self, round: int) -> None:
         """Prepare theta for batch `round`: initialise it (`none`), or reset it if that is due."""
@@ -58,6 +60,10 @@ class MetaGenerator:
             self.generator.reset_first_layers(stream_seed(self.seed, "reset"))
             self.reset_done = True
             self.version += 1
+        keep = self.section.keep_codes
+        if keep is not None and round // keep != self.codes_drawn:
+            self.optimizer.forget()
+            self.codes_drawn = round // keep
 
     def update_of(
         self, round: int, summed_gradients: Sequence[Tensor], fast: Sequence[Tensor]
@@ -108,7 +114,8 @@ class MetaGenerator:
 
     def state_dict(self) -> dict[str, Any]:
         """theta, meta-optimiser, version and whether the reset was done."""
-        return {**self.shared_state(), "optimizer": self.optimizer.state_dict()}
+        drawn = {} if self.section.keep_codes is None else {"codes_drawn": self.codes_drawn}
+        return {**self.shared_state(), "optimizer": self.optimizer.state_dict(), **drawn}
 
     def shared_state(self) -> dict[str, Any]:
         """State that another process needs to make batches: all but the optimiser."""
@@ -125,6 +132,7 @@ class MetaGenerator:
             self.optimizer.load_state_dict(state["optimizer"])
         self.version = state["version"]
         self.reset_done = state["reset_done"]
+        self.codes_drawn = state.get("codes_drawn", self.codes_drawn)
 
     def _draw(self, *keys: str | int) -> Generator:
         return drawn_generator(
@@ -134,4 +142,5 @@ class MetaGenerator:
             *keys,
             device=self.device,
             vectors=self.vectors,
+            spatial=self.section.latent == "spatial",
         )

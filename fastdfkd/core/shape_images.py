@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+MOST_SHAPES = 6
+"""Most shapes of an image that a student update draws."""
 _SIZE = (0.25, 1.5)
 """Smallest and largest half length of a shape, in halves of the image's shorter side."""
 _WIDTH = (0.1, 1.0)

@@ -16,10 +16,10 @@ from fastdfkd.core import torch_versions
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.last_layer import CONVOLUTIONS, LINEAR, LastLayer
 from fastdfkd.core.observed_calls import ObservedCalls
-from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import SynthesisSection
+    from fastdfkd.recipe.methods.teacher_traits import TeacherTraits
 
 WEAKER = (
     "Expect a weaker student: with GroupNorm instead of BatchNorm in the teacher, 93.8 % accuracy "
@@ -52,6 +52,8 @@ def traits_of(teacher: nn.Module, image_shape: Sequence[int]) -> TeacherTraits:
         teacher: it is not modified.
         image_shape: (C, H, W).
     """
+    from fastdfkd.recipe.methods.teacher_traits import TeacherTraits  # needs more than torch
+
     like = next(teacher.parameters(), torch.zeros(()))
     image = torch.zeros(1, *image_shape, device=like.device, dtype=like.dtype)
     statistics, last, attention = BatchNormStatistics(teacher), LastLayer(), _Attention()

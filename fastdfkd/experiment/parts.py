@@ -38,6 +38,7 @@ from fastdfkd.models import (
     SourceFile,
     open_network,
     parametrised_layers,
+    select_weights,
     source_files,
     without_parametrisations,
 )
@@ -132,6 +133,8 @@ class Experiment:
         if judge is None:
             judge = judge_of(recipe, teacher, device=here)
         teacher, student = without_parametrisations(teacher), initial_student(recipe)
+        if recipe.student.start_from == "teacher":
+            log.info("student: %s", select_weights(student, teacher).line)
         if recipe.distillation.attention:  # an error before anything starts
             common_stages(StageMaps(teacher, shape), StageMaps(student, own.shape))
         precision = recipe.platform.precision

@@ -11,8 +11,6 @@ from typing import Any
 
 from torch import nn
 
-from fastdfkd.models.libraries import read_channels
-
 OUTPUT_STRIDE = 8
 """Side of an image divided by the side of its features."""
 
@@ -27,6 +25,8 @@ def deeplabv3_resnet50(num_classes: int, in_channels: int = 3) -> nn.Module:
     `{"out": logits (B, num_classes, H, W)}`. Training needs batches of two images or more.
     """
     from torchvision.models import segmentation
+
+    from fastdfkd.models.libraries import read_channels
 
     network: nn.Module = segmentation.deeplabv3_resnet50(
         weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=False
@@ -44,6 +44,8 @@ def deeplabv3_mobilenetv2(num_classes: int, in_channels: int = 3) -> nn.Module:
     from torchvision.models import mobilenet_v2
     from torchvision.models._utils import IntermediateLayerGetter
     from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
+
+    from fastdfkd.models.libraries import read_channels
 
     blocks = mobilenet_v2(weights=None).features[:-1]
     _replace_strides(blocks)

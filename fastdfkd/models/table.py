@@ -13,7 +13,6 @@ from fastdfkd.models.unet import UNet
 from fastdfkd.models.vgg import VGG, VGG11_GROUPS
 from fastdfkd.models.vision_transformer import VisionTransformer
 from fastdfkd.models.wide_resnet import WideResNet
-from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.text.shown import shown
 
 Builder = Callable[[int, int], nn.Module]
@@ -34,12 +33,19 @@ def _residual(blocks: Sequence[int], widths: Sequence[int], norm: Norm = nn.Batc
     )
 
 
-def _hybrid(num_classes: int, in_channels: int) -> VisionTransformer:
-    """Two residual stages with GroupNorm, whose maps are the patches of two encoders."""
-    stages = ResidualStages((2, 2), (16, 32), in_channels, group_norm)
-    initialise(stages)
-    stem = nn.Sequential(stages, nn.Conv2d(32, 64, 2, 2))
-    return VisionTransformer(2, 64, 4, num_classes, in_channels, stem)
+def _hybrid(depth: int) -> Builder:
+    """Two residual stages with GroupNorm of `depth` blocks each, and as many encoders.
+
+    The maps of the stages are the patches of the encoders.
+    """
+
+    def build(num_classes: int, in_channels: int) -> VisionTransformer:
+        stages = ResidualStages((depth, depth), (16, 32), in_channels, group_norm)
+        initialise(stages)
+        stem = nn.Sequential(stages, nn.Conv2d(32, 64, 2, 2))
+        return VisionTransformer(depth, 64, 4, num_classes, in_channels, stem)
+
+    return build
 
 
 CLASSIFIERS: dict[str, Builder] = {
@@ -56,10 +62,12 @@ CLASSIFIERS: dict[str, Builder] = {
     "resnet8": _residual((1, 1, 1), (16, 32, 64)),
     "resnet8-half": _residual((1, 1, 1), (8, 16, 32)),
     "resnet14-gn": _residual((2, 2, 2), (16, 32, 64), group_norm),
+    "resnet8-gn": _residual((1, 1, 1), (16, 32, 64), group_norm),
     "vit-tiny": lambda num_classes, in_channels: VisionTransformer(
         4, 64, 4, num_classes, in_channels
     ),
-    "vit-hybrid": _hybrid,
+    "vit-hybrid": _hybrid(2),
+    "vit-hybrid-half": _hybrid(1),
 }
 """All take images with sides of 8 pixels or more and return logits (B, num_classes)."""
 
@@ -86,6 +94,8 @@ def build_network(name: str, num_classes: int, in_channels: int = 3) -> nn.Modul
         RecipeError: `name` is in none of them. The message lists the names.
     """
     if name not in NETWORKS:
+        from fastdfkd.recipe.messages import RecipeError, unknown  # needs more than torch
+
         raise RecipeError(
             f"{unknown(f'model {shown(name)}', name, list(NETWORKS))}, "
             "or package.module:builder, file.py:builder, torchvision:NAME, timm:NAME, hf:FOLDER, "

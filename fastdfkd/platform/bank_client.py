@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,14 @@ class BankClient:
         while True:
             await self._call(self.bank.check_restored.remote)
             await asyncio.sleep(WATCH_SECONDS)
+
+    def file(self, filed: Mapping[int, Any]) -> None:
+        """Replace references of rounds in the bank. Thread-safe.
+
+        A bank that restarts now gets the new ones with the driver's history.
+        """
+        with contextlib.suppress(RayActorError):
+            ray.get(self.bank.file.remote(filed))
 
     def close(self, reason: str) -> None:
         """Close the bank: trainers that wait for a grant get `reason` instead. Thread-safe."""

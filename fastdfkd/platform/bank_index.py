@@ -8,7 +8,7 @@ of every trainer fills its slots in the same order.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastdfkd.platform.rate_limiter import RateLimiter
@@ -101,6 +101,13 @@ class BankIndex:
         index.waiting = [round for round in index.waiting if round not in reserved]
         index.reserved |= reserved
         return index
+
+    def file(self, filed: Mapping[int, Any]) -> None:
+        """Replace references to images, by round: those that are evicted already stay so."""
+        for position in range(self.evicted, len(self.rounds)):
+            round = self.rounds[position]
+            if round in filed and self.references[position] is not None:
+                self.references[position] = filed[round]
 
     def frontier(self, updates: int) -> tuple[int, int] | None:
         """(total updates allowed, number of rounds to draw from); None unless beyond `updates`.

@@ -1,17 +1,24 @@
-"""The driver's copy of the bank's state, from which a restarted bank is restored."""
+"""The driver's copy of the bank's state, from which a restarted bank is restored.
+
+Its references keep images in Ray's object store until a checkpoint has them. From then on it holds
+`FiledImages` instead, and the checkpoint's file is the only copy apart from the trainers' own.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import ObjectLostError
 
+from fastdfkd.trainers.filed_images import FiledImages
+
 
 class History:
-    """Insertions in the bank's order. Its references keep the images in the object store."""
+    """Insertions in the bank's order."""
 
     def __init__(
         self, keeps_rounds: int, insertions: Sequence[tuple[int, Any]] = (), updates: int = 0
@@ -25,7 +32,7 @@ class History:
         """
         self.keeps_rounds, self._evicted = keeps_rounds, 0
         self.insertions: list[tuple[int, Any]] = list(insertions)
-        """(round, reference) in the bank's order; the reference is None once evicted."""
+        """(round, reference or `FiledImages`) in the bank's order; None instead once evicted."""
         self.in_progress: set[int] = set()
         """Rounds that synthesizers are making."""
         self.updates = updates
@@ -53,6 +60,29 @@ class History:
             self.insertions[position] = (self.insertions[position][0], None)
             self._evicted = position + 1
 
+    def file(self, files: Mapping[int, Path], node: str) -> dict[int, FiledImages | None]:
+        """Replace references to images that a checkpoint has, and to files that are deleted.
+
+        Args:
+            files: the image segment with each round.
+            node: Ray's id of this node.
+
+        Returns:
+            What changed, by round; None where a file was deleted: the bank has evicted the round.
+        """
+        changed: dict[int, FiledImages | None] = {}
+        for position in range(self._evicted, len(self.insertions)):
+            round, reference = self.insertions[position]
+            filed = isinstance(reference, FiledImages)
+            if reference is not None and not filed and round in files:
+                changed[round] = FiledImages(node, files[round], round)
+            elif filed and not reference.path.exists():
+                changed[round] = None
+            else:
+                continue
+            self.insertions[position] = (round, changed[round])
+        return changed
+
     def newest_images(self) -> Any:
         """Images of the newest batch that is not lost, (B, C, H, W) uint8.
 
@@ -61,8 +91,8 @@ class History:
         """
         for _, reference in reversed(self.insertions):
             if reference is not None:
-                with contextlib.suppress(ObjectLostError):
-                    return ray.get(reference)
+                with contextlib.suppress(ObjectLostError, ValueError):
+                    return _images(reference)
         raise RuntimeError("the images of every batch are lost with their nodes")
 
     def held(self, rounds: Sequence[int]) -> list[int]:
@@ -73,4 +103,16 @@ class History:
     def images_of(self, rounds: Sequence[int]) -> list[Any]:
         """Images of rounds that are not evicted, (B, C, H, W) uint8 each."""
         references = dict(self.insertions)
-        return list(ray.get([references[round] for round in rounds]))
+        return [_images(references[round]) for round in rounds]
+
+
+def _images(reference: Any) -> Any:
+    """Images (B, C, H, W) uint8 as an array.
+
+    Raises:
+        ObjectLostError: they were lost with their node.
+        ValueError: their file is missing or damaged.
+    """
+    if isinstance(reference, FiledImages):
+        return reference.mapped().numpy()
+    return ray.get(reference)

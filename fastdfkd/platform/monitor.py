@@ -35,6 +35,9 @@ class Log(Protocol):
     def note(self, note: str) -> None:
         """Record a deviation from the recipe, one line."""
 
+    def evaluating(self, images: int, of: int) -> None:
+        """Show how many images a running evaluation has done."""
+
 
 class Monitor:
     """A thread that collects the trainer's output from the board. Use as a context manager.
@@ -65,6 +68,7 @@ class Monitor:
         self.outcome: dict[str, Any] | None = None
         """What the trainer left with `WeightBoard.complete`; None before."""
         self._trainer_began: float | None = None
+        self._node = ray.get_runtime_context().get_node_id()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
@@ -103,6 +107,8 @@ class Monitor:
         if self.outcome and "diverged" in self.outcome:
             self.dispatcher.end(FloatingPointError(self.outcome["diverged"]))
         self._note(progress.notes)
+        if progress.evaluated is not None:
+            self.recorder.evaluating(*progress.evaluated)
         for row in progress.rows:
             self._count_restarts(row["began"])
             self.dispatcher.history.updates = int(row["updates"])
@@ -188,6 +194,8 @@ class Monitor:
             dict(zip(new, history.images_of(new), strict=True)),
             held,
         )
+        changed = history.file(self.checkpoints.files(), self._node)
+        self.dispatcher.bank.file(changed)
 
 
 def progress_row(row: dict[str, float], totals: SynthesisTotals) -> dict[str, float]:

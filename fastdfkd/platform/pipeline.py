@@ -84,8 +84,9 @@ def run(
     started = StartedImages.of(recipe, experiment.spec.shape)
     if checkpoint is not None:
         started.check_same(checkpoint.state.get("started"))
-    held = recipe.capacity + len(started.images)
-    check_memory(plan, held * math.prod(experiment.spec.shape))
+    if recipe.bank.location in ("device", "host"):
+        held = recipe.capacity + len(started)
+        check_memory(plan, held * math.prod(experiment.spec.shape))
     experiment.facts().log()
     log.info("bank: %s", BankPolicies.of(recipe))
     resume = ResumeState.of(experiment, checkpoint)
@@ -150,7 +151,7 @@ def fit(
         board=actors.board,
         device=plan.device,
         threads=plan.threads(plan.worker),
-        started=tuple(ray.put(part.numpy()) for part in started.parts()),
+        started=started.sent(),
     )
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.platform.start_timeout_s)
     failures = recipe.platform.most_worker_failures

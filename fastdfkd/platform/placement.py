@@ -119,8 +119,8 @@ def check_memory(plan: Plan, bank_bytes: int) -> None:
     if plan.device == "cpu" and bank_bytes > available:
         raise PlacementError(
             f"the bank's images take {bank_bytes / 1e9:,.1f} GB in every trainer, the largest "
-            f"node has {available / 1e9:,.1f} GB: set bank.capacity to fewer images, or lower "
-            "synthesis.rounds or synthesis.batch_size"
+            f"node has {available / 1e9:,.1f} GB: set bank.capacity to fewer images or "
+            "bank.location to disk, or lower synthesis.rounds or synthesis.batch_size"
         )
 
 

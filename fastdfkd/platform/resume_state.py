@@ -12,6 +12,7 @@ from fastdfkd.platform.accounting import SynthesisTotals
 from fastdfkd.platform.history import History
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.checkpoint import Checkpoint
+from fastdfkd.trainers.filed_images import FiledImages
 from fastdfkd.trainers.weights import to_arrays
 
 
@@ -23,7 +24,7 @@ class ResumeState:
     """State for `WeightBoard.restore`."""
     totals: SynthesisTotals = field(default_factory=SynthesisTotals)
     history: list[tuple[int, Any]] = field(default_factory=list)
-    """(round, reference) in the bank's order; the reference is None where the images are gone."""
+    """(round, `FiledImages`) in the bank's order; None instead where the images are gone."""
     updates: int = 0
     """Student updates made."""
     collapse: dict[str, Any] | None = None
@@ -42,20 +43,22 @@ class ResumeState:
 
     @classmethod
     def of(cls, experiment: Experiment, checkpoint: Checkpoint | None) -> ResumeState:
-        """The state of a new run or of a checkpoint, whose images go into the object store."""
+        """The state of a new run or of a checkpoint, whose images stay in their files."""
         if checkpoint is None:
             student = to_arrays(experiment.student.state_dict())
             return cls(board={"student": student, "version": 0})
         state, recipe = to_arrays(checkpoint.state), experiment.recipe
-        images, rounds = checkpoint.images(), state["trainer"]["rounds"]
+        files, rounds = checkpoint.files(), state["trainer"]["rounds"]
         held = set(rounds[-recipe.capacity_rounds :])
+        kept = held & set(files)
+        node = ray.get_runtime_context().get_node_id()
         history = [
-            (round, ray.put(images[round].numpy()) if round in held and round in images else None)
+            (round, FiledImages(node, files[round], round) if round in kept else None)
             for round in rounds
         ]
         evaluation = state["trainer"]["clock"].get("evaluation", 0.0)
         totals = SynthesisTotals.load(state["totals"], evaluation)
-        totals.lost += sum(1 for round in held if round not in images)
+        totals.lost += sum(1 for round in held if round not in files)
         return cls(
             board=state,
             totals=totals,

@@ -1,9 +1,10 @@
 r"""The sample bank: an index of references to images, behind a rate limiter.
 
 No image passes through the bank. The images are in Ray's object store, owned by the driver, which
-called the synthesizers; the bank passes references on. Life of a round:
+called the synthesizers; the bank passes references on. Once a checkpoint has a round, `file`
+replaces its reference by the name of the file, and the object store is free of it. Life of a round:
 
-    reserve -> (synthesis) -> insert -> grant to trainers -> evict, oldest first
+    reserve -> (synthesis) -> insert -> grant to trainers -> file -> evict, oldest first
         \-> release (its synthesizer died, or its batch was refused) -> reserve again
 
 A restarted bank is empty. Until the driver restores it, it grants nothing and answers
@@ -13,7 +14,7 @@ A restarted bank is empty. Until the driver restores it, it grants nothing and a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,8 @@ class Grant:
     rounds: list[int]
     """Numbers of the visible rounds that the trainer has not seen, in the bank's order."""
     references: list[Any]
-    """References to their images; None where they were evicted before this trainer saw them."""
+    """References to their images, or `FiledImages`; None where they were evicted before this
+    trainer saw them."""
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
@@ -132,6 +134,10 @@ class SampleBank:
         if self._over():
             return [[] for _ in calls]
         return [self.index.reserve(call.synthesizer, call.wanted) for call in calls]
+
+    async def file(self, filed: Mapping[int, Any]) -> None:
+        """Replace references of rounds; see `History.file`."""
+        self.index.file(filed)
 
     async def grant(self, updates: int, seen: int, leader: bool) -> Grant | str | None:
         """Wait until a trainer may make more updates.

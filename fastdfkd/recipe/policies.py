@@ -28,6 +28,8 @@ class BankPolicies:
     removal: str = "oldest round"
     in_order: bool = False
     """Whether the updates of a round share its images, instead of drawing from all."""
+    location: str = "device"
+    """Where the trainers keep the images, as the recipe says."""
 
     @classmethod
     def of(cls, recipe: Recipe) -> BankPolicies:
@@ -47,6 +49,7 @@ class BankPolicies:
             minimum_size=min(first, synthesis.rounds) * synthesis.batch_size,
             start_from=recipe.bank.start_from,
             in_order=recipe.bank.draws == "in_order",
+            location=recipe.bank.location,
         )
 
     @property
@@ -60,4 +63,5 @@ class BankPolicies:
             f"an insert{', in order' if self.in_order else ''}, synthesis at most "
             f"{self.tolerance:,} images ahead, first draw at {self.minimum_size:,}"
             f"{f', besides those of {self.start_from}' if self.start_from else ''}"
+            f"{f'; location {self.location}' if self.location != 'device' else ''}"
         )

@@ -99,8 +99,12 @@ class StudentSection(PixelForm, NetworkSection):
     does: with another normalisation (unset: the teacher's) or in another size.
     """
 
-    later = frozenset({"size"})
+    later = frozenset({"size", "start_from"})
     role = "student"
+    start_from: Literal["teacher"] | None = None
+    """`teacher`: the initial weights are evenly spaced elements of the teacher's tensors of equal
+    names, for a student of its architecture that is thinner or has fewer blocks (weight selection,
+    not in the paper). Unset: random weights, which follow from the seed."""
     size: Annotated[tuple[Positive, Positive] | None, BeforeValidator(_side_by_side)] = None
     """Height and width of the student's images, as one number if they are equal. Images are resized
     bilinearly, with antialiasing. Unset: those of `input.shape`."""
@@ -109,7 +113,9 @@ class StudentSection(PixelForm, NetworkSection):
 class DistillationSection(Section):
     """The student's updates, on batches drawn from the bank."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"loss", "attention"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"loss", "attention", "random_shapes", "mixup", "crop_area"}
+    )
 
     updates_per_round: Positive = 400
     """Student updates after each round past warm-up."""
@@ -136,13 +142,32 @@ class DistillationSection(Section):
     """Softmax temperature T of the KL loss, which is multiplied by T squared."""
     crop_padding: Count = 4
     """Pixels of zero padding before the random crop."""
+    crop_area: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Instead of that crop: a random part of each image of at least this share of its area,
+    resized to the whole size. 0.08 in usual training on ImageNet. Needs `crop_padding: 0`. Unset:
+    the crop with padding."""
     flip: bool = True
     """Random horizontal flips."""
     invert: bool = False
     """Replace random images x in [0, 1] by 1 - x in each update (not in the paper)."""
+    random_shapes: Share = 0.0
+    """Share of the images that the teacher sees in each update which are random coloured shapes,
+    drawn anew, in place of images of the bank (not in the paper). Cheap images of another kind."""
+    mixup: Share = 0.0
+    """Probability that an image is mixed with another one of the update, pixel by pixel with a
+    weight drawn uniformly from 0 to 1, before the teacher sees it (mixup, not in the paper)."""
     teacher_cache: Annotated[Whole, Field(ge=2)] | None = None
     """Average number of updates that use the same view (augmented image) and the teacher's logits
     for it. Unset: every update draws new views, and the teacher's forward pass runs on each."""
+
+    @model_validator(mode="after")
+    def _one_crop(self) -> DistillationSection:
+        if self.crop_area is not None and self.crop_padding:
+            raise ValueError(
+                "crop_area takes the place of the crop with padding: set crop_padding to 0, or "
+                "leave crop_area out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _cached_views_have_no_maps(self) -> DistillationSection:
@@ -164,7 +189,7 @@ class DistillationSection(Section):
 class BankSection(Section):
     """Limits of the sample bank, what it starts with, and how the student draws from it."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"draws", "start_from"})
+    later: ClassVar[frozenset[str]] = frozenset({"draws", "start_from", "location", "scratch"})
 
     capacity: Positive | None = None
     """Images of the run kept at most; the oldest are removed first. Unset: every image of the run.
@@ -179,6 +204,16 @@ class BankSection(Section):
     a round share its images, each takes the next ones, starting again after the last. For methods
     that train on fresh images. Rounds that left the bank are skipped: in async runs it should hold
     `platform.tolerance_rounds` and one more of each synthesizer."""
+
+    location: Literal["device", "host", "disk", "auto"] = "device"
+    """Where each trainer keeps its copy of the bank. `device`: in the memory of its GPU, or of the
+    process on a CPU. `host`: in the memory of its machine, page-locked; batches are copied to the
+    GPU while it works. `disk`: in a file on its machine, read through the page cache. `auto`: the
+    first of these with enough free space when the run starts. The student is the same in all places
+    ([a bank larger than a device](usage.md#a-bank-larger-than-a-device))."""
+    scratch: str | None = None
+    """Folder for the file of `location: disk`, on a local disk of every machine with a trainer.
+    Unset: the folder for temporary files (`TMPDIR`)."""
 
     @model_validator(mode="after")
     def _the_start_is_drawn(self) -> BankSection:

@@ -23,6 +23,7 @@ _SOURCES = {
     "module": "given from Python",
     "network": "weights that came with the network",
     "initial": "freshly drawn weights",
+    "selected": "weights selected from the teacher's",
 }
 _MINUTES = 120
 """Seconds from which a duration is also shown as hours, minutes and seconds."""
@@ -123,6 +124,8 @@ def _run(report: CheckReport) -> Iterator[tuple[str, str]]:
     yield from _scaled("updates", estimate["measured_update_images"], schedule["update_images"])
     if schedule["started_images"]:
         yield "  bank", f"{schedule['started_images']:,} images before the first round"
+    if plan.get("bank_location", "device") != "device":
+        yield "  bank", plan["bank"]
     yield "  end to end", f"about {_seconds(estimate['end_to_end_seconds'])} without evaluation"
     yield (
         "  memory",

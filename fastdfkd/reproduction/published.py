@@ -70,6 +70,8 @@ class Table(BaseModel):
     """Names of its recipes, with `{teacher}`, `{student}` and `{row}`."""
     figure: Literal["accuracy", "mean_iou"] = "accuracy"
     """Column of `metrics.csv` that the table shows, wherever it says accuracy."""
+    source: str = ""
+    """What stands before a network's name in `model` of the recipes, such as `torchvision:`."""
     pairs: tuple[str, ...]
     """`teacher/student`, names of the table of networks; the columns."""
     reference: str | None = None

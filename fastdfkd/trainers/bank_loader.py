@@ -1,4 +1,4 @@
-"""A trainer's copy of the bank: each new batch is copied once into a ring on its device."""
+"""A trainer's copy of the bank: each new batch is copied once into its ring."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from ray.exceptions import ObjectLostError, RayActorError
 
 from fastdfkd.core.clock import Clock
 from fastdfkd.trainers.calls import MOST_SECONDS_AWAY, SAY_EVERY_SECONDS
+from fastdfkd.trainers.filed_images import FiledImages
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE = 64
+"""Rounds that are fetched at the same time."""
 
 
 class BankClosed(RuntimeError):
@@ -28,8 +32,8 @@ class Ring(Protocol):
     def __len__(self) -> int:
         """Images that can be drawn."""
 
-    def extend(self, images: torch.Tensor) -> None:
-        """Add images (B, C, H, W) uint8."""
+    def extend(self, images: torch.Tensor, *, lasting: bool = False) -> None:
+        """Add images (B, C, H, W) uint8; see `SampleBuffer.extend`."""
 
     def first(self, count: int) -> torch.Tensor:
         """A copy of `count` of the images that can be drawn."""
@@ -72,26 +76,34 @@ class BankLoader:
 
     def _take_in(self, rounds: Sequence[int], references: Sequence[Any]) -> None:
         """Copy rounds into the ring; other images replace those that were evicted or lost."""
-        held = [reference for reference in references if reference is not None]
-        if held:
-            ray.wait(held, num_returns=len(held))  # so that they are transferred in parallel
-        found = [self._fetch(*each) for each in zip(rounds, references, strict=True)]
+        for start in range(0, len(rounds), _AT_ONCE):  # of a resumed run there may be thousands
+            part = slice(start, start + _AT_ONCE)
+            self._take_in_part(rounds[part], references[part])
+
+    def _take_in_part(self, rounds: Sequence[int], references: Sequence[Any]) -> None:
+        sources = [_source(reference) for reference in references]
+        coming = [source for source in sources if not isinstance(source, FiledImages | None)]
+        if coming:
+            ray.wait(coming, num_returns=len(coming))  # so that they are transferred in parallel
+        found = [self._fetch(*each) for each in zip(rounds, sources, strict=True)]
         if any(images is None for images in found):
             stand_in = self._stand_in(rounds, found)
             found = [stand_in if images is None else images for images in found]
-        for images in found:
+        for images, source in zip(found, sources, strict=True):
             assert images is not None
-            self.buffer.extend(images)
+            self.buffer.extend(images, lasting=isinstance(source, FiledImages))
         self.rounds += rounds
 
-    def _fetch(self, round: int, reference: Any) -> torch.Tensor | None:
+    def _fetch(self, round: int, source: Any) -> torch.Tensor | None:
         """Images of a round; None if they were evicted, or lost with their node."""
-        if reference is None:
+        if source is None:
             return None
         try:
-            return as_tensor(ray.get(reference))
-        except ObjectLostError:
-            log.warning("the images of round %d were lost with their node", round)
+            if isinstance(source, FiledImages):
+                return source.mapped()
+            return as_tensor(ray.get(source))
+        except (ObjectLostError, ValueError) as error:
+            log.warning("the images of round %d are lost: %s", round, error)
             self.lost.append(round)
             return None
 
@@ -131,6 +143,13 @@ class BankLoader:
             if now - said > SAY_EVERY_SECONDS:
                 said = now
                 log.info("update %d has waited %.0f s for images", updates, now - since)
+
+
+def _source(reference: Any) -> Any:
+    """Where to get images: a file here, or a reference to an object; None: they were evicted."""
+    if isinstance(reference, FiledImages) and not reference.is_here:
+        return reference.request()
+    return reference
 
 
 def as_tensor(images: Any) -> torch.Tensor:

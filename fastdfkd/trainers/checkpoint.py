@@ -12,6 +12,7 @@ kept.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -28,6 +29,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 from fastdfkd.recipe import Recipe
 from fastdfkd.runs.files import write_whole
 from fastdfkd.runs.folder import read_json
+from fastdfkd.trainers.segment_file import mapped_images
 from fastdfkd.trainers.state_file import load_state, save_state
 
 log = logging.getLogger(__name__)
@@ -97,12 +99,22 @@ class Checkpoint:
     segments: dict[str, dict[str, Any]]
     """`digest` and `rounds` of each image segment, by file name."""
 
+    def files(self) -> dict[int, Path]:
+        """The image segment with each round of the bank, without evicted rounds."""
+        return {
+            round: self.folder / name
+            for name, segment in self.segments.items()
+            for round in segment["rounds"]
+        }
+
     def images(self) -> dict[int, torch.Tensor]:
-        """Images of the bank by round number, each (B, C, H, W) uint8, without evicted rounds."""
+        """Images of the bank by round number, each (B, C, H, W) uint8, without evicted rounds.
+
+        They are mapped from their files: each is read when it is used.
+        """
         found: dict[int, torch.Tensor] = {}
         for name in self.segments:
-            segment = load_state(self.folder / name)
-            found |= dict(zip(segment["rounds"], segment["images"], strict=True))
+            found |= mapped_images(self.folder / name)
         return found
 
 
@@ -170,8 +182,21 @@ class CheckpointFolder:
         write_whole(self.folder / f"manifest-{updates:07d}.json", content)
         self._forget()
 
-    def newest(self) -> Checkpoint | None:
+    def files(self) -> dict[int, Path]:
+        """The image segment with each round of the checkpoints that are kept."""
+        rounds: dict[int, Path] = {}
+        for manifest in self._manifests():
+            with contextlib.suppress(ValueError, OSError):
+                for name, segment in _Manifest.read(manifest).images.items():
+                    rounds |= dict.fromkeys(segment.rounds, self.folder / name)
+        return rounds
+
+    def newest(self, *, read_images: bool = True) -> Checkpoint | None:
         """The newest valid checkpoint, or None. Invalid ones are logged and skipped.
+
+        Args:
+            read_images: compare the digests of image segments, which reads them whole. False: check
+                only that each is there, has its rounds and has its full length.
 
         Raises:
             ValueError: no checkpoint is valid, and at least one has another version.
@@ -179,7 +204,7 @@ class CheckpointFolder:
         refused: list[Exception] = []
         for path in reversed(self._manifests()):
             try:
-                return self._open(_Manifest.read(path))
+                return self._open(_Manifest.read(path), read_images)
             except (ValueError, OSError) as error:
                 log.warning("checkpoint %s is invalid, trying the one before: %s", path.name, error)
                 refused.append(error)
@@ -189,10 +214,13 @@ class CheckpointFolder:
             log.warning("no checkpoint in %s is valid: the run starts again", self.folder)
         return None
 
-    def _open(self, manifest: _Manifest) -> Checkpoint:
+    def _open(self, manifest: _Manifest, read_images: bool) -> Checkpoint:
         self._verify(manifest.state, manifest.digest)
         for name, segment in manifest.images.items():
-            self._verify(name, segment.digest)
+            if read_images:
+                self._verify(name, segment.digest)
+            elif list(mapped_images(self.folder / name)) != segment.rounds:
+                raise ValueError(f"{name} has other rounds than its manifest says")
         state = load_state(self.folder / manifest.state)
         segments = {name: segment.model_dump() for name, segment in manifest.images.items()}
         return Checkpoint(manifest.updates, state, self.folder, segments)

@@ -29,7 +29,7 @@ class _NoRing:
     def __len__(self) -> int:
         return 0
 
-    def extend(self, images: Tensor) -> None:
+    def extend(self, images: Tensor, *, lasting: bool = False) -> None:
         """Keep nothing."""
 
     def first(self, count: int) -> Tensor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from torch import Tensor
 
@@ -15,6 +17,8 @@ from fastdfkd.data.image_files import image_files
 from fastdfkd.recipe import Recipe
 from fastdfkd.text.shown import shown_name
 from fastdfkd.trainers.checkpoint import FOLDER, CheckpointFolder
+from fastdfkd.trainers.filed_images import FiledImages
+from fastdfkd.trainers.sent_images import SentImages
 
 _KEY = "bank.start_from"
 _PART_BYTES = 64 * 2**20
@@ -24,12 +28,25 @@ _PART_BYTES = 64 * 2**20
 class StartedImages:
     """Images that exist before a run's first round."""
 
-    images: Tensor
-    """(N, C, H, W) uint8; N may be 0."""
+    parts: tuple[Tensor, ...] = ()
+    """(N, C, H, W) uint8 each. Those of a run are mapped from its files, not read."""
     source: str = ""
     """What messages call their origin; "" where there are none."""
     synthesis_seconds: float | None = None
     """Seconds of synthesis of the run that made them; None: unknown."""
+    files: tuple[tuple[Path, int], ...] = ()
+    """The image segment and the round of each part; empty if no run made them."""
+    segments: str = ""
+    """SHA-256 (hex) of the digests of these segments; "" if no run made them."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return sum(map(len, self.parts))
+
+    @property
+    def images(self) -> Tensor:
+        """A copy of all images, (N, C, H, W) uint8."""
+        return torch.cat(self.parts)
 
     @classmethod
     def of(cls, recipe: Recipe, shape: tuple[int, int, int]) -> StartedImages:
@@ -43,49 +60,63 @@ class StartedImages:
             ValueError: they cannot be read, or a run's images have another shape.
         """
         if recipe.bank.start_from is None:
-            return cls(torch.zeros(0, *shape, dtype=torch.uint8))
+            return cls()
         path = Path(recipe.bank.start_from).expanduser()
         if (path / FOLDER).is_dir():
-            return cls._of_run(path, shape)
-        share = recipe.data.broken_share
-        return cls(image_files(path, shape, _KEY, share), shown_name(path))
+            return cls._of_run(path, shape, whole=recipe.bank.location == "device")
+        images = image_files(path, shape, _KEY, recipe.data.broken_share)
+        each = max(_PART_BYTES // images[0].numel(), 1)
+        return cls(torch.split(images, each), shown_name(path))
 
     @classmethod
-    def _of_run(cls, path: Path, shape: tuple[int, int, int]) -> StartedImages:
-        checkpoint = CheckpointFolder(path).newest()
+    def _of_run(cls, path: Path, shape: tuple[int, int, int], whole: bool) -> StartedImages:
+        checkpoint = CheckpointFolder(path).newest(read_images=whole)
         if checkpoint is None:
             raise ValueError(f"{_KEY}: the run in {shown_name(path)} has no valid checkpoint")
         rounds = checkpoint.images()
         if not rounds:
             raise ValueError(f"{_KEY}: the newest checkpoint in {shown_name(path)} has no images")
-        images = torch.cat([rounds[round] for round in sorted(rounds)])
-        if tuple(images.shape[1:]) != shape:
+        parts = {round: rounds[round] for round in sorted(rounds)}
+        first = next(iter(parts.values()))
+        if tuple(first.shape[1:]) != shape:
             raise ValueError(
                 f"{_KEY}: the images of the run in {shown_name(path)} have shape "
-                f"{tuple(images.shape[1:])}, this recipe's {shape} (C, H, W): start from a run of "
+                f"{tuple(first.shape[1:])}, this recipe's {shape} (C, H, W): start from a run of "
                 "the same input.shape, or from a folder of image files, which are resized"
             )
-        return cls(images, shown_name(path), _cost(checkpoint.state))
+        where = checkpoint.files()
+        files = tuple((where[round].absolute(), round) for round in parts)
+        listed = sorted(segment["digest"] for segment in checkpoint.segments.values())
+        segments = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+        cost = _cost(checkpoint.state)
+        return cls(tuple(parts.values()), shown_name(path), cost, files, segments)
 
-    def parts(self) -> Iterator[Tensor]:
-        """The images in parts of about 64 MiB."""
-        if len(self.images):
-            each = max(_PART_BYTES // self.images[0].numel(), 1)
-            for start in range(0, len(self.images), each):
-                yield self.images[start : start + each]
+    def sent(self) -> SentImages:
+        """The images as the driver gives them to the trainers. Those of a run stay in its files."""
+        if self.files:
+            node = ray.get_runtime_context().get_node_id()
+            filed = tuple(FiledImages(node, path, round) for path, round in self.files)
+            return SentImages(len(self), filed)
+        return SentImages(len(self), tuple(ray.put(part.numpy()) for part in self.parts))
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint keeps of them."""
-        return {
-            "images": len(self.images),
-            "synthesis_seconds": self.synthesis_seconds,
-            "digest": hashlib.sha256(self.images.contiguous().numpy().data).hexdigest(),
-        }
+        """What a checkpoint keeps of them: their number, their cost, and what identifies them.
+
+        Images of a run are identified by the digests in its manifest, others by their pixels.
+        """
+        same = {"segments": self.segments} if self.segments else {"digest": self._pixel_digest()}
+        return {"images": len(self), "synthesis_seconds": self.synthesis_seconds, **same}
+
+    def _pixel_digest(self) -> str:
+        digest = hashlib.sha256()
+        for part in self.parts:
+            digest.update(part.contiguous().numpy().data)
+        return digest.hexdigest()
 
     def figures(self) -> dict[str, Any]:
         """What a result says of them."""
         return {
-            "started_images": len(self.images),
+            "started_images": len(self),
             "started_synthesis_seconds": self.synthesis_seconds,
         }
 
@@ -98,10 +129,16 @@ class StartedImages:
         Raises:
             ValueError: they are others.
         """
-        if facts is not None and facts["digest"] != self.facts()["digest"]:
+        if facts is None:
+            return
+        if self.segments and "segments" in facts:
+            same = facts["segments"] == self.segments
+        else:  # image files, or a checkpoint of a version that always read the pixels
+            same = facts.get("digest") == self._pixel_digest()
+        if not same:
             raise ValueError(
                 f"{_KEY}: the run began with {facts['images']:,} images, and {self.source} now has "
-                f"{len(self.images):,} that are not the same: restore them, or start a new run"
+                f"{len(self):,} that are not the same: restore them, or start a new run"
             )
 
     @property
@@ -115,7 +152,7 @@ class StartedImages:
                 f"their synthesis took {self.synthesis_seconds:,.1f} s, which synthesis_seconds "
                 "leaves out and speed-ups count"
             )
-        return [f"the bank started with {len(self.images):,} images of {self.source}; {cost}"]
+        return [f"the bank started with {len(self):,} images of {self.source}; {cost}"]
 
 
 def _cost(state: Mapping[str, Any]) -> float | None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,17 +26,19 @@ import ray.train.torch
 import torch
 from torch import Tensor
 
-from fastdfkd.core.answers import Output, output_of
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
-from fastdfkd.core.evaluation import Evaluated
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.core.precision import resolve_precision
-from fastdfkd.experiment import Experiment, student_input
+from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.experiment import Experiment
 from fastdfkd.recipe import Recipe
-from fastdfkd.trainers.bank_loader import BankClosed, BankLoader, as_tensor
+from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
+from fastdfkd.trainers.bank_location import located_buffer
 from fastdfkd.trainers.calls import call_until_answered
 from fastdfkd.trainers.checkpoint import next_checkpoint
+from fastdfkd.trainers.sent_images import NONE_SENT, SentImages
+from fastdfkd.trainers.student_evaluation import StudentEvaluation
 from fastdfkd.trainers.weights import to_arrays, to_tensors
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,8 @@ class StudentJob:
     """`cpu` or `cuda`."""
     threads: int
     """CPU threads per worker."""
-    started: tuple[Any, ...] = ()
-    """References to the images with which the bank starts, (N, C, H, W) uint8 in parts."""
+    started: SentImages = NONE_SENT
+    """The images with which the bank starts."""
 
 
 def train_student(config: dict[str, StudentJob]) -> None:
@@ -90,15 +91,24 @@ class StudentTraining:
         if self.recipe.platform.workers:  # this process runs nothing else
             keep_freed_memory()
         self.clock = Clock(self.device)
+        self.notes: list[str] = []
+        """What a user should know of this run, besides the notes of the distiller, a line each."""
+        self.noted = 0
+        """Notes that the driver has."""
         self.distiller = self._distiller()
-        started = [as_tensor(ray.get(part)) for part in job.started]
-        self.buffer = self.experiment.buffer(self.device, started)
+        self.buffer = self._buffer()
         batch = self.recipe.synthesis.batch_size
         self.loader = BankLoader(
             job.bank, self.buffer, self.clock, batch_size=batch, leader=self.leads
         )
-        self.teacher_answers = self._teacher_answers() if self.leads else None
-        """The teacher's answers for the held-out images; None on other ranks."""
+        self.evaluation = StudentEvaluation(
+            self.experiment,
+            self.device,
+            rank=self.rank,
+            world=self.world,
+            tell=lambda *news: job.board.evaluating.remote(news),
+            note=lambda line: job.board.note.remote([line]),
+        )
         self.evaluations = 0
         self.row: dict[str, float] = {}
         self.class_ious: tuple[float, ...] = ()
@@ -107,17 +117,13 @@ class StudentTraining:
         """Of the last evaluation (`Judge.confusions`)."""
         self.shown: tuple[Any, int] | None = None
         """The student that was published last, with its number of updates."""
-        self.notes: list[str] = []
-        """Deviations from the recipe, besides those of the distiller."""
-        self.noted = 0
-        """Notes that the driver has."""
         if state is not None:
             self._go_on_from(to_tensors(state))
         self.began = self.clock.unix()
 
     @property
     def leads(self) -> bool:
-        """Whether this worker publishes, evaluates, reports and saves."""
+        """Whether this worker publishes, reports and saves."""
         return bool(self.rank == 0)
 
     def run(self) -> None:
@@ -156,13 +162,32 @@ class StudentTraining:
             }
             call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
 
+    def _buffer(self) -> SampleBuffer:
+        """This worker's copy of the bank, with the images that it starts with."""
+        bank, on_a_node = self.recipe.bank, 1
+        if self.recipe.platform.workers:
+            on_a_node = ray.train.get_context().get_local_world_size()
+        buffer, location = located_buffer(
+            bank,
+            self.recipe.capacity,
+            self.experiment.spec.shape,
+            self.device,
+            self.job.started,
+            trainers=on_a_node,
+        )
+        log.info("%s", location.line)
+        if bank.location != "device" and self.leads:
+            self.notes.append(location.line)
+        return buffer
+
     def _update_until(self, stop: int) -> float:
         """Make updates until `stop` are made; returns their mean loss (one device read)."""
         done = self.distiller.updates
         with self.clock.measure("distillation"):
-            total = torch.zeros((), device=self.device)
-            for _ in range(done, stop):
-                total += self.distiller.update(self.buffer)
+            losses = self.distiller.update_many(self.buffer, stop - done).cpu()
+        total = torch.zeros(())
+        for loss in losses:
+            total += loss
         return float(total) / max(stop - done, 1)
 
     def _give_up(self, done: int, stop: int) -> None:
@@ -197,14 +222,14 @@ class StudentTraining:
         last = self.distiller.updates == self.recipe.updates
         if self.leads:
             self.row = self._row(loss)
-            board = self.job.board
             self._send_notes()
             if not last:
                 self.shown = to_arrays(self.distiller.student_state()), self.distiller.updates
                 self._publish()
-            if evaluate:
-                self.row |= self._evaluate()
-            board.post.remote(self.row)
+        if evaluate:
+            self.row |= self._evaluate()
+        if self.leads:
+            self.job.board.post.remote(self.row)
         if evaluate:  # a barrier: every worker must call it
             ray.train.report(dict(self.row))
 
@@ -253,15 +278,18 @@ class StudentTraining:
             )
 
     def _evaluate(self) -> dict[str, float]:
+        """Figures of the student; all workers take part, and the leader has them."""
+        updates, evaluation = self.distiller.updates, self.evaluation
         with self.clock.measure("evaluation"):
-            reads = student_input(self.recipe, self.device)
-            answers = self._answers(self.distiller.module, reads, self.recipe.student.output)
+            answers = evaluation.of_student(self.distiller.module, updates)
+        seconds = {"evaluation_seconds": self.clock.seconds["evaluation"]}
+        if answers is None or not self.leads:
+            return seconds
         self.class_ious = answers.class_ious
-        judge, taught = self.experiment.judge, self.teacher_answers
-        if taught is not None and self.distiller.updates == self.recipe.updates:
+        judge, taught = self.experiment.judge, evaluation.taught
+        if updates == self.recipe.updates:
             self.confusions = judge.confusions(answers, taught)
-        figures = judge.figures(answers, taught)
-        return {**figures, "evaluation_seconds": self.clock.seconds["evaluation"]}
+        return {**judge.figures(answers, taught), **seconds}
 
     def _row(self, loss: float) -> dict[str, float]:
         """The trainer's part of a progress row.
@@ -289,16 +317,6 @@ class StudentTraining:
     def _net_time(self) -> float:
         """Unix time in seconds, minus the seconds of evaluation so far."""
         return self.clock.unix() - self.clock.seconds["evaluation"]
-
-    def _teacher_answers(self) -> Evaluated:
-        reads = self.experiment.normalisation(self.device)
-        return self._answers(self.experiment.teacher, reads, output_of(self.recipe.teacher))
-
-    def _answers(
-        self, model: torch.nn.Module, reads: Callable[[Tensor], Tensor], output: Output
-    ) -> Evaluated:
-        judge = self.experiment.judge
-        return judge.answers(model.to(self.device), reads, self.device, output=output)
 
     def _distiller(self) -> StudentDistiller:
         idle = {"find_unused_parameters": self.experiment.student_use.idle_parameters}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -114,3 +115,36 @@ def test_a_batch_on_cuda() -> None:
     batch = parts.deep(parts.deep_section(), device="cuda").synthesize(1)
     assert batch.images.device.type == "cuda"
     assert all(abs(value) < 1e6 for value in batch.provenance.losses.values())
+
+
+def test_the_first_steps_see_pooled_images_and_the_kept_one_is_of_full_size() -> None:
+    section = parts.deep_section(steps=7, pooled_steps=3, lr_warmup=1, lr_decay="cosine")
+    synthesizer, sizes, losses = parts.deep(section), [], []
+    objective = synthesizer.objective
+    call = type(objective).__call__
+
+    def spied(self: Any, inputs: Tensor, labels: Tensor, adversarial: bool) -> Tensor:
+        terms = call(self, inputs, labels, adversarial)
+        sizes.append(tuple(inputs.shape[2:]))
+        losses.append(terms[0].item())
+        return terms
+
+    with mock.patch.object(type(objective), "__call__", spied):
+        made = synthesizer.optimised(0, 0, False)
+    height, width = parts.IMAGE_SHAPE[1:]
+    assert sizes == [(height // 2, width // 2)] * 3 + [(height, width)] * 4
+    assert made.images.shape[1:] == parts.IMAGE_SHAPE
+    assert made.losses["loss"] in [pytest.approx(loss, rel=1e-5) for loss in losses[3:]]
+
+
+def test_the_learning_rate_starts_anew_with_the_resolution() -> None:
+    section = parts.deep_section(steps=7, pooled_steps=3, lr=0.4, lr_warmup=1, lr_decay="cosine")
+    rates = [section.lr_of(step) for step in range(7)]
+    half = [0.5, 1, 1, 0.5, 1, 1, 1]
+    cosine = [1, 0.75, 0.25, 1, 0.8535534, 0.5, 0.1464466]
+    assert rates == pytest.approx([0.4 * a * b for a, b in zip(half, cosine, strict=True)])
+    assert {parts.deep_section(steps=7).lr_of(step) for step in range(7)} == {
+        parts.deep_section(steps=7).lr
+    }
+    with pytest.raises(ValueError, match=r"pooled_steps \(7\) must be below steps"):
+        parts.deep_section(steps=7, pooled_steps=7)

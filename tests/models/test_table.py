@@ -1,11 +1,13 @@
 """Parameter counts are worked out here by hand, layer by layer, not taken from the code."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from fastdfkd import models
 from fastdfkd.models import CLASSIFIERS, build_network
 from fastdfkd.models.resnet import ResidualNetwork
 from fastdfkd.models.vgg import VGG
@@ -53,9 +55,9 @@ def transformer_parameters(depth, width, classes, channels):
     return patches + depth * encoder + 2 * width + width * classes + classes
 
 
-def hybrid_parameters(classes, channels):
-    stages = residual_parameters((2, 2), (16, 32), 0, channels)
-    of_pixels = transformer_parameters(2, 64, classes, 0) - 64
+def hybrid_parameters(depth, classes, channels):
+    stages = residual_parameters((depth, depth), (16, 32), 0, channels)
+    of_pixels = transformer_parameters(depth, 64, classes, 0) - 64
     return stages + conv(2, 32, 64) + 64 + of_pixels
 
 
@@ -73,7 +75,9 @@ FORMULAS = {
     "resnet8": lambda *shape: residual_parameters((1, 1, 1), (16, 32, 64), *shape),
     "resnet8-half": lambda *shape: residual_parameters((1, 1, 1), (8, 16, 32), *shape),
     "resnet14-gn": lambda *shape: residual_parameters((2, 2, 2), (16, 32, 64), *shape),
-    "vit-hybrid": hybrid_parameters,
+    "resnet8-gn": lambda *shape: residual_parameters((1, 1, 1), (16, 32, 64), *shape),
+    "vit-hybrid": lambda *shape: hybrid_parameters(2, *shape),
+    "vit-hybrid-half": lambda *shape: hybrid_parameters(1, *shape),
     "vit-tiny": lambda *shape: transformer_parameters(4, 64, *shape),
 }
 
@@ -217,3 +221,9 @@ def test_unknown_name_is_answered_with_the_nearest():
 def test_impossible_shapes_are_refused(build):
     with pytest.raises(ValueError, match=r"expected|for every stage"):
         build()
+
+
+def test_no_public_name_is_a_modules():
+    """A module of that name would take the place of what `__getattr__` returns."""
+    modules = {file.stem for file in Path(models.__file__).parent.glob("*.py")}
+    assert not modules & set(models.__all__)

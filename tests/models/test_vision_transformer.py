@@ -11,7 +11,7 @@ from fastdfkd.core.network_trial import find_network_use
 from fastdfkd.models import build_network
 from fastdfkd.models.vision_transformer import VisionTransformer, position_code
 
-NAMES = pytest.mark.parametrize("name", ["vit-tiny", "vit-hybrid"])
+NAMES = pytest.mark.parametrize("name", ["vit-tiny", "vit-hybrid", "vit-hybrid-half"])
 
 
 @NAMES

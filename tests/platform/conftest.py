@@ -90,11 +90,14 @@ class Rows:
         self.warnings: list[str] = []
         self.notes: list[str] = []
 
+    def warn(self, warning: str) -> None:
+        self.warnings.append(warning)
+
     def note(self, note: str) -> None:
         self.notes.append(note)
 
-    def warn(self, warning: str) -> None:
-        self.warnings.append(warning)
+    def evaluating(self, images: int, of: int) -> None:
+        assert 0 < images <= of
 
     def log(self, row: dict[str, float]) -> None:
         self.rows.append(dict(row))

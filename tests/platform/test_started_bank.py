@@ -40,7 +40,7 @@ def reference_student(recipe: Recipe, teacher: Teacher) -> dict[str, torch.Tenso
     experiment = Experiment.of(recipe, copy.deepcopy(teacher.model))
     started = StartedImages.of(recipe, experiment.spec.shape)
     distiller = experiment.distiller()
-    buffer = experiment.buffer(started=list(started.parts()))
+    buffer = experiment.buffer(started=started.parts)
     sections = recipe.synthesis, recipe.distillation
     reference_loop(experiment.synthesizer(), buffer, distiller, *sections)
     return distiller.student_state()

@@ -23,7 +23,9 @@ def test_a_key_of_several_methods_is_found_in_each() -> None:
 
 def test_a_section_has_all_its_keys() -> None:
     ((section, keys),) = find_keys("bank")
-    assert {key.name for key in keys} == {"capacity", "start_from", "draws"}
+    assert {key.name for key in keys} == {
+        *("capacity", "start_from", "draws", "location", "scratch")
+    }
     assert section.meaning
     assert {section.method for section, _ in find_keys("synthesis")} == {"", *METHODS}
     ((_, (seed,)),) = find_keys("seed")

@@ -10,6 +10,7 @@ import pytest
 
 from fastdfkd.models import NETWORKS
 from fastdfkd.recipe import (
+    DeepInversionSynthesis,
     FastSynthesis,
     Recipe,
     find_recipe,
@@ -35,6 +36,7 @@ SAMPLES = {
     "digits-fast10",
     "digits-fast2",
     "digits-fast5",
+    "glyphs-best",
     "glyphs-fast5",
     "glyphs-gn-auto",
     "glyphs-gn-teacher",
@@ -63,7 +65,8 @@ def test_a_shipped_recipe_loads_by_its_name(file: Path) -> None:
     recipe = load_recipe(file.stem)
     assert recipe.name == file.stem
     assert find_recipe(file.stem) == file
-    assert {recipe.teacher.model, recipe.student.model} <= set(NETWORKS)
+    models = {recipe.teacher.model, recipe.student.model}
+    assert {model for model in models if ":" not in model} <= set(NETWORKS)
     assert recipe.description
     assert "\n" not in recipe.description
 
@@ -128,7 +131,7 @@ def test_a_paper_recipe_cites_its_cell() -> None:
 
 
 def test_the_paper_recipes_are_what_their_script_writes() -> None:
-    scripts = ("make_paper.py", "make_nyuv2.py")
+    scripts = ("make_paper.py", "make_nyuv2.py", "make_imagenet.py")
     written = {
         name: text
         for script in scripts
@@ -146,20 +149,21 @@ def test_every_cell_of_every_table_has_a_recipe_of_its_networks_and_images() -> 
     for table in published().tables.values():
         for cell in table.cells():
             recipe = load_recipe(cell.recipe)
-            assert f"{recipe.teacher.model}/{recipe.student.model}" == cell.pair
+            models = (recipe.teacher.model, recipe.student.model)
+            assert "/".join(model.removeprefix(table.source) for model in models) == cell.pair
             assert recipe.data.name == table.data
 
 
 def test_no_recipe_of_the_tables_is_listed_with_the_others() -> None:
     tables = {file.stem for file in table_recipes()}
-    assert len(tables) == 77
+    assert len(tables) == 83
     assert not tables & {file.stem for file in shipped_recipes()}
 
 
 def test_the_other_methods_make_as_many_student_updates_as_the_fast_rows() -> None:
     for file in table_recipes():
         recipe = load_recipe(file)
-        if recipe.data.name == "nyuv2":
+        if recipe.data.name in ("nyuv2", "folder"):
             continue
         assert recipe.updates == 80_000, file.stem
         assert recipe.distillation.batch_size == 256
@@ -195,6 +199,33 @@ def test_the_rows_of_nyuv2_have_the_published_settings() -> None:
     assert recipes["dfad"].distillation.loss == "l1"
     assert isinstance(recipes["fast10"].synthesis, FastSynthesis)
     assert recipes["fast10"].synthesis.steps == 10
+
+
+def test_the_rows_of_imagenet_have_the_authors_settings() -> None:
+    students = ("resnet50", "resnet18", "mobilenet_v2")
+    rows = [load_recipe(f"imagenet-resnet50-{student}-fast50") for student in students]
+    images = load_recipe("imagenet-images")
+    assert len({(recipe.data, recipe.input, recipe.teacher) for recipe in (images, *rows)}) == 1
+    weights = []
+    for recipe in (images, *rows):
+        made = recipe.synthesis
+        assert isinstance(made, FastSynthesis)
+        assert (made.steps, made.batch_size, made.keep_codes) == (50, 100, 50)
+        assert (made.lr_g, made.lr_z, made.bn, made.oh) == (2e-4, 0.01, 0.1, 0.1)
+        assert (made.latent, made.latent_dim, made.meta) == ("spatial", 256, "reptile")
+        weights.append(made.adv)
+    assert weights == [0.0, 0.1, 1.0, 0.1]
+    assert images.synthesis.rounds * images.synthesis.batch_size == 140_000
+    for recipe in rows:
+        assert recipe.updates == 400 * 1000
+        assert recipe.synthesis.rounds * recipe.synthesis.batch_size == 400_000
+        student = recipe.distillation
+        assert (student.temperature, student.crop_area, student.min_lr) == (5.0, 0.75, 0.0)
+        assert recipe.bank.start_from == "runs/imagenet-images"
+    deep = load_recipe("imagenet-deep-inversion-images").synthesis
+    assert isinstance(deep, DeepInversionSynthesis)
+    assert (deep.pooled_steps, deep.steps, deep.lr_decay) == (2000, 3000, "cosine")
+    assert int(224 * deep.jitter) == 30
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fastdfkd.core.interfaces import MetaUpdate
@@ -52,10 +53,16 @@ class DeepInversion(InversionMethod):
         moves = self._moves(draws.randomness)
         best = Best()
         with self.objective.batch():
-            for shift_y, shift_x, flip in moves:
+            for step, (shift_y, shift_x, flip) in enumerate(moves):
+                pooled = step < section.pooled_steps
+                if step and step == section.pooled_steps:
+                    optimizer.forget()
+                    best.forget()  # the losses of the two resolutions cannot be compared
+                optimizer.set_lr(section.lr_of(step))
                 seen = x.roll((shift_y, shift_x), (2, 3))
                 seen = seen.flip(3) if flip else seen
-                kept = self.kept_patches(len(x), draws.randomness)
+                seen = F.avg_pool2d(seen, 2) if pooled else seen
+                kept = self._kept(seen, draws.randomness)
                 terms = self.objective(without_patches(seen, kept), draws.labels, adversarial)
                 loss = terms[0]
                 if section.tv > 0:
@@ -72,6 +79,11 @@ class DeepInversion(InversionMethod):
             kept, answers, losses = best.take(draws.round)
         images = self.normalisation.inverse(kept)
         return OptimisedBatch(images, answers, draws.labels, losses, MetaUpdate(draws.round, []))
+
+    def _kept(self, seen: Tensor, randomness: torch.Generator) -> Tensor | None:
+        """The pixels that a step sees, (B, 1, h, w) bool for images (B, C, h, w); None: all."""
+        kept = self.kept_patches(len(seen), randomness)
+        return kept if kept is None else kept[:, :, : seen.shape[2], : seen.shape[3]]
 
     def _moves(self, randomness: torch.Generator) -> list[list[int]]:
         """Draw the roll in y, the roll in x and the flip of the batch for each step, (steps, 3).

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fastdfkd.core.drawn_generator import class_vectors
 from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.methods.inner_loop import InnerLoopMethod
+from fastdfkd.core.methods.kept_codes import KeptCodes
 from fastdfkd.core.task import Task
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class FastSynthesizer(InnerLoopMethod):
             lr_z=section.lr_z,
             bn_momentum=section.bn_momentum,
         )
+        self.codes = KeptCodes(section.keep_codes, task.device)
 
     @classmethod
     def shared_generator(cls, section: FastSynthesis, task: Task) -> MetaGenerator:

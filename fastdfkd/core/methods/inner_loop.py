@@ -19,6 +19,7 @@ from fastdfkd.core.generators import Generator
 from fastdfkd.core.interfaces import MetaUpdate, SharedGenerator
 from fastdfkd.core.methods.generator_inversion import GeneratorInversion
 from fastdfkd.core.methods.inversion import RandomInputs
+from fastdfkd.core.methods.kept_codes import NO_CODES, KeptCodes
 from fastdfkd.core.methods.method import OptimisedBatch
 from fastdfkd.core.task import Task
 
@@ -64,6 +65,8 @@ class InnerLoopMethod(GeneratorInversion):
 
     section: FastSynthesis | NAYERSynthesis
     shared: ReusedGenerator
+    codes: KeptCodes = NO_CODES
+    """Latent codes that a batch goes on with."""
 
     @classmethod
     @abstractmethod
@@ -73,7 +76,9 @@ class InnerLoopMethod(GeneratorInversion):
     def optimise(self, draws: RandomInputs, adversarial: bool) -> OptimisedBatch:
         """Run the inner loop and compute what the shared generator learns from it."""
         round, labels = draws.round, draws.labels
-        inner = self.inner_loop(draws.noise, labels, adversarial, draws.randomness, round)
+        noise = self.codes.begin(draws)
+        inner = self.inner_loop(noise, labels, adversarial, draws.randomness, round)
+        self.codes.end(round, self.copies.codes)
         update = self.shared.update_of(round, inner.summed_gradients, inner.fast)
         return OptimisedBatch(inner.images, inner.answers, labels, inner.losses, update)
 
@@ -148,10 +153,12 @@ class InnerLoopMethod(GeneratorInversion):
         return objective.statistics.newest
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the shared generator, and the BatchNorm running estimates."""
-        return {"meta": self.shared.state_dict(), "bn": self.objective.statistics.state_dict()}
+        """State of the shared generator, the BatchNorm running estimates, and kept codes."""
+        state = {"meta": self.shared.state_dict(), "bn": self.objective.statistics.state_dict()}
+        return {**state, **self.codes.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore `state_dict()`."""
         self.shared.load_state_dict(state["meta"])
         self.objective.statistics.load_state_dict(state["bn"])
+        self.codes.load_state_dict(state)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.bn_statistics import FORMS
+from fastdfkd.core.class_passes import classes_of_round
 from fastdfkd.core.methods.method import Method, OptimisedBatch
 from fastdfkd.core.methods.objective import AdversarialLoss, InversionObjective
 from fastdfkd.core.methods.priors import PATCH, PriorWeights, draw_patches
@@ -32,6 +33,8 @@ class RandomInputs:
     """(B, *space) int64, the target classes."""
     randomness: torch.Generator
     """The batch's random stream after noise and labels were drawn from it."""
+    attempt: int = 0
+    """How often the batch was made before."""
 
 
 class InversionMethod(Method):
@@ -61,6 +64,11 @@ class InversionMethod(Method):
             priors=PriorWeights.of(section),
             own_labels=section.labels == "teacher",
         )
+        if section.balance_over == "rounds" and task.kind.space(task.image_shape):
+            raise ValueError(
+                "synthesis.balance_over: rounds needs one class for each image, and this task has "
+                "one for each pixel: set it to batch"
+            )
         super().__init__(section, task, index, objective)
 
     @property
@@ -109,11 +117,15 @@ class InversionMethod(Method):
         section = self.section
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
         noise = torch.randn(self.noise_shape, generator=randomness, device=self.device)
-        labels = self.kind.draw_labels(
-            section.batch_size,
-            self.image_shape,
-            section.balanced_labels,
-            randomness,
-            block=section.label_block,
-        )
-        return RandomInputs(round, noise, labels, randomness)
+        if section.balance_over == "rounds":
+            count, classes = section.batch_size, self.kind.num_classes
+            labels = classes_of_round(self.seed, round, count, classes, self.device)
+        else:
+            labels = self.kind.draw_labels(
+                section.batch_size,
+                self.image_shape,
+                section.balanced_labels,
+                randomness,
+                block=section.label_block,
+            )
+        return RandomInputs(round, noise, labels, randomness, attempt)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import model_validator
+
 from fastdfkd.recipe.methods.generator_section import GeneratorSection
 from fastdfkd.recipe.numbers import Positive, Rate, Share
 
@@ -15,7 +17,7 @@ class FastSynthesis(GeneratorSection):
     """
 
     implementation: ClassVar[str] = "fastdfkd.core.methods.fast:FastSynthesizer"
-    later: ClassVar[frozenset[str]] = frozenset({"tv"})
+    later: ClassVar[frozenset[str]] = frozenset({"tv", "latent", "keep_codes"})
 
     method: Literal["fast"] = "fast"
     """Selects this method."""
@@ -39,7 +41,16 @@ class FastSynthesis(GeneratorSection):
     """Rounds past warm-up after which the generator's first layers are re-initialised, once.
     `null`: never."""
     latent_dim: Positive = 256
-    """nz, length of a latent code z."""
+    """nz, length of a latent code z; its channels with `latent: spatial`."""
+    latent: Literal["vector", "spatial"] = "vector"
+    """Form of z. `vector`: a code that a linear layer turns into a map, then two upsampling stages
+    (the paper's CIFAR generator). `spatial`: a map of 1/16 of the image's height and width, then
+    four upsampling stages (its ImageNet generator). Needs `codes: noise`, no `channel_exchange` and
+    no `reset_after`."""
+    keep_codes: Positive | None = None
+    """Rounds in which a synthesizer goes on with the latent codes of its round before, as they were
+    after its last step. Then it draws new ones, and the meta-optimiser starts anew: 50 in the
+    paper's code for ImageNet. Unset: every round draws new codes."""
     generator_width: Positive = 64
     """ngf, channels of the generator's last hidden layer; the layers before have twice as many."""
     invert: bool = False
@@ -65,6 +76,33 @@ class FastSynthesis(GeneratorSection):
             if rate > most
         ]
         return found + super().suspects
+
+    @model_validator(mode="after")
+    def _the_latent_fits(self) -> FastSynthesis:
+        if self.latent == "vector":
+            return self
+        unfit = {
+            "codes: classes": self.codes == "classes",
+            "channel_exchange": self.channel_exchange > 0,
+            "reset_after": self.reset_after is not None,
+        }
+        for key, given in unfit.items():
+            if given:
+                raise ValueError(
+                    f"latent: spatial has no {key}: there is no first linear layer, and channel "
+                    "exchange knows the stages of the other generator. Set codes to noise, "
+                    "channel_exchange to 0 and reset_after to null"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _kept_codes_are_noise(self) -> FastSynthesis:
+        if self.keep_codes is not None and self.codes == "classes":
+            raise ValueError(
+                "keep_codes goes on with latent codes, and codes: classes draws a layer for each "
+                "batch instead: unset keep_codes, or set codes to noise"
+            )
+        return self
 
     @property
     def shares_generator(self) -> bool:

@@ -158,7 +158,7 @@ class InversionSection(SynthesisSection):
     later: ClassVar[frozenset[str]] = frozenset(
         {
             *("confidence", "balance", "activation", "patch_drop", "patch_size", "statistics"),
-            *("labels", "label_block"),
+            *("labels", "label_block", "balance_over"),
         }
     )
     bn: AutoWeight = BN_WEIGHT
@@ -195,10 +195,20 @@ class InversionSection(SynthesisSection):
     """Side of these patches in pixels. Unset: 4."""
     balanced_labels: bool = False
     """Draw each class equally often instead of uniformly at random (not in the paper)."""
+    balance_over: Literal["batch", "rounds"] = "batch"
+    """What `balanced_labels` balances. `batch`: the labels of each batch. `rounds`: those of all
+    rounds; the labels run through all classes in a drawn order before any comes again. For more
+    classes than a batch has images. Only with one class for each image."""
     crop_padding: Count = 4
     """Pixels of zero padding before the random crop of each synthesis step."""
     flip: bool = True
     """Random horizontal flip in each synthesis step."""
+
+    @model_validator(mode="after")
+    def _balance_has_labels(self) -> InversionSection:
+        if self.balance_over == "rounds" and not self.balanced_labels:
+            raise ValueError("balance_over: rounds needs balanced_labels: true")
+        return self
 
     @property
     def bn_weight(self) -> float:

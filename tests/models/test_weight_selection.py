@@ -1,0 +1,63 @@
+"""Students that start as a selection of their teacher's weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from fastdfkd.models import build_network, select_weights
+from fastdfkd.models.weight_selection import evenly_spaced
+
+
+def test_elements_are_evenly_spaced_in_every_dimension() -> None:
+    values = torch.arange(35).reshape(5, 7)
+    assert evenly_spaced(values, (3, 3)).tolist() == [[0, 3, 6], [14, 17, 20], [28, 31, 34]]
+    assert evenly_spaced(values, (1, 2)).tolist() == [[0, 6]]
+    assert torch.equal(evenly_spaced(values, (5, 7)), values)
+
+
+def test_an_equal_network_becomes_the_teacher() -> None:
+    teacher, student = build_network("resnet8", 10, 3), build_network("resnet8", 10, 3)
+    for layer in teacher.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_var, 0.5, 2.0)
+    found = select_weights(student, teacher)
+    images = torch.randn(4, 3, 16, 16)
+    assert torch.equal(student.eval()(images), teacher.eval()(images))
+    assert found.drawn == ()
+    assert found.line == f"{found.selected} tensors start as a selection of the teacher's"
+
+
+def test_fewer_blocks_and_channels_are_the_teachers_first_and_evenly_spaced_ones() -> None:
+    teacher, student = build_network("resnet14", 10, 3), build_network("resnet8", 10, 3)
+    found = select_weights(student, teacher)
+    mine, theirs = student.state_dict(), teacher.state_dict()
+    assert found.drawn == ()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+    thin = build_network("resnet14-half", 10, 3)
+    select_weights(thin, teacher)
+    places = torch.linspace(0, 63, 32).round().long()
+    assert torch.equal(thin.linear.weight, teacher.linear.weight[:, places])  # type: ignore[union-attr, index]
+
+
+def test_what_does_not_fit_keeps_its_random_values() -> None:
+    teacher = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 4))
+    student = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Flatten(), nn.Linear(8, 4), nn.Linear(4, 4))
+    before = student[0].weight.clone()
+    found = select_weights(student, teacher)
+    assert torch.equal(student[0].weight, before)
+    assert torch.equal(student[2].weight, teacher[2].weight)
+    assert found.line == (
+        "2 tensors start as a selection of the teacher's; random: 0.weight, 0.bias, 3.weight and 1 "
+        "more"
+    )
+
+
+def test_a_student_of_another_architecture_is_refused() -> None:
+    teacher, student = build_network("wrn-16-1", 10, 3), nn.Sequential(nn.Linear(3, 2))
+    with pytest.raises(ValueError, match="no parameter of the student has the name") as refusal:
+        select_weights(student, teacher)
+    assert "0.weight" in str(refusal.value)
+    assert "remove the key" in str(refusal.value)
