@@ -184,9 +184,10 @@ class StudentTraining:
         """Make updates until `stop` are made; returns their mean loss (one device read)."""
         done = self.distiller.updates
         with self.clock.measure("distillation"):
-            total = torch.zeros((), device=self.device)
-            for _ in range(done, stop):
-                total += self.distiller.update(self.buffer)
+            losses = self.distiller.update_many(self.buffer, stop - done).cpu()
+        total = torch.zeros(())
+        for loss in losses:
+            total += loss
         return float(total) / max(stop - done, 1)
 
     def _give_up(self, done: int, stop: int) -> None:
