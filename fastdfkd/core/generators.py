@@ -83,12 +83,15 @@ class Generator(nn.Module):
                 layer.bias.zero_()
 
 
-class _CentreCrop(nn.Module):
+class CentreCrop(nn.Module):
+    """Crops maps to a height and width, as evenly as possible on both sides."""
+
     def __init__(self, height: int, width: int):
         super().__init__()
         self.height, self.width = height, width
 
     def forward(self, x: Tensor) -> Tensor:
+        """The centre (B, C, height, width) of maps (B, C, H, W)."""
         top, left = (x.shape[2] - self.height) // 2, (x.shape[3] - self.width) // 2
         return x[..., top : top + self.height, left : left + self.width]
 
@@ -112,7 +115,7 @@ class UpsampledConv2d(nn.Conv2d):
 
 def centre_crop(height: int, width: int, scale: int) -> list[nn.Module]:
     """A layer that crops maps to (height, width); none if both are multiples of `scale`."""
-    return [_CentreCrop(height, width)] if height % scale or width % scale else []
+    return [CentreCrop(height, width)] if height % scale or width % scale else []
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:

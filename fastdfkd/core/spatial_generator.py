@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.generators import Generator, UpsampledConv2d, batch_norm, centre_crop
+from fastdfkd.core.generators import CentreCrop, Generator, UpsampledConv2d, batch_norm, centre_crop
 
 SCALE = 16
 """Pixels of an image along one pixel of its latent code."""
@@ -49,15 +49,21 @@ class SpatialGenerator(Generator):
             nn.Sigmoid(),
         )
 
-    def noise_shape(self, count: int) -> tuple[int, ...]:
-        """(count, latent_dim, ceil(H / 16), ceil(W / 16))."""
-        return (count, *self.start)
+    def noise_shape(self, count: int, side: int | None = None) -> tuple[int, ...]:
+        """(count, latent_dim, ceil(H / 16), ceil(W / 16)), or those of square images of `side`."""
+        if side is None:
+            return (count, *self.start)
+        return (count, self.start[0], side // SCALE, side // SCALE)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Images (B, C, H, W) of latent codes."""
         z = self.latent(*inputs).contiguous(memory_format=torch.channels_last)
-        images: Tensor = self.blocks(z)
-        return images
+        if z.shape[2:] == self.start[1:]:
+            images: Tensor = self.blocks(z)
+            return images
+        for block in self.blocks:  # images of another size are not cropped
+            z = z if isinstance(block, CentreCrop) else block(z)
+        return z
 
     @property
     def levels(self) -> list[nn.Module]:

@@ -61,9 +61,8 @@ class GeneratorInversion(InversionMethod):
         """
         super().__init__(section, task, index, task.kind.adversarial_loss, bn_momentum=bn_momentum)
         self.generator = generator
-        self.copies = InnerCopies(
-            generator, section.batch_size, lr_g=lr_g, lr_z=lr_z, best=Best(terms)
-        )
+        self.rates, self.names = {"lr_g": lr_g, "lr_z": lr_z}, tuple(terms)
+        self.copies = self.copies_for(self.noise_shape)
         self.step = captured(self._step, task.device, self.capturable(task), self._discard)
 
     @abstractmethod
@@ -73,6 +72,11 @@ class GeneratorInversion(InversionMethod):
     def _discard(self) -> None:
         """Drop the gradients that an interrupted step left."""
         self.copies.drop_gradients()
+
+    def copies_for(self, noise_shape: Sequence[int]) -> InnerCopies:
+        """What a batch with noise of this shape trains."""
+        count, best = self.section.batch_size, Best(self.names)
+        return InnerCopies(self.generator, count, noise_shape, **self.rates, best=best)
 
     @property
     def noise_shape(self) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ reads and writes fixed memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -24,12 +26,22 @@ class InnerCopies:
     layers of class vectors.
     """
 
-    def __init__(self, generator: Generator, count: int, *, lr_g: float, lr_z: float, best: Best):
+    def __init__(
+        self,
+        generator: Generator,
+        count: int,
+        noise_shape: Sequence[int],
+        *,
+        lr_g: float,
+        lr_z: float,
+        best: Best,
+    ):
         """Allocate the tensors.
 
         Args:
             generator: what `begin` copies from.
             count: B, images of a batch.
+            noise_shape: of their noise.
             lr_g: learning rate of theta'.
             lr_z: learning rate of the codes.
             best: keeps the best step.
@@ -38,7 +50,7 @@ class InnerCopies:
         self.names = [name for name, _ in generator.named_parameters()]
         self.fast = [p.detach().clone().requires_grad_() for p in generator.parameters()]
         """theta', for each generator parameter."""
-        noise = self.fast[0].new_zeros(generator.noise_shape(count), requires_grad=False)
+        noise = self.fast[0].new_zeros(tuple(noise_shape), requires_grad=False)
         labels = torch.zeros(count, dtype=torch.int64, device=noise.device)
         codes, self.others = generator.inputs(noise, labels)
         self.codes = [code.clone().requires_grad_() for code in codes]

@@ -65,6 +65,8 @@ class InnerLoopMethod(GeneratorInversion):
 
     section: FastSynthesis | NAYERSynthesis
     shared: ReusedGenerator
+    side: int | None = None
+    """Of the images of the current round, while they are made; None: that of all rounds."""
     codes: KeptCodes = NO_CODES
     """Latent codes that a batch goes on with."""
 
@@ -77,10 +79,14 @@ class InnerLoopMethod(GeneratorInversion):
         """Run the inner loop and compute what the shared generator learns from it."""
         round, labels = draws.round, draws.labels
         noise = self.codes.begin(draws)
+        self.begin(round)
         inner = self.inner_loop(noise, labels, adversarial, draws.randomness, round)
         self.codes.end(round, self.copies.codes)
         update = self.shared.update_of(round, inner.summed_gradients, inner.fast)
         return OptimisedBatch(inner.images, inner.answers, labels, inner.losses, update)
+
+    def begin(self, round: int) -> None:
+        """Prepare for a round whose copies may differ from those of the round before."""
 
     def inner_loop(
         self,
@@ -112,7 +118,7 @@ class InnerLoopMethod(GeneratorInversion):
                 )
                 kind = adversarial, statistics.estimated
                 kept = self.kept_patches(count, randomness)
-                seen = self.step(*kind, labels, *move, kept)
+                seen = self.step(*kind, labels, *move, kept, self.side)
             statistics.record_all(seen)
             best, answers, losses = copies.best.take(round)
         fast = [p.detach() for p in copies.fast]
@@ -128,6 +134,7 @@ class InnerLoopMethod(GeneratorInversion):
         flip: Tensor,
         invert: Tensor | None,
         kept: Tensor | None,
+        _side: int | None = None,
     ) -> dict[str, Moments]:
         """One inner step on the copies. It can be captured: no statement waits for the device.
 
@@ -141,6 +148,8 @@ class InnerLoopMethod(GeneratorInversion):
             flip: likewise.
             invert: likewise.
             kept: (B, 1, H, W) bool, the pixels that are seen; None: all.
+            _side: of the images, an argument for the same reason as `_estimated`; None: that of all
+                rounds.
 
         Returns:
             The teacher's BatchNorm statistics in this step.

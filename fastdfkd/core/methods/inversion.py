@@ -76,6 +76,10 @@ class InversionMethod(Method):
     def noise_shape(self) -> tuple[int, ...]:
         """Shape of the noise of a batch."""
 
+    def noise_shape_of(self, round: int) -> tuple[int, ...]:
+        """Shape of the noise of a round: the same in all rounds, unless a method says otherwise."""
+        return self.noise_shape
+
     @abstractmethod
     def optimise(self, draws: RandomInputs, adversarial: bool) -> OptimisedBatch:
         """Optimise a batch; its images and losses are those of the step with the lowest loss.
@@ -116,7 +120,7 @@ class InversionMethod(Method):
         """Draw noise and labels; a new attempt gets other ones."""
         section = self.section
         randomness = stream(self.seed, *batch_stream(round, attempt), device=self.device)
-        noise = torch.randn(self.noise_shape, generator=randomness, device=self.device)
+        noise = torch.randn(self.noise_shape_of(round), generator=randomness, device=self.device)
         if section.balance_over == "rounds":
             count, classes = section.batch_size, self.kind.num_classes
             labels = classes_of_round(self.seed, round, count, classes, self.device)

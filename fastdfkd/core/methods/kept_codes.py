@@ -28,29 +28,33 @@ class KeptCodes:
         """
         self.rounds, self.device = rounds, torch.device(device)
         self.block = -1
-        self.codes: Tensor | None = None
+        self.codes: list[Tensor] = []
+        """One tensor for each shape of codes in the block: rounds may have images of several
+        sizes."""
 
     def begin(self, draws: RandomInputs) -> Tensor:
         """The codes with which a round starts, of the shape of its noise."""
-        if self.rounds is None or draws.attempt or self.codes is None:
+        if self.rounds is None or draws.attempt or draws.round // self.rounds != self.block:
             return draws.noise
-        return self.codes if draws.round // self.rounds == self.block else draws.noise
+        return next((z for z in self.codes if z.shape == draws.noise.shape), draws.noise)
 
     def end(self, round: int, codes: Sequence[Tensor]) -> None:
         """Keep the codes of a round after its last step."""
-        if self.rounds is not None:
-            (code,) = codes
-            self.block, self.codes = round // self.rounds, code.detach().clone()
+        if self.rounds is None:
+            return
+        (code,), block = codes, round // self.rounds
+        others = [z for z in self.codes if z.shape != code.shape] if block == self.block else []
+        self.block, self.codes = block, [*others, code.detach().clone()]
 
     def state_dict(self) -> dict[str, Any]:
         """The codes and their block; nothing if none are kept."""
-        return {} if self.codes is None else {"codes": {"block": self.block, "z": self.codes}}
+        return {"codes": {"block": self.block, "z": list(self.codes)}} if self.codes else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore from a state with the entry `codes`; forget the codes if it has none."""
         kept = state.get("codes")
         self.block = kept["block"] if kept else -1
-        self.codes = kept["z"].to(self.device, copy=True) if kept else None
+        self.codes = [z.to(self.device, copy=True) for z in kept["z"]] if kept else []
 
 
 NO_CODES = KeptCodes(None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from fastdfkd.recipe.methods.generator_section import GeneratorSection
 from fastdfkd.recipe.numbers import Positive, Rate, Share
@@ -17,7 +17,7 @@ class FastSynthesis(GeneratorSection):
     """
 
     implementation: ClassVar[str] = "fastdfkd.core.methods.fast:FastSynthesizer"
-    later: ClassVar[frozenset[str]] = frozenset({"tv", "latent", "keep_codes"})
+    later: ClassVar[frozenset[str]] = frozenset({"tv", "latent", "keep_codes", "sizes"})
 
     method: Literal["fast"] = "fast"
     """Selects this method."""
@@ -47,6 +47,11 @@ class FastSynthesis(GeneratorSection):
     (the paper's CIFAR generator). `spatial`: a map of 1/16 of the image's height and width, then
     four upsampling stages (its ImageNet generator). Needs `codes: noise`, no `channel_exchange` and
     no `reset_after`."""
+    sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    """Sides in pixels of the square images that rounds are made at, in turn, such as `[112, 160]`.
+    Both networks see them in this size while they are made, so a step costs less by about the
+    square. Finished images are resized to `input.shape`. Multiples of 16, with `latent: spatial`.
+    Unset: `input.shape` (as in the paper)."""
     keep_codes: Positive | None = None
     """Rounds in which a synthesizer goes on with the latent codes of its round before, as they were
     after its last step. Then it draws new ones, and the meta-optimiser starts anew: 50 in the
@@ -80,7 +85,11 @@ class FastSynthesis(GeneratorSection):
     @model_validator(mode="after")
     def _the_latent_fits(self) -> FastSynthesis:
         if self.latent == "vector":
+            if self.sizes is not None:
+                raise ValueError("sizes needs latent: spatial, whose weights fit every size")
             return self
+        if any(side % 16 for side in self.sizes or ()):
+            raise ValueError(f"sizes must be multiples of 16, got {list(self.sizes or ())}")
         unfit = {
             "codes: classes": self.codes == "classes",
             "channel_exchange": self.channel_exchange > 0,
@@ -103,6 +112,10 @@ class FastSynthesis(GeneratorSection):
                 "batch instead: unset keep_codes, or set codes to noise"
             )
         return self
+
+    def side_of(self, round: int) -> int | None:
+        """Side of the images of a round while they are made; None: that of `input.shape`."""
+        return None if self.sizes is None else self.sizes[round % len(self.sizes)]
 
     @property
     def shares_generator(self) -> bool:
