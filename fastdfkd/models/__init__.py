@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         open_with_weights,
         stated_input,
     )
-    from fastdfkd.models.source_files import SourceFile, source_files
+    from fastdfkd.models.source_code import SourceFile, source_files
     from fastdfkd.models.table import CLASSIFIERS, NETWORKS, SEGMENTERS, build_network
     from fastdfkd.models.unwrapping import (
         parametrised_layers,
@@ -64,8 +64,8 @@ _MODULES = {
     "open_network": "fastdfkd.models.opening",
     "open_with_weights": "fastdfkd.models.opening",
     "stated_input": "fastdfkd.models.opening",
-    "SourceFile": "fastdfkd.models.source_files",
-    "source_files": "fastdfkd.models.source_files",
+    "SourceFile": "fastdfkd.models.source_code",
+    "source_files": "fastdfkd.models.source_code",
     "CLASSIFIERS": "fastdfkd.models.table",
     "NETWORKS": "fastdfkd.models.table",
     "SEGMENTERS": "fastdfkd.models.table",

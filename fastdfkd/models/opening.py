@@ -20,7 +20,7 @@ from fastdfkd.models.huggingface import (
 )
 from fastdfkd.models.libraries import timm_network, torchvision_network
 from fastdfkd.models.programs import script_network
-from fastdfkd.models.source_files import builder_in_file
+from fastdfkd.models.source_code import builder_in_file
 from fastdfkd.models.table import build_network
 from fastdfkd.models.weights import OpenedWeights, load_weights
 from fastdfkd.recipe.messages import RecipeError

@@ -1,11 +1,13 @@
 """Parameter counts are worked out here by hand, layer by layer, not taken from the code."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from fastdfkd import models
 from fastdfkd.models import CLASSIFIERS, build_network
 from fastdfkd.models.resnet import ResidualNetwork
 from fastdfkd.models.vgg import VGG
@@ -219,3 +221,9 @@ def test_unknown_name_is_answered_with_the_nearest():
 def test_impossible_shapes_are_refused(build):
     with pytest.raises(ValueError, match=r"expected|for every stage"):
         build()
+
+
+def test_no_public_name_is_a_modules():
+    """A module of that name would take the place of what `__getattr__` returns."""
+    modules = {file.stem for file in Path(models.__file__).parent.glob("*.py")}
+    assert not modules & set(models.__all__)
