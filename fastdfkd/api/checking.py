@@ -154,12 +154,12 @@ def _bank_location(experiment: Experiment, plan: Plan, started_images: int) -> B
     """Where a trainer on this machine would keep the bank."""
     import torch
 
-    from fastdfkd.trainers.bank_location import BankLocation, Room, scratch_folder
+    from fastdfkd.trainers.bank_location import BankLocation, FreeSpace, scratch_folder
 
     bank = experiment.recipe.bank
     count = experiment.recipe.capacity + started_images
-    room = Room.here(torch.device(plan.device), scratch_folder(bank), max(plan.workers, 1))
-    return BankLocation.of(bank, count * math.prod(experiment.spec.shape), room)
+    space = FreeSpace.here(torch.device(plan.device), scratch_folder(bank), max(plan.workers, 1))
+    return BankLocation.of(bank, count * math.prod(experiment.spec.shape), space)
 
 
 def _fast_paths(experiment: Experiment, plan: Plan, role: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastdfkd.models.huggingface import InputDefaults, input_defaults
+    from fastdfkd.models.network_sources import SourceFile, source_files
     from fastdfkd.models.opening import (
         OpenedNetwork,
         brings_weights,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
         open_with_weights,
         stated_input,
     )
-    from fastdfkd.models.source_code import SourceFile, source_files
     from fastdfkd.models.table import CLASSIFIERS, NETWORKS, SEGMENTERS, build_network
     from fastdfkd.models.unwrapping import (
         parametrised_layers,
@@ -64,8 +64,8 @@ _MODULES = {
     "open_network": "fastdfkd.models.opening",
     "open_with_weights": "fastdfkd.models.opening",
     "stated_input": "fastdfkd.models.opening",
-    "SourceFile": "fastdfkd.models.source_code",
-    "source_files": "fastdfkd.models.source_code",
+    "SourceFile": "fastdfkd.models.network_sources",
+    "source_files": "fastdfkd.models.network_sources",
     "CLASSIFIERS": "fastdfkd.models.table",
     "NETWORKS": "fastdfkd.models.table",
     "SEGMENTERS": "fastdfkd.models.table",

@@ -19,8 +19,8 @@ from fastdfkd.models.huggingface import (
     input_defaults,
 )
 from fastdfkd.models.libraries import timm_network, torchvision_network
+from fastdfkd.models.network_sources import builder_in_file
 from fastdfkd.models.programs import script_network
-from fastdfkd.models.source_code import builder_in_file
 from fastdfkd.models.table import build_network
 from fastdfkd.models.weights import OpenedWeights, load_weights
 from fastdfkd.recipe.messages import RecipeError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -83,6 +84,8 @@ class SynthesisTotals:
     """Batches that were refused and made again."""
     lost: int = 0
     """Rounds whose images were gone when the run was resumed."""
+    earlier_classes: dict[int, int] = field(default_factory=dict)
+    """`classes` of the batches before a checkpoint whose records have no figures any more."""
 
     @property
     def startup_wait(self) -> float:
@@ -97,6 +100,19 @@ class SynthesisTotals:
     def images(self) -> int:
         """Images inserted."""
         return sum(record.images for record in self.records)
+
+    @property
+    def classes(self) -> Counter[int]:
+        """Images of all batches by the class that the teacher assigned to them; or pixels.
+
+        It is that of the step that was kept. Images made before a checkpoint of an earlier release
+        are missing.
+        """
+        counts = Counter(self.earlier_classes)
+        for record in self.records:
+            if record.figures is not None:
+                counts.update(record.figures.classes)
+        return counts
 
     @property
     def max_staleness(self) -> int:
@@ -158,11 +174,15 @@ class SynthesisTotals:
         saved = set(rounds)
         records = [record for record in self.records if record.round in saved]
         old = len(records) - MOST_ROUNDS
+        earlier = Counter(self.earlier_classes)
+        for record in records[: max(old, 0)]:
+            earlier.update(record.figures.classes if record.figures else {})
         records = [
             replace(record, figures=None) if position < old else record
             for position, record in enumerate(records)
         ]
         return {
+            "classes": dict(earlier),
             "records": [asdict(record) for record in records],
             "elapsed": elapsed,
             "startup_wait": self.startup_wait,
@@ -184,5 +204,6 @@ class SynthesisTotals:
             records=[BatchRecord.saved(**record) for record in state["records"]],
             started=started,
             trainer_began=started - state.get("startup_wait", 0.0),
+            earlier_classes=state.get("classes", {}),
             **{name: state[name] for name in FAULTS},
         )

@@ -62,7 +62,7 @@ def finish(
     state = None if student is None else to_tensors(student)
     classes = predicted_classes(experiment, shown, state)
     _save_samples(experiment, shown, classes, directory / "samples.png")
-    _details(experiment, classes, final.get("confusions", {})).save(directory)
+    _details(experiment, classes, final.get("confusions", {}), totals.classes).save(directory)
     recipe = experiment.recipe
     row = final["row"]
     return RunResult(
@@ -117,7 +117,10 @@ def _save_samples(
 
 
 def _details(
-    experiment: Experiment, classes: Mapping[str, Tensor], confusions: Mapping[str, Any]
+    experiment: Experiment,
+    classes: Mapping[str, Tensor],
+    confusions: Mapping[str, Any],
+    made: Mapping[int, int],
 ) -> RunDetails:
     """What the run's page shows beyond its result.
 
@@ -125,12 +128,14 @@ def _details(
         experiment: names the classes and the judge.
         classes: of the images in `samples.png`, see `_save_samples`.
         confusions: what the trainer left on the board (`Judge.confusions`), as arrays.
+        made: synthetic images by the class that the teacher assigned to them.
     """
     of_images = {} if experiment.kind.spatial_axes else classes
     return RunDetails.model_validate(
         {
             "class_names": experiment.spec.class_labels,
             "shape": experiment.spec.shape,
+            "made": [made.get(number, 0) for number in range(experiment.spec.num_classes)],
             "sample_classes": {role: found.tolist() for role, found in of_images.items()},
             "confusions": [
                 {

@@ -209,8 +209,8 @@ class BankSection(Section):
     """Where each trainer keeps its copy of the bank. `device`: in the memory of its GPU, or of the
     process on a CPU. `host`: in the memory of its machine, page-locked; batches are copied to the
     GPU while it works. `disk`: in a file on its machine, read through the page cache. `auto`: the
-    first of these with room when the run starts. The student is the same in all places ([a bank
-    larger than a device](usage.md#a-bank-larger-than-a-device))."""
+    first of these with enough free space when the run starts. The student is the same in all places
+    ([a bank larger than a device](usage.md#a-bank-larger-than-a-device))."""
     scratch: str | None = None
     """Folder for the file of `location: disk`, on a local disk of every machine with a trainer.
     Unset: the folder for temporary files (`TMPDIR`)."""

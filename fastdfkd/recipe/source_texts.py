@@ -1,9 +1,9 @@
 """Python files that a recipe names (`path/to/file.py:builder`): their texts travel with the run.
 
 A worker on another node, a job on a cluster and a resumed run do not have the file, or another
-one of that name. They are given its text: a worker with the networks (`models/source_code.py`), a
-job in its environment, a resumed run from its folder. A file stands alone: it may import what is
-installed, and not what lies beside it.
+one of that name. They are given its text: a worker with the networks
+(`models/network_sources.py`), a job in its environment, a resumed run from its folder. A file
+stands alone: it may import what is installed, and not what lies beside it.
 """
 
 from __future__ import annotations

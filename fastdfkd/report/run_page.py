@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastdfkd.report import confusion_table
+from fastdfkd.report.class_coverage import MOST_ROWS, coverage_line, coverage_rows
 from fastdfkd.report.curves import draw_curves
 from fastdfkd.report.page import embedded, render
 from fastdfkd.report.run_contents import RunContents
@@ -52,7 +53,7 @@ def run_page(folder: Path) -> str:
     """The page of a run as HTML; see `write_run_page`."""
     run = RunContents(folder, read_status(folder))
     status, details = run.status, run.details
-    recipe = status.recipe
+    recipe, made = status.recipe, details.made if details else []
     return render(
         "fastdfkd.report",
         "run.html",
@@ -71,6 +72,9 @@ def run_page(folder: Path) -> str:
         shows_students=any(each.student for found in run.samples.values() for each in found),
         sheet=run.sheet,
         has_maps=bool(run.class_ious) or bool(details and not details.sample_classes),
+        coverage=coverage_line(made),
+        covered=coverage_rows(made, details.class_names) if details else [],
+        covers_all=len(made) <= MOST_ROWS,
         confusions=[_confusion(each, details.class_names) for each in details.confusions]
         if details
         else [],

@@ -55,6 +55,9 @@ class RunDetails(BaseModel):
     """The class that each network assigns to each image of `samples.png`, in their order. Empty for
     maps, which the picture itself shows."""
     confusions: list[Confusion] = []
+    made: list[NonNegativeInt] = []
+    """For each class, how many of the run's synthetic images (for maps: of their pixels) the
+    teacher assigned to it while they were made. Empty for a run of an earlier release."""
 
     def save(self, folder: Path) -> None:
         """Write `details.json` to a run's folder."""
@@ -80,7 +83,7 @@ class RunDetails(BaseModel):
             raise ValueError(
                 f"{path}: damaged (confusions of {len(details.class_names):,} classes)"
             )
-        if details._highest() >= len(details.class_names):
+        if max(details._highest(), len(details.made) - 1) >= len(details.class_names):
             raise ValueError(f"{path}: damaged (it names a class that does not exist)")
         return details
 

@@ -27,7 +27,7 @@ _IN_MEMORY = ("tmpfs", "ramfs")
 
 
 @dataclass(frozen=True)
-class Room:
+class FreeSpace:
     """Free bytes of each place for one trainer."""
 
     device: int
@@ -39,7 +39,7 @@ class Room:
     """Of that folder, such as `ext4`; "" if unknown."""
 
     @classmethod
-    def here(cls, device: torch.device, folder: Path, trainers: int = 1) -> Room:
+    def here(cls, device: torch.device, folder: Path, trainers: int = 1) -> FreeSpace:
         """Measure this machine.
 
         Args:
@@ -72,38 +72,38 @@ class BankLocation:
     """What `check`, `status` and the result say."""
 
     @classmethod
-    def of(cls, section: BankSection, need: int, room: Room) -> BankLocation:
-        """The place that a recipe names, or for `auto` the first one with room.
+    def of(cls, section: BankSection, need: int, space: FreeSpace) -> BankLocation:
+        """The place that a recipe names, or for `auto` the first one with space.
 
         Args:
             section: of the recipe.
             need: bytes of all images.
-            room: free bytes.
+            space: free bytes.
 
         Raises:
-            ValueError: `auto`, and no place has room.
+            ValueError: `auto`, and no place has space.
         """
-        free: dict[Place, int] = {"device": room.device, "host": room.host, "disk": room.disk}
+        free: dict[Place, int] = {"device": space.device, "host": space.host, "disk": space.disk}
         if section.location != "auto":
             chosen: Place = section.location
         else:
-            usable = [p for p in free if p != "disk" or not room.disk_is_memory]
+            usable = [p for p in free if p != "disk" or not space.disk_is_memory]
             fits = [place for place in usable if need <= SHARES[place] * free[place]]
             if not fits:
                 raise ValueError(
                     f"bank.location: auto finds no place for the bank's {_size(need)}: "
                     f"{_sizes(free)} are free, of which it takes at most 60 % of a memory and 90 % "
-                    f"of a disk (folder {shown_name(room.folder)}): set bank.capacity to fewer "
+                    f"of a disk (folder {shown_name(space.folder)}): set bank.capacity to fewer "
                     "images, or bank.scratch to a folder on a larger disk"
                 )
             chosen = fits[0]
         asked = ", chosen by auto" if section.location == "auto" else ""
         line = f"bank.location: {chosen}{asked}: {_size(need)} of images; free: {_sizes(free)}"
         if chosen == "disk":
-            line += f"; file in {shown_name(room.folder)}"
-            if room.disk_is_memory:
-                line += f", which is a {room.file_system}: it takes memory, set bank.scratch"
-        return cls(chosen, room.folder, line)
+            line += f"; file in {shown_name(space.folder)}"
+            if space.disk_is_memory:
+                line += f", which is a {space.file_system}: it takes memory, set bank.scratch"
+        return cls(chosen, space.folder, line)
 
     def store(self, shape: Sequence[int], device: torch.device | str) -> ImageStore:
         """An empty store at this place.
@@ -157,13 +157,13 @@ def located_buffer(
         trainers: on this machine.
 
     Raises:
-        ValueError: no place has room.
+        ValueError: no place has space.
         OSError: the file cannot be created, or the disk is full.
     """
     shape = (capacity + started.images, *image_shape)
     need = torch.Size(shape).numel()
-    room = Room.here(device, scratch_folder(section), trainers)
-    location = BankLocation.of(section, need, room)
+    space = FreeSpace.here(device, scratch_folder(section), trainers)
+    location = BankLocation.of(section, need, space)
     return SampleBuffer.of(location.store(shape, device), started.fetched()), location
 
 

@@ -59,3 +59,30 @@ def test_a_checkpoint_keeps_the_figures_of_the_newest_rounds() -> None:
     for old in saved["records"]:  # a checkpoint of the release before
         del old["figures"]
     assert {r.figures for r in SynthesisTotals.load(saved, 0.0).records} == {None}
+
+
+def test_classes_are_counted_over_all_batches_and_checkpoints() -> None:
+    def record(round: int) -> BatchRecord:
+        figures = BatchFigures(confidence=1.0, classes={round % 3: 2, 7: 1}, distinct=1.0)
+        return BatchRecord(
+            round=round,
+            images=3,
+            synthesis_seconds=1.0,
+            storage_seconds=0.0,
+            idle_seconds=0.0,
+            staleness=0,
+            losses={},
+            figures=figures,
+        )
+
+    rounds = MOST_ROUNDS + 6
+    totals = SynthesisTotals(records=[record(round) for round in range(rounds)], started=0.0)
+    expected = dict(totals.classes)
+    assert expected[7] == rounds
+    assert sum(expected.values()) == 3 * rounds
+    loaded = SynthesisTotals.load(totals.state(range(rounds), elapsed=1.0), 0.0)
+    assert loaded.classes == expected
+    loaded.records += [record(round) for round in range(rounds, rounds + 5)]
+    again = SynthesisTotals.load(loaded.state(range(rounds + 5), elapsed=2.0), 0.0)
+    assert again.classes == loaded.classes
+    assert sum(again.classes.values()) == 3 * (rounds + 5)

@@ -11,7 +11,7 @@ from fastdfkd.core.batch import Provenance, SyntheticBatch
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.recipe import BankSection, DistillationSection
-from fastdfkd.trainers.bank_location import BankLocation, Room, located_buffer, scratch_folder
+from fastdfkd.trainers.bank_location import BankLocation, FreeSpace, located_buffer, scratch_folder
 from fastdfkd.trainers.sent_images import NONE_SENT
 from tests.core import parts
 
@@ -44,20 +44,20 @@ def test_the_student_is_the_same_bit_for_bit(location: str, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [], "the file has no name"
 
 
-def room(device: int, host: int, disk: int, file_system: str = "ext4") -> Room:
-    return Room(device * GB, host * GB, disk * GB, Path("/scratch"), file_system)
+def space(device: int, host: int, disk: int, file_system: str = "ext4") -> FreeSpace:
+    return FreeSpace(device * GB, host * GB, disk * GB, Path("/scratch"), file_system)
 
 
 @pytest.mark.parametrize(
     ("free", "place"),
     [
-        (room(80, 200, 500), "device"),
-        (room(60, 200, 500), "host"),
-        (room(60, 60, 500), "disk"),
-        (room(60, 67, 1), "host"),
+        (space(80, 200, 500), "device"),
+        (space(60, 200, 500), "host"),
+        (space(60, 60, 500), "disk"),
+        (space(60, 67, 1), "host"),
     ],
 )
-def test_auto_takes_the_first_place_with_room(free: Room, place: str) -> None:
+def test_auto_takes_the_first_place_with_room(free: FreeSpace, place: str) -> None:
     where = BankLocation.of(BankSection(location="auto"), 40 * GB, free)
     assert where.place == place
     assert f"{place}, chosen by auto: 40.0 GB of images; free: device" in where.line
@@ -66,13 +66,13 @@ def test_auto_takes_the_first_place_with_room(free: Room, place: str) -> None:
 def test_auto_without_room_is_an_error_with_the_figures() -> None:
     auto = BankSection(location="auto")
     with pytest.raises(ValueError, match=r"no place for the bank's 40.0 GB.*disk 44.0 GB are free"):
-        BankLocation.of(auto, 40 * GB, room(10, 10, 44))
+        BankLocation.of(auto, 40 * GB, space(10, 10, 44))
     with pytest.raises(ValueError, match="no place"):  # a tmpfs is memory
-        BankLocation.of(auto, 40 * GB, room(10, 10, 500, "tmpfs"))
+        BankLocation.of(auto, 40 * GB, space(10, 10, 500, "tmpfs"))
 
 
 def test_a_named_place_is_taken_and_a_tmpfs_is_named() -> None:
-    where = BankLocation.of(BankSection(location="disk"), 40 * GB, room(0, 0, 0, "tmpfs"))
+    where = BankLocation.of(BankSection(location="disk"), 40 * GB, space(0, 0, 0, "tmpfs"))
     assert where.place == "disk"
     assert "which is a tmpfs: it takes memory" in where.line
 
@@ -83,10 +83,10 @@ def test_a_missing_scratch_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_this_machine_has_room() -> None:
-    here = Room.here(CPU, scratch_folder(BankSection()))
+    here = FreeSpace.here(CPU, scratch_folder(BankSection()))
     assert min(here.device, here.host, here.disk) > 0
     assert here.device == here.host
-    half = Room.here(CPU, here.folder, trainers=2)
+    half = FreeSpace.here(CPU, here.folder, trainers=2)
     assert half.disk < 0.6 * here.disk
 
 
