@@ -63,6 +63,9 @@ class UpdateTimes:
     def warn(self, warning: str) -> None:
         """The driver has logged it."""
 
+    def evaluating(self, images: int, of: int) -> None:
+        """Nothing is shown."""
+
     def note(self, note: str) -> None:
         """The trainer has logged it."""
 

@@ -54,6 +54,9 @@ class FirstDraw:
     def warn(self, warning: str) -> None:
         """The driver has logged it."""
 
+    def evaluating(self, images: int, of: int) -> None:
+        """Nothing is shown."""
+
     def note(self, note: str) -> None:
         """The trainer has logged it."""
 

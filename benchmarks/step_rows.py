@@ -19,6 +19,7 @@ from benchmarks.cases import Case
 from benchmarks.step_parts import synthesis_parts, update_parts
 from benchmarks.timing import alternated, flops, precisions, seconds
 from fastdfkd.core.captured import RECORDERS, WARM_UP
+from fastdfkd.core.chained_updates import LENGTH
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.random_streams import stream
@@ -91,7 +92,13 @@ def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list
     works: dict[str, Any] = {"naive": naive_update}
     for name, distiller in ours.items():
         works[name] = lambda distiller=distiller: distiller.update(bank)
+    chained = f"{types[-1]}{GRAPHS}, {LENGTH} in a replay"
+    if case.device.type in RECORDERS:
+        several = case.distiller(types[-1], capture=True)
+        works[chained] = lambda: several.update_many(bank, LENGTH)
     times = times_of(works, case, repeats)
+    if chained in times:
+        times[chained] /= LENGTH
     rows = rows_of(case, ("student update", f"{batch} images"), works, times, peaks, 1)
     if all(importlib.util.find_spec(name) for name in ("numpy", "PIL")):
         loading = rows[0]["loading"] = naive_loading(case, held[:batch])
@@ -107,7 +114,7 @@ def distillation_rows(case: Case, peaks: dict[str, float], repeats: int) -> list
 def times_of(works: dict[str, Any], case: Case, repeats: int) -> dict[str, float]:
     """Median seconds of each work. CUDA graphs are recorded before."""
     for name in works:
-        for _ in range(WARM_UP + 2 if name.endswith(GRAPHS) else 0):
+        for _ in range(WARM_UP + 2 if GRAPHS in name else 0):
             works[name]()
     return alternated(works, case.device, repeats)
 
@@ -151,7 +158,7 @@ def rows_of(
     rows = []
     for name in works:
         # The counter does not see the operations of a replay, so count the step without capture.
-        operations = flops(works[name.removesuffix(GRAPHS)])
+        operations = flops(works[name.partition(GRAPHS)[0]])
         peak = peaks["bfloat16" if name.startswith("bfloat16") else "float32"]
         rows.append(
             {

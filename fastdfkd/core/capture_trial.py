@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fastdfkd.core.captured import capture_failure
 from fastdfkd.core.network_use import NetworkUse, copied
 from fastdfkd.core.precision import Precision
+from fastdfkd.core.random_streams import seeded_on
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,26 @@ def capturable(
         notes.append(f"{type(network).__name__} runs without cuda_graphs ({reason})")
         log.warning("%s", notes[-1])
     return reason is None
+
+
+def draws_random_numbers(network: nn.Module, use: NetworkUse, image_shape: Sequence[int]) -> bool:
+    """Whether a network in train mode draws random numbers, as dropout does.
+
+    Args:
+        network: on its device; a copy is tested.
+        use: how it is run.
+        image_shape: (C, H, W).
+    """
+    twin = copied(network).train()
+    device = next((parameter.device for parameter in twin.parameters()), torch.device("cpu"))
+    noise = torch.randn(4, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
+
+    def answer(seed: int) -> Tensor:
+        with seeded_on(device, seed, "trial"), torch.no_grad():
+            return use.logits(twin(use.images(noise)))
+
+    first = answer(0)
+    return not torch.allclose(first, answer(1), rtol=1e-3, atol=1e-4 * float(first.abs().max()))
 
 
 def capture_trouble(

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.attention import Size, StageMaps, attention_loss, common_stages
-from fastdfkd.core.capture_trial import capturable
+from fastdfkd.core.capture_trial import capturable, draws_random_numbers
 from fastdfkd.core.captured import RECORDERS, Captured, captured, failures_of, release_steps
+from fastdfkd.core.chained_updates import MOST_BYTES, ChainedUpdates
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.mixup import mixed_images
 from fastdfkd.core.network_use import NetworkUse, load_state
@@ -106,7 +107,7 @@ class StudentDistiller:
         )
         self._uncaptured: list[str] = []
         asks = task.capture and self._capturable(frozen, self.teacher_use, task, task.image_shape)
-        self.ask = captured(self._ask, task.device, asks)
+        self.ask = captured(self.ask_plainly, task.device, asks)
         follows = task.capture and wrap is None
         if task.capture and wrap is not None and self.device.type in RECORDERS:
             self._uncaptured.append(
@@ -115,9 +116,16 @@ class StudentDistiller:
         follows = follows and self._capturable(
             self.module.train(), self.student_use, task, task.student_shape
         )
-        self.follow = captured(self._follow, task.device, follows)
+        self.follow = captured(self.follow_plainly, task.device, follows)
+        chains = False
         if isinstance(self.follow, Captured):
             self.optimizer.lr = torch.zeros((), dtype=torch.float32, device=self.device)
+            small = self.share * math.prod(task.image_shape) <= MOST_BYTES
+            chains = small and self.cache is None and isinstance(self.ask, Captured)
+            chains = chains and not draws_random_numbers(
+                self.module, self.student_use, task.student_shape
+            )
+        self.chain = ChainedUpdates(self, chains)
 
     def _capturable(
         self, network: nn.Module, use: NetworkUse, task: Task, image_shape: Sequence[int]
@@ -133,11 +141,12 @@ class StudentDistiller:
     @property
     def notes(self) -> list[str]:
         """What runs without CUDA graphs that was to run with them, and why, a line each."""
-        return [*self._uncaptured, *failures_of(self)]
+        return [*self._uncaptured, *failures_of(self), *failures_of(self.chain)]
 
     def release(self) -> None:
         """Drop the recorded steps and return their memory. Later updates record them anew."""
         release_steps(self)
+        release_steps(self.chain)
 
     @property
     def lr(self) -> float:
@@ -152,10 +161,8 @@ class StudentDistiller:
     def update(self, bank: SampleBank) -> Tensor:
         """One student update on this worker's share of a batch; returns its loss, a scalar."""
         cache = self.cache
-        randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
         fresh = cache.wanted if cache else self.share
-        images = self._images(bank, fresh, randomness)
-        move = self.views.draw(fresh, randomness)
+        randomness, images, move = self.new_views(bank, fresh)
         seen, said = cache.draw(randomness) if cache else ([], [])
         views, inputs, logits, *maps = self.ask(images, *move, *seen)
         if cache:
@@ -166,6 +173,32 @@ class StudentDistiller:
             loss = self.follow(inputs, torch.cat([logits, *said]), *maps)
         self.updates += 1
         return loss.clone()  # the next call of a captured step overwrites its result
+
+    def update_many(self, bank: SampleBank, count: int) -> Tensor:
+        """`count` updates, several in one replay where they are captured; their losses, (count,).
+
+        The student is that of `count` calls of `update`.
+        """
+        end, losses = self.updates + count, [torch.zeros(0, device=self.device)]
+        while self.updates < end:
+            if self.chain.fits(end - self.updates):
+                losses.append(self.chain.make(bank))
+            else:
+                losses.append(self.update(bank)[None])
+        return torch.cat(losses)
+
+    def new_views(
+        self, bank: SampleBank, count: int
+    ) -> tuple[torch.Generator, Tensor, tuple[Tensor | None, ...]]:
+        """The draws of the next update for `count` new views.
+
+        Returns:
+            The update's random numbers, for further draws; images (count, C, H, W) uint8; and what
+            `Views.draw` drew for them.
+        """
+        randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
+        images = self._images(bank, count, randomness)
+        return randomness, images, tuple(self.views.draw(count, randomness))
 
     def _images(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
         """`count` images of the bank, some replaced or mixed as the section says; uint8."""
@@ -185,7 +218,7 @@ class StudentDistiller:
         start = update * self.section.batch_size + self.rank * self.share
         return bank.in_order(self.warmup_rounds + round, start, count)
 
-    def _ask(self, images: Tensor, *draws_and_seen: Tensor | None) -> tuple[Tensor, ...]:
+    def ask_plainly(self, images: Tensor, *draws_and_seen: Tensor | None) -> tuple[Tensor, ...]:
         """Augment images and run the teacher on them.
 
         Args:
@@ -216,7 +249,9 @@ class StudentDistiller:
             return nullcontext([])
         return self.maps[network].watching(self.stages)
 
-    def _follow(self, inputs: Tensor, teacher_logits: Tensor, *teacher_maps: Tensor) -> Tensor:
+    def follow_plainly(
+        self, inputs: Tensor, teacher_logits: Tensor, *teacher_maps: Tensor
+    ) -> Tensor:
         """One SGD step of the student; returns its loss.
 
         Args:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from fastdfkd.core.answers import Output, logits_in
 from fastdfkd.core.confusion import confusion
 from fastdfkd.core.task_kind import TaskKind
+
+Watch = Callable[[int], object]
+"""Called in an evaluation with the number of images so far."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +32,8 @@ class Evaluated:
     confusion: Tensor | None = None
     """(K, K) int64: images, or pixels, of label [row] that are classified as [column]; None without
     labels, or for too many classes (`core.confusion`)."""
+    counts: Tensor | None = None
+    """What the figures were computed from (`TaskKind.counts`), on the CPU; None without labels."""
     logits: Mapping[str, Tensor] = field(default_factory=dict)
     """Logits (N, K, *space) float32 on the CPU for further images, by the name of the images. Of
     maps they may be those of a sample of pixels, (N, K, S)."""
@@ -102,7 +107,10 @@ def evaluate(
 
 
 def evaluate_batches(
-    predictor: Predictor, batches: Iterable[tuple[Tensor, Tensor | None]], kind: TaskKind
+    predictor: Predictor,
+    batches: Iterable[tuple[Tensor, Tensor | None]],
+    kind: TaskKind,
+    watch: Watch | None = None,
 ) -> Evaluated:
     """Classes and figures of a network in eval mode.
 
@@ -111,17 +119,21 @@ def evaluate_batches(
         batches: of images (B, C, H, W) uint8, on any device, and labels (B, *space) integers or
             None. Each batch is used once, then dropped.
         kind: task of the network.
+        watch: called after each batch.
 
     Raises:
         ValueError: there is no batch, or labels do not have the shape (B, *space).
     """
-    classes, counts = [], []
+    classes, counts, done = [], list[Tensor](), 0
     confusions: Tensor | None = None
     with predictor.running(kind) as logits_for:
         for batch, wanted in batches:
             logits = logits_for(batch)
             found = logits.argmax(1)
             classes.append(_compact(found, kind.num_classes))
+            done += len(batch)
+            if watch is not None:
+                watch(done)
             if wanted is not None:
                 _check_same_shape(found, wanted)
                 counts.append(kind.counts(logits, wanted.to(predictor.device)))
@@ -131,12 +143,36 @@ def evaluate_batches(
         raise ValueError("expected at least one batch of images, got none")
     if not counts:
         return Evaluated(classes=torch.cat(classes), figures={})
-    total = torch.stack(counts).sum(0)
+    return _of_counts(torch.cat(classes), torch.stack(counts).sum(0), confusions, kind)
+
+
+def merged(parts: Sequence[Evaluated], kind: TaskKind) -> Evaluated:
+    """The evaluation of all images from those of parts of them, in the order of the images.
+
+    Args:
+        parts: at least one. Logits for further images are those of the first part.
+        kind: task of the network.
+    """
+    classes = torch.cat([part.classes for part in parts])
+    counts = [part.counts for part in parts if part.counts is not None]
+    if not counts:
+        return replace(parts[0], classes=classes)
+    pairs = [part.confusion for part in parts if part.counts is not None]
+    known = [each for each in pairs if each is not None]
+    confusions = torch.stack(known).sum(0) if len(known) == len(pairs) else None
+    total = _of_counts(classes, torch.stack(counts).sum(0), confusions, kind)
+    return replace(total, logits=parts[0].logits)
+
+
+def _of_counts(
+    classes: Tensor, counts: Tensor, confusions: Tensor | None, kind: TaskKind
+) -> Evaluated:
     return Evaluated(
-        classes=torch.cat(classes),
-        figures=kind.figures_of(total),
-        class_ious=tuple(kind.class_ious(total).tolist()),
+        classes=classes,
+        figures=kind.figures_of(counts),
+        class_ious=tuple(kind.class_ious(counts).tolist()),
         confusion=confusions,
+        counts=counts.cpu(),
     )
 
 

@@ -37,6 +37,9 @@ class Images(Protocol):
     def on(self, device: torch.device | str) -> Images:
         """The images on a device, if they are in memory; else unchanged."""
 
+    def share(self, index: int, of: int) -> Images:
+        """Part `index` of `of` equal parts, whose images follow each other."""
+
     def batches(
         self, size: int, order: Tensor | None = None
     ) -> Generator[tuple[Tensor, Tensor], None, None]:
@@ -114,6 +117,11 @@ class LabelledImages:
         """Copied to a device."""
         return LabelledImages(self.images.to(device), self.labels.to(device), self.said)
 
+    def share(self, index: int, of: int) -> LabelledImages:
+        """A view of some of the images."""
+        parts = self.images.tensor_split(of), self.labels.tensor_split(of)
+        return LabelledImages(parts[0][index], parts[1][index], self.said)
+
     def batches(
         self, size: int, order: Tensor | None = None
     ) -> Generator[tuple[Tensor, Tensor], None, None]:
@@ -156,6 +164,10 @@ class PartOfImages:
     def on(self, device: torch.device | str) -> PartOfImages:
         """The whole on a device."""
         return PartOfImages(self.whole.on(device), self.numbers.to(device))
+
+    def share(self, index: int, of: int) -> PartOfImages:
+        """Some of the numbers."""
+        return PartOfImages(self.whole, self.numbers.tensor_split(of)[index])
 
     def batches(
         self, size: int, order: Tensor | None = None

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fastdfkd.core.answers import Output
 from fastdfkd.core.confusion import confusion
-from fastdfkd.core.evaluation import Evaluated, Predictor, agreement, evaluate_batches
+from fastdfkd.core.evaluation import Evaluated, Predictor, Watch, agreement, evaluate_batches
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.data.images import Images
 
@@ -46,6 +46,7 @@ class Judge(ABC):
         device: torch.device | str,
         *,
         output: Output = "logits",
+        watch: Watch | None = None,
     ) -> Evaluated:
         """A network's answers for all images, in the form that `figures` expects.
 
@@ -54,12 +55,21 @@ class Judge(ABC):
             normalise: maps float images (B, C, H, W) in 0..1 on `device` to the network's input.
             device: device of the network.
             output: what the network returns.
+            watch: called with the number of real images so far.
         """
-        return self.answers_of(Predictor(network, normalise, device, output))
+        return self.answers_of(Predictor(network, normalise, device, output), watch)
 
     @abstractmethod
-    def answers_of(self, predictor: Predictor) -> Evaluated:
+    def answers_of(self, predictor: Predictor, watch: Watch | None = None) -> Evaluated:
         """As `answers`, for a predictor."""
+
+    def share(self, index: int, of: int) -> Judge:
+        """The judge of one of `of` equal parts of the images.
+
+        `core.evaluation.merged` makes the answers for all images from those of the parts, in order.
+        What cannot be divided is in the first part.
+        """
+        return self if index == 0 else NothingHeldOut(self.judged_on)
 
     @abstractmethod
     def figures(
@@ -121,10 +131,16 @@ class RealImages(Judge):
     def __len__(self) -> int:
         return len(self.test)
 
-    def answers_of(self, predictor: Predictor) -> Evaluated:
+    def answers_of(self, predictor: Predictor, watch: Watch | None = None) -> Evaluated:
         """Classes of the images, and figures by their labels."""
         with closing(self.test.batches(self.batch_size)) as batches:
-            return evaluate_batches(predictor, _small(batches, self.batch_size), self.kind)
+            parts = _small(batches, self.batch_size)
+            return evaluate_batches(predictor, parts, self.kind, watch)
+
+    def share(self, index: int, of: int) -> Judge:
+        """That of some of the images; of nothing if there are fewer than `of`."""
+        part = self.test.share(index, of)
+        return replace(self, test=part) if len(part) else NothingHeldOut(self.judged_on)
 
     def figures(
         self, answers: Evaluated, teacher_answers: Evaluated | None = None
@@ -164,9 +180,14 @@ class RealAndSynthetic(Judge):
     def __len__(self) -> int:
         return len(self.real)
 
-    def answers_of(self, predictor: Predictor) -> Evaluated:
+    def share(self, index: int, of: int) -> Judge:
+        """Some of the real images; the first part has all synthetic ones too."""
+        real = self.real.share(index, of)
+        return replace(self, real=real) if index == 0 else real
+
+    def answers_of(self, predictor: Predictor, watch: Watch | None = None) -> Evaluated:
         """Classes and figures of the real images, logits of the synthetic ones."""
-        seen = self.real.answers_of(predictor)
+        seen = self.real.answers_of(predictor, watch)
         made = self.synthetic.answers_of(predictor)
         return replace(seen, logits={**seen.logits, **made.logits})
 
@@ -193,7 +214,7 @@ class NothingHeldOut(Judge):
     def __len__(self) -> int:
         return 0
 
-    def answers_of(self, predictor: Predictor) -> Evaluated:
+    def answers_of(self, predictor: Predictor, watch: Watch | None = None) -> Evaluated:
         """No answers. The network is not run."""
         return Evaluated(classes=torch.zeros(0, dtype=torch.int64), figures={})
 

@@ -10,7 +10,7 @@ import logging
 import signal
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,9 +87,17 @@ class StreamedImages:
     said: tuple[str, ...] = ()
     broken: dict[int, str] = field(default_factory=dict)
     """Rows found unreadable so far, and why."""
+    part: tuple[int, int] = (0, 1)
+    """`(index, of)`: these are part `index` of `of` equal parts of the rows."""
+
+    @property
+    def rows(self) -> IntArray:
+        """The rows of this part, readable or not."""
+        index, of = self.part
+        return np.array_split(np.arange(len(self.examples)), of)[index]
 
     def __len__(self) -> int:
-        return len(self.examples) - len(self.broken)
+        return len(self.rows) - len(self.broken)
 
     @property
     def notes(self) -> list[str]:
@@ -103,6 +111,18 @@ class StreamedImages:
     def on(self, device: torch.device | str) -> Images:
         """Itself."""
         return self
+
+    def share(self, index: int, of: int) -> StreamedImages:
+        """Some of the rows; they find their own unreadable ones.
+
+        Raises:
+            ValueError: these are a part already.
+        """
+        if self.part != (0, 1):
+            raise ValueError("expected all images, got a part of them: divide the whole")
+        mine = replace(self, part=(index, of), broken={})
+        rows = set(mine.rows.tolist())
+        return replace(mine, broken={row: w for row, w in self.broken.items() if row in rows})
 
     def in_memory(self) -> LabelledImages:
         """All images that can be read, decoded."""
@@ -122,7 +142,7 @@ class StreamedImages:
         self, size: int, order: Tensor | None
     ) -> Generator[tuple[Pixels, npt.NDArray[Any]], None, None]:
         """As `batches`, with labels of their own type."""
-        rows = np.setdiff1d(np.arange(len(self.examples)), list(self.broken))
+        rows = np.setdiff1d(self.rows, list(self.broken))
         if order is not None:
             rows = rows[order.cpu().numpy()]
         waiting: list[tuple[Pixels, npt.NDArray[Any]]] = []

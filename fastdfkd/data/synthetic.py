@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.confusion import confusion
-from fastdfkd.core.evaluation import Evaluated, Predictor, logits_of
+from fastdfkd.core.evaluation import Evaluated, Predictor, Watch, logits_of
 from fastdfkd.core.held_out import PLAIN, agreement_figures, held_out_images, views_of
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.random_streams import stream
@@ -46,7 +46,7 @@ class SyntheticImages(Judge):
     def __len__(self) -> int:
         return len(self.images)
 
-    def answers_of(self, predictor: Predictor) -> Evaluated:
+    def answers_of(self, predictor: Predictor, watch: Watch | None = None) -> Evaluated:
         """Logits for the images, and for a mixed and an augmented view of them.
 
         Of maps, the logits of a sample of their pixels.

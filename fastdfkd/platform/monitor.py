@@ -35,6 +35,9 @@ class Log(Protocol):
     def note(self, note: str) -> None:
         """Record a deviation from the recipe, one line."""
 
+    def evaluating(self, images: int, of: int) -> None:
+        """Show how many images a running evaluation has done."""
+
 
 class Monitor:
     """A thread that collects the trainer's output from the board. Use as a context manager.
@@ -104,6 +107,8 @@ class Monitor:
         if self.outcome and "diverged" in self.outcome:
             self.dispatcher.end(FloatingPointError(self.outcome["diverged"]))
         self._note(progress.notes)
+        if progress.evaluated is not None:
+            self.recorder.evaluating(*progress.evaluated)
         for row in progress.rows:
             self._count_restarts(row["began"])
             self.dispatcher.history.updates = int(row["updates"])

@@ -54,6 +54,8 @@ class Progress:
     """What the trainer passed to `complete`; None before."""
     notes: list[str]
     """Deviations from the recipe that the trainer found since the last call, a line each."""
+    evaluated: tuple[int, int] | None = None
+    """Images that a running evaluation has done, and their number; None: nothing new."""
 
 
 NOT_READY = "not ready"
@@ -92,6 +94,7 @@ class WeightBoard:
         self.refused_versions = 0
         self.rows: list[dict[str, float]] = []
         self.notes: list[str] = []
+        self.evaluated: tuple[int, int] | None = None
         self.checkpoints: list[dict[str, Any]] = []
         self.outcome: dict[str, Any] | None = None
         self.outcome_collected = False
@@ -219,6 +222,10 @@ class WeightBoard:
         """Keep deviations from the recipe, a line each, for the driver."""
         self.notes += lines
 
+    def evaluating(self, images: tuple[int, int]) -> None:
+        """Keep how many images a running evaluation has done, and their number, for the driver."""
+        self.evaluated = images
+
     def save(self, trainer: dict[str, Any]) -> bool | None:
         """Add a checkpoint: the trainer's state with the published student and all other states.
 
@@ -253,8 +260,10 @@ class WeightBoard:
 
     def collect(self) -> Progress:
         """Rows, notes and checkpoints since the last call, and the outcome."""
-        progress = Progress(self.restored, self.rows, self.checkpoints, self.outcome, self.notes)
-        self.rows, self.checkpoints, self.notes = [], [], []
+        progress = Progress(
+            self.restored, self.rows, self.checkpoints, self.outcome, self.notes, self.evaluated
+        )
+        self.rows, self.checkpoints, self.notes, self.evaluated = [], [], [], None
         self.outcome_collected = self.outcome is not None
         return progress
 

@@ -49,9 +49,12 @@ class RunProgress:
         return self
 
     def __call__(self, row: Mapping[str, float]) -> None:
-        """Show one progress row."""
+        """Show one progress row, or how far an evaluation is."""
         if self._bars is None:
             self._log_row(row)
+            return
+        if "evaluated" in row:
+            self._bars.update(list(self._tasks.values())[-1], note=_evaluated(row))
             return
         for key, task in self._tasks.items():
             if key in row:
@@ -76,8 +79,15 @@ class RunProgress:
         if now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
+        if "evaluated" in row:
+            _log.info("%s: %s", self._label, _evaluated(row))
+            return
         counts = (f"{row.get(key, 0):.0f} of {n} {key}" for key, n in self._totals.items())
         _log.info("%s: %s", self._label, ", ".join(counts))
+
+
+def _evaluated(row: Mapping[str, float]) -> str:
+    return f"evaluation: {row['evaluated']:,.0f} of {row['of_images']:,.0f} images"
 
 
 class EpochProgress:

@@ -59,7 +59,8 @@ class Recorder:
             directory: existing folder for `metrics.csv` and `state.json`.
             run_name: name of the MLflow run; None means the recipe's name.
             parent_run_id: id of the MLflow parent run.
-            progress: function that is called with every row.
+            progress: function that is called with every row, and during an evaluation with
+                `evaluated` images and `of_images`.
             resume_at: continue the run of the folder and drop its rows after this number of student
                 updates; None starts a new run.
             images_only: whether the run makes images without a student; `state.json` says so.
@@ -138,6 +139,11 @@ class Recorder:
         """Write a deviation from the recipe, one line, to `state.json`."""
         self.notes.append(note)
         self._write_state("RUNNING")
+
+    def evaluating(self, images: int, of: int) -> None:
+        """Show how many images a running evaluation has done, and of how many."""
+        if self._progress is not None:
+            self._progress({"evaluated": images, "of_images": of})
 
     def finish(self, result: RunResult, artifacts: Iterable[Path] | None = None) -> None:
         """Log the figures of the result as metrics, and the run's files as artifacts.

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,20 +26,19 @@ import ray.train.torch
 import torch
 from torch import Tensor
 
-from fastdfkd.core.answers import Output, output_of
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
-from fastdfkd.core.evaluation import Evaluated
 from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.sample_buffer import SampleBuffer
-from fastdfkd.experiment import Experiment, student_input
+from fastdfkd.experiment import Experiment
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
 from fastdfkd.trainers.bank_location import located_buffer
 from fastdfkd.trainers.calls import call_until_answered
 from fastdfkd.trainers.checkpoint import next_checkpoint
 from fastdfkd.trainers.sent_images import NONE_SENT, SentImages
+from fastdfkd.trainers.student_evaluation import StudentEvaluation
 from fastdfkd.trainers.weights import to_arrays, to_tensors
 
 log = logging.getLogger(__name__)
@@ -103,8 +101,14 @@ class StudentTraining:
         self.loader = BankLoader(
             job.bank, self.buffer, self.clock, batch_size=batch, leader=self.leads
         )
-        self.teacher_answers = self._teacher_answers() if self.leads else None
-        """The teacher's answers for the held-out images; None on other ranks."""
+        self.evaluation = StudentEvaluation(
+            self.experiment,
+            self.device,
+            rank=self.rank,
+            world=self.world,
+            tell=lambda *news: job.board.evaluating.remote(news),
+            note=lambda line: job.board.note.remote([line]),
+        )
         self.evaluations = 0
         self.row: dict[str, float] = {}
         self.class_ious: tuple[float, ...] = ()
@@ -119,7 +123,7 @@ class StudentTraining:
 
     @property
     def leads(self) -> bool:
-        """Whether this worker publishes, evaluates, reports and saves."""
+        """Whether this worker publishes, reports and saves."""
         return bool(self.rank == 0)
 
     def run(self) -> None:
@@ -180,9 +184,10 @@ class StudentTraining:
         """Make updates until `stop` are made; returns their mean loss (one device read)."""
         done = self.distiller.updates
         with self.clock.measure("distillation"):
-            total = torch.zeros((), device=self.device)
-            for _ in range(done, stop):
-                total += self.distiller.update(self.buffer)
+            losses = self.distiller.update_many(self.buffer, stop - done).cpu()
+        total = torch.zeros(())
+        for loss in losses:
+            total += loss
         return float(total) / max(stop - done, 1)
 
     def _give_up(self, done: int, stop: int) -> None:
@@ -217,14 +222,14 @@ class StudentTraining:
         last = self.distiller.updates == self.recipe.updates
         if self.leads:
             self.row = self._row(loss)
-            board = self.job.board
             self._send_notes()
             if not last:
                 self.shown = to_arrays(self.distiller.student_state()), self.distiller.updates
                 self._publish()
-            if evaluate:
-                self.row |= self._evaluate()
-            board.post.remote(self.row)
+        if evaluate:
+            self.row |= self._evaluate()
+        if self.leads:
+            self.job.board.post.remote(self.row)
         if evaluate:  # a barrier: every worker must call it
             ray.train.report(dict(self.row))
 
@@ -273,15 +278,18 @@ class StudentTraining:
             )
 
     def _evaluate(self) -> dict[str, float]:
+        """Figures of the student; all workers take part, and the leader has them."""
+        updates, evaluation = self.distiller.updates, self.evaluation
         with self.clock.measure("evaluation"):
-            reads = student_input(self.recipe, self.device)
-            answers = self._answers(self.distiller.module, reads, self.recipe.student.output)
+            answers = evaluation.of_student(self.distiller.module, updates)
+        seconds = {"evaluation_seconds": self.clock.seconds["evaluation"]}
+        if answers is None or not self.leads:
+            return seconds
         self.class_ious = answers.class_ious
-        judge, taught = self.experiment.judge, self.teacher_answers
-        if taught is not None and self.distiller.updates == self.recipe.updates:
+        judge, taught = self.experiment.judge, evaluation.taught
+        if updates == self.recipe.updates:
             self.confusions = judge.confusions(answers, taught)
-        figures = judge.figures(answers, taught)
-        return {**figures, "evaluation_seconds": self.clock.seconds["evaluation"]}
+        return {**judge.figures(answers, taught), **seconds}
 
     def _row(self, loss: float) -> dict[str, float]:
         """The trainer's part of a progress row.
@@ -309,16 +317,6 @@ class StudentTraining:
     def _net_time(self) -> float:
         """Unix time in seconds, minus the seconds of evaluation so far."""
         return self.clock.unix() - self.clock.seconds["evaluation"]
-
-    def _teacher_answers(self) -> Evaluated:
-        reads = self.experiment.normalisation(self.device)
-        return self._answers(self.experiment.teacher, reads, output_of(self.recipe.teacher))
-
-    def _answers(
-        self, model: torch.nn.Module, reads: Callable[[Tensor], Tensor], output: Output
-    ) -> Evaluated:
-        judge = self.experiment.judge
-        return judge.answers(model.to(self.device), reads, self.device, output=output)
 
     def _distiller(self) -> StudentDistiller:
         idle = {"find_unused_parameters": self.experiment.student_use.idle_parameters}

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from fastdfkd.core.captured import RecordingError
+from fastdfkd.core.torch_versions import DispatchMode
 
 T = TypeVar("T")
 REFUSED = {
@@ -33,7 +33,7 @@ def strided(*trees: Any) -> Iterator[Tensor]:
             yield leaf
 
 
-class Tape(TorchDispatchMode):
+class Tape(DispatchMode):
     """Records every operation of a block, forward and backward, with its tensors."""
 
     def __init__(self) -> None:

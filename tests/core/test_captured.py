@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from fastdfkd.core import captured as captured_module
+from fastdfkd.core.capture_trial import draws_random_numbers
 from fastdfkd.core.captured import WARM_UP, Captured, captured
+from fastdfkd.core.chained_updates import LENGTH
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.methods import build_synthesizer
 from fastdfkd.core.methods.fast import FastSynthesizer
+from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.teacher_cache import BATCHES
 from fastdfkd.recipe import DistillationSection
@@ -338,13 +341,13 @@ def test_synthesis_that_cannot_be_recorded_is_that_without_graphs(
                 parts.generative_section(method, rounds=9, generator_steps=4),
                 parts.task(device="cpu", capture=capture),
             )
-            for method in ("dafl", "dfad")
+            for method in ("dafl",)
         ),
     ]
     for make in makers:
         failing, plain = make(True), make(False)
         failing.step.recorder = FailingRecorder(torch.device("cpu"))
-        for round in range(3):
+        for round in range(2):
             batches = [each.synthesize(round) for each in (failing, plain)]
             assert_same(batches[0].images, batches[1].images)
             assert_same(failing.state_dict(), plain.state_dict())
@@ -374,6 +377,43 @@ def test_a_released_role_records_anew_and_stays_the_same(device: str) -> None:
     assert not pair[0].step.recordings  # type: ignore[attr-defined]
     same_rounds(pair, range(2, 5))
     assert pair[0].step.recordings  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("exact_rates")
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"momentum": 0.0, "warmup_updates": 7, "invert": True}, {"attention": 2.0, "mixup": 0.5}],
+)
+def test_chained_updates_are_single_ones(device: str, changes: dict[str, Any]) -> None:
+    """Over several learning rates, with single updates between, and while the bank changes."""
+    pair = [distiller(device, capture, **changes) for capture in (True, False)]
+    held = bank(device)
+    for count in (2, LENGTH * (WARM_UP + 2) + 3, 1, 2 * LENGTH):
+        losses = [pupil.update_many(held, count) for pupil in pair]
+        assert losses[0].shape == (count,)
+        assert_same(*losses)
+        assert_same(*(pupil.state_dict() for pupil in pair))
+        held.extend(held.first(20).flip(0))
+    assert len(pair[0].chain.step.recordings) == 1
+    pair[0].release()
+    assert not pair[0].chain.step.recordings
+
+
+@pytest.mark.parametrize("changes", [{"teacher_cache": 2}, {"wrap": lambda student: student}])
+def test_what_cannot_be_chained_is_made_in_single_updates(
+    device: str, changes: dict[str, Any]
+) -> None:
+    pair = [distiller(device, capture, **changes) for capture in (True, False)]
+    held = bank(device)
+    assert_same(*(pupil.update_many(held, 2 * LENGTH) for pupil in pair))
+    assert not pair[0].chain.fits(LENGTH)
+
+
+def test_students_with_dropout_are_known() -> None:
+    use, shape = NetworkUse(), parts.IMAGE_SHAPE
+    plain = parts.network(3, (3, 4))
+    assert not draws_random_numbers(plain, use, shape)
+    assert draws_random_numbers(nn.Sequential(nn.Dropout(0.5), plain), use, shape)
 
 
 def test_a_wrapped_student_is_not_captured(device: str) -> None:

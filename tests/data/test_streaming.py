@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+from fastdfkd.core.evaluation import merged
 from fastdfkd.core.task_kind import Classification
 from fastdfkd.data import RealImages, images_at_once, own_files, streaming
-from fastdfkd.data.images import Images, LabelledImages
+from fastdfkd.data.images import Images, LabelledImages, PartOfImages
 from fastdfkd.data.own_files import own_images
 from fastdfkd.data.streaming import StreamedImages
 from fastdfkd.models import build_network
@@ -85,6 +87,41 @@ def test_evaluation_is_that_of_memory(both: tuple[LabelledImages, StreamedImages
     assert torch.equal(answers[0].classes, answers[1].classes)
     assert answers[0].figures == answers[1].figures
     assert len(answers[0].classes) == 21
+
+
+@pytest.mark.parametrize("of", [1, 2, 4, 30])
+def test_shares_together_are_the_whole(
+    both: tuple[LabelledImages, StreamedImages], of: int
+) -> None:
+    torch.manual_seed(0)
+    network, kind = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), Classification(3)
+    for images in (*both, PartOfImages.of(both[0], 17)):
+        judge, seen = RealImages(images, kind, 4), list[int]()
+        whole = judge.answers(network, lambda x: x, "cpu", watch=seen.append)
+        assert seen == sorted(seen)
+        assert seen[-1] == len(images)
+        shares = [judge.share(index, of) for index in range(of)]
+        assert sum(map(len, shares)) == len(images)
+        found = merged([each.answers(network, lambda x: x, "cpu") for each in shares], kind)
+        assert torch.equal(found.classes, whole.classes)
+        assert found.figures == whole.figures
+        assert found.confusion is not None
+        assert whole.confusion is not None
+        assert torch.equal(found.confusion, whole.confusion)
+
+
+def test_a_share_skips_what_cannot_be_read_and_cannot_be_divided_again(
+    both: tuple[LabelledImages, StreamedImages],
+) -> None:
+    whole = both[1]
+    broken = replace(whole, broken={3: "damaged", 20: "damaged"}, broken_share=0.5)
+    parts = [broken.share(index, 2) for index in (0, 1)]
+    assert [len(part) for part in parts] == [10, 9]
+    labels = torch.cat([found for part in parts for _, found in part.batches(4)])
+    kept = [row for row in range(21) if row not in (3, 20)]
+    assert torch.equal(labels, both[0].labels[kept])
+    with pytest.raises(ValueError, match="divide the whole"):
+        parts[0].share(0, 2)
 
 
 def test_a_teacher_trained_on_a_stream_is_that_of_memory(

@@ -66,7 +66,12 @@ def environment(home: Path) -> dict[str, str]:
         if not name.startswith(("FASTDFKD_", "MLFLOW_", "RAY_", "PYTEST_"))
     }
     programs = Path(sys.executable).parent
-    return {**kept, "PATH": f"{programs}{os.pathsep}{kept['PATH']}", "HOME": str(home)}
+    return {
+        **kept,
+        "PATH": f"{programs}{os.pathsep}{kept['PATH']}",
+        "HOME": str(home),
+        "RAY_raylet_start_wait_time_s": "240",  # for a busy machine
+    }
 
 
 @pytest.mark.slow

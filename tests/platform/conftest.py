@@ -96,6 +96,9 @@ class Rows:
     def note(self, note: str) -> None:
         self.notes.append(note)
 
+    def evaluating(self, images: int, of: int) -> None:
+        assert 0 < images <= of
+
     def log(self, row: dict[str, float]) -> None:
         self.rows.append(dict(row))
 

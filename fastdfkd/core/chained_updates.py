@@ -1,0 +1,115 @@
+"""Several student updates in one replay of a CUDA graph.
+
+Between two replays the GPU waits for Python. A chain draws images and augmentations for `LENGTH`
+updates, then makes them in one replay. Every update has the draws and the learning rate that it
+would have alone, so the student is that of single captured updates.
+
+What a chain cannot hold is made in single updates: views from a teacher cache, whose places depend
+on counts in Python; students with dropout, for which the random state would be set between two
+updates; several workers; and large images, for which a replay is long anyway.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from fastdfkd.core.captured import Captured, captured
+from fastdfkd.core.interfaces import SampleBank
+from fastdfkd.core.optimizers import SGD
+
+LENGTH = 8
+"""Updates of a replay."""
+MOST_BYTES = 8 * 2**20
+"""Most bytes of the images of one update; a chain holds them twice."""
+
+
+class Chainable(Protocol):
+    """What a chain needs of a `StudentDistiller`, whose methods these are."""
+
+    device: torch.device
+    share: int
+    updates: int
+    student: nn.Module
+    optimizer: SGD
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next update."""
+
+    def new_views(
+        self, bank: SampleBank, count: int
+    ) -> tuple[torch.Generator, Tensor, tuple[Tensor | None, ...]]:
+        """The draws of the next update."""
+
+    def ask_plainly(self, images: Tensor, *draws_and_seen: Tensor | None) -> tuple[Tensor, ...]:
+        """Augment images and run the teacher on them."""
+
+    def follow_plainly(
+        self, inputs: Tensor, teacher_logits: Tensor, *teacher_maps: Tensor
+    ) -> Tensor:
+        """One step of the student."""
+
+
+class ChainedUpdates:
+    """Makes updates of a distiller whose single steps are captured."""
+
+    def __init__(self, distiller: Chainable, wanted: bool):
+        """Prepare the chain.
+
+        Args:
+            distiller: makes the updates; its steps are captured if `wanted`.
+            wanted: whether updates may be chained.
+        """
+        self.distiller = distiller
+        self.step = captured(self._run, distiller.device, wanted, distiller.optimizer.zero_grad)
+
+    def fits(self, count: int) -> bool:
+        """Whether the next updates can be chained if so many are due."""
+        step = self.step
+        return isinstance(step, Captured) and not step.failure and count >= LENGTH
+
+    def make(self, bank: SampleBank) -> Tensor:
+        """The next `LENGTH` updates; returns their losses, (LENGTH,)."""
+        distiller = self.distiller
+        images, draws, rates = [], [], []
+        for _ in range(LENGTH):
+            _, drawn, draw = distiller.new_views(bank, distiller.share)
+            images.append(drawn)
+            draws.append(draw)
+            rates.append(distiller.lr)
+            distiller.updates += 1
+        distiller.student.train()
+        fields = [_stacked(field) for field in zip(*draws, strict=True)]
+        lrs = torch.tensor(rates, dtype=torch.float32).to(distiller.device)
+        losses: Tensor = self.step(lrs, torch.stack(images), *fields)
+        return losses.clone()  # the next replay overwrites it
+
+    def _run(self, rates: Tensor, images: Tensor, *draws: Tensor | None) -> Tensor:
+        """The updates one after the other. It can be captured: no statement waits for the device.
+
+        Args:
+            rates: (LENGTH,) float32, learning rates.
+            images: (LENGTH, B, C, H, W) uint8.
+            draws: what `Views.draw` drew, each with a first axis of LENGTH.
+
+        Returns:
+            The losses, (LENGTH,).
+        """
+        distiller, losses = self.distiller, []
+        rate = distiller.optimizer.lr
+        assert isinstance(rate, Tensor)
+        for number in range(LENGTH):
+            own = (None if field is None else field[number] for field in draws)
+            _, inputs, logits, *maps = distiller.ask_plainly(images[number], *own)
+            rate.copy_(rates[number])
+            losses.append(distiller.follow_plainly(inputs, logits, *maps))
+        return torch.stack(losses)
+
+
+def _stacked(field: tuple[Tensor | None, ...]) -> Tensor | None:
+    """One field of the draws of all updates; None if they have none."""
+    drawn = [each for each in field if each is not None]
+    return torch.stack(drawn) if drawn else None
