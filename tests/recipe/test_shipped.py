@@ -39,8 +39,10 @@ SAMPLES = {
     "glyphs-best",
     "glyphs-fast5",
     "glyphs-gn-auto",
+    "glyphs-gn-best",
     "glyphs-gn-teacher",
     "glyphs-vit-auto",
+    "glyphs-vit-best",
     "scenes-fast5",
 }
 # METHOD.md's tables, written down a second time on purpose.
