@@ -25,6 +25,7 @@ from benchmarks.load_results import write
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.memory import forget_peak_memory, peak_memory_bytes
 from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.data import NothingHeldOut
 from fastdfkd.experiment import Experiment
 from fastdfkd.models import open_network
 from fastdfkd.recipe import BankSection, load_recipe
@@ -96,7 +97,7 @@ def distiller(teacher: str, student: str, batch: int, device: torch.device) -> S
     from fastdfkd.experiment import image_spec
 
     network = open_network(recipe.teacher, image_spec(recipe)).eval().requires_grad_(False)
-    return Experiment.of(recipe, network, device.type).distiller(device)
+    return Experiment.of(recipe, network, device.type, NothingHeldOut()).distiller(device)
 
 
 def measured(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
