@@ -49,7 +49,7 @@ COLUMNS = {
 
 def filled(place: str, images: int, device: torch.device) -> SampleBuffer:
     """A full bank of random images, the same in all places."""
-    buffer, location = located_buffer(BankSection(location=place), images, SHAPE, device)  # type: ignore[arg-type]
+    buffer, location = located_buffer(BankSection(location=place), images, SHAPE, device)
     print(location.line, file=sys.stderr)
     for start in range(0, images, A_ROUND):
         draws = torch.Generator().manual_seed(start)
@@ -109,11 +109,11 @@ def measured(options: argparse.Namespace, device: torch.device) -> list[dict[str
     draws: dict[str, list[float]] = {place: [] for place in PLACES}
     for block in range(options.blocks + 1):
         for place in PLACES:
-            spent = _timed(device, lambda p=place: _updates(students[p], banks[p], options.updates))  # type: ignore[misc]
+            spent = _timed(device, lambda p=place: _updates(students[p], banks[p], options.updates))
             randomness = torch.Generator(device).manual_seed(block)
             drawn = _timed(
                 device,
-                lambda p=place, r=randomness: banks[p].draw(options.batch, r),  # type: ignore[misc]
+                lambda p=place, r=randomness: banks[p].draw(options.batch, r),
             )
             if block:  # the first warms up
                 seconds[place].append(spent / options.updates)
