@@ -25,6 +25,7 @@ from benchmarks.load_results import write
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.memory import forget_peak_memory, peak_memory_bytes
 from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.data import NothingHeldOut
 from fastdfkd.experiment import Experiment
 from fastdfkd.models import open_network
 from fastdfkd.recipe import BankSection, load_recipe
@@ -48,7 +49,7 @@ COLUMNS = {
 
 def filled(place: str, images: int, device: torch.device) -> SampleBuffer:
     """A full bank of random images, the same in all places."""
-    buffer, location = located_buffer(BankSection(location=place), images, SHAPE, device)  # type: ignore[arg-type]
+    buffer, location = located_buffer(BankSection(location=place), images, SHAPE, device)
     print(location.line, file=sys.stderr)
     for start in range(0, images, A_ROUND):
         draws = torch.Generator().manual_seed(start)
@@ -96,7 +97,7 @@ def distiller(teacher: str, student: str, batch: int, device: torch.device) -> S
     from fastdfkd.experiment import image_spec
 
     network = open_network(recipe.teacher, image_spec(recipe)).eval().requires_grad_(False)
-    return Experiment.of(recipe, network, device.type).distiller(device)
+    return Experiment.of(recipe, network, device.type, NothingHeldOut()).distiller(device)
 
 
 def measured(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
@@ -108,11 +109,11 @@ def measured(options: argparse.Namespace, device: torch.device) -> list[dict[str
     draws: dict[str, list[float]] = {place: [] for place in PLACES}
     for block in range(options.blocks + 1):
         for place in PLACES:
-            spent = _timed(device, lambda p=place: _updates(students[p], banks[p], options.updates))  # type: ignore[misc]
+            spent = _timed(device, lambda p=place: _updates(students[p], banks[p], options.updates))
             randomness = torch.Generator(device).manual_seed(block)
             drawn = _timed(
                 device,
-                lambda p=place, r=randomness: banks[p].draw(options.batch, r),  # type: ignore[misc]
+                lambda p=place, r=randomness: banks[p].draw(options.batch, r),
             )
             if block:  # the first warms up
                 seconds[place].append(spent / options.updates)
