@@ -89,7 +89,7 @@ def run(
         check_memory(plan, held * math.prod(experiment.spec.shape))
     experiment.facts().log()
     log.info("bank: %s", BankPolicies.of(recipe))
-    resume = ResumeState.of(experiment, checkpoint)
+    resume = ResumeState.of(experiment, checkpoint, ray.get_runtime_context().get_node_id())
     checkpoints = CheckpointFolder(directory, checkpoint)
     reservation = reserved(plan, platform.start_timeout_s)
     with reservation as group, start(experiment, plan, group, resume) as actors:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import ray
-
 from fastdfkd.experiment import Experiment
 from fastdfkd.platform.accounting import SynthesisTotals
 from fastdfkd.platform.history import History
@@ -42,8 +40,16 @@ class ResumeState:
         return dict(self.board.get("synthesizers", {}))
 
     @classmethod
-    def of(cls, experiment: Experiment, checkpoint: Checkpoint | None) -> ResumeState:
-        """The state of a new run or of a checkpoint, whose images stay in their files."""
+    def of(
+        cls, experiment: Experiment, checkpoint: Checkpoint | None, node: str = ""
+    ) -> ResumeState:
+        """The state of a new run or of a checkpoint, whose images stay in their files.
+
+        Args:
+            experiment: of the run.
+            checkpoint: None: a new run.
+            node: Ray's id of this node, which has the files.
+        """
         if checkpoint is None:
             student = to_arrays(experiment.student.state_dict())
             return cls(board={"student": student, "version": 0})
@@ -51,7 +57,6 @@ class ResumeState:
         files, rounds = checkpoint.files(), state["trainer"]["rounds"]
         held = set(rounds[-recipe.capacity_rounds :])
         kept = held & set(files)
-        node = ray.get_runtime_context().get_node_id()
         history = [
             (round, FiledImages(node, files[round], round) if round in kept else None)
             for round in rounds
