@@ -92,7 +92,7 @@ def judged_on_new_letters(student: Student) -> Judged:
     return teacher, judge, judge.answers(teacher, spec.normalisation("cpu"), "cpu")
 
 
-measured = partial(timed_row, times=(SECONDS,), judged=judged_on_new_letters)
+measured = partial(timed_row, times=(SECONDS,), judged_by=judged_on_new_letters)
 """The row of a student."""
 
 
@@ -129,10 +129,10 @@ def page(rows: Sequence[Row]) -> str:
                 f"{', '.join(map(str, seeds))}; {machine.get('processor')}, {machine.get('cores')} "
                 f"cores, shared with other work; commit {commit()}.",
                 f"Students after {SECONDS} processor seconds of synthesis and updates in one "
-                "process with one thread, mean ± sample standard deviation over the seeds. "
-                "Accuracy on 2,600 letters drawn anew from the fonts of the training images, not "
-                "on the held-out letters. `against as it is`: mean difference in points over the "
-                "seeds that both rows have, ± its standard error.",
+                "process with one thread, mean ± sample standard deviation over the seeds; "
+                "without ± of one seed. Accuracy on 2,600 letters drawn anew from the fonts of the "
+                "training images, not on the held-out letters. `against as it is`: mean difference "
+                "in points over the seeds that both rows have, ± its standard error.",
                 markdown_table(heads, table).rstrip(),
             ]
         )

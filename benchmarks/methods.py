@@ -46,14 +46,17 @@ def measured(student: Student, times: Sequence[int]) -> Row:
 
 
 def timed_row(
-    student: Student, times: Sequence[int], judged: Callable[[Student], Judged] = judged
+    student: Student,
+    times: Sequence[int],
+    judged_by: Callable[[Student], Judged] | None = None,
 ) -> Row:
     """The row of a student, made in this process or continued from its last reading.
 
     Args:
         student: to be trained.
         times: processor seconds of the readings, rising.
-        judged: its teacher, the judge of the readings, and the teacher's own answers.
+        judged_by: gives its teacher, the judge of the readings, and the teacher's own answers.
+            Unset: `judged`.
 
     Returns:
         The row, with `readings` as far as the run came, `seconds`, which is the last of the times,
@@ -61,7 +64,7 @@ def timed_row(
     """
     torch.set_num_threads(1)
     row: Row = {**student.facts, "seconds": times[-1]}
-    parts = judged(student)
+    parts = (judged_by or judged)(student)
     experiment = Experiment.of(student.recipe, parts[0])
     run, copy = TimedRun(experiment), TimedRun(experiment)
     file = cache_folder() / "methods" / f"{row['recipe'][:16]}.pt"

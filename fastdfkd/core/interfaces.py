@@ -78,10 +78,16 @@ class Synthesizer(Protocol):
 
     @property
     def notes(self) -> list[str]:
-        """What runs without CUDA graphs that was to run with them, and why, a line each."""
+        """What runs without CUDA graphs that was to run with them, and why, a line each.
+
+        A class may lack it: then there is nothing to say.
+        """
 
     def release(self) -> None:
-        """Drop recorded steps and return their memory. Later batches record them anew."""
+        """Drop recorded steps and return their memory. Later batches record them anew.
+
+        A class may lack it: a run's processes end with the run, and their memory with them.
+        """
 
     @classmethod
     def shared_generator(cls, section: Any, task: Task) -> SharedGenerator:

@@ -78,7 +78,7 @@ def synthesis_costs(
         calls: list[Callable[[int], object]] = [lambda n: make(later + n)]
         if later:
             calls.append(lambda n: make(n % later))
-        return _Role(calls, synthesizer.release)
+        return _Role(calls, getattr(synthesizer, "release", lambda: None))
 
     steps = section.shortened(steps=_STEPS, batch_size=1).steps_per_batch
     found = _measured(build, section.batch_size, task, threads, seconds)

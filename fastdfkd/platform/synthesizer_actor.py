@@ -89,6 +89,10 @@ class SynthesizerActor:
         states = [] if last_state is None else [to_arrays(self.synthesizer.state_dict())]
         return (*batches, list(records), *states)
 
+    def _notes(self) -> Sequence[str]:
+        """The synthesizer's notes; a user's class need not have any."""
+        return getattr(self.synthesizer, "notes", ())
+
     def _synthesize(self, round: int, attempt: int) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
         inputs = self._begin(round)
         self._load_weights(inputs)
@@ -116,7 +120,7 @@ class SynthesizerActor:
             "idle": idle,
             "memory": peak_memory_bytes(self.device),
             "refusal": refusal,
-            "notes": [note for note in (batch.provenance.note, *self.synthesizer.notes) if note],
+            "notes": [note for note in (batch.provenance.note, *self._notes()) if note],
         }
         return images, record
 

@@ -29,7 +29,7 @@ def test_a_key_is_described_once_for_the_methods_that_share_it(
 
 def test_a_section_lists_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
     output = printed(capsys, "bank")
-    assert output.count("    default  ") == 3
+    assert output.count("    default  ") == 5
     assert "bank.start_from\n" in output
 
 

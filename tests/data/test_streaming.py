@@ -89,7 +89,7 @@ def test_evaluation_is_that_of_memory(both: tuple[LabelledImages, StreamedImages
     assert len(answers[0].classes) == 21
 
 
-@pytest.mark.parametrize("of", [1, 2, 4, 30])
+@pytest.mark.parametrize("of", [1, 2, 4, pytest.param(30, marks=pytest.mark.slow)])
 def test_shares_together_are_the_whole(
     both: tuple[LabelledImages, StreamedImages], of: int
 ) -> None:

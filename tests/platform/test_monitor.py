@@ -46,6 +46,7 @@ class Constant(nn.Module):
         return logits
 
 
+@pytest.mark.slow  # two runs; what a collapse is, and its state, is tested with `CollapseWatch`
 def test_a_collapse_is_recorded_once_and_survives_a_resume(
     teacher: Teacher, tmp_path: Path
 ) -> None:

@@ -38,7 +38,11 @@ def reference_student(recipe: Recipe, teacher: Teacher) -> dict[str, torch.Tenso
 
 
 METHODS = [
-    *(tiny(synthesis__meta=meta) for meta in ("fomaml", "reptile", "sequential", "none")),
+    *(tiny(synthesis__meta=meta) for meta in ("fomaml", "sequential")),
+    *(
+        pytest.param(tiny(synthesis__meta=meta), marks=pytest.mark.slow)
+        for meta in ("reptile", "none")
+    ),
     tiny(synthesis__codes="classes", synthesis__balanced_labels=True, synthesis__steps=3),
     tiny(synthesis__channel_exchange=0.5, synthesis__steps=4),
     tiny_cmi(),

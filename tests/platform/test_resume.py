@@ -37,7 +37,11 @@ ROOT = Path(fastdfkd.__file__).parents[1]
     ("build", "changes"),
     [
         (tiny, {"platform__checkpoint_every": 2}),
-        (tiny, {"platform__checkpoint_every": 2, "platform__synthesizers": 2}),
+        pytest.param(
+            tiny,
+            {"platform__checkpoint_every": 2, "platform__synthesizers": 2},
+            marks=pytest.mark.slow,
+        ),
         (tiny_cmi, {"platform__checkpoint_every": 2}),
         pytest.param(tiny_nayer, {"platform__checkpoint_every": 2}, marks=pytest.mark.slow),
         pytest.param(
