@@ -75,20 +75,22 @@ class StudentEvaluation:
         if self.world > 1:
             for buffer in student.buffers():
                 torch.distributed.broadcast(buffer, 0)
+        # Outside the tries: a worker that repeated an exchange would wait for the others in vain.
+        return self._together(self._tried(student, updates))
+
+    def _tried(self, student: nn.Module, updates: int) -> Evaluated | None:
+        """The student's answers for this worker's share; None if no try succeeds."""
         recipe, error = self.experiment.recipe, ""
         reads = student_input(recipe, self.device)
         for attempt in range(1, TRIES + 1):
             try:
-                return self._together(self._answers(student, reads, recipe.student.output))
-            except _OtherWorkerFailed:
-                return None
+                return self._answers(student, reads, recipe.student.output)
             except Exception as failure:  # a file system, a decoding process, the device
                 error = reason(failure)
                 log.warning(
                     "evaluation after update %d, try %d of %d: %s", updates, attempt, TRIES, error
                 )
         self.note(f"the evaluation after update {updates} was left out: {error}")
-        self._exchange(None)
         return None
 
     def _answers(
@@ -106,16 +108,12 @@ class StudentEvaluation:
         network = model.to(self.device)
         return self.judge.answers(network, reads, self.device, output=output, watch=watch)
 
-    def _together(self, mine: Evaluated) -> Evaluated:
-        """The answers for all images from those of all workers.
-
-        Raises:
-            _OtherWorkerFailed: one has none.
-        """
+    def _together(self, mine: Evaluated | None) -> Evaluated | None:
+        """The answers for all images from those of all workers; None if one has none."""
         parts = self._exchange(mine)
         found = [part for part in parts if part is not None]
         if len(found) < len(parts):
-            raise _OtherWorkerFailed
+            return None
         return found[0] if len(found) == 1 else merged(found, self.experiment.kind)
 
     def _exchange(self, mine: Evaluated | None) -> list[Evaluated | None]:
@@ -125,7 +123,3 @@ class StudentEvaluation:
         parts: list[Any] = [None] * self.world
         torch.distributed.all_gather_object(parts, mine)
         return parts
-
-
-class _OtherWorkerFailed(Exception):
-    """Another worker has given up its share of an evaluation."""

@@ -118,3 +118,19 @@ def test_a_share_that_another_worker_gave_up_leaves_the_evaluation_out(
     evaluation = StudentEvaluation(experiment, CPU, rank=0, world=2, note=notes.append)
     assert evaluation.of_student(experiment.student, 7) is None
     assert notes == [], "the other worker says why"
+
+
+def test_an_exchange_that_fails_is_not_repeated(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other workers make it once."""
+    evaluation, exchanges = StudentEvaluation(experiment, CPU), list[int]()
+
+    def exchange(self: StudentEvaluation, mine: Evaluated | None) -> list[Evaluated | None]:
+        exchanges.append(1)
+        raise RuntimeError("connection closed by peer")
+
+    monkeypatch.setattr(StudentEvaluation, "_exchange", exchange)
+    with pytest.raises(RuntimeError, match="closed by peer"):
+        evaluation.of_student(experiment.student, 7)
+    assert exchanges == [1]
