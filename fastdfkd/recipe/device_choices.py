@@ -1,4 +1,8 @@
-"""What a recipe leaves open and a GPU decides: the fast settings, where the recipe has none."""
+"""What a recipe leaves open and a GPU decides: the fast settings, where the recipe has none.
+
+`platform.cuda_graphs: false` in a recipe turns off all of them: the run is in float32 without
+graphs, whose numbers depend on nothing that was chosen.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,13 @@ hold: float32 without graphs."""
 
 
 def with_cuda_choices(recipe: Recipe) -> Recipe:
-    """The recipe for a run on CUDA: keys of `ON_CUDA` that it does not set are set."""
+    """The recipe for a run on CUDA: keys of `ON_CUDA` that it does not set are set.
+
+    A recipe that sets `platform.cuda_graphs` to false stays as it is.
+    """
+    platform = recipe.platform
+    if "cuda_graphs" in platform.model_fields_set and platform.cuda_graphs is False:
+        return recipe
     unset = {}
     for key, value in ON_CUDA.items():
         section, _, name = key.partition(".")

@@ -17,6 +17,13 @@ def test_what_is_not_set_is_chosen() -> None:
     assert with_cuda_choices(chosen) is chosen
 
 
+def test_one_key_gives_float32_without_graphs() -> None:
+    changes = {"platform.cuda_graphs": False}
+    plain = load_recipe("cifar10-wrn-40-2-wrn-16-1-fast5", changes)  # leaves teacher.precision open
+    assert with_cuda_choices(plain) is plain
+    assert (plain.platform.precision, plain.teacher.precision) == ("float32", "float32")
+
+
 @pytest.mark.parametrize("key", ON_CUDA)
 def test_what_is_set_stays_even_at_its_default(key: str) -> None:
     recipe = load_recipe("digits-fast5")
