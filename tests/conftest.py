@@ -9,7 +9,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -118,6 +118,7 @@ class FakePlatform:
         checkpoint: Any = None,
         stop: Any = None,
         images_only: bool = False,
+        notes: Sequence[str] = (),
     ) -> RunResult:
         assert self.connected, "the pipeline needs a cluster"
         assert directory.is_absolute()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from fastdfkd.api.estimate import Estimate, Roles, estimated
@@ -53,6 +53,10 @@ def check_recipe(
     judge = judge_of(recipe, most=images)
     teacher = prepare_teacher(recipe, model=model, device=plan.device, train=False, judge=judge)
     experiment = Experiment.of(recipe, teacher.model, plan.device, judge)
+    share = ""
+    if recipe.platform.synthesis_share == "auto":
+        experiment, plan, share = _divided(experiment, plan, resources)
+        recipe = experiment.recipe
     process_bytes = 0 if plan.device == "cuda" else peak_memory_bytes()
     facts = experiment.facts(count_macs=True)
     paths = {role: _fast_paths(experiment, plan, role) for role in ("teacher", "student")}
@@ -92,7 +96,12 @@ def check_recipe(
             "line": facts.normalisation.line,
         },
         estimate=asdict(estimate),
-        plan={**_plan(recipe, plan), "bank_location": location.place, "bank": location.line},
+        plan={
+            **_plan(recipe, plan),
+            **({"share": share} if share else {}),
+            "bank_location": location.place,
+            "bank": location.line,
+        },
         schedule={**_schedule(recipe), "started_images": started_images},
         machine={"hardware": hardware(), "versions": versions(), "commit": commit()},
         seconds=time.perf_counter() - started,
@@ -107,6 +116,24 @@ def _resources() -> dict[str, float]:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     cores = float(max(int(hardware()["cores"]), 1))
     return {"CPU": cores, "GPU": float(gpus)} if gpus else {"CPU": cores}
+
+
+def _divided(
+    experiment: Experiment, plan: Plan, resources: dict[str, float]
+) -> tuple[Experiment, Plan, str]:
+    """The experiment with the share of synthesis that is best here, its plan, and a line about it.
+
+    Args:
+        experiment: whose recipe has the share `auto`.
+        plan: of its recipe with an equal share.
+        resources: of this machine.
+    """
+    from fastdfkd.api.role_share import best_division
+    from fastdfkd.platform.role_costs import RoleCosts
+
+    costs = RoleCosts.measured(experiment, plan.device)
+    best = best_division(experiment.recipe, costs, resources, resources["CPU"])
+    return replace(experiment, recipe=best.recipe), best.plan, best.line
 
 
 def _estimate(
@@ -158,7 +185,12 @@ def _bank_location(experiment: Experiment, plan: Plan, started_images: int) -> B
 
     bank = experiment.recipe.bank
     count = experiment.recipe.capacity + started_images
-    space = FreeSpace.here(torch.device(plan.device), scratch_folder(bank), max(plan.workers, 1))
+    space = FreeSpace.here(
+        torch.device(plan.device),
+        scratch_folder(bank),
+        max(plan.workers, 1),
+        plan.worker.get("GPU", 1.0),
+    )
     return BankLocation.of(bank, count * math.prod(experiment.spec.shape), space)
 
 

@@ -95,6 +95,12 @@ def execute(
         checkpoint = checkpoint_to_resume(recipe, teacher, directory) if resume else None
         from fastdfkd.platform import pipeline, placement
 
+        notes = []
+        if recipe.platform.synthesis_share == "auto":
+            from fastdfkd.api.role_share import settled_here
+
+            recipe, line = settled_here(recipe, teacher.model)
+            notes.append(line)
         recipe = placement.fitted_here(recipe)
         _write_inputs(recipe, teacher, directory)
         label = run_name or recipe.name
@@ -108,7 +114,12 @@ def execute(
                 resume_at=(checkpoint.updates if checkpoint else 0) if resume else None,
                 images_only=images_only,
             )
-            run = partial(pipeline.run, checkpoint=checkpoint, images_only=images_only)
+            run = partial(
+                pipeline.run,
+                checkpoint=checkpoint,
+                images_only=images_only,
+                notes=notes,
+            )
             return _recorded_run(run, recipe, teacher, directory, recorder, complete)
 
 

@@ -63,7 +63,7 @@ def start(
     )
     started = [bank, board]
     try:
-        actors = RunActors(experiment, _stored(experiment), resume, bank, board, [])
+        actors = RunActors(experiment, stored(experiment), resume, bank, board, [])
         threads = plan.threads(plan.synthesizer)
         use_idle = platform.use_idle and experiment.synthesis.has_steps
         for index in range(plan.synthesizers):
@@ -81,7 +81,7 @@ def start(
             ray.kill(actor)
 
 
-def _stored(experiment: Experiment) -> Any:
+def stored(experiment: Experiment) -> Any:
     """Put the experiment into the object store; return the reference.
 
     Raises:

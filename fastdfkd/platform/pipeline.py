@@ -14,6 +14,7 @@ import math
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ def run(
     checkpoint: Checkpoint | None = None,
     stop: threading.Event | None = None,
     images_only: bool = False,
+    notes: Sequence[str] = (),
 ) -> RunResult:
     """Distil `teacher` into a student as `recipe` says, on the connected Ray cluster.
 
@@ -68,6 +70,7 @@ def run(
     progress rows to `recorder`. Given a `checkpoint` of the same run, continues from it. Ends
     within seconds once `stop` is set. With `images_only` no student is trained, and the last
     checkpoint has all images; `recipe` is then a result of `recipe.images_only`.
+    The result has the `notes`, before its own.
 
     Raises:
         PlacementError: the cluster has fewer resources than the recipe asks for.
@@ -102,7 +105,7 @@ def run(
         board = actors.board, dispatcher, recorder, checkpoints, actors.restore_board
         monitor = Monitor(*board, recipe, watch, started.facts())
         head_watch = head.watch(directory, dispatcher.end, own=cluster.is_own())
-        for note in experiment.notes:
+        for note in (*notes, *experiment.notes):
             recorder.note(note)
         with head_watch, dispatcher, monitor, stopping(stop, dispatcher):
             if images_only:
@@ -114,11 +117,12 @@ def run(
             monitor.write_last(outcome["trainer"])
         images = history.newest_images()
     without = ["images without a student: the adversarial term was off"] if images_only else []
-    notes = [*without, *experiment.notes, *started.notes, *_dispatcher_notes(dispatcher, recipe)]
-    notes += [note for note in monitor.trainer_notes if note not in notes]
-    said = {"notes": notes, "warnings": watch.warnings}
+    said = [*notes, *without, *experiment.notes, *started.notes]
+    said += _dispatcher_notes(dispatcher, recipe)
+    said += [note for note in monitor.trainer_notes if note not in said]
+    facts = {"notes": said, "warnings": watch.warnings}
     totals = dispatcher.totals
-    result = finish(experiment, teacher, directory, totals, outcome, images, start_time, **said)
+    result = finish(experiment, teacher, directory, totals, outcome, images, start_time, **facts)
     return result.model_copy(update=started.figures())
 
 

@@ -30,6 +30,8 @@ from fastdfkd.trainers.calls import SAY_EVERY_SECONDS
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
+EQUAL = 0.5
+"""Share of synthesis where nothing is known about the costs of the roles."""
 
 
 class PlacementError(ValueError):
@@ -133,12 +135,13 @@ def fitted(recipe: Recipe, cluster: Mapping[str, float], node_cpus: float) -> Re
     is in bfloat16 with CUDA graphs unless the recipe says otherwise (`recipe/device_choices.py`).
 
     Args:
-        recipe: any recipe; values that it sets stay.
+        recipe: any recipe; values that it sets stay. A share `auto` stands for one half here:
+            `api/role_share.py` replaces it before a run.
         cluster: resources as `ray.cluster_resources()` returns them.
         node_cpus: cores of the smallest node; a process runs on one node.
     """
     platform, gpus = recipe.platform, int(cluster.get("GPU", 0.0))
-    share = platform.synthesis_share
+    share = EQUAL if platform.synthesis_share == "auto" else platform.synthesis_share
     chosen: dict[str, float] = {}
     if platform.device == "cpu" or gpus == 0:
         cores = max(node_cpus, 1.0)

@@ -20,6 +20,7 @@ from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
 from fastdfkd.platform.idle_steps import IdleSteps
 from fastdfkd.platform.weight_board import NOT_READY, RoundInputs
 from fastdfkd.trainers.calls import call_until_answered
+from fastdfkd.trainers.gpu_share import limit_gpu_memory
 from fastdfkd.trainers.weights import to_arrays, to_tensors
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class SynthesizerActor:
 
         torch.set_num_threads(threads)
         keep_freed_memory()
+        limit_gpu_memory(device)
         self.board: Any = ray.get_actor(board)
         self.index, self.shared = index, shared
         self.device = device

@@ -255,9 +255,10 @@ class PlatformSection(Section):
     """Ray Train worker processes of the student; 0 trains in the driver's process. If the recipe
     does not set it: 1 with one GPU; with several, as many of those without a synthesizer as divide
     `distillation.batch_size`."""
-    synthesis_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    synthesis_share: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = 0.5
     """Share of the cluster's GPUs (without GPUs: of its cores) for synthesis, where other keys do
-    not decide it."""
+    not decide it. `auto`: both roles' steps are measured before the run, for a few seconds, and the
+    share with which it ends first is taken. The run keeps that number."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of synthesizers and workers. `auto`: CUDA if the cluster has GPUs, else the CPU."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"

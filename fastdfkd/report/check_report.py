@@ -67,7 +67,8 @@ class CheckReport:
     """Fields of `api.estimate.Estimate`."""
     plan: dict[str, Any]
     """What a run here would have: `device`, `synthesizers`, `workers`, `schedule`, `precision`,
-    `cuda_graphs`; the place of the bank, `bank_location`, and a line about it, `bank`."""
+    `cuda_graphs`; with `platform.synthesis_share: auto` a line about the `share`; the place of the
+    bank, `bank_location`, and a line about it, `bank`."""
     schedule: dict[str, int]
     """`rounds`, `images` and `updates` of the run; `round_images` of a round, `update_images` of an
     update on one worker; `started_images` of `bank.start_from`."""

@@ -110,6 +110,8 @@ def _run(report: CheckReport) -> Iterator[tuple[str, str]]:
         f"{plan['schedule']}, {plan['synthesizers']} "
         f"synthesizers, student in {trainers}",
     )
+    if plan.get("share"):
+        yield "  share", plan["share"]
     yield (
         "  synthesis",
         f"{_seconds(estimate['synthesis_step_seconds'])} a step; "

@@ -17,6 +17,7 @@ from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.recipe import BankSection
 from fastdfkd.text.shown import shown_name
 from fastdfkd.trainers.disk_images import DiskImages
+from fastdfkd.trainers.gpu_share import assigned_gpu, free_gpu_memory
 from fastdfkd.trainers.sent_images import NONE_SENT, SentImages
 
 Place = Literal["device", "host", "disk"]
@@ -39,19 +40,22 @@ class FreeSpace:
     """Of that folder, such as `ext4`; "" if unknown."""
 
     @classmethod
-    def here(cls, device: torch.device, folder: Path, trainers: int = 1) -> FreeSpace:
+    def here(
+        cls, device: torch.device, folder: Path, trainers: int = 1, gpu_part: float = 1.0
+    ) -> FreeSpace:
         """Measure this machine.
 
         Args:
             device: of the trainer.
             folder: of the file.
             trainers: that share host memory and disk.
+            gpu_part: of a GPU's memory that the trainer may have.
 
         Raises:
             OSError: there is no such folder.
         """
         host = psutil.virtual_memory().available // trainers
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host
+        free = free_gpu_memory(device, gpu_part) if device.type == "cuda" else host
         disk = shutil.disk_usage(folder).free // trainers
         return cls(free, host, disk, folder, _file_system(folder))
 
@@ -162,7 +166,7 @@ def located_buffer(
     """
     shape = (capacity + started.images, *image_shape)
     need = torch.Size(shape).numel()
-    space = FreeSpace.here(device, scratch_folder(section), trainers)
+    space = FreeSpace.here(device, scratch_folder(section), trainers, assigned_gpu())
     location = BankLocation.of(section, need, space)
     return SampleBuffer.of(location.store(shape, device), started.fetched()), location
 

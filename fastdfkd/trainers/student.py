@@ -37,6 +37,7 @@ from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
 from fastdfkd.trainers.bank_location import located_buffer
 from fastdfkd.trainers.calls import call_until_answered
 from fastdfkd.trainers.checkpoint import next_checkpoint
+from fastdfkd.trainers.gpu_share import limit_gpu_memory
 from fastdfkd.trainers.sent_images import NONE_SENT, SentImages
 from fastdfkd.trainers.student_evaluation import StudentEvaluation
 from fastdfkd.trainers.weights import to_arrays, to_tensors
@@ -90,6 +91,7 @@ class StudentTraining:
         self.device = _device(job.device, self.recipe.platform.workers)
         if self.recipe.platform.workers:  # this process runs nothing else
             keep_freed_memory()
+            limit_gpu_memory(self.device)
         self.clock = Clock(self.device)
         self.notes: list[str] = []
         """What a user should know of this run, besides the notes of the distiller, a line each."""
