@@ -9,12 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks import plain_sections
 from benchmarks.gpu import parts
 from benchmarks.gpu.__main__ import main
-from benchmarks.gpu.session import Budget, Look
 
 ROOT = Path(__file__).resolve().parents[3]
 BARE = """
@@ -103,28 +101,3 @@ def test_with_torch_alone_everything_can_be_imported() -> None:
     code = BARE % (LACKING,) + "import benchmarks.gpu.parts as p; print(p.lacks_product(None))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "ray, mlflow, pydantic not installed", done.stderr
-
-
-def test_the_product_needs_the_images(tmp_path: Path) -> None:
-    budget = Budget(10)
-    look = Look(device=torch.device("cpu"), budget=budget, out=tmp_path, pair="")
-    assert parts.lacks_product(look) == "no folder with images was given (--images)"
-    given = Look(device=torch.device("cpu"), budget=budget, out=tmp_path, pair="", images=tmp_path)
-    assert "lacks cifar10_jpeg_train.zip" in parts.lacks_product(given)
-    for name in parts.PRODUCT_FILES:
-        (tmp_path / name).touch()
-    assert parts.lacks_product(given) == ""
-    words = parts.product_words(given)
-    assert f"teacher.weights={tmp_path / parts.PRODUCT_FILES[2]}" in words
-
-
-def test_the_products_settings_are_a_recipe(tmp_path: Path) -> None:
-    from fastdfkd.recipe import load_recipe
-
-    for kind in ("cpu", "cuda"):
-        device = torch.device(kind)
-        look = Look(device=device, budget=Budget(10), out=tmp_path, pair="", images=tmp_path)
-        words = parts.product_words(look)
-        overrides = [word for word in words if "=" in word]
-        recipe = load_recipe(words[words.index("distill") + 1], overrides)
-        assert recipe.updates == (4 if kind == "cpu" else 60_000)
