@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -38,68 +39,77 @@ class FakeCuda:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
         """Put the stand-ins in place of torch's functions."""
-        fake = self
-
-        class Stream:
-            def __init__(self, device: Any = None, name: str = "recording"):
-                self.name = name
-
-            def wait_stream(self, other: Stream) -> None:
-                fake.log.append(f"{self.name} waits for {other.name}")
-
-        class CUDAGraph:
-            recorded = False
-
-            def replay(self) -> None:
-                fake.log.append(f"replay on {fake.streams[-1]}")
-
-            def __del__(self) -> None:
-                if self.recorded:
-                    fake.in_graphs -= GRAPH_BYTES
-                    fake.cached += GRAPH_BYTES
-
-        @contextmanager
-        def on(stream: Stream) -> Iterator[None]:
-            fake.streams.append(stream.name)
-            yield
-            fake.streams.pop()
-
-        @contextmanager
-        def graph(graph: CUDAGraph, pool: Any, stream: Stream, capture_error_mode: str) -> Any:
-            fake.log.append(f"record into {pool} on {stream.name}, errors {capture_error_mode}")
-            with on(stream):
-                yield
-            fake.in_graphs += GRAPH_BYTES
-            fake.peak = max(fake.peak, fake.allocated + fake.in_graphs)
-            graph.recorded = True
-
-        def empty_cache() -> None:
-            fake.log.append("empty the cache")
-            fake.cached = 0
-
-        def set_sync_debug_mode(mode: Any) -> None:
-            fake.sync_mode = mode
-
-        def reset_peak(_device: Any) -> None:
-            fake.peak = fake.allocated + fake.in_graphs
-
         functions = {
-            "Stream": Stream,
-            "CUDAGraph": CUDAGraph,
-            "stream": on,
-            "graph": graph,
-            "current_stream": lambda _device: Stream(name=fake.streams[-1]),
+            "Stream": partial(FakeStream, self),
+            "CUDAGraph": partial(FakeGraph, self),
+            "stream": self._on,
+            "graph": self._record,
+            "current_stream": lambda _device: FakeStream(self, name=self.streams[-1]),
             "graph_pool_handle": lambda: "pool 1",
-            "empty_cache": empty_cache,
-            "get_sync_debug_mode": lambda: fake.sync_mode,
-            "set_sync_debug_mode": set_sync_debug_mode,
-            "reset_peak_memory_stats": reset_peak,
-            "max_memory_allocated": lambda _device: fake.peak,
-            "synchronize": lambda _device=None: fake.log.append("synchronise"),
+            "empty_cache": self._empty_cache,
+            "get_sync_debug_mode": lambda: self.sync_mode,
+            "set_sync_debug_mode": self._set_sync_mode,
+            "reset_peak_memory_stats": self._reset_peak,
+            "max_memory_allocated": lambda _device: self.peak,
+            "synchronize": lambda _device=None: self.log.append("synchronise"),
         }
         for name, function in functions.items():
             monkeypatch.setattr(torch.cuda, name, function)
-        return fake
+        return self
+
+    @contextmanager
+    def _on(self, stream: FakeStream) -> Iterator[None]:
+        self.streams.append(stream.name)
+        yield
+        self.streams.pop()
+
+    @contextmanager
+    def _record(
+        self, graph: FakeGraph, pool: Any, stream: FakeStream, capture_error_mode: str
+    ) -> Iterator[None]:
+        self.log.append(f"record into {pool} on {stream.name}, errors {capture_error_mode}")
+        with self._on(stream):
+            yield
+        self.in_graphs += GRAPH_BYTES
+        self.peak = max(self.peak, self.allocated + self.in_graphs)
+        graph.recorded = True
+
+    def _empty_cache(self) -> None:
+        self.log.append("empty the cache")
+        self.cached = 0
+
+    def _set_sync_mode(self, mode: Any) -> None:
+        self.sync_mode = mode
+
+    def _reset_peak(self, _device: Any) -> None:
+        self.peak = self.allocated + self.in_graphs
+
+
+class FakeStream:
+    """Stands in for `torch.cuda.Stream`."""
+
+    def __init__(self, fake: FakeCuda, device: Any = None, name: str = "recording"):
+        self.fake, self.name = fake, name
+
+    def wait_stream(self, other: FakeStream) -> None:
+        """Record the wait."""
+        self.fake.log.append(f"{self.name} waits for {other.name}")
+
+
+class FakeGraph:
+    """Stands in for `torch.cuda.CUDAGraph`."""
+
+    def __init__(self, fake: FakeCuda):
+        self.fake, self.recorded = fake, False
+
+    def replay(self) -> None:
+        """Record the replay."""
+        self.fake.log.append(f"replay on {self.fake.streams[-1]}")
+
+    def __del__(self) -> None:
+        if self.recorded:
+            self.fake.in_graphs -= GRAPH_BYTES
+            self.fake.cached += GRAPH_BYTES
 
 
 @pytest.fixture
