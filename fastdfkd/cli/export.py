@@ -23,6 +23,61 @@ DataRootOption = Annotated[
     Path | None,
     typer.Option("--data-root", metavar="DIR", help="Folder of the images, if it has moved."),
 ]
+FormatOption = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        metavar="FORMAT",
+        help="onnx, pt2, safetensors, torchscript, hf, openvino or mlflow.",
+    ),
+]
+PixelsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="PIXELS",
+        help="What the program reads: uint8 (0 to 255), unit (0 to 1) or normalised. Default: "
+        "uint8; weights alone read normalised pixels.",
+        show_default=False,
+    ),
+]
+Int8Option = Annotated[
+    bool,
+    typer.Option("--int8", help="onnx: quantise to 8 bits, calibrated on the bank's images."),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="PATH", help="File or folder to write. Default: in RUN/export/."),
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")]
+ToleranceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--tolerance",
+        metavar="T",
+        min=0,
+        help="Largest difference of a logit that is allowed, in units of the largest logit "
+        "(or 1). Default: 0.001.",
+        show_default=False,
+    ),
+]
+NameOption = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="mlflow: register the model under this name."),
+]
+AliasOption = Annotated[
+    str | None,
+    typer.Option(
+        "--alias",
+        metavar="ALIAS",
+        help="mlflow: alias of the registered version. Default: newest.",
+        show_default=False,
+    ),
+]
+LicenceOption = Annotated[
+    str | None,
+    typer.Option("--licence", metavar="TEXT", help="Licence of the teacher, for the metadata."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,64 +88,16 @@ def register(app: typer.Typer) -> None:
 
 def export(
     directory: RunArgument,
-    to: Annotated[
-        str,
-        typer.Option(
-            "--to", metavar="FORMAT", help="onnx, pt2, safetensors, torchscript, hf or mlflow."
-        ),
-    ],
-    pixels: Annotated[
-        str | None,
-        typer.Option(
-            "--input",
-            metavar="PIXELS",
-            help="What the program reads: uint8 (0 to 255), unit (0 to 1) or normalised. Default: "
-            "uint8; weights alone read normalised pixels.",
-            show_default=False,
-        ),
-    ] = None,
-    int8: Annotated[
-        bool,
-        typer.Option("--int8", help="onnx: quantise to 8 bits, calibrated on the bank's images."),
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="PATH", help="File or folder to write. Default: in RUN/export/."
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier export.")
-    ] = False,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            "--tolerance",
-            metavar="T",
-            min=0,
-            help="Largest difference of a logit that is allowed, in units of the largest logit "
-            "(or 1). Default: 0.001.",
-            show_default=False,
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", metavar="NAME", help="mlflow: register the model under this name."),
-    ] = None,
-    alias: Annotated[
-        str | None,
-        typer.Option(
-            "--alias",
-            metavar="ALIAS",
-            help="mlflow: alias of the registered version. Default: newest.",
-            show_default=False,
-        ),
-    ] = None,
+    to: FormatOption,
+    pixels: PixelsOption = None,
+    int8: Int8Option = False,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+    tolerance: ToleranceOption = None,
+    name: NameOption = None,
+    alias: AliasOption = None,
     images: ImagesOption = 1000,
-    licence: Annotated[
-        str | None,
-        typer.Option("--licence", metavar="TEXT", help="Licence of the teacher, for the metadata."),
-    ] = None,
+    licence: LicenceOption = None,
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -29,7 +29,7 @@ def export_student(
 
     Args:
         directory: folder of the run.
-        to: `onnx`, `pt2`, `safetensors`, `torchscript`, `hf` or `mlflow`.
+        to: `onnx`, `pt2`, `safetensors`, `torchscript`, `hf`, `openvino` or `mlflow`.
         pixels: what the program reads: `uint8` (0 to 255), `unit` (float, 0 to 1) or `normalised`.
             Unset: `uint8`; weights alone (`safetensors`, `hf`) read normalised pixels.
         int8: quantise an onnx program to 8 bits, calibrated on the images of the run's bank.

@@ -6,6 +6,7 @@ from fastdfkd.export.formats import Format
 from fastdfkd.export.huggingface_folder import HuggingFaceFolder
 from fastdfkd.export.mlflow_model import MlflowModel
 from fastdfkd.export.onnx_file import Onnx
+from fastdfkd.export.openvino_folder import OpenVino
 from fastdfkd.export.torch_export import Pt2
 from fastdfkd.export.torchscript import TorchScript
 from fastdfkd.export.weights_file import SafeTensors
@@ -16,6 +17,7 @@ FORMATS: dict[str, Format] = {
     "safetensors": SafeTensors(),
     "torchscript": TorchScript(),
     "hf": HuggingFaceFolder(),
+    "openvino": OpenVino(),
     "mlflow": MlflowModel(),
 }
 """Each writes one file or folder, and can run it."""
