@@ -154,7 +154,16 @@ def test_named_recipe_keys_exist(document: Path) -> None:
     unknown = []
     for text in spans(document):
         match = re.fullmatch(r"(\w+)\.(\w+)(?:\.\w+)?(?:=\S+|: \S+)?", text)
-        if Path(text).suffix in (".py", ".json", ".pt", ".pt2", ".onnx", ".safetensors"):
+        if Path(text).suffix in (
+            ".py",
+            ".json",
+            ".pt",
+            ".pt2",
+            ".onnx",
+            ".xml",
+            ".bin",
+            ".safetensors",
+        ):
             continue
         if match and keys.get(match[1]) and match[2] not in keys[match[1]]:
             unknown.append(text)
