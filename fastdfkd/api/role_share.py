@@ -58,6 +58,7 @@ def settled_here(recipe: Recipe, teacher: nn.Module) -> tuple[Recipe, str]:
     Both roles' steps are measured on the connected cluster, unless the share decides nothing there.
 
     Raises:
+        PlacementError: the cluster has no place for the measurement in time.
         ValueError: teacher, student and recipe do not fit together.
     """
     cluster, cores = cluster_resources(), node_cpus()
@@ -118,7 +119,7 @@ def _division(
     plan = Plan.wanted(recipe, cluster)
     kind, workers = "GPU" if plan.device == "cuda" else "CPU", max(plan.workers, 1)
     synthesizer_cores, worker_cores = (
-        plan.threads(resources) / costs.threads if plan.device == "cpu" else 1.0
+        plan.threads(resources) if plan.device == "cpu" else 1
         for resources in (plan.synthesizer, plan.worker)
     )
     synthesis = replace(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.exceptions import GetTimeoutError
 
 from fastdfkd.api import role_share
 from fastdfkd.api.role_share import best_division, decides
 from fastdfkd.core.step_costs import StepCosts
 from fastdfkd.experiment import initial_student
+from fastdfkd.platform import role_costs
+from fastdfkd.platform.placement import PlacementError, Plan
 from fastdfkd.platform.role_costs import RoleCosts
 from fastdfkd.recipe import Recipe
 
@@ -107,3 +111,24 @@ def test_the_roles_are_measured_on_the_cluster(monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(recipe.platform.synthesis_share, float)
     assert cores + recipe.platform.cpus_per_worker == 8
     assert f"1 synthesizers with {cores:g} CPU" in line
+
+
+def test_a_measurement_that_gets_no_place_ends_with_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cancelled: list[Any] = []
+
+    def waits(answer: Any, timeout: float) -> None:
+        assert timeout == 25.0 + role_costs.PATIENCE
+        raise GetTimeoutError
+
+    task = SimpleNamespace(remote=lambda *_: "answer")
+    monkeypatch.setattr(role_costs, "_measure", SimpleNamespace(options=lambda **_: task))
+    monkeypatch.setattr(role_costs, "stored", lambda experiment: experiment)
+    monkeypatch.setattr(role_costs.ray, "get", waits)
+    monkeypatch.setattr(role_costs.ray, "cancel", lambda answer, force: cancelled.append(answer))
+    recipe = auto(start_timeout_s=25.0)
+    plan = Plan.wanted(recipe, {"CPU": 8.0})
+    with pytest.raises(PlacementError, match="did not measure the roles within 145 s"):
+        RoleCosts.on_cluster(SimpleNamespace(recipe=recipe), plan)  # type: ignore[arg-type]
+    assert cancelled == ["answer"]
