@@ -9,7 +9,9 @@ Python, so a step must obey three rules:
     no synchronisation    it reads no value from the device and copies nothing from or to the host
     no random numbers     they are drawn outside and passed as arguments
 
-The tests also replay every captured step on the CPU, with a recorder that enforces these rules.
+A step may exchange tensors with other workers (`core/worker_group.py`). It is then recorded by all
+of them or by none. The tests also replay every captured step on the CPU, with a recorder that
+enforces these rules.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ it counts its calls, measures some of them and orders its buckets anew, so only 
 can be captured. Here a step is a function of tensors, and can be captured as a CUDA graph with its
 exchanges (`core/captured.py`).
 
-All exchanges use torch's default process group: NCCL on GPUs, gloo on CPUs.
+All exchanges use torch's default process group: NCCL on GPUs, gloo on CPUs. The setting
+TORCH_NCCL_ASYNC_ERROR_HANDLING=0, which torch's notes on CUDA graphs ask for, is not needed: the
+thread that watches exchanges leaves out captured ones (PyTorch pull requests 102542 and 104487).
 """
 
 from __future__ import annotations

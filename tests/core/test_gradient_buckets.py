@@ -149,6 +149,24 @@ def test_an_interrupted_update_leaves_nothing(twin: Twin, monkeypatch: pytest.Mo
     ] * 2
 
 
+def test_watching_keeps_no_autograd_node(twin: Twin) -> None:
+    """A node belongs to the stream on which it was made, and two recordings have two streams."""
+    weight = torch.ones(2, requires_grad=True)
+    buckets = GradientBuckets([weight])
+    for _ in range(2):
+        buckets.begin()
+        loss = (2 * weight).sum()
+        assert loss.grad_fn is not None
+        node = loss.grad_fn.next_functions[0][0].next_functions[0][0]  # type: ignore[union-attr]
+        assert "AccumulateGrad" in type(node).__name__
+        assert "used" not in node.metadata, "a new one in each update"  # type: ignore[union-attr]
+        node.metadata["used"] = True  # type: ignore[union-attr]
+        weight.grad = None
+        loss.backward()
+        buckets.finish()
+        del node, loss
+
+
 def test_a_bucket_has_one_type(twin: Twin) -> None:
     weights = [
         torch.ones(2, dtype=dtype, requires_grad=True)
