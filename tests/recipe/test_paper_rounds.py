@@ -50,12 +50,14 @@ def short(file: Path) -> Recipe:
         "teacher.weights": None,
         "evaluation.synthetic_images": 0,
         "synthesis": synthesis,
-        "distillation": {"updates_per_round": 1, "batch_size": IMAGES},
+        "distillation": {"updates_per_round": 1, "batch_size": IMAGES, "warmup_updates": 0},
         "bank.capacity": None if recipe.bank.capacity is None else IMAGES,
     }
     if recipe.data.name in CIFAR:
         name, shape = recipe.data.name, [3, 32, 32]
         changes["input"] = {"shape": shape, "classes": CIFAR[name], "normalisation": name}
+    else:
+        changes["input.task"] = "segmentation" if recipe.data.name == "nyuv2" else None
     return load_recipe(recipe, changes)
 
 
