@@ -34,8 +34,16 @@ class RunActors:
 
     def restore_board(self, state: dict[str, Any] | None = None) -> None:
         """Give the board its state: a checkpoint's, or by default the one the run started with."""
+        ray.get(self.send_to_board(state))
+
+    def send_to_board(self, state: dict[str, Any] | None = None) -> Any:
+        """Likewise, without waiting for the board; returns the call's reference.
+
+        Nobody gets anything from the board before it has its state, and a failure of this call
+        leaves it without, which the monitor finds.
+        """
         meta = shared_generator(self.experiment)
-        ray.get(self.board.restore.remote([self.reference], state or self.resume.board, meta))
+        return self.board.restore.remote([self.reference], state or self.resume.board, meta)
 
 
 @contextmanager
@@ -64,6 +72,7 @@ def start(
     started = [bank, board]
     try:
         actors = RunActors(experiment, stored(experiment), resume, bank, board, [])
+        actors.send_to_board()  # not waited for: the workers of Ray Train start meanwhile
         threads = plan.threads(plan.synthesizer)
         use_idle = platform.use_idle and experiment.synthesis.has_steps
         for index in range(plan.synthesizers):
@@ -74,7 +83,6 @@ def start(
             ).remote(name, index, plan.device, threads, shares(experiment), use_idle)
             started.append(actor)
             actors.synthesizers.append(actor)
-        actors.restore_board()
         yield actors
     finally:
         for actor in started:
