@@ -11,6 +11,7 @@ processes. More of them are simulated by a few processes, which gives driver and
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 import uuid
@@ -30,6 +31,7 @@ from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.platform.cluster import connect
 from fastdfkd.platform.dispatcher import Dispatcher
 from fastdfkd.platform.history import History
+from fastdfkd.platform.placement import on_driver_node
 from fastdfkd.platform.rate_limiter import RateLimiter
 from fastdfkd.platform.sample_bank import SampleBank
 from fastdfkd.platform.weight_board import WeightBoard
@@ -37,7 +39,10 @@ from fastdfkd.trainers.bank_loader import BankLoader
 
 SHAPE = (256, 3, 32, 32)
 CAPACITY = 1000
-"""Rounds in the bank; large enough that no round is removed before the trainer has read it."""
+"""Most rounds in the bank; synthesis is at most half of them ahead of the trainer, so that no round
+is removed before the trainer has read it."""
+BANK_BYTES = 10**9
+"""Most bytes in the bank, because all object stores of this machine share its memory."""
 PROCESSES = 8
 """Number of processes that simulate synthesizers in the last rows."""
 
@@ -66,9 +71,9 @@ class CountingBuffer(SampleBuffer):
     copied = 0
     """Bytes copied so far."""
 
-    def extend(self, images: Tensor) -> None:
+    def extend(self, images: Tensor, *, lasting: bool = False) -> None:
         """Add images and count their bytes."""
-        super().extend(images)
+        super().extend(images, lasting=lasting)
         self.copied += images.nbytes
 
 
@@ -134,15 +139,20 @@ def bank_and_board(batches: int, tolerance: int, capacity: int) -> Iterator[tupl
         wave=1,
         publish_every=1,
     )
-    name = f"board-{uuid.uuid4().hex}"
-    bank = SampleBank.options(max_concurrency=1000).remote(limiter, capacity)  # type: ignore[attr-defined]
-    board = WeightBoard.options(name=name).remote(limiter, None, None)  # type: ignore[attr-defined]
+    name, light = f"board-{uuid.uuid4().hex}", {"scheduling_strategy": on_driver_node()}
+    bank = SampleBank.options(max_concurrency=1000, **light).remote(limiter, capacity)  # type: ignore[attr-defined]
+    board = WeightBoard.options(name=name, **light).remote(limiter, None, None)  # type: ignore[attr-defined]
     ray.get(board.restore.remote([None], {"student": {}, "version": 0}, None))
     try:
         yield bank, board, name
     finally:
         ray.kill(bank)
         ray.kill(board)
+
+
+def capacity_of(shape: tuple[int, ...]) -> int:
+    """Rounds in the bank for rounds of (B, C, H, W) uint8."""
+    return max(min(CAPACITY, BANK_BYTES // math.prod(shape)), 2)
 
 
 def processor_seconds(pids: dict[str, list[int]]) -> dict[str, float]:

@@ -55,7 +55,9 @@ class SleepingActor:
             student_version=0,
             generator_version=0,
             synthesis_seconds=finished - started,
+            steps=0,
             losses={"loss": 1.0, "bn": 1.0, "oh": 1.0, "adv": 1.0},
+            figures=None,
         )
         staleness = 0
         if inputs is not None and inputs.report_finish:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,11 @@ import torch
 
 from benchmarks import bank_throughput, load_results, overlap, scaling
 from benchmarks.calibrated import SHAPE, CalibratedExperiment, Costs
+from benchmarks.sleeping_actor import SleepingActor
+from fastdfkd.core.clock import Clock
+from fastdfkd.platform.accounting import BatchRecord
 from fastdfkd.platform.cluster import connect
+from fastdfkd.trainers.bank_loader import BankLoader
 
 
 @pytest.fixture
@@ -61,6 +66,23 @@ def test_the_notes_name_the_worst_async_row() -> None:
     ]
     assert "at most 7.0% above max" in overlap.notes(rows)[1]
     assert "half of any run at most 3.5%" in overlap.notes(rows)[1]
+
+
+def test_a_sleeping_actor_returns_what_the_driver_records() -> None:
+    actor = SleepingActor.__ray_metadata__.modified_class(None, 0.01, (4, 3, 8, 8))
+    images, (record,) = asyncio.run(actor.synthesize([(7, 0)]))
+    kept = BatchRecord.of(record, 0.0)
+    assert (kept.round, kept.images) == (7, len(images)) == (7, 4)
+    assert kept.synthesis_seconds >= 0.01
+
+
+def test_the_counting_buffer_counts_what_a_loader_copies() -> None:
+    buffer = scaling.CountingBuffer(8, (3, 2, 2))
+    loader = BankLoader(None, buffer, Clock(), batch_size=4, leader=True)
+    images = np.ones((4, 3, 2, 2), np.uint8)
+    loader._fetch = lambda *_: torch.from_numpy(images)
+    loader._take_in([0], [None])
+    assert (len(buffer), buffer.copied) == (4, images.nbytes)
 
 
 def scaling_row(synthesizers: int, processes: int, **parts: float) -> dict[str, Any]:
