@@ -1,6 +1,6 @@
 """Throughput of the control plane by number of synthesizers and image size, and a model of it.
 
-    python -m benchmarks.scaling [--sides 32 224] [--seconds 0.25] [--most 8]
+    python -m benchmarks.scaling [--sides 32 224] [--seconds 0.25] [--most 4]
 
 Synthesizers sleep (`sleeping_actor.py`) and return batches of random images. The dispatcher, the
 bank, the board and the trainer's `BankLoader` are the real ones (`scaling_run.py`). Up to `--most`
@@ -13,14 +13,14 @@ from these and from pieces that are measured alone.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psutil
 
 from benchmarks import scaling_report
 from benchmarks.load_results import Section, write
-from benchmarks.scaling_cases import RECIPES, calls_alone, case_of, costs_of, weights_of
+from benchmarks.scaling_cases import RECIPES, Case, calls_alone, case_of, costs_of, weights_of
 from benchmarks.scaling_nodes import Load, in_own_program
 from benchmarks.scaling_run import measure
 from fastdfkd.platform.cluster import connect
@@ -67,8 +67,8 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
         "object store by the synthesizer, one into the trainer's ring buffer; reading from the "
         "store copies nothing. A call of a synthesizer returns 1 batch and 1 record (more if "
         "rounds are shorter than 50 ms). An insertion names all batches that have arrived, a grant "
-        "all that are new. Synthesizers beyond the number of processes are coroutines: they make the calls "
-        "of a batch, but are not 1,000 Ray workers.",
+        "all that are new. Synthesizers beyond the number of processes are coroutines: they make "
+        "the calls of a batch, but are not 1,000 Ray workers.",
         f"**Extrapolation to 1,000 synthesizers.** At the cost per batch of {row['synthesizers']} "
         f"synthesizers, one core of each part can handle (batches/s): {limit_text}. The bottleneck "
         f"is the {bottleneck}, at {limits[bottleneck]:,.0f} batches/s: 1,000 synthesizers are "
@@ -91,7 +91,7 @@ def plan(most: int, seconds: float, side: int) -> Iterator[tuple[int, int, int]]
     count = 1
     while count <= most:
         yield count, count, max(round((8 if count < 16 else 4) / seconds), 1) * count
-        count *= 2
+        count *= 4
     for simulated, batches in SIMULATED[side].items():
         yield simulated, PROCESSES, batches
 
@@ -107,15 +107,23 @@ def all_rows(sides: Sequence[int], most: int, seconds: float) -> list[dict[str, 
     return rows
 
 
-def modelled(sides: Sequence[int], rows: list[dict[str, Any]]) -> list[Section]:
-    """Measure the pieces; return them, the check of the model and its predictions as tables."""
-    cases = {side: case_of(side) for side in sides}
-    with connect():
-        calls = calls_alone()
-        weights = {side: weights_of(case, calls["board_round"]) for side, case in cases.items()}
-    nodes = in_own_program([Load(side, IMAGES[side], BETWEEN_NODES[side]) for side in sides])
+def modelled(
+    cases: Mapping[int, Case],
+    rows: list[dict[str, Any]],
+    calls: Mapping[str, float],
+    weights: Mapping[int, Mapping[str, float]],
+) -> list[Section]:
+    """Send rounds between nodes; the pieces, the model beside the rows, and its predictions.
+
+    Args:
+        cases: the runs to predict, by image side.
+        rows: of `all_rows`.
+        calls: of `calls_alone`.
+        weights: of `weights_of`, by image side.
+    """
+    nodes = in_own_program([Load(side, IMAGES[side], BETWEEN_NODES[side]) for side in cases])
     costs = {}
-    for side, sent in zip(sides, nodes, strict=True):
+    for side, sent in zip(cases, nodes, strict=True):
         of_side = [row for row in rows if row["side"] == side]
         costs[side] = costs_of(cases[side], calls, weights[side], of_side, sent)
     return [
@@ -130,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=0.25, help="sleep per batch")
     parser.add_argument(
-        "--most", type=int, default=8, help="largest number of synthesizers with own processes"
+        "--most", type=int, default=4, help="largest number of synthesizers with own processes"
     )
     parser.add_argument(
         "--sides", type=int, nargs="+", choices=RECIPES, default=list(RECIPES), help="image sides"
@@ -138,7 +146,9 @@ def main() -> None:
     options = parser.parse_args()
     with connect():
         rows = all_rows(options.sides, options.most, options.seconds)
-    sections = modelled(options.sides, rows)
+        cases, calls = {side: case_of(side) for side in options.sides}, calls_alone()
+        weights = {side: weights_of(case, calls["board_round"]) for side, case in cases.items()}
+    sections = modelled(cases, rows, calls, weights)
     title = "Control plane by number of synthesizers and image size"
     lines = [*notes(rows), scaling_report.busy(rows), scaling_report.ASSUMPTIONS]
     for file in write("scaling", title, COLUMNS, rows, lines, "seed 0, one run each", sections):

@@ -104,10 +104,12 @@ def check(rows: Rows, costs: Mapping[int, Costs], cores: float) -> Section:
     ]
     note = (
         "Driver and trainer of the row with about four synthesizers are the source of the pieces; "
-        "those of the other rows, and bank and board of all rows, are predicted. The model counts "
-        "an insertion and a request for each batch. At high rates several batches share them, so "
-        "it says too much there. The rate is the least of what the sleep allows, one core for each "
-        f"part, and the part of the {cores:g} cores that other processes left during the row."
+        "those of the other rows, and bank and board of all rows, are predicted. Bank and board "
+        "are measured with calls back to back. At low rates, with pauses between the calls, a call "
+        "costs up to twice as much: the model says too little. It counts an insertion and a "
+        "request for each batch. At high rates several batches share them: it says too much. The "
+        "rate is the least of what the sleep allows, one core for each part, and the part of the "
+        f"{cores:g} cores that other processes left during the row."
     )
     return Section("The model beside the rows", CHECK, found, [note])
 
