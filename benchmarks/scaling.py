@@ -20,18 +20,27 @@ import psutil
 
 from benchmarks import scaling_report
 from benchmarks.load_results import Section, write
-from benchmarks.scaling_cases import RECIPES, Case, calls_alone, case_of, costs_of, weights_of
+from benchmarks.scaling_cases import (
+    RECIPES,
+    Case,
+    calibration,
+    calls_alone,
+    case_of,
+    costs_of,
+    raylet_lines,
+    weights_of,
+)
 from benchmarks.scaling_nodes import Load, in_own_program
-from benchmarks.scaling_run import measure
+from benchmarks.scaling_run import measure, roles
 from fastdfkd.platform.cluster import connect
 
 IMAGES = {32: 256, 224: 100}
 """Images of a batch by image side, as in the recipes of the predictions."""
 BETWEEN_NODES = {32: 300, 224: 60}
 """Rounds that are sent between nodes."""
-SIMULATED = {32: {64: 2000, 256: 2000, 1000: 2000}, 224: {64: 300}}
+SIMULATED = {32: {64: 1200, 256: 1200, 1000: 1200}, 224: {16: 150, 64: 300}}
 """Batches by number of simulated synthesizers and by image side."""
-PROCESSES = 8
+PROCESSES = 4
 """Number of processes that simulate synthesizers in the last rows."""
 
 COLUMNS = {
@@ -50,13 +59,12 @@ COLUMNS = {
     "synthesizer": ("synthesizers, ms", ".2f"),
     "raylet": ("raylet, ms", ".2f"),
     "gcs": ("GCS, ms", ".2f"),
-    "start": ("start of the actors, s", ".1f"),
 }
 
 
 def notes(rows: list[dict[str, Any]]) -> list[str]:
-    """Notes that explain the table and extrapolate its largest row of real processes."""
-    row = max((row for row in rows if row["processes"] == row["synthesizers"]), key=_size)
+    """Notes that explain the table and extrapolate its row of about 64 synthesizers."""
+    row = calibration(rows)
     parts = ("driver", "bank", "board", "trainer")
     limits = {part: 1e3 / row[part] for part in parts}
     bottleneck = min(parts, key=lambda part: limits[part])
@@ -77,13 +85,9 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
         "before any single part does. On a cluster, synthesizers, raylets and trainers run on "
         "other nodes, while driver, bank and board share the head. Batches do not pass through "
         f"Ray's control plane: the GCS needs {row['gcs']:.2f} ms CPU per batch, and a raylet "
-        f"serves only its own node. The start of {row['processes']} actors took "
-        f"{row['start']:.0f} s on this machine.",
+        f"serves only its own node. On this machine the start of an actor took {row['start']:.1f} "
+        "s.",
     ]
-
-
-def _size(row: dict[str, Any]) -> int:
-    return int(row["synthesizers"])
 
 
 def plan(most: int, seconds: float, side: int) -> Iterator[tuple[int, int, int]]:
@@ -101,9 +105,10 @@ def all_rows(sides: Sequence[int], most: int, seconds: float) -> list[dict[str, 
     rows = []
     for side in sides:
         shape = (IMAGES[side], 3, side, side)
-        for synthesizers, processes, batches in plan(most, seconds, side):
-            rows.append(measure(synthesizers, processes, seconds, batches, shape))
-            print(rows[-1], flush=True)
+        with roles(max(most, PROCESSES), seconds, shape) as started:
+            for synthesizers, processes, batches in plan(most, seconds, side):
+                rows.append(measure(synthesizers, processes, batches, started))
+                print(rows[-1], flush=True)
     return rows
 
 
@@ -122,10 +127,10 @@ def modelled(
         weights: of `weights_of`, by image side.
     """
     nodes = in_own_program([Load(side, IMAGES[side], BETWEEN_NODES[side]) for side in cases])
-    costs = {}
-    for side, sent in zip(cases, nodes, strict=True):
+    costs, raylets = {}, raylet_lines(nodes)
+    for side, case in cases.items():
         of_side = [row for row in rows if row["side"] == side]
-        costs[side] = costs_of(cases[side], calls, weights[side], of_side, sent)
+        costs[side] = costs_of(case, calls, weights[side], of_side, raylets)
     return [
         scaling_report.pieces(costs, nodes),
         scaling_report.check(rows, costs, psutil.cpu_count() or 1),

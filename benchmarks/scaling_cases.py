@@ -136,7 +136,7 @@ def costs_of(
     calls: Mapping[str, float],
     weights: Mapping[str, float],
     rows: Sequence[Mapping[str, Any]],
-    nodes: Mapping[str, float],
+    raylets: Mapping[str, float],
 ) -> Costs:
     """The model's costs for a case.
 
@@ -146,20 +146,35 @@ def costs_of(
         weights: `weights_of`.
         rows: of `scaling_run.measure`, of the case's side; driver and trainer are taken from the
             one of `calibration`.
-        nodes: of `scaling_nodes.exchange`, of the same side.
+        raylets: `raylet_lines`.
     """
-    row, size = calibration(rows), case.setup.round_bytes
+    row = calibration(rows)
     return Costs(
         **calls,
         **weights,
         driver_round=max(1e-3 * row["driver"] - calls["driver_idle"] / row["rate"], 0.0),
+        **raylets,
         trainer_round=1e-3 * row["trainer"],
-        raylet_out_byte=nodes["synthesis"] / size,
-        raylet_in_byte=nodes["training"] / size,
     )
 
 
+def raylet_lines(nodes: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Processor seconds of a raylet for an object and for each byte of it.
+
+    Lines through the smallest and the largest rounds of `scaling_nodes.exchange`. With rounds of
+    one size, all is counted for the bytes.
+    """
+    found = {}
+    sizes = [node["bytes"] / node["rounds"] for node in nodes]
+    for role, way in (("synthesis", "out"), ("training", "in")):
+        points = sorted(zip(sizes, (node[role] for node in nodes), strict=True))
+        (small, less), (large, more) = points[0], points[-1]
+        a_byte = (more - less) / (large - small) if large > small else more / large
+        a_byte = min(max(a_byte, 0.0), more / large)
+        found |= {f"raylet_{way}_byte": a_byte, f"raylet_{way}_object": more - a_byte * large}
+    return found
+
+
 def calibration(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The row with about four synthesizers, each with a process: none of the parts is full."""
-    real = [row for row in rows if row["processes"] == row["synthesizers"]]
-    return min(real, key=lambda row: abs(row["synthesizers"] - 4))
+    """The first row with about as many synthesizers as the predictions have."""
+    return min(rows, key=lambda row: abs(row["synthesizers"] - SYNTHESIZERS))

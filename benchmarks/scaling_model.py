@@ -49,10 +49,14 @@ class Costs:
     """A byte of a published student."""
     board_generator_byte: float
     """A byte of a shared generator, each round: its update arrives, is learned, and is sent."""
+    raylet_out_object: float
+    """An object that a raylet sends to another node, without its bytes."""
     raylet_out_byte: float
-    """A byte of a round, at the raylet of its synthesizer's node, for each node that gets it."""
+    """A byte of it."""
+    raylet_in_object: float
+    """An object that a raylet receives, without its bytes."""
     raylet_in_byte: float
-    """A byte of a round, at the raylet of a trainer's node."""
+    """A byte of it."""
     trainer_round: float
     """Request and copy into the trainer's ring."""
 
@@ -126,8 +130,8 @@ class Setup:
 def processor_seconds(costs: Costs, setup: Setup) -> dict[str, float]:
     """Processor seconds a round of each serial place."""
     size, published = setup.round_bytes, setup.publications
-    traffic = network_bytes(setup)
     row = costs.driver_row + costs.driver_row_record * setup.rounds
+    sent = {way: _of_raylet(costs, way, flows) for way, flows in objects(setup).items()}
     return {
         "driver": costs.driver_round + published * row,
         "driver, checkpoints": costs.checkpoint_byte * size * setup.checkpoints,
@@ -137,36 +141,71 @@ def processor_seconds(costs: Costs, setup: Setup) -> dict[str, float]:
         "board": costs.board_round
         + costs.board_publication_byte * published * setup.student_bytes
         + costs.board_generator_byte * setup.generator_bytes,
-        "raylet of the head": max(
-            costs.raylet_out_byte * traffic["head, out"],
-            costs.raylet_in_byte * traffic["head, in"],
-        ),
-        "raylet of a synthesis node": costs.raylet_out_byte * traffic["synthesis node, out"],
-        "raylet of a training node": costs.raylet_in_byte * size,
+        **{
+            f"raylet of {node}": sent[f"{node}, out"] + sent[f"{node}, in"]
+            for node in ("the head", "a synthesis node", "a training node")
+        },
         "trainer, copies": costs.trainer_round,
     }
 
 
-def network_bytes(setup: Setup) -> dict[str, float]:
-    """Bytes a round through the network of the head, and of one node of each role.
+Flows = list[tuple[float, int]]
+"""Objects a round, and bytes of each."""
+
+
+def objects(setup: Setup) -> dict[str, Flows]:
+    """Objects that raylets send and receive for a round: at the head, and at one node of each role.
 
     A node gets each object once. Each version of a student goes from the head to each synthesis
-    node that begins a round with it. A shared generator is new for each round. Gradients take a
-    ring all-reduce over the training nodes.
+    node that begins a round with it. A shared generator is new for each round.
     """
-    size, published, generator = setup.round_bytes, setup.publications, setup.generator_bytes
     makers, takers = setup.synthesis_nodes, setup.training_nodes
-    students = min(published * makers, 1.0) * setup.student_bytes
-    gradients = setup.updates_per_round * 2 * (takers - 1) / takers * setup.student_bytes
+    published, a_round = setup.publications, setup.round_bytes
+    student = min(published * makers, 1.0), setup.student_bytes
+    generator = float(setup.generator_bytes > 0), setup.generator_bytes
     copies = takers + setup.checkpoints
     return {
-        "head, out": students + generator,
-        "head, in": published * setup.student_bytes + generator + size * setup.checkpoints,
-        "synthesis node, out": (copies * size + generator) / makers,
-        "synthesis node, in": (students + generator) / makers,
-        "training node, in": size + gradients,
-        "training node, out": gradients + published * setup.student_bytes,
+        "the head, out": [student, generator],
+        "the head, in": [
+            (published, setup.student_bytes),
+            generator,
+            (float(setup.checkpoints), a_round),
+        ],
+        "a synthesis node, out": [
+            (copies / makers, a_round),
+            (generator[0] / makers, generator[1]),
+        ],
+        "a synthesis node, in": [(count / makers, size) for count, size in (student, generator)],
+        "a training node, in": [(1.0, a_round)],
+        "a training node, out": [(published, setup.student_bytes)],
     }
+
+
+def _of_raylet(costs: Costs, way: str, flows: Flows) -> float:
+    """Seconds of a raylet for the objects of a round; `way` ends with "in" or "out"."""
+    if way.endswith("out"):
+        each, a_byte = costs.raylet_out_object, costs.raylet_out_byte
+    else:
+        each, a_byte = costs.raylet_in_object, costs.raylet_in_byte
+    return sum(count * (each + a_byte * size) for count, size in flows)
+
+
+def gradient_bytes(setup: Setup) -> float:
+    """Bytes of gradients a round, into and out of a training node, by a ring over all trainers."""
+    if setup.training_nodes == 1:
+        return 0.0
+    ring = 2 * (setup.trainers - 1) / setup.trainers
+    return setup.updates_per_round * ring * setup.student_bytes
+
+
+def network_bytes(setup: Setup) -> dict[str, float]:
+    """Bytes a round through the network of the head, and of one node of each role."""
+    found = {
+        way: sum(count * size for count, size in flows) for way, flows in objects(setup).items()
+    }
+    for way in ("a training node, in", "a training node, out"):
+        found[way] += gradient_bytes(setup)
+    return found
 
 
 def seconds_a_round(costs: Costs, setup: Setup, networks: Mapping[str, float]) -> dict[str, float]:
@@ -180,7 +219,7 @@ def seconds_a_round(costs: Costs, setup: Setup, networks: Mapping[str, float]) -
     seconds = processor_seconds(costs, setup)
     for name, bandwidth in networks.items():
         for way, count in network_bytes(setup).items():
-            seconds[f"{name}, {way}"] = count / bandwidth
+            seconds[f"{name}: {way}"] = count / bandwidth
     return {place: value for place, value in seconds.items() if value > 0}
 
 

@@ -103,7 +103,7 @@ def exchange(nodes: Mapping[str, Any], load: Load) -> dict[str, float]:
     """
     capacity = min(capacity_of(load.shape), load.rounds)
     there = [{"resources": {role: 1e-3}} for role in ROLES]
-    with bank_and_board(load.rounds, max(capacity // 2, 1), capacity) as (bank, board, name):
+    with bank_and_board(load.rounds, capacity, capacity) as (bank, board, name):
         make, train = (kind.options(**at) for kind, at in zip(KINDS, there, strict=True))
         actors = [make.remote(name, SLEEP_SECONDS, load.shape) for _ in range(SYNTHESIZERS)]
         trainer = train.remote(load.shape)

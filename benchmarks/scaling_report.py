@@ -8,7 +8,15 @@ from typing import Any
 
 from benchmarks.load_results import Section
 from benchmarks.scaling_cases import NETWORKS, Case, calibration
-from benchmarks.scaling_model import Costs, Prediction, limits, predict, sleeping_rate
+from benchmarks.scaling_model import (
+    CALLS_QUEUED,
+    Costs,
+    Prediction,
+    gradient_bytes,
+    limits,
+    predict,
+    sleeping_rate,
+)
 
 Rows = Sequence[Mapping[str, Any]]
 ALL_PARTS = ("driver", "bank", "board", "trainer", "synthesizer", "raylet", "gcs")
@@ -26,8 +34,10 @@ PIECES = {
     "board_round": ("board, ms a round", ".2f"),
     "board_publication_byte": ("board, ns a published byte", ".2f"),
     "board_generator_byte": ("board, ns a byte of the generator", ".2f"),
-    "raylet_out_byte": ("raylet that sends, ns a byte", ".2f"),
-    "raylet_in_byte": ("raylet that receives, ns a byte", ".2f"),
+    "raylet_out_object": ("raylet that sends, ms an object", ".2f"),
+    "raylet_out_byte": ("and ns a byte", ".2f"),
+    "raylet_in_object": ("raylet that receives, ms an object", ".2f"),
+    "raylet_in_byte": ("and ns a byte", ".2f"),
     "trainer_round": ("trainer, ms a round", ".2f"),
 }
 UNITS = {"us": 1e6, "ns": 1e9, "ms": 1e3}
@@ -55,7 +65,7 @@ PLACES = {
     "limit": ("limit, rounds/s", ".3g"),
     "load": ("load at the run's pace", ".2f"),
     "load_of_synthesis": ("load at the synthesizers' pace", ".2f"),
-    "synthesizers": ("synthesizers that fill it", ",.0f"),
+    "synthesizers": ("synthesizers that fill it at their pace", ",.0f"),
 }
 
 
@@ -81,9 +91,10 @@ def _of_nodes(nodes: Rows) -> str:
         for node in nodes
     )
     return (
-        "Bank, board, rows and checkpoints are measured alone (`scaling_pieces.py`), driver and "
-        "trainer are from the row with about four synthesizers above, and raylets from three Ray "
-        f"nodes on this machine, with the loopback between them (`scaling_nodes.py`). {each}."
+        "Bank, board, rows and checkpoints are measured alone (`scaling_pieces.py`). Driver and "
+        "trainer are from the row with 64 synthesizers above. Raylets are from three Ray nodes on "
+        "this machine, with the loopback between them (`scaling_nodes.py`): a line through rounds "
+        f"of both sizes. {each}."
     )
 
 
@@ -103,11 +114,11 @@ def check(rows: Rows, costs: Mapping[int, Costs], cores: float) -> Section:
         for row in rows
     ]
     note = (
-        "Driver and trainer of the row with about four synthesizers are the source of the pieces; "
-        "those of the other rows, and bank and board of all rows, are predicted. Bank and board "
-        "are measured with calls back to back. At low rates, with pauses between the calls, a call "
-        "costs up to twice as much: the model says too little. It counts an insertion and a "
-        "request for each batch. At high rates several batches share them: it says too much. The "
+        "The rows with 64 synthesizers are the source of all pieces except bank and board; "
+        "those of the other rows, and bank and board of all rows, are predicted. All pieces are of "
+        "calls in close succession. At low rates, with pauses between the calls, a call costs two "
+        "to four times as much: the model says too little, where the load is low anyway. It counts "
+        "an insertion and a request for each batch. At high rates several batches share them. The "
         "rate is the least of what the sleep allows, one core for each part, and the part of the "
         f"{cores:g} cores that other processes left during the row."
     )
@@ -125,7 +136,7 @@ def _expected(
     processor = {part: 1e-3 * calibrated[part] for part in ALL_PARTS}
     processor |= {
         "driver": costs.driver_round,
-        "bank": costs.bank_round + costs.bank_request + costs.bank_wake,
+        "bank": costs.bank_round + costs.bank_request + costs.bank_wake * _waiting(row),
         "board": costs.board_round,
     }
     left = max(cores - row["others"], 0.0)
@@ -137,6 +148,11 @@ def _expected(
         "driver_predicted": 1e3 * (processor["driver"] + idle),
         **{f"{part}_predicted": value for part, value in predicted.items()},
     }
+
+
+def _waiting(row: Mapping[str, Any]) -> int:
+    """Calls that wait at the bank: the trainer's, and those that may not be ahead of it."""
+    return 1 + max(CALLS_QUEUED * row["synthesizers"] - row["ahead"], 0)
 
 
 def prediction(case: Case, costs: Costs) -> Section:
@@ -158,7 +174,8 @@ def prediction(case: Case, costs: Costs) -> Section:
     paces = (
         f"{setup.synthesizers} synthesizers can make {setup.synthesis_rate:.3g} rounds/s, "
         f"{setup.trainers} trainers can use {setup.training_rate:.3g}. In async the run goes at "
-        "the lower pace. In warm-up, or with fewer updates a round, it goes at the synthesizers'."
+        "the lower pace. In warm-up, or with fewer updates a round, it goes at the synthesizers'. "
+        f"Gradients between training nodes: {gradient_bytes(setup) / 1e6:,.0f} MB a round."
     )
     notes = [f"Assumed: {case.text}.", paces, *map(_sentence, predictions.items())]
     roles = f"{setup.synthesizers} synthesizers, {setup.trainers} trainers"
@@ -170,7 +187,7 @@ def _sentence(named: tuple[str, Prediction]) -> str:
     name, found = named
     breaks = "stays below its limit" if found.load <= 1 else "**cannot keep it**"
     return (
-        f"**{name}:** first is {found.first}, at {found.limit:.3g} rounds/s. The run wants "
+        f"**{name}:** full first is {found.first}, at {found.limit:.3g} rounds/s. The run wants "
         f"{found.wanted:.3g} and {breaks} (load {found.load:.2f}): predicted {found.rate:.3g} "
         "rounds/s."
     )
@@ -190,7 +207,7 @@ ASSUMPTIONS = (
     "**Assumptions of the predictions.** Nodes have eight GPUs and one role. Each node gets an "
     "object once, from the node that made it. A network carries its whole bandwidth in both "
     "directions at once. The processor of the head is as fast as this one. A trainer's share of an "
-    "update takes its part of the seconds, and gradients go round a ring between the nodes while "
+    "update takes its part of the seconds, and gradients go round a ring of all trainers while "
     "the backward pass runs. Each trainer asks once a round, and an insertion holds one round. A "
     "shared generator is new for each round. Not in it: queues near load 1, evaluation, MLflow, "
     "the states in a checkpoint, the start of actors, faults."

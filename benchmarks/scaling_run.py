@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -29,8 +30,8 @@ from fastdfkd.platform.weight_board import WeightBoard
 from fastdfkd.trainers.bank_loader import BankLoader
 
 CAPACITY = 1000
-"""Most rounds in the bank; synthesis is at most half of them ahead of the trainer, so that no round
-is removed before the trainer has read it."""
+"""Most rounds in the bank. Synthesis is at most so many rounds ahead of the trainer: no round
+is removed before the trainer has read it. Calls beyond that wait at the bank."""
 BANK_BYTES = 10**9
 """Most bytes in the bank, because all object stores of this machine share its memory."""
 POLL_SECONDS = 0.1
@@ -157,52 +158,73 @@ def busy_seconds() -> float:
     return float(times.user + times.system + times.nice)
 
 
-def measure(
-    synthesizers: int, processes: int, seconds: float, batches: int, shape: tuple[int, ...]
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Roles:
+    """Sleeping synthesizers and a trainer, for several loads of one shape."""
+
+    actors: list[Any]
+    trainer: Any
+    seconds: float
+    """Sleep per batch."""
+    shape: tuple[int, ...]
+    """Of a batch, (B, C, H, W) uint8."""
+    start: float
+    """Seconds that the actors took to start."""
+
+
+@contextmanager
+def roles(processes: int, seconds: float, shape: tuple[int, ...]) -> Iterator[Roles]:
+    """Start `processes` sleeping synthesizers and a trainer; stop them at the end."""
+    began = time.time()
+    actors = [SleepingActor.remote(None, seconds, shape) for _ in range(processes)]  # type: ignore[attr-defined]
+    trainer = Trainer.remote(shape)  # type: ignore[attr-defined]
+    try:
+        ray.get([actor.ready.remote() for actor in (*actors, trainer)])
+        yield Roles(actors, trainer, seconds, shape, time.time() - began)
+    finally:
+        for actor in (*actors, trainer):
+            ray.kill(actor)
+
+
+def measure(synthesizers: int, processes: int, batches: int, by: Roles) -> dict[str, Any]:
     """Send `batches` through the bank; measure rate, references per grant and CPU seconds.
 
     Args:
         synthesizers: number of synthesizers for dispatcher, bank and board.
         processes: number of processes that run or simulate them.
-        seconds: sleep per batch.
         batches: total number of batches.
-        shape: of a batch, (B, C, H, W) uint8.
+        by: synthesizers, of which the first `processes` are used, and the trainer.
     """
-    capacity = capacity_of(shape)
-    with bank_and_board(batches, min(batches, capacity // 2), capacity) as (bank, board, name):
-        starting = time.time()
-        actors = [SleepingActor.remote(name, seconds, shape) for _ in range(processes)]  # type: ignore[attr-defined]
-        trainer = Trainer.remote(shape)  # type: ignore[attr-defined]
+    capacity, actors = capacity_of(by.shape), by.actors[:processes]
+    with bank_and_board(batches, min(batches, capacity), capacity) as (bank, board, name):
+        ray.get([actor.join.remote(name) for actor in actors])
         pids = {
             "driver": [os.getpid()],
             "bank": [pid_of(bank)],
             "board": [pid_of(board)],
-            "trainer": [pid_of(trainer)],
+            "trainer": [pid_of(by.trainer)],
             "synthesizer": [pid_of(actor) for actor in actors],
             **ray_processes(),
         }
-        started = time.time()
         simulated = [actors[index % processes] for index in range(synthesizers)]
         dispatcher = Dispatcher(bank, board, simulated, History(capacity))
         before, began, busy = processor_seconds(pids), time.time(), busy_seconds()
-        counts = drive(dispatcher, trainer.follow.remote(bank, batches))
+        counts = drive(dispatcher, by.trainer.follow.remote(bank, batches))
         after, ended, busy = processor_seconds(pids), time.time(), busy_seconds() - busy
-        for actor in [*actors, trainer]:
-            ray.kill(actor)
     rate = batches / (counts["ended"] - began)
     own = {part: after[part] - before[part] for part in after}
     return {
-        "side": shape[-1],
+        "side": by.shape[-1],
         "synthesizers": synthesizers,
         "processes": processes,
-        "seconds": seconds,
+        "seconds": by.seconds,
         "batches": batches,
+        "ahead": min(batches, capacity),
         "rate": rate,
-        "share": rate * seconds / synthesizers,
+        "share": rate * by.seconds / synthesizers,
         "references": batches / counts["grants"],
-        "image_bytes": math.prod(shape) + counts["copied"] / batches,
-        "start": started - starting,
+        "image_bytes": math.prod(by.shape) + counts["copied"] / batches,
+        "start": by.start / len(by.actors),
         "others": max(busy - sum(own.values()), 0.0) / (ended - began),
         **{part: 1e3 * used / batches for part, used in own.items()},
     }

@@ -30,6 +30,10 @@ class SleepingActor:
         """Return once the actor has started."""
         return True
 
+    async def join(self, board: str) -> None:
+        """Report to another board from now on."""
+        self.board = ray.get_actor(board)
+
     async def make(self) -> Any:
         """Return a batch without a record, for the measurement without a bank."""
         return self.images
