@@ -92,10 +92,10 @@ def scaling_row(synthesizers: int, processes: int, **parts: float) -> dict[str, 
     return {"synthesizers": synthesizers, "processes": processes, **defaults, **parts}
 
 
-def test_the_extrapolation_is_from_real_processes_and_names_the_bottleneck() -> None:
+def test_the_extrapolation_is_from_64_synthesizers_and_names_the_bottleneck() -> None:
     rows = [
-        scaling_row(32, 32, bank=9.0),
-        scaling_row(64, 64, driver=4.0),
+        scaling_row(16, 16, bank=9.0),
+        scaling_row(64, 8, driver=4.0),
         scaling_row(1000, 8, board=50.0),
     ]
     note = scaling.notes(rows)[1]
@@ -113,7 +113,11 @@ def test_the_plan_takes_four_times_as_many_and_ends_at_a_thousand() -> None:
 def test_the_bank_of_large_images_has_fewer_rounds_and_fewer_simulated_batches() -> None:
     assert scaling_run.capacity_of((256, 3, 32, 32)) == scaling_run.CAPACITY
     assert scaling_run.capacity_of((100, 3, 224, 224)) * 15_052_800 <= scaling_run.BANK_BYTES
-    assert list(scaling.plan(1, 0.25, 224)) == [(1, 1, 32), (64, scaling.PROCESSES, 300)]
+    assert list(scaling.plan(1, 0.25, 224)) == [
+        (1, 1, 32),
+        (16, scaling.PROCESSES, 150),
+        (64, scaling.PROCESSES, 300),
+    ]
 
 
 def test_further_tables_stand_below_the_first_one() -> None:
@@ -178,7 +182,8 @@ class TestOnRay:
 
     def test_every_batch_is_copied_into_the_store_and_into_the_ring(self) -> None:
         shape = (8, 3, 64, 64)
-        row = scaling_run.measure(3, 2, 0.01, 20, shape)
+        with scaling_run.roles(2, 0.01, shape) as started:
+            row = scaling_run.measure(3, 2, 20, started)
         assert row["image_bytes"] == 2 * np.prod(shape)
         assert 1 <= row["references"] <= 20
         assert row["share"] <= 1

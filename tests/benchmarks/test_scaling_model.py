@@ -7,8 +7,16 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import scaling_model, scaling_report
-from benchmarks.scaling_cases import Case, calibration, case_of, costs_of
-from benchmarks.scaling_model import Costs, Setup, limits, network_bytes, predict, sleeping_rate
+from benchmarks.scaling_cases import Case, calibration, case_of, costs_of, raylet_lines
+from benchmarks.scaling_model import (
+    Costs,
+    Setup,
+    gradient_bytes,
+    limits,
+    network_bytes,
+    predict,
+    sleeping_rate,
+)
 
 FREE = Costs(
     driver_idle=0.0,
@@ -22,7 +30,9 @@ FREE = Costs(
     board_round=0.0,
     board_publication_byte=0.0,
     board_generator_byte=0.0,
+    raylet_out_object=0.0,
     raylet_out_byte=0.0,
+    raylet_in_object=0.0,
     raylet_in_byte=0.0,
     trainer_round=0.0,
 )
@@ -63,7 +73,11 @@ def test_the_roles_set_the_pace() -> None:
         ({"board_publication_byte": 1e-6}, "board", 2e-3),
         ({"board_generator_byte": 1e-6, "board_round": 1e-3}, "board", 5e-3),
         ({"raylet_in_byte": 1e-9}, "raylet of a training node", 786_432e-9),
+        ({"raylet_in_object": 1e-3}, "raylet of a training node", 1e-3),
         ({"raylet_out_byte": 1e-9}, "raylet of a synthesis node", (3 * 786_432 + 4000) / 8e9),
+        ({"raylet_out_object": 1e-3}, "raylet of a synthesis node", 4e-3 / 8),
+        ({"raylet_in_object": 1e-3}, "raylet of the head", 4e-3),
+        ({"raylet_out_object": 1e-3}, "raylet of the head", 2e-3),
         ({"trainer_round": 3e-3}, "trainer, copies", 3e-3),
     ],
 )
@@ -73,19 +87,21 @@ def test_a_cost_is_at_its_place(cost: dict[str, float], place: str, expected: fl
 
 
 def test_bytes_on_the_network_by_hand() -> None:
+    gradients = 10 * 2 * 15 / 16 * 1000
     assert network_bytes(RUN) == {
-        "head, out": 1000 + 4000,  # each round begins with a new student and a new generator
-        "head, in": 2 * 1000 + 4000 + 786_432,
-        "synthesis node, out": (3 * 786_432 + 4000) / 8,
-        "synthesis node, in": (1000 + 4000) / 8,
-        "training node, in": 786_432 + 10 * 1000,
-        "training node, out": 10 * 1000 + 2 * 1000,
+        "the head, out": 1000 + 4000,  # each round begins with a new student and generator
+        "the head, in": 2 * 1000 + 4000 + 786_432,
+        "a synthesis node, out": (3 * 786_432 + 4000) / 8,
+        "a synthesis node, in": (1000 + 4000) / 8,
+        "a training node, in": 786_432 + gradients,
+        "a training node, out": gradients + 2 * 1000,
     }
+    assert gradient_bytes(replace(RUN, trainers=8)) == 0, "they are on one node"
 
 
 def test_without_checkpoints_and_generator_no_image_and_no_update_reaches_the_head() -> None:
     alone = network_bytes(replace(RUN, checkpoints=False, generator_bytes=0))
-    assert alone["head, in"] == 2 * 1000
+    assert alone["the head, in"] == 2 * 1000
     places = scaling_model.seconds_a_round(
         replace(FREE, driver_round=1e-3), replace(RUN, checkpoints=False), {}
     )
@@ -102,8 +118,8 @@ def test_the_lowest_limit_is_first_and_bounds_the_run() -> None:
     assert answer.load == pytest.approx(1.28)
     assert answer.synthesizers == pytest.approx(50)
     slow = predict(costs, RUN, "slow", 1e7)
-    assert slow.first == "slow, training node, in"
-    assert slow.rate == pytest.approx(1e7 / 796_432)
+    assert slow.first == "slow: a training node, in"
+    assert slow.rate == pytest.approx(1e7 / (786_432 + 18_750))
     assert slow.start_seconds == pytest.approx(10 * 11_000 / 1e7)
 
 
@@ -159,24 +175,38 @@ def test_a_prediction_lists_every_place_from_the_fullest_down(case: Case) -> Non
 def row(synthesizers: int, processes: int, driver: float) -> dict[str, float]:
     parts = dict.fromkeys(("bank", "board", "trainer", "synthesizer", "raylet", "gcs"), 1.0)
     rest = {"side": 32, "seconds": 0.25, "rate": 20.0, "others": 1.0, "driver": driver}
-    return {"synthesizers": synthesizers, "processes": processes, **parts, **rest}
+    return {"synthesizers": synthesizers, "processes": processes, "ahead": 500, **parts, **rest}
 
 
 def test_the_check_predicts_the_row_that_it_was_calibrated_with(case: Case) -> None:
-    rows = [row(1, 1, 9.0), row(4, 4, 3.0), row(64, 8, 1.0)]
+    rows = [row(1, 1, 9.0), row(64, 4, 3.0), row(1000, 4, 1.0)]
     assert calibration(rows)["driver"] == 3.0
     names = ("driver_idle", "driver_row", "driver_row_record", "bank_round", "bank_request")
-    calls = dict.fromkeys((*names, "bank_wake", "board_round"), 1e-3)
+    calls = dict.fromkeys((*names, "board_round"), 1e-3) | {"bank_wake": 1e-6}
     weights = dict.fromkeys(
         ("board_publication_byte", "board_generator_byte", "checkpoint_byte"), 1e-9
     )
-    costs = costs_of(case, calls, weights, rows, {"synthesis": 1e-3, "training": 2e-3})
-    assert costs.raylet_in_byte == pytest.approx(2e-3 / 786_432)
+    raylets = raylet_lines([{"bytes": 10.0, "rounds": 10, "synthesis": 1e-3, "training": 2e-3}])
+    costs = costs_of(case, calls, weights, rows, raylets)
     checked = scaling_report.check(rows, {32: costs}, 2).rows
     assert checked[1]["driver_predicted"] == pytest.approx(3.0)
     assert checked[2]["driver_predicted"] == pytest.approx(3.0)
+    assert checked[0]["bank_predicted"] == pytest.approx(2.001), "the trainer's call waits"
+    assert checked[2]["bank_predicted"] == pytest.approx(2 + 1.501), "1,500 more wait"
     assert checked[0]["rate_predicted"] == pytest.approx(8.0)
-    assert checked[2]["rate_predicted"] == pytest.approx(1e3 / sum((2.95, 3, 1, 1, 1, 1, 1)))
+    assert checked[1]["rate_predicted"] == pytest.approx(1e3 / sum((2.95, 2.001, 1, 1, 1, 1, 1)))
+
+
+def test_a_raylet_is_a_line_through_two_sizes() -> None:
+    small = {"bytes": 2e6, "rounds": 2, "synthesis": 2e-3, "training": 3e-3}
+    large = {"bytes": 22e6, "rounds": 2, "synthesis": 12e-3, "training": 23e-3}
+    lines = raylet_lines([large, small])
+    assert lines["raylet_out_byte"] == pytest.approx(1e-9)
+    assert lines["raylet_out_object"] == pytest.approx(1e-3)
+    assert lines["raylet_in_byte"] == pytest.approx(2e-9)
+    assert lines["raylet_in_object"] == pytest.approx(1e-3)
+    alone = raylet_lines([small])
+    assert (alone["raylet_in_object"], alone["raylet_in_byte"]) == pytest.approx((0, 3e-9))
 
 
 def test_pieces_are_shown_in_the_units_of_their_headings() -> None:
