@@ -86,7 +86,7 @@ def update_parts(case: Case, distiller: StudentDistiller, repeats: int) -> dict[
     def student() -> None:
         distiller.optimizer.zero_grad()
         with autocast(device, distiller.precision):
-            logits: Tensor = distiller.student(inputs)
+            logits: Tensor = distiller.module(inputs)
         logits.float().square().mean().backward()  # type: ignore[no-untyped-call]
 
     def augmentation() -> None:

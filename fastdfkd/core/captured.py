@@ -9,7 +9,9 @@ Python, so a step must obey three rules:
     no synchronisation    it reads no value from the device and copies nothing from or to the host
     no random numbers     they are drawn outside and passed as arguments
 
-The tests also replay every captured step on the CPU, with a recorder that enforces these rules.
+A step may exchange tensors with other workers (`core/worker_group.py`). It is then recorded by all
+of them or by none. The tests also replay every captured step on the CPU, with a recorder that
+enforces these rules.
 """
 
 from __future__ import annotations
@@ -116,6 +118,7 @@ def captured(
     device: torch.device | str,
     wanted: bool,
     discard: Callable[[], object] = lambda: None,
+    agree: Callable[[bool], bool] = bool,
 ) -> Callable[..., T]:
     """`function` captured, if `wanted` and if the device has a recorder; else `function` itself.
 
@@ -124,10 +127,11 @@ def captured(
         device: where it runs.
         wanted: whether to capture it.
         discard: see `Captured`.
+        agree: likewise.
     """
     device = torch.device(device)
     recorder = RECORDERS.get(device.type) if wanted else None
-    return function if recorder is None else Captured(function, recorder(device), discard)
+    return function if recorder is None else Captured(function, recorder(device), discard, agree)
 
 
 def capture_failure(
@@ -198,6 +202,10 @@ class Captured(Generic[T]):
 
     If a recording fails, the step runs normally from then on, and `failure` says why. Before it
     does, `discard` is called, which drops what the interrupted step left, such as gradients.
+
+    A step that exchanges tensors with other workers has to be replayed by all of them or by none.
+    `agree` takes whether this worker could record it, and returns whether all could. All workers
+    then make the same calls of the step in the same order.
     """
 
     def __init__(
@@ -205,8 +213,10 @@ class Captured(Generic[T]):
         function: Callable[..., T],
         recorder: Recorder,
         discard: Callable[[], object] = lambda: None,
+        agree: Callable[[bool], bool] = bool,
     ):
-        self.function, self.recorder, self.discard = function, recorder, discard
+        self.function, self.recorder = function, recorder
+        self.discard, self.agree = discard, agree
         self.calls: Counter[Any] = Counter()
         self.recordings: dict[Any, _Recording[T]] = {}
         self.failure = ""
@@ -224,13 +234,18 @@ class Captured(Generic[T]):
         """Whether it is time for a recording and one could be made."""
         if self.failure or self.calls[kind] < WARM_UP:
             return False
+        recording, failure = None, "another worker could not record it"
         try:
-            self.recordings[kind] = _Recording(self.function, self.recorder, arguments)
+            recording = _Recording(self.function, self.recorder, arguments)
         except RecordingError as error:
-            self.failure = str(error)
-            log.warning("a step runs without cuda_graphs: it could not be recorded (%s)", error)
-            self.discard()
-        return not self.failure
+            failure = str(error)
+        if self.agree(recording is not None) and recording is not None:
+            self.recordings[kind] = recording
+            return True
+        self.failure = failure
+        log.warning("a step runs without cuda_graphs: it could not be recorded (%s)", failure)
+        self.discard()
+        return False
 
     def release(self) -> None:
         """Drop all recordings and return their memory to the device; later calls record anew."""

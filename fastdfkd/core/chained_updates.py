@@ -6,19 +6,26 @@ would have alone, so the student is that of single captured updates.
 
 What a chain cannot hold is made in single updates: views from a teacher cache, whose places depend
 on counts in Python; students with dropout, for which the random state would be set between two
-updates; several workers; and large images, for which a replay is long anyway.
+updates; and large images, for which a replay is long anyway. Workers that train together chain the
+same updates: all of them or none.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from fastdfkd.core.capture_trial import draws_random_numbers
 from fastdfkd.core.captured import Captured, captured
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.optimizers import SGD
+from fastdfkd.core.task import Task
+from fastdfkd.core.teacher_cache import TeacherCache
+from fastdfkd.core.worker_group import Workers
 
 LENGTH = 8
 """Updates of a replay."""
@@ -32,8 +39,12 @@ class Chainable(Protocol):
     device: torch.device
     share: int
     updates: int
-    student: nn.Module
+    module: nn.Module
     optimizer: SGD
+    cache: TeacherCache | None
+    workers: Workers
+    ask: Callable[..., Any]
+    follow: Callable[..., Any]
 
     @property
     def lr(self) -> float:
@@ -56,15 +67,17 @@ class Chainable(Protocol):
 class ChainedUpdates:
     """Makes updates of a distiller whose single steps are captured."""
 
-    def __init__(self, distiller: Chainable, wanted: bool):
+    def __init__(self, distiller: Chainable, task: Task):
         """Prepare the chain.
 
         Args:
-            distiller: makes the updates; its steps are captured if `wanted`.
-            wanted: whether updates may be chained.
+            distiller: makes the updates.
+            task: its task.
         """
         self.distiller = distiller
-        self.step = captured(self._run, distiller.device, wanted, distiller.optimizer.zero_grad)
+        agree, discard = distiller.workers.agree, distiller.optimizer.zero_grad
+        wanted = agree(_can_be_chained(distiller, task))
+        self.step = captured(self._run, distiller.device, wanted, discard, agree)
 
     def fits(self, count: int) -> bool:
         """Whether the next updates can be chained if so many are due."""
@@ -81,7 +94,7 @@ class ChainedUpdates:
             draws.append(draw)
             rates.append(distiller.lr)
             distiller.updates += 1
-        distiller.student.train()
+        distiller.module.train()
         fields = [_stacked(field) for field in zip(*draws, strict=True)]
         lrs = torch.tensor(rates, dtype=torch.float32).to(distiller.device)
         losses: Tensor = self.step(lrs, torch.stack(images), *fields)
@@ -113,3 +126,12 @@ def _stacked(field: tuple[Tensor | None, ...]) -> Tensor | None:
     """One field of the draws of all updates; None if they have none."""
     drawn = [each for each in field if each is not None]
     return torch.stack(drawn) if drawn else None
+
+
+def _can_be_chained(distiller: Chainable, task: Task) -> bool:
+    """Whether the updates are captured and need nothing that a chain cannot hold."""
+    if not (isinstance(distiller.ask, Captured) and isinstance(distiller.follow, Captured)):
+        return False
+    if distiller.cache is not None or distiller.share * math.prod(task.image_shape) > MOST_BYTES:
+        return False
+    return not draws_random_numbers(distiller.module, task.student_use, task.student_shape)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.attention import Size, StageMaps, attention_loss, common_stages
-from fastdfkd.core.capture_trial import capturable, draws_random_numbers
+from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import RECORDERS, Captured, captured, failures_of, release_steps
-from fastdfkd.core.chained_updates import MOST_BYTES, ChainedUpdates
+from fastdfkd.core.chained_updates import ChainedUpdates
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.mixup import mixed_images
 from fastdfkd.core.network_use import NetworkUse, load_state
@@ -25,6 +25,7 @@ from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.core.teacher_cache import TeacherCache
 from fastdfkd.core.views import views_of
+from fastdfkd.core.worker_group import OneWorker, WorkerGroup, Workers
 
 if TYPE_CHECKING:
     from fastdfkd.recipe import DistillationSection
@@ -50,11 +51,10 @@ LOSSES: dict[str, Callable[[TaskKind, DistillationSection], Loss]] = {"kl": _kl,
 class StudentDistiller:
     """Implements `Distiller`: SGD on the distillation loss with a cosine learning rate.
 
-    With several workers each draws its share of a batch from its own random stream. `wrap` (DDP)
-    then returns the module for the forward pass; `self.module` stays the bare network. The student
-    gets its final memory layout before `wrap` is called: otherwise DDP would return gradients in
-    the old layout, and fused optimisers on the CPU ignore strides. A wrapped student is not
-    captured (`Task.capture`), because DDP does more than a function of tensors may; the teacher is.
+    With several workers each draws its share of a batch from its own random stream. If they train
+    `together`, they average their gradients (`core/worker_group.py`). They then capture the same
+    steps (`Task.capture`), because NCCL wants an exchange to be part of a CUDA graph on all workers
+    or on none.
 
     With `in_order` a worker takes its share of the next images of the update's round instead of
     drawing from the whole bank; which these are follows from the number of updates made.
@@ -70,7 +70,7 @@ class StudentDistiller:
         in_order: bool = False,
         rank: int = 0,
         world_size: int = 1,
-        wrap: Callable[[nn.Module], nn.Module] | None = None,
+        together: bool = False,
     ):
         self.section, self.normalisation, self.seed = section, task.normalisation, task.seed
         self.kind, self.student_form = task.kind, task.student_form
@@ -98,7 +98,10 @@ class StudentDistiller:
                 StageMaps(self.module, task.student_shape),
             )
             self.stages = common_stages(*self.maps)
-        self.student = wrap(self.module) if wrap else self.module
+        self.workers: Workers = OneWorker()
+        if together:
+            idle = self.student_use.idle_parameters
+            self.workers = WorkerGroup(self.module, idle_parameters=idle)
         self.optimizer = SGD(
             self.module.parameters(),
             section.lr,
@@ -108,24 +111,24 @@ class StudentDistiller:
         self._uncaptured: list[str] = []
         asks = task.capture and self._capturable(frozen, self.teacher_use, task, task.image_shape)
         self.ask = captured(self.ask_plainly, task.device, asks)
-        follows = task.capture and wrap is None
-        if task.capture and wrap is not None and self.device.type in RECORDERS:
-            self._uncaptured.append(
-                "the student's steps run without cuda_graphs (several workers average gradients)"
-            )
-        follows = follows and self._capturable(
-            self.module.train(), self.student_use, task, task.student_shape
-        )
-        self.follow = captured(self.follow_plainly, task.device, follows)
-        chains = False
+        follows = task.capture and self._student_capturable(task)
+        self.follow = captured(self.follow_plainly, task.device, follows, agree=self.workers.agree)
         if isinstance(self.follow, Captured):
             self.optimizer.lr = torch.zeros((), dtype=torch.float32, device=self.device)
-            small = self.share * math.prod(task.image_shape) <= MOST_BYTES
-            chains = small and self.cache is None and isinstance(self.ask, Captured)
-            chains = chains and not draws_random_numbers(
-                self.module, self.student_use, task.student_shape
-            )
-        self.chain = ChainedUpdates(self, chains)
+        self.chain = ChainedUpdates(self, task)
+
+    def _student_capturable(self, task: Task) -> bool:
+        """Whether the student's part can be captured, on all workers."""
+        without = "the student's steps run without cuda_graphs"
+        trouble = self.workers.capture_trouble if self.device.type in RECORDERS else ""
+        if trouble:
+            self._uncaptured.append(f"{without} ({trouble})")
+        shape = task.student_shape
+        mine = not trouble and self._capturable(self.module.train(), self.student_use, task, shape)
+        found = self.workers.agree(mine)
+        if mine and not found:
+            self._uncaptured.append(f"{without} (those of another worker do)")
+        return found
 
     def _capturable(
         self, network: nn.Module, use: NetworkUse, task: Task, image_shape: Sequence[int]
@@ -167,7 +170,7 @@ class StudentDistiller:
         views, inputs, logits, *maps = self.ask(images, *move, *seen)
         if cache:
             cache.insert(views, logits)
-        self.student.train()
+        self.module.train()
         self.optimizer.set_lr(self.lr)
         with seeded_on(self.device, self.seed, "dropout", self.updates, self.rank):
             loss = self.follow(inputs, torch.cat([logits, *said]), *maps)
@@ -259,14 +262,16 @@ class StudentDistiller:
             teacher_logits: (B, K, *space).
             teacher_maps: attention maps (B, h * w) of the compared stages.
         """
+        self.workers.begin()
         autocast = self.student_use.autocast(self.device, self.precision)
         with autocast, self._watching(1) as maps:
-            student_logits = self.student_use.logits(self.student(inputs))
+            student_logits = self.student_use.logits(self.module(inputs))
         loss = self.loss(teacher_logits, student_logits.float())
         if teacher_maps:
             loss = loss + self.section.attention * attention_loss(teacher_maps, maps)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self.workers.finish()
         self.optimizer.step()
         return loss.detach()
 

@@ -241,7 +241,7 @@ class Experiment:
         return build_shared_generator(self.synthesis, self.task("cpu", steps=False))
 
     def distiller(self, device: torch.device | str = "cpu", **worker: Any) -> StudentDistiller:
-        """A distiller in its initial state; `worker` may set rank, world_size and wrap."""
+        """A distiller in its initial state; `worker` may set rank, world_size and together."""
         return StudentDistiller(
             self.recipe.distillation,
             self.task(device),

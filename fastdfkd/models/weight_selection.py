@@ -2,13 +2,15 @@
 
 Weight selection (Xu et al., "Initializing Models with Larger Ones", arXiv 2311.18823): a tensor of
 the student gets evenly spaced elements, in every dimension, of the teacher's tensor of the same
-name. The same spacing everywhere keeps channels of successive layers together. Layers are selected
-by name, so that a stage of fewer blocks gets the teacher's first ones.
+place. The same spacing everywhere keeps channels of successive layers together. Places are equal if
+their names are. A list of fewer blocks than the teacher's (`features.0`, `features.1`, ...) is
+aligned with it instead: each block gets one of the same layers, in order, as close in size as
+possible, and the first of equal ones. So a stage of fewer blocks gets the teacher's first ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +24,7 @@ class SelectedWeights:
     selected: int
     """Number of tensors."""
     drawn: tuple[str, ...]
-    """Names of the tensors that keep their random values: the teacher has none of that name, or a
+    """Names of the tensors that keep their random values: the teacher has none at that place, or a
     smaller one, or one of another number of dimensions."""
 
     @property
@@ -45,23 +47,75 @@ def select_weights(student: nn.Module, teacher: nn.Module) -> SelectedWeights:
     Raises:
         ValueError: no parameter of the student fits one of the teacher.
     """
-    found = teacher.state_dict()
+    found, places = teacher.state_dict(), dict(same_places(student, teacher))
     values = {
         name: value for name, value in student.state_dict().items() if value.is_floating_point()
     }
     fitting = {
-        name for name, value in values.items() if name in found and _fits(value, found[name])
+        name: found[places[name]]
+        for name, value in values.items()
+        if places.get(name) in found and _fits(value, found[places[name]])
     }
-    if not fitting & {name for name, _ in student.named_parameters()}:
+    if not fitting.keys() & {name for name, _ in student.named_parameters()}:
         raise ValueError(
             "student.start_from is teacher, but no parameter of the student has the name of a "
             f"parameter of the teacher that is as large (student: {_names(values)}; teacher: "
             f"{_names(found)}): use a student of the teacher's architecture that is thinner or "
             "has fewer blocks, or remove the key"
         )
-    for name in fitting:  # a state dict's tensors are the network's own
-        values[name].copy_(evenly_spaced(found[name].detach(), values[name].shape))
+    for name, whole in fitting.items():  # a state dict's tensors are the network's own
+        values[name].copy_(evenly_spaced(whole.detach(), values[name].shape))
     return SelectedWeights(len(fitting), tuple(name for name in values if name not in fitting))
+
+
+def same_places(student: nn.Module, teacher: nn.Module) -> Iterator[tuple[str, str]]:
+    """Names of the student's tensors, each with the name of the teacher's at the same place.
+
+    Tensors of modules that the teacher lacks are left out.
+    """
+    own = [*student.named_parameters(recurse=False), *student.named_buffers(recurse=False)]
+    yield from ((name, name) for name, _ in own)
+    mine, theirs = dict(student.named_children()), dict(teacher.named_children())
+    for name, other in _partners(mine, theirs).items():
+        for inside, place in same_places(mine[name], theirs[other]):
+            yield f"{name}.{inside}", f"{other}.{place}"
+
+
+def _partners(mine: Mapping[str, nn.Module], theirs: Mapping[str, nn.Module]) -> dict[str, str]:
+    """For the student's children, by name, the names of the teacher's that they start from."""
+    blocks = [
+        {name: state for name, child in children.items() if (state := child.state_dict())}
+        for children in (mine, theirs)
+    ]
+    if all(map(str.isdigit, [*mine, *theirs])) and len(blocks[0]) < len(blocks[1]):
+        return _aligned(*blocks)
+    return {name: name for name in mine if name in theirs}
+
+
+_State = Mapping[str, Tensor]
+
+
+def _aligned(mine: Mapping[str, _State], theirs: Mapping[str, _State]) -> dict[str, str]:
+    """The alignment, in order, with the most pairs that fit; of those, with the closest sizes."""
+    best: list[list[tuple[float, dict[str, str]]]]
+    best = [[(0.0, {}) for _ in range(len(theirs) + 1)] for _ in range(len(mine) + 1)]
+    for i, (name, block) in enumerate(mine.items(), 1):
+        for j, (other, whole) in enumerate(theirs.items(), 1):
+            score, pairs = best[i - 1][j - 1]
+            options = [best[i][j - 1], best[i - 1][j]]  # on a tie the first: earlier blocks
+            if (close := _closeness(block, whole)) is not None:
+                options.append((score + 1 + close / (len(mine) + 1), {**pairs, name: other}))
+            best[i][j] = max(options, key=lambda option: option[0])
+    return best[-1][-1][1]
+
+
+def _closeness(block: _State, whole: _State) -> float | None:
+    """Elements of a block as a share of another's, in (0, 1]; None: it cannot start from it."""
+    fits = block.keys() == whole.keys() and all(_fits(block[name], whole[name]) for name in block)
+    if not fits:
+        return None
+    sizes = (sum(tensor.numel() for tensor in state.values()) for state in (block, whole))
+    return next(sizes) / next(sizes)
 
 
 def evenly_spaced(values: Tensor, shape: Sequence[int]) -> Tensor:

@@ -271,9 +271,9 @@ class PlatformSection(Section):
     `device: auto` finds none); `auto` means wherever a role runs on CUDA. If the recipe does not
     set it and the run is on GPUs: `auto`. If it sets `false`, the precisions that it leaves open
     are float32 there too. A network whose forward pass reads a value back from the device runs
-    without graphs; the run's notes and `fastdfkd check` say why. With two or more `workers` the
-    student's own forward and backward are not recorded; synthesis and the teacher still are. A
-    graph keeps the GPU memory of its step."""
+    without graphs; the run's notes and `fastdfkd check` say why. With two or more `workers` a
+    recorded update includes the exchange of gradients (NCCL); if one worker cannot record it, none
+    does. A graph keeps the GPU memory of its step."""
     cpus_per_synthesizer: Rate = 1.0
     """Ray CPUs of a synthesizer, and its threads. If the recipe does not set it and there is no
     GPU: `synthesis_share` of the machine, the student gets the rest. In lock-step the two take

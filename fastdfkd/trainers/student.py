@@ -8,7 +8,7 @@
 The next grant is not requested before a checkpoint, nor before an evaluation, whose seconds do not
 count as time of the run.
 
-The loop runs in every worker of the group (with DDP), or in the driver with `workers: 0`. After a
+The loop runs in every worker of the group, or in the driver with `workers: 0`. After a
 restart of the group, or in a resumed run, it starts from the state on the weight board.
 """
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import ray
@@ -321,10 +320,7 @@ class StudentTraining:
         return self.clock.unix() - self.clock.seconds["evaluation"]
 
     def _distiller(self) -> StudentDistiller:
-        idle = {"find_unused_parameters": self.experiment.student_use.idle_parameters}
-        wrap = partial(ray.train.torch.prepare_model, parallel_strategy_kwargs=idle)
-        several = self.world > 1
-        worker = {"rank": self.rank, "world_size": self.world, "wrap": wrap if several else None}
+        worker = {"rank": self.rank, "world_size": self.world, "together": self.world > 1}
         return self.experiment.distiller(self.device, **worker)
 
 

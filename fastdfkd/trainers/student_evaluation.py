@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fastdfkd.core.answers import Output, output_of
 from fastdfkd.core.evaluation import Evaluated, merged
+from fastdfkd.core.worker_group import copy_from_first
 from fastdfkd.experiment import Experiment, student_input
 from fastdfkd.text.shown import reason
 
@@ -73,8 +74,7 @@ class StudentEvaluation:
             updates: made so far, for messages.
         """
         if self.world > 1:
-            for buffer in student.buffers():
-                torch.distributed.broadcast(buffer, 0)
+            copy_from_first(list(student.buffers()))
         # Outside the tries: a worker that repeated an exchange would wait for the others in vain.
         return self._together(self._tried(student, updates))
 

@@ -42,7 +42,7 @@ def test_a_sleeping_synthesizer_takes_its_time(experiment: CalibratedExperiment)
 
 def test_a_sleeping_distiller_draws_and_takes_its_time(experiment: CalibratedExperiment) -> None:
     bank = experiment.buffer()
-    distiller = experiment.distiller(rank=0, world_size=2, wrap=None)
+    distiller = experiment.distiller(rank=0, world_size=2)
     with pytest.raises(ValueError, match="nothing to draw"):
         distiller.update(bank)
     bank.insert(experiment.synthesizer().synthesize(0))

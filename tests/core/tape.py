@@ -2,8 +2,8 @@
 
 As with a graph, recording changes no tensor. A replay runs the recorded operations on the recorded
 tensors, and no Python. Operations that would wait for the device, copy from the host or draw random
-numbers are refused. Not covered on a CPU: copies between devices, kernels that synchronise
-internally, streams.
+numbers are refused. Exchanges with other workers (gloo) are repeated, too. Not covered on a CPU:
+copies between devices, kernels that synchronise internally, streams.
 """
 
 from __future__ import annotations
@@ -70,6 +70,9 @@ class Tape(DispatchMode):
         with torch.inference_mode():
             for func, args, kwargs, result in self.calls:
                 again = func(*args, **kwargs)
+                for leaf in tree_leaves(again):
+                    if isinstance(leaf, torch.ScriptObject):  # an exchange with other workers
+                        leaf.wait()  # type: ignore[attr-defined]
                 for place, tensor in zip(strided(result), strided(again), strict=True):
                     if place.data_ptr() != tensor.data_ptr():  # no view, and not in place
                         place.copy_(tensor)

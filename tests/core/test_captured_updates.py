@@ -27,10 +27,9 @@ __all__ = ["device", "exact_rates"]
 
 
 def distiller(device: str, capture: bool, precision: Any = "float32", **more: Any) -> Any:
-    wrap = more.pop("wrap", None)
     values = {"updates_per_round": 2, "batch_size": 6, "lr": 0.02, "crop_padding": 1, **more}
     task = parts.task(device=device, precision=precision, capture=capture)
-    return StudentDistiller(DistillationSection(**values), task, total_updates=40, wrap=wrap)
+    return StudentDistiller(DistillationSection(**values), task, total_updates=40)
 
 
 def bank(device: str) -> SampleBuffer:
@@ -110,11 +109,8 @@ def test_chained_updates_are_single_ones(device: str, changes: dict[str, Any]) -
     assert not pair[0].chain.step.recordings
 
 
-@pytest.mark.parametrize("changes", [{"teacher_cache": 2}, {"wrap": lambda student: student}])
-def test_what_cannot_be_chained_is_made_in_single_updates(
-    device: str, changes: dict[str, Any]
-) -> None:
-    pair = [distiller(device, capture, **changes) for capture in (True, False)]
+def test_what_cannot_be_chained_is_made_in_single_updates(device: str) -> None:
+    pair = [distiller(device, capture, teacher_cache=2) for capture in (True, False)]
     held = bank(device)
     assert_same(*(pupil.update_many(held, 2 * LENGTH) for pupil in pair))
     assert not pair[0].chain.fits(LENGTH)
@@ -125,14 +121,3 @@ def test_students_with_dropout_are_known() -> None:
     plain = parts.network(3, (3, 4))
     assert not draws_random_numbers(plain, use, shape)
     assert draws_random_numbers(nn.Sequential(nn.Dropout(0.5), plain), use, shape)
-
-
-def test_a_wrapped_student_is_not_captured(device: str) -> None:
-    pair = [distiller(device, capture, wrap=lambda student: student) for capture in (True, False)]
-    assert pair[0].captures
-    assert "several workers" in pair[0].notes[0]
-    assert pair[1].notes == []
-    same_updates(pair, bank(device), WARM_UP + 3)
-    assert len(pair[0].ask.recordings) == 1
-    assert not isinstance(pair[0].follow, Captured)
-    assert isinstance(pair[0].optimizer.lr, float)

@@ -138,6 +138,33 @@ def test_a_failed_recording_is_said_once_and_the_step_goes_on(
     assert "out of memory" in caplog.text
 
 
+@pytest.mark.parametrize("others", [True, False])
+def test_workers_agree_on_a_recording_after_it_and_outside_of_it(
+    fake_cuda: FakeCuda, others: bool
+) -> None:
+    """The exchange that asks the others must not be part of the graph."""
+    agreed = []
+
+    def agree(mine: bool) -> bool:
+        fake_cuda.log.append(f"agree on {fake_cuda.streams[-1]}")
+        agreed.append(mine)
+        return mine and others
+
+    step: Any = captured(lambda x: x * 2, "cuda", True, agree=agree)
+    for _ in range(WARM_UP):
+        step(torch.ones(2))
+    fake_cuda.log.clear()
+    step(torch.ones(2))
+    step(torch.ones(2))
+    assert agreed == [True]
+    record = ["record into pool 1 on recording, errors thread_local", "agree on callers"]
+    plain = ["recording waits for callers", "callers waits for recording"]
+    assert fake_cuda.log == record + (["replay on callers"] * 2 if others else plain * 2)
+    assert len(step.recordings) == others
+    assert fake_cuda.in_graphs == others * GRAPH_BYTES
+    assert step.failure == ("" if others else "another worker could not record it")
+
+
 def test_other_errors_of_a_step_are_raised(fake_cuda: FakeCuda) -> None:
     def step(_: Tensor) -> Tensor:
         raise FloatingPointError("diverged")

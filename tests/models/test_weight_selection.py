@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torchvision.models import MobileNetV2
 
 from fastdfkd.models import build_network, select_weights
-from fastdfkd.models.weight_selection import evenly_spaced
+from fastdfkd.models.weight_selection import evenly_spaced, same_places
 
 
 def test_elements_are_evenly_spaced_in_every_dimension() -> None:
@@ -40,6 +41,35 @@ def test_fewer_blocks_and_channels_are_the_teachers_first_and_evenly_spaced_ones
     select_weights(thin, teacher)
     places = torch.linspace(0, 63, 32).round().long()
     assert torch.equal(thin.linear.weight, teacher.linear.weight[:, places])  # type: ignore[union-attr, index]
+
+
+def _inverted_residuals(*blocks: int) -> nn.Module:
+    """MobileNetV2 of 16 and 24 channels in one list of blocks, with so many blocks of each."""
+    settings = [[6, width, n, 2] for width, n in zip((16, 24), blocks, strict=True)]
+    network = MobileNetV2(num_classes=10, inverted_residual_setting=settings)
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            nn.init.uniform_(tensor, 0.5, 1.5)
+    return network
+
+
+def test_one_list_of_blocks_is_aligned_with_a_longer_one() -> None:
+    teacher, student = _inverted_residuals(3, 2), _inverted_residuals(1, 1)
+    found = select_weights(student, teacher)
+    assert found.drawn == ()
+    places = dict(same_places(student, teacher))
+    stages = {name.split(".")[1]: place.split(".")[1] for name, place in places.items()}
+    assert {stages[name] for name in ("0", "1", "2", "3")} == {"0", "1", "4", "6"}
+    mine, theirs = student.state_dict(), teacher.state_dict()
+    assert all(torch.equal(mine[name], theirs[place]) for name, place in places.items())
+
+
+def test_a_thinner_list_is_aligned_with_the_blocks_of_the_closest_size() -> None:
+    teacher = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 8))
+    student = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 6))
+    assert dict(same_places(student, teacher))["1.weight"] == "1.weight"
+    shorter = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(6, 7))
+    assert dict(same_places(shorter, teacher))["2.weight"] == "3.weight"
 
 
 def test_what_does_not_fit_keeps_its_random_values() -> None:

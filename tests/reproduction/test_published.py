@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from torchvision.models import get_model_weights
 
 from fastdfkd.reproduction.published import Table, published
 
@@ -25,6 +26,20 @@ def test_the_row_of_nyuv2_is_of_mean_iou() -> None:
     assert (table.teacher, table.trained) == ((51.7,), (38.0,))
     found = {cell.row: (cell.accuracy, cell.hours) for cell in table.cells()}
     assert found == {"dafl": (10.5, 3.99), "dfad": (36.4, None), "fast10": (36.6, 0.82)}
+
+
+def test_the_networks_of_imagenet_have_torchvisions_own_figures() -> None:
+    table = published().table("imagenet")
+    taught = [pair.split("/") for pair in table.pairs]
+    for column, figures in enumerate([table.teacher, table.trained]):
+        stated = [_first_weights(networks[column]) for networks in taught]
+        assert figures == pytest.approx(stated, abs=0.005)
+
+
+def _first_weights(network: str) -> float:
+    """Accuracy on ImageNet in percent that torchvision states for its first weights."""
+    weights = get_model_weights(network)["IMAGENET1K_V1"]
+    return float(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"])
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
