@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 GPUS_A_NODE = 8
 """Synthesizers or trainers of a node, each with one GPU. Nodes have one role only."""
@@ -75,8 +75,8 @@ class Setup:
     """Synthesis of a round."""
     update_seconds: float
     """A student update of the whole batch on one GPU. A trainer's share takes its part of it."""
-    updates_per_round: int
-    publish_every: int
+    updates_per_round: float
+    publish_every: float
     """Updates between two published students and progress rows."""
     rounds: int
     """Of the whole run. Progress rows are counted at its end, where they cost most."""
@@ -219,8 +219,19 @@ def seconds_a_round(costs: Costs, setup: Setup, networks: Mapping[str, float]) -
     seconds = processor_seconds(costs, setup)
     for name, bandwidth in networks.items():
         for way, count in network_bytes(setup).items():
-            seconds[f"{name}: {way}"] = count / bandwidth
+            seconds[f"network of {way} ({name})"] = count / bandwidth
     return {place: value for place, value in seconds.items() if value > 0}
+
+
+def at_the_synthesizers_pace(setup: Setup) -> Setup:
+    """The run with so few updates a round that the trainers keep up; one student a round.
+
+    A run whose trainers keep up anyway is returned as it is.
+    """
+    if setup.training_rate >= setup.synthesis_rate:
+        return setup
+    updates = setup.updates_per_round * setup.training_rate / setup.synthesis_rate
+    return replace(setup, updates_per_round=updates, publish_every=updates)
 
 
 def limits(costs: Costs, setup: Setup, networks: Mapping[str, float]) -> dict[str, float]:
@@ -273,23 +284,3 @@ def predict(costs: Costs, setup: Setup, name: str, bandwidth: float) -> Predicti
         store_bytes=bank / setup.synthesis_nodes,
         ring_bytes=bank * math.ceil(setup.trainers / setup.training_nodes),
     )
-
-
-def sleeping_rate(
-    synthesizers: int, seconds: float, processor: Mapping[str, float], cores: float
-) -> float:
-    """Rounds a second of `scaling.py`, whose roles share the cores of one machine.
-
-    A sleeping synthesizer sleeps for all its queued calls at the same time.
-
-    Args:
-        synthesizers: number of them.
-        seconds: sleep of a round.
-        processor: processor seconds a round of every part; the driver, bank, board and trainer use
-            one core at most.
-        cores: that other processes leave.
-    """
-    asleep = CALLS_QUEUED * synthesizers / seconds
-    serial = ("driver", "bank", "board", "trainer")
-    full = min(1 / processor[part] for part in serial if processor[part] > 0)
-    return min(asleep, full, cores / sum(processor.values()))

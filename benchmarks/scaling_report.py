@@ -12,10 +12,10 @@ from benchmarks.scaling_model import (
     CALLS_QUEUED,
     Costs,
     Prediction,
+    at_the_synthesizers_pace,
     gradient_bytes,
     limits,
     predict,
-    sleeping_rate,
 )
 
 Rows = Sequence[Mapping[str, Any]]
@@ -64,8 +64,9 @@ PLACES = {
     "milliseconds": ("ms a round", ".3g"),
     "limit": ("limit, rounds/s", ".3g"),
     "load": ("load at the run's pace", ".2f"),
-    "load_of_synthesis": ("load at the synthesizers' pace", ".2f"),
-    "synthesizers": ("synthesizers that fill it at their pace", ",.0f"),
+    "fast_milliseconds": ("fewer updates: ms a round", ".3g"),
+    "fast_load": ("load at the synthesizers' pace", ".2f"),
+    "synthesizers": ("synthesizers that fill it", ",.0f"),
 }
 
 
@@ -118,9 +119,11 @@ def check(rows: Rows, costs: Mapping[int, Costs], cores: float) -> Section:
         "those of the other rows, and bank and board of all rows, are predicted. All pieces are of "
         "calls in close succession. At low rates, with pauses between the calls, a call costs two "
         "to four times as much: the model says too little, where the load is low anyway. It counts "
-        "an insertion and a request for each batch. At high rates several batches share them. The "
-        "rate is the least of what the sleep allows, one core for each part, and the part of the "
-        f"{cores:g} cores that other processes left during the row."
+        "an insertion and a request for each batch. At high rates several batches share them. Of "
+        "1,000 synthesizers half wait for room: each round then takes a further call of driver and "
+        "bank, which is not in the model. The rate is the least of what the sleep allows, one core "
+        f"for each part, and the part of the {cores:g} cores that other processes left during the "
+        "row."
     )
     return Section("The model beside the rows", CHECK, found, [note])
 
@@ -150,44 +153,78 @@ def _expected(
     }
 
 
+def sleeping_rate(
+    synthesizers: int, seconds: float, processor: Mapping[str, float], cores: float
+) -> float:
+    """Rounds a second of `scaling.py`, whose roles share the cores of one machine.
+
+    A sleeping synthesizer sleeps for all its queued calls at the same time.
+
+    Args:
+        synthesizers: number of them.
+        seconds: sleep of a round.
+        processor: processor seconds a round of every part; the driver, bank, board and trainer use
+            one core at most.
+        cores: that other processes leave.
+    """
+    asleep = CALLS_QUEUED * synthesizers / seconds
+    serial = ("driver", "bank", "board", "trainer")
+    full = min(1 / processor[part] for part in serial if processor[part] > 0)
+    return min(asleep, full, cores / sum(processor.values()))
+
+
 def _waiting(row: Mapping[str, Any]) -> int:
     """Calls that wait at the bank: the trainer's, and those that may not be ahead of it."""
     return 1 + max(CALLS_QUEUED * row["synthesizers"] - row["ahead"], 0)
 
 
 def prediction(case: Case, costs: Costs) -> Section:
-    """Limit and load of every place of a run."""
-    setup = case.setup
+    """Limit and load of every place of a run: as it is, and with fewer updates a round."""
+    setup, fast = case.setup, at_the_synthesizers_pace(case.setup)
     pace = min(setup.synthesis_rate, setup.training_rate)
+    fast_limits = limits(costs, fast, NETWORKS)
     rows = [
         {
             "place": place,
             "milliseconds": 1e3 / limit,
             "limit": limit,
             "load": pace / limit,
-            "load_of_synthesis": setup.synthesis_rate / limit,
-            "synthesizers": limit * setup.round_seconds,
+            "fast_milliseconds": 1e3 / fast_limits[place],
+            "fast_load": fast.synthesis_rate / fast_limits[place],
+            "synthesizers": fast_limits[place] * fast.round_seconds,
         }
         for place, limit in sorted(limits(costs, setup, NETWORKS).items(), key=lambda at: at[1])
     ]
-    predictions = {name: predict(costs, setup, name, at) for name, at in NETWORKS.items()}
+    roles = f"{setup.synthesizers} synthesizers, {setup.trainers} trainers"
+    title = f"Predicted: {roles}, {setup.side} pixels"
+    return Section(title, PLACES, rows, _of_prediction(case, costs))
+
+
+def _of_prediction(case: Case, costs: Costs) -> list[str]:
+    """The notes below a prediction."""
+    setup, fast = case.setup, at_the_synthesizers_pace(case.setup)
     paces = (
         f"{setup.synthesizers} synthesizers can make {setup.synthesis_rate:.3g} rounds/s, "
         f"{setup.trainers} trainers can use {setup.training_rate:.3g}. In async the run goes at "
-        "the lower pace. In warm-up, or with fewer updates a round, it goes at the synthesizers'. "
-        f"Gradients between training nodes: {gradient_bytes(setup) / 1e6:,.0f} MB a round."
+        f"the lower pace. Gradients between training nodes: {gradient_bytes(setup) / 1e6:,.0f} MB "
+        f"a round. With {fast.updates_per_round:.3g} updates a round the trainers keep up: the "
+        "last three columns are of that run. It has a trainer for each "
+        f"{setup.synthesizers / setup.trainers:.3g} synthesizers also where they are more or fewer."
     )
-    notes = [f"Assumed: {case.text}.", paces, *map(_sentence, predictions.items())]
-    roles = f"{setup.synthesizers} synthesizers, {setup.trainers} trainers"
-    title = f"Predicted: {roles}, {setup.side} pixels"
-    return Section(title, PLACES, rows, [*notes, _memory(predictions)])
+    found = {name: predict(costs, setup, name, at) for name, at in NETWORKS.items()}
+    sentences = [
+        f"**{name}, {kind.updates_per_round:.3g} updates a round:** "
+        f"{_sentence(predict(costs, kind, name, at))}"
+        for kind in dict.fromkeys((setup, fast))
+        for name, at in NETWORKS.items()
+    ]
+    return [f"Assumed: {case.text}.", paces, *sentences, _memory(found)]
 
 
-def _sentence(named: tuple[str, Prediction]) -> str:
-    name, found = named
+def _sentence(found: Prediction) -> str:
     breaks = "stays below its limit" if found.load <= 1 else "**cannot keep it**"
     return (
-        f"**{name}:** full first is {found.first}, at {found.limit:.3g} rounds/s. The run wants "
+        f"full first is the {found.first}, at {found.limit:.3g} rounds/s. The run wants "
         f"{found.wanted:.3g} and {breaks} (load {found.load:.2f}): predicted {found.rate:.3g} "
         "rounds/s."
     )

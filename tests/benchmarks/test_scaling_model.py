@@ -15,7 +15,6 @@ from benchmarks.scaling_model import (
     limits,
     network_bytes,
     predict,
-    sleeping_rate,
 )
 
 FREE = Costs(
@@ -118,7 +117,7 @@ def test_the_lowest_limit_is_first_and_bounds_the_run() -> None:
     assert answer.load == pytest.approx(1.28)
     assert answer.synthesizers == pytest.approx(50)
     slow = predict(costs, RUN, "slow", 1e7)
-    assert slow.first == "slow: a training node, in"
+    assert slow.first == "network of a training node, in (slow)"
     assert slow.rate == pytest.approx(1e7 / (786_432 + 18_750))
     assert slow.start_seconds == pytest.approx(10 * 11_000 / 1e7)
 
@@ -135,6 +134,16 @@ def test_larger_images_load_what_carries_bytes_and_nothing_else() -> None:
     )
 
 
+def test_with_fewer_updates_a_round_the_trainers_keep_up_and_send_as_many_gradients() -> None:
+    assert scaling_model.at_the_synthesizers_pace(RUN) is RUN, "they keep up"
+    slow = replace(RUN, updates_per_round=1000, publish_every=1000)
+    fast = scaling_model.at_the_synthesizers_pace(slow)
+    assert fast.training_rate == pytest.approx(fast.synthesis_rate) == 128
+    assert fast.publications == 1
+    before, after = (each.training_rate * gradient_bytes(each) for each in (slow, fast))
+    assert before == pytest.approx(after)
+
+
 def test_memory_is_of_the_rounds_that_the_bank_holds() -> None:
     answer = predict(replace(FREE, driver_round=1e-3), RUN, "any", 1e9)
     assert answer.ring_bytes == 8 * 500 * 786_432
@@ -143,9 +152,13 @@ def test_memory_is_of_the_rounds_that_the_bank_holds() -> None:
 
 def test_sleepers_share_the_cores_of_one_machine() -> None:
     processor = {"driver": 0.01, "bank": 0.002, "board": 0.002, "trainer": 0.002, "raylet": 0.004}
-    assert sleeping_rate(2, 1.0, processor, 2.0) == 4, "asleep: two calls each"
-    assert sleeping_rate(1000, 1.0, processor, 2.0) == pytest.approx(100), "the driver is full"
-    assert sleeping_rate(1000, 1.0, processor, 1.0) == pytest.approx(50), "the cores are"
+    assert scaling_report.sleeping_rate(2, 1.0, processor, 2.0) == 4, "asleep: two calls each"
+    assert scaling_report.sleeping_rate(1000, 1.0, processor, 2.0) == pytest.approx(100), (
+        "the driver is full"
+    )
+    assert scaling_report.sleeping_rate(1000, 1.0, processor, 1.0) == pytest.approx(50), (
+        "the cores are"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +180,11 @@ def test_a_prediction_lists_every_place_from_the_fullest_down(case: Case) -> Non
     loads = [row["load"] for row in section.rows]
     assert loads == sorted(loads, reverse=True)
     assert section.rows[0]["place"] == "board"
-    assert "first is board" in section.notes[3]
+    assert "100 Gbit/s, 400 updates a round:** full first is the board" in section.notes[3]
+    updates = 400 * (16 / (400 * 0.0084)) / (64 / 0.194)
+    assert f"{updates:.3g} updates a round the trainers keep up" in section.notes[1]
+    fast = {row["place"]: row["fast_load"] for row in section.rows}
+    assert fast["driver"] == pytest.approx(64 / 0.194 * 1e-3)
     networks = [row for row in section.rows if "Gbit/s" in row["place"]]
     assert len(networks) == 12
 
