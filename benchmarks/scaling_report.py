@@ -104,7 +104,7 @@ def busy(rows: Rows) -> str:
     others = [row["others"] for row in rows]
     return (
         f"Other processes used {min(others):.1f} to {max(others):.1f} cores of this machine during "
-        "the rows. Processor time hardly depends on that; rates and shares do."
+        "the rows. Rates and shares depend on that, processor time less."
     )
 
 
