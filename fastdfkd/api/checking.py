@@ -226,8 +226,12 @@ def _capture_trouble(
     from fastdfkd.core.network_use import copied
 
     twin = copied(network)
-    twin = use.placed(twin, device).train() if student else use.frozen(twin, device)
-    precision = experiment.recipe.platform.precision
+    recipe = experiment.recipe
+    if student:
+        twin = use.placed(twin, device).train(not recipe.distillation.frozen_norms)
+    else:
+        twin = use.frozen(twin, device)
+    precision = recipe.platform.precision
     return capture_trouble(twin, use, experiment.spec.shape, device, precision) or ""
 
 

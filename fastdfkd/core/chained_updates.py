@@ -46,6 +46,9 @@ class Chainable(Protocol):
     ask: Callable[..., Any]
     follow: Callable[..., Any]
 
+    def in_mode(self) -> nn.Module:
+        """See `StudentDistiller`."""
+
     @property
     def lr(self) -> float:
         """Learning rate of the next update."""
@@ -94,7 +97,7 @@ class ChainedUpdates:
             draws.append(draw)
             rates.append(distiller.lr)
             distiller.updates += 1
-        distiller.module.train()
+        distiller.in_mode()
         fields = [_stacked(field) for field in zip(*draws, strict=True)]
         lrs = torch.tensor(rates, dtype=torch.float32).to(distiller.device)
         losses: Tensor = self.step(lrs, torch.stack(images), *fields)

@@ -124,7 +124,7 @@ class StudentDistiller:
         if trouble:
             self._uncaptured.append(f"{without} ({trouble})")
         shape = task.student_shape
-        mine = not trouble and self._capturable(self.module.train(), self.student_use, task, shape)
+        mine = not trouble and self._capturable(self.in_mode(), self.student_use, task, shape)
         found = self.workers.agree(mine)
         if mine and not found:
             self._uncaptured.append(f"{without} (those of another worker do)")
@@ -161,6 +161,10 @@ class StudentDistiller:
         warm = min((self.updates + 1) / (section.warmup_updates + 1), 1.0)
         return warm * (section.min_lr + (section.lr - section.min_lr) * cosine)
 
+    def in_mode(self) -> nn.Module:
+        """The student, in the mode in which it is trained."""
+        return self.module.train(not self.section.frozen_norms)
+
     def update(self, bank: SampleBank) -> Tensor:
         """One student update on this worker's share of a batch; returns its loss, a scalar."""
         cache = self.cache
@@ -170,7 +174,7 @@ class StudentDistiller:
         views, inputs, logits, *maps = self.ask(images, *move, *seen)
         if cache:
             cache.insert(views, logits)
-        self.module.train()
+        self.in_mode()
         self.optimizer.set_lr(self.lr)
         with seeded_on(self.device, self.seed, "dropout", self.updates, self.rank):
             loss = self.follow(inputs, torch.cat([logits, *said]), *maps)

@@ -114,7 +114,7 @@ class DistillationSection(Section):
     """The student's updates, on batches drawn from the bank."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"loss", "attention", "random_shapes", "mixup", "crop_area"}
+        {"loss", "attention", "random_shapes", "mixup", "crop_area", "frozen_norms"}
     )
 
     updates_per_round: Positive = 400
@@ -156,6 +156,10 @@ class DistillationSection(Section):
     mixup: Share = 0.0
     """Probability that an image is mixed with another one of the update, pixel by pixel with a
     weight drawn uniformly from 0 to 1, before the teacher sees it (mixup, not in the paper)."""
+    frozen_norms: bool = False
+    """Train the student in evaluation mode: its BatchNorm layers use the statistics with which it
+    starts, which stay as they are, and dropout is off (not in the paper). For a student that starts
+    from its teacher, if few or strange images would spoil the teacher's statistics."""
     teacher_cache: Annotated[Whole, Field(ge=2)] | None = None
     """Average number of updates that use the same view (augmented image) and the teacher's logits
     for it. Unset: every update draws new views, and the teacher's forward pass runs on each."""

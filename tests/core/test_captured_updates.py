@@ -92,7 +92,11 @@ def test_updates_that_cannot_be_recorded_are_those_without_graphs(
 @pytest.mark.usefixtures("exact_rates")
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"momentum": 0.0, "warmup_updates": 7, "invert": True}, {"attention": 2.0, "mixup": 0.5}],
+    [
+        {},
+        {"momentum": 0.0, "warmup_updates": 7, "invert": True},
+        {"attention": 2.0, "mixup": 0.5, "frozen_norms": True},
+    ],
 )
 def test_chained_updates_are_single_ones(device: str, changes: dict[str, Any]) -> None:
     """Over several learning rates, with single updates between, and while the bank changes."""

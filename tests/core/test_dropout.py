@@ -1,6 +1,8 @@
-"""Students with dropout: their updates depend on the seed and on the number of the update alone."""
+"""Students with dropout, and students whose norms are frozen."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,8 +15,10 @@ from fastdfkd.recipe import DistillationSection
 from . import parts
 
 
-def distiller(seed: int = 0) -> StudentDistiller:
-    section = DistillationSection(updates_per_round=5, batch_size=8, lr=0.02, crop_padding=0)
+def distiller(seed: int = 0, **changes: Any) -> StudentDistiller:
+    section = DistillationSection(
+        updates_per_round=5, batch_size=8, lr=0.02, crop_padding=0, **changes
+    )
     student = nn.Sequential(parts.student(), nn.Dropout(0.5))
     return StudentDistiller(section, parts.task(student=student, seed=seed), total_updates=40)
 
@@ -54,3 +58,23 @@ def test_draws_of_others_continue_as_if_there_had_been_no_update() -> None:
     torch.manual_seed(3)
     pupil.update(images)
     assert torch.equal(torch.rand(5), expected)
+
+
+def test_frozen_norms_keep_their_statistics_and_nothing_is_dropped() -> None:
+    pupil, images = distiller(frozen_norms=True), bank()
+    start = {name: value.clone() for name, value in pupil.module.state_dict().items()}
+    for _ in range(3):
+        pupil.update(images)
+    assert not any(module.training for module in pupil.module.modules())
+    buffers = dict(pupil.module.named_buffers())
+    assert buffers
+    assert all(torch.equal(value, start[name]) for name, value in buffers.items())
+    weights = dict(pupil.module.named_parameters())
+    assert all(not torch.equal(value, start[name]) for name, value in weights.items())
+    other = distiller(frozen_norms=True)
+    dropout = other.module[-1]
+    assert isinstance(dropout, nn.Dropout)
+    dropout.p = 0.9
+    for _ in range(3):
+        other.update(images)
+    assert all(torch.equal(value, weights[name]) for name, value in other.module.named_parameters())

@@ -58,12 +58,19 @@ class KillsAfterRows(Rows):
             kill(actor)
 
 
-def kill(actor: str) -> None:
-    """Send SIGKILL to this test's processes of an actor class, or of one of its methods."""
+def kill(actor: str, most: int | None = None) -> None:
+    """Send SIGKILL to this test's processes of an actor class, or of one of its methods.
+
+    Args:
+        actor: the class.
+        most: how many to kill; None: all.
+    """
+    killed = 0
     for child in psutil.Process().children(recursive=True):
         try:
-            if f"ray::{actor}" in " ".join(child.cmdline()):
+            if f"ray::{actor}" in " ".join(child.cmdline()) and killed != most:
                 child.send_signal(signal.SIGKILL)
+                killed += 1
         except psutil.Error:  # the process has ended
             continue
 
@@ -302,6 +309,27 @@ def test_a_killed_worker_goes_on_from_the_last_checkpoint_to_the_same_student(
     recipe = recipe.model_copy(update={"platform": platform})
     pipeline.run(recipe, teacher, tmp_path / "undisturbed", Rows())
     same_students(tmp_path / "disturbed", tmp_path / "undisturbed")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("one_thread")
+def test_two_workers_go_on_to_the_same_student_after_one_was_killed(
+    teacher: Teacher, tmp_path: Path
+) -> None:
+    """The other one's exchange fails, and it is restarted, too."""
+    recipe = long_recipe(
+        platform__schedule="lockstep", platform__workers=2, platform__cpus_per_worker=0.5
+    )
+    for name, happens in (
+        ("disturbed", lambda: kill("RayTrainWorker", most=1)),
+        ("plain", lambda: None),
+    ):
+        (tmp_path / name).mkdir()
+        recorder = CallsAfterRows(12, happens)
+        check_complete(pipeline.run(recipe, teacher, tmp_path / name, recorder), recipe)
+        assert recorder.rows[-1]["worker_restarts"] == (name == "disturbed")
+    same_students(tmp_path / "disturbed", tmp_path / "plain")
 
 
 def same_students(one: Path, other: Path) -> None:
