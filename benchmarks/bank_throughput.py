@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.cases import pair_case
 from benchmarks.load_results import write
-from benchmarks.scaling import Trainer, bank_and_board, drive
+from benchmarks.scaling_run import Trainer, bank_and_board, drive
 from benchmarks.sleeping_actor import SleepingActor
 from benchmarks.timing import precisions
 from fastdfkd.core.sample_buffer import SampleBuffer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,16 @@ Columns = Mapping[str, tuple[str, str]]
 """Heading and format by the key of a figure, such as `("batches/s", ".1f")`."""
 
 
+@dataclass(frozen=True)
+class Section:
+    """A further table of a page."""
+
+    title: str
+    columns: Columns
+    rows: Sequence[Mapping[str, Any]]
+    notes: Sequence[str] = ()
+
+
 def write(
     name: str,
     title: str,
@@ -23,6 +34,7 @@ def write(
     rows: Sequence[Mapping[str, Any]],
     notes: Sequence[str],
     seed: str,
+    sections: Sequence[Section] = (),
 ) -> list[Path]:
     """Write `results/<name>-<machine>.json` and `.md`; return the two files."""
     record = {
@@ -32,15 +44,22 @@ def write(
         "rows": list(rows),
         "notes": list(notes),
     }
+    if sections:
+        record["sections"] = [
+            {"title": section.title, "rows": list(section.rows), "notes": list(section.notes)}
+            for section in sections
+        ]
     base = results_file(quick=False).name.replace("step_cost", name)
     files = [FOLDER / f"{base}{ending}" for ending in (".json", ".md")]
     files[0].write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    files[1].write_text(page(title, record, columns), encoding="utf-8")
+    files[1].write_text(page(title, record, columns, sections), encoding="utf-8")
     return files
 
 
-def page(title: str, record: Mapping[str, Any], columns: Columns) -> str:
-    """The record as Markdown."""
+def page(
+    title: str, record: Mapping[str, Any], columns: Columns, sections: Sequence[Section] = ()
+) -> str:
+    """The record and its further tables as Markdown."""
     hardware = record["hardware"]
     lines = [
         f"# {title}",
@@ -55,6 +74,10 @@ def page(title: str, record: Mapping[str, Any], columns: Columns) -> str:
     ]
     for note in record["notes"]:
         lines += ["", note]
+    for section in sections:
+        lines += ["", f"## {section.title}", "", *grid(section.columns, section.rows)]
+        for note in section.notes:
+            lines += ["", note]
     return "\n".join(lines) + "\n"
 
 
