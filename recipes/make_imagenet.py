@@ -281,9 +281,7 @@ student:                # the first block of each of the seven stages, 2.7 of 4.
   flip: true
 
 platform:
-  schedule: lockstep
-  synthesizers: 1
-  workers: 0
+  schedule: lockstep    # the roles take turns, each with all cores
   device: cpu
   evaluations: 4
 """
