@@ -24,7 +24,7 @@ from fastdfkd.models.programs import script_network
 from fastdfkd.models.table import build_network
 from fastdfkd.models.weights import OpenedWeights, load_weights
 from fastdfkd.recipe.messages import RecipeError
-from fastdfkd.recipe.sections import NetworkSection
+from fastdfkd.recipe.network_sections import NetworkSection
 from fastdfkd.text.shown import shown, shown_name
 
 SOURCES: dict[str, Callable[[str, Request], nn.Module]] = {

@@ -19,6 +19,7 @@ from fastdfkd.recipe.methods import (
     NAYERSynthesis,
     SynthesisSection,
 )
+from fastdfkd.recipe.network_sections import StudentSection, TeacherSection
 from fastdfkd.recipe.pixel_form import NORMALISATIONS, PixelForm
 from fastdfkd.recipe.reading import (
     Overrides,
@@ -32,8 +33,6 @@ from fastdfkd.recipe.sections import (
     DistillationSection,
     EvaluationSection,
     PlatformSection,
-    StudentSection,
-    TeacherSection,
     TrackingSection,
 )
 from fastdfkd.recipe.whole import Recipe

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from fastdfkd.recipe.data_section import DataSection
 from fastdfkd.recipe.image_input import InputSection
 from fastdfkd.recipe.methods import AnyMethod, DefaultMethod
+from fastdfkd.recipe.network_sections import StudentSection, TeacherSection
 from fastdfkd.recipe.numbers import Seed
 from fastdfkd.recipe.plain import escaped, flatten
 from fastdfkd.recipe.section import Section
@@ -20,8 +21,6 @@ from fastdfkd.recipe.sections import (
     DistillationSection,
     EvaluationSection,
     PlatformSection,
-    StudentSection,
-    TeacherSection,
     TrackingSection,
 )
 from fastdfkd.recipe.source_texts import texts_of
