@@ -8,11 +8,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, NoReturn
 
 from fastdfkd.addresses import ray_cluster as addresses
 from fastdfkd.platform.own_group import own_process_groups
-from fastdfkd.platform.places import short_folder, token_without_home
+from fastdfkd.platform.places import SPILL_FOLDER, short_folder, token_without_home
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ _STARTS = 3
 """How often a start of Ray is tried."""
 
 _own = threading.Event()
+_sessions: list[Path] = []
+"""The folder of the Ray that this process started, while it runs."""
 
 
 @contextmanager
@@ -61,6 +64,7 @@ def connect(
         finally:
             ray.shutdown()
             _own.clear()
+            _sessions.clear()
 
 
 def _join_or_start(
@@ -82,6 +86,16 @@ def _join_or_start(
 def is_own() -> bool:
     """Whether `connect` started the cluster that this process is connected to."""
     return _own.is_set()
+
+
+def spill_folder() -> Path | None:
+    """Where the Ray that `connect` started writes objects for which its store has no memory.
+
+    None in a cluster of others: each of its nodes was started with a folder of its own.
+    """
+    if not is_own() or not _sessions:
+        return None
+    return Path(os.environ.get(SPILL_FOLDER) or _sessions[-1])
 
 
 @contextmanager
@@ -129,13 +143,14 @@ def _init_ray(address: str | None, folder: str | None) -> None:
     for attempt in range(1, _STARTS + 1):
         try:
             with own_process_groups():
-                ray.init(
+                context = ray.init(
                     address or "local",
                     logging_level=logging.ERROR,
                     include_dashboard=None if address else False,
                     log_to_driver=bool(address) or log.isEnabledFor(logging.INFO),
                     _temp_dir=folder,
                 )
+            _sessions[:] = [Path(context.address_info["session_dir"])]
             return
         except Exception as error:
             if address or "timed out during startup" not in str(error):
