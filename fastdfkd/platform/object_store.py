@@ -7,7 +7,6 @@ back when they are asked for. Source: Ray 2.60, `ray/_private/node.py` and
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections import Counter
@@ -21,7 +20,7 @@ from ray.util import placement_group_table
 
 from fastdfkd.platform import cluster
 from fastdfkd.platform.dispatcher import CALLS_QUEUED
-from fastdfkd.platform.places import SPILL_FOLDER, default_folder
+from fastdfkd.platform.places import LESS_IN_STORE, SPILL_FOLDER, default_folder
 from fastdfkd.recipe import Recipe
 from fastdfkd.report.table import size
 from fastdfkd.text.shown import shown_name
@@ -72,18 +71,11 @@ class StoreUse:
     """Where the node spills to. None: not known, in a cluster that this program did not start."""
     room: int = 0
     """Bytes that the node may still write there."""
-    checkpoints: bool = True
-    """Whether checkpoints take rounds out of the store."""
 
     @property
     def spilled(self) -> int:
-        """Bytes of images that Ray writes to disk, at most."""
+        """Bytes of images for which there is no memory. Ray may write more of them to disk."""
         return max(self.images - int(SPILLS_AT * self.store), 0)
-
-    @property
-    def spills_too_much(self) -> bool:
-        """Whether the disk is known to be too small for what is spilled."""
-        return self.folder is not None and self.spilled > self.room
 
     @property
     def line(self) -> str:
@@ -92,29 +84,18 @@ class StoreUse:
             f"Ray's object store: at most {size(self.images)} of the bank's {size(self.bank)} are "
             f"in it at a time; it has {size(self.store)}"
         )
-        if not self.spilled:
-            return line
-        return f"{line}. {self._what_follows()} {self._remedy()}"
+        return f"{line}. {self._what_follows()}" if self.spilled else line
 
     def _what_follows(self) -> str:
-        if self.folder is None:
-            place = "the folder of each node (`ray start --object-spilling-directory`)"
-            room = ""
-        else:
-            place = shown_name(self.folder)
-            room = f", which has room for {size(self.room)}"
-        end = "a disk" if self.folder is None else "that disk"
+        disk, place = "a disk", "the folder of each node"
+        if self.folder is not None:
+            few = "" if self.spilled <= self.room else "only "
+            disk = "that disk"
+            place = f"{shown_name(self.folder)}, which has room for {few}{size(self.room)}"
         return (
-            f"Ray writes up to {size(self.spilled)} of them to {place}{room}. No image is lost. "
-            f"When {end} is {FULL_DISK:.0%} full, the run ends with an error."
-        )
-
-    def _remedy(self) -> str:
-        fewer = "fewer rounds" if self.checkpoints else "a number of rounds"
-        return (
-            f"To keep images in memory, set platform.checkpoint_every to {fewer}: a round leaves "
-            "the store when a checkpoint has it. To write to another disk, set "
-            f"{SPILL_FOLDER}"
+            f"Ray writes what does not fit, at least {size(self.spilled)}, to {place}. No image is "
+            f"lost by that; when {disk} is {FULL_DISK:.0%} full, the run ends with an error: "
+            f"{LESS_IN_STORE}"
         )
 
 
@@ -170,12 +151,11 @@ def _use(
         store=store,
         folder=folder,
         room=0 if folder is None else _room(folder),
-        checkpoints=recipe.platform.checkpoint_every is not None,
     )
 
 
 def _room(folder: Path) -> int:
-    """Bytes that Ray may write to a folder's disk before it counts as full."""
+    """Bytes that Ray may write to a folder's disk before it counts the disk as full."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
-    usage = shutil.disk_usage(existing)
-    return max(min(usage.free, math.floor(FULL_DISK * usage.total) - usage.used), 0)
+    disk = shutil.disk_usage(existing)
+    return max(disk.free - int((1 - FULL_DISK) * disk.total), 0)

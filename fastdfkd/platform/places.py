@@ -21,6 +21,12 @@ into the 107 bytes of a Unix socket's path."""
 SPILL_FOLDER = "RAY_object_spilling_directory"
 """Environment variable of Ray: where it writes objects for which its store has no memory. Unset: to
 the folder of its session."""
+LESS_IN_STORE = (
+    "to keep images in memory, set platform.checkpoint_every to fewer rounds: a round leaves the "
+    "store when a checkpoint has it; to write to another disk, start Ray with another folder "
+    f"({SPILL_FOLDER}, or `ray start --object-spilling-directory`)"
+)
+"""What to do about a bank that Ray's object store cannot hold."""
 _SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
