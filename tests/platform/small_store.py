@@ -1,7 +1,7 @@
 """One run whose bank is larger than Ray's object store, in a process with a Ray of its own.
 
-Argument: a folder for the run. It prints what the test compares. Ray takes the size of its
-store, and the share of a disk that it may fill, from the environment.
+Arguments: a folder for the run, and the rounds between checkpoints or 0. It prints what the test
+compares. Ray takes the size of its store from the environment.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ student: {{model: resnet8-half}}
 synthesis: {{method: noise, rounds: {ROUNDS}, warmup_rounds: 2, batch_size: {BATCH}}}
 distillation: {{updates_per_round: 1, batch_size: 4, warmup_updates: 1}}
 evaluation: {{synthetic_images: 8}}
-platform: {{evaluations: 1, checkpoint_every: null}}
+platform: {{evaluations: 1, schedule: lockstep}}
 """
 
 
-def main(folder: Path) -> dict[str, Any]:
+def main(folder: Path, checkpoint_every: int | None) -> dict[str, Any]:
     """Run it; return the figures."""
     METHODS["noise"] = NoiseSynthesis
     (folder / "noise.yaml").write_text(RECIPE, encoding="utf-8")
-    recipe = load_recipe(folder / "noise.yaml")
+    recipe = load_recipe(folder / "noise.yaml", {"platform.checkpoint_every": checkpoint_every})
     histories: list[History] = []
     evict = History.evict
 
@@ -52,10 +52,12 @@ def main(folder: Path) -> dict[str, Any]:
     recorder, shape = Rows(), (BATCH, 3, SIDE, SIDE)
     with cluster.connect():
         result = pipeline.run(recipe, teacher_of(recipe), folder, recorder)
+        (history,) = histories
+        rounds = sorted(round for round, _ in history.insertions)
         different = [
             round
-            for round, reference in histories[0].insertions
-            if not np.array_equal(ray.get(reference), noise(recipe.seed, round, shape).numpy())
+            for round in rounds
+            if not np.array_equal(*history.images_of([round]), noise(recipe.seed, round, shape))
         ]
         (node,) = ray.nodes()
         statistics = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"]).store_stats
@@ -63,7 +65,7 @@ def main(folder: Path) -> dict[str, Any]:
             "images": result.images,
             "updates": result.updates,
             "lost": recorder.rows[-1]["lost"],
-            "rounds": sorted(round for round, _ in histories[0].insertions),
+            "rounds": rounds,
             "different": different,
             "spilled": int(statistics.spilled_bytes_total),
             "notes": result.notes,
@@ -71,4 +73,4 @@ def main(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]))))
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]) or None)))
