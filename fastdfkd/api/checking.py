@@ -40,6 +40,7 @@ def check_recipe(
     started = time.perf_counter()
     from fastdfkd.core.memory import peak_memory_bytes
     from fastdfkd.experiment import Experiment, check_method, initial_student, judge_of
+    from fastdfkd.platform.object_store import use_here
     from fastdfkd.platform.placement import Plan, fitted
     from fastdfkd.trainers.started_images import StartedImages
     from fastdfkd.trainers.teacher import prepare_teacher
@@ -62,6 +63,7 @@ def check_recipe(
     paths = {role: _fast_paths(experiment, plan, role) for role in ("teacher", "student")}
     started_images = len(StartedImages.of(recipe, experiment.spec.shape))
     location = _bank_location(experiment, plan, started_images)
+    store = use_here(recipe, math.prod(experiment.spec.shape))
     in_memory = location.place == "device" or (location.place, plan.device) == ("host", "cpu")
     estimate = _estimate(experiment, plan, resources, process_bytes, started_images, in_memory)
     figures = _held_out(teacher, judge, len(held_out))
@@ -101,11 +103,16 @@ def check_recipe(
             **({"share": share} if share else {}),
             "bank_location": location.place,
             "bank": location.line,
+            "store": store.line,
         },
         schedule={**_schedule(recipe), "started_images": started_images},
         machine={"hardware": hardware(), "versions": versions(), "commit": commit()},
         seconds=time.perf_counter() - started,
-        warnings=[*_of_teacher(about, facts, figures), *_of_memory(plan, estimate)],
+        warnings=[
+            *_of_teacher(about, facts, figures),
+            *_of_memory(plan, estimate),
+            *([store.line] if store.spilled else []),
+        ],
     )
 
 

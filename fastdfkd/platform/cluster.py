@@ -8,11 +8,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, NoReturn
 
 from fastdfkd.addresses import ray_cluster as addresses
 from fastdfkd.platform.own_group import own_process_groups
-from fastdfkd.platform.places import short_folder, token_without_home
+from fastdfkd.platform.places import SPILL_FOLDER, short_folder, token_without_home
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,8 @@ _SETTINGS = {
 _STARTS = 3
 """How often a start of Ray is tried."""
 
-_own = threading.Event()
+_sessions: list[Path] = []
+"""The folder of the Ray that this process started, while it runs."""
 
 
 @contextmanager
@@ -53,26 +55,26 @@ def connect(
     handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     with nullcontext() if target else short_folder() as folder:
         try:
-            _join_or_start(target, folder, meanwhile)
+            context = _join_or_start(target, folder, meanwhile)
             if target is None:
-                _own.set()
+                _sessions.append(Path(context.address_info["session_dir"]))
             with _sigterm_unwinds(handler):
                 yield
         finally:
             ray.shutdown()
-            _own.clear()
+            _sessions.clear()
 
 
 def _join_or_start(
     address: str | None, folder: str | None, meanwhile: Callable[[], None] | None
-) -> None:
+) -> Any:
     if address is None:
         token_without_home()
     else:
         addresses.check(address)
     try:
         with _in_background(meanwhile):
-            _init_ray(address, folder)
+            return _init_ray(address, folder)
     except (OSError, RuntimeError, ValueError) as error:
         if address is None:
             raise
@@ -81,7 +83,17 @@ def _join_or_start(
 
 def is_own() -> bool:
     """Whether `connect` started the cluster that this process is connected to."""
-    return _own.is_set()
+    return bool(_sessions)
+
+
+def spill_folder() -> Path | None:
+    """Where the Ray that `connect` started writes objects for which its store has no memory.
+
+    None in a cluster of others: each of its nodes was started with a folder of its own.
+    """
+    if not _sessions:
+        return None
+    return Path(os.environ.get(SPILL_FOLDER) or _sessions[-1])
 
 
 @contextmanager
@@ -118,8 +130,11 @@ def _in_background(work: Callable[[], None] | None) -> Iterator[None]:
             thread.join()
 
 
-def _init_ray(address: str | None, folder: str | None) -> None:
+def _init_ray(address: str | None, folder: str | None) -> Any:
     """Join or start Ray. On a busy machine a start can exceed Ray's limit, so it is tried again.
+
+    Returns:
+        What `ray.init` returns.
 
     Raises:
         ConnectionError: Ray did not start within its limit, at any try.
@@ -129,14 +144,13 @@ def _init_ray(address: str | None, folder: str | None) -> None:
     for attempt in range(1, _STARTS + 1):
         try:
             with own_process_groups():
-                ray.init(
+                return ray.init(
                     address or "local",
                     logging_level=logging.ERROR,
                     include_dashboard=None if address else False,
                     log_to_driver=bool(address) or log.isEnabledFor(logging.INFO),
                     _temp_dir=folder,
                 )
-            return
         except Exception as error:
             if address or "timed out during startup" not in str(error):
                 raise

@@ -21,11 +21,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayActorError
 
 from fastdfkd.platform.accounting import BatchRecord, SynthesisTotals
 from fastdfkd.platform.bank_client import WATCH_SECONDS, BankClient
 from fastdfkd.platform.history import History
+from fastdfkd.platform.places import LESS_IN_STORE
 from fastdfkd.platform.sample_bank import Insertion
 from fastdfkd.trainers.calls import MOST_SECONDS_AWAY, SAY_EVERY_SECONDS
 
@@ -137,6 +138,12 @@ class Dispatcher:
                 records = await records_reference
             except RayActorError as error:
                 await self._handle_death(index, rounds, error)
+            except (ObjectStoreFullError, OutOfDiskError) as error:
+                raise OSError(
+                    f"Ray's object store has no memory for the images of synthesizer {index}, and "
+                    "the disk to which Ray writes what does not fit is full: make room on it and "
+                    f"resume the run; {LESS_IN_STORE}"
+                ) from error
             else:
                 if self.states is not None:
                     self.states[index] = state

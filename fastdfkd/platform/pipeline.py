@@ -31,6 +31,7 @@ from fastdfkd.platform.actors import RunActors, start
 from fastdfkd.platform.dispatcher import Dispatcher
 from fastdfkd.platform.finish import finish
 from fastdfkd.platform.monitor import Monitor
+from fastdfkd.platform.object_store import use_of_group
 from fastdfkd.platform.placement import Plan, check_memory, planned, reserved
 from fastdfkd.platform.resume_state import ResumeState
 from fastdfkd.platform.stopping import stopping
@@ -96,6 +97,9 @@ def run(
     checkpoints = CheckpointFolder(directory, checkpoint)
     reservation = reserved(plan, platform.start_timeout_s)
     with reservation as group, start(experiment, plan, group, resume) as actors:
+        use = use_of_group(recipe, math.prod(experiment.spec.shape), group)
+        log.info("%s", use.line)
+        notes = [*notes, *([use.line] if use.spilled else [])]
         history = resume.driver_history(recipe)
         states = resume.synthesizers if platform.schedule == "lockstep" else None
         roles = actors.bank, actors.board, actors.synthesizers

@@ -18,7 +18,21 @@ LONGEST = 39
 """Longest folder, in bytes, in which the path `ray/session_<time>_<pid>/sockets/plasma_store` fits
 into the 107 bytes of a Unix socket's path."""
 
+SPILL_FOLDER = "RAY_object_spilling_directory"
+"""Environment variable of Ray: where it writes objects for which its store has no memory. Unset: to
+the folder of its session."""
+LESS_IN_STORE = (
+    "to keep images in memory, set platform.checkpoint_every to fewer rounds: a round leaves the "
+    "store when a checkpoint has it; to write to another disk, start Ray with another folder "
+    f"({SPILL_FOLDER}, or `ray start --object-spilling-directory`)"
+)
+"""What to do about a bank that Ray's object store cannot hold."""
 _SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+def default_folder() -> str:
+    """The folder below which Ray, started here, would put its files."""
+    return os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
 
 
 @contextmanager
@@ -28,7 +42,7 @@ def short_folder() -> Iterator[str | None]:
     Raises:
         OSError: this machine has no usable folder; the message says what to set.
     """
-    default = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    default = default_folder()
     if len(os.fsencode(default)) <= LONGEST and _usable(Path(default)):
         yield None
         return

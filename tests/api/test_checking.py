@@ -68,6 +68,7 @@ def test_the_report_of_a_recipe(recipe: Recipe, workplace: Path) -> None:
     assert 0 < report.seconds <= time.perf_counter() - started
     written = {path for path in files_in(workplace) - before if "cache" not in str(path)}
     assert not {path for path in written if path.suffix not in (".npz",)}
+    assert report.plan["store"] not in report.warnings
     assert report.teacher.source == "weights"
     assert report.teacher.opened["file"].endswith("teacher.safetensors")
     assert report.teacher.opened["matched"] > 0
@@ -149,6 +150,18 @@ def test_a_teacher_that_is_not_trained_yet_is_not_trained(
     assert report.held_out.figures == {}
     assert report.normalisation["contrast"] is None
     assert any("not trained yet" in warning for warning in report.warnings)
+
+
+def test_a_bank_that_the_object_store_cannot_hold_is_a_warning(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", "10000")
+    report = fastdfkd.check(recipe, images=20)
+    assert report.plan["store"] in report.warnings
+    assert report.plan["store"].startswith(
+        "Ray's object store: at most 24.6 kB of the bank's 24.6 kB are in it at a time; it has "
+        "10 kB. Ray writes what does not fit, at least 16.6 kB, to "
+    )
 
 
 def test_a_teacher_without_statistics_is_said_to_cost_accuracy(

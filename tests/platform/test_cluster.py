@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import ray
 
@@ -23,12 +25,13 @@ def test_a_slow_start_is_tried_again(
 ) -> None:
     fails = [Exception(SLOW), Exception(SLOW)]
 
-    def init(*_: object, **__: object) -> None:
+    def init(*_: object, **__: object) -> str:
         if fails:
             raise fails.pop()
+        return "context"
 
     monkeypatch.setattr(ray, "init", init)
-    cluster._init_ray(None, None)
+    assert cluster._init_ray(None, None) == "context"
     assert fails == []
     assert len(shutdowns) == 2, "what a failed start left behind is removed"
 
@@ -49,3 +52,13 @@ def test_other_failures_are_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(RuntimeError, match="no such cluster"):
         cluster._init_ray(None, None)
+
+
+def test_the_folder_to_which_ray_spills(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_object_spilling_directory", raising=False)
+    monkeypatch.setattr(cluster, "_sessions", [])
+    assert cluster.spill_folder() is None, "a cluster of others"
+    monkeypatch.setattr(cluster, "_sessions", [Path("/tmp/ray/session")])
+    assert cluster.spill_folder() == Path("/tmp/ray/session")
+    monkeypatch.setenv("RAY_object_spilling_directory", "/large")
+    assert cluster.spill_folder() == Path("/large")

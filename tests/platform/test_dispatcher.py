@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from ray.exceptions import RayActorError
+from ray.exceptions import OutOfDiskError, RayActorError
 
 from fastdfkd.core.batch import Provenance
 from fastdfkd.platform.dispatcher import MOST_ROUNDS_A_CALL, WORTH_A_CALL_SECONDS, Dispatcher
@@ -17,12 +17,17 @@ from tests.platform.fake_bank import LIMITER, Bank, Remote
 
 
 class Synthesizer:
-    """Rounds of `seconds` each; dies in the calls `dies_in`, refuses round `refuses` once."""
+    """Rounds of `seconds` each; the calls `dies_in` raise `error`; refuses round `refuses` once."""
 
     def __init__(
-        self, seconds: float, *, dies_in: Sequence[int] = (), refuses: int | None = None
+        self,
+        seconds: float,
+        *,
+        dies_in: Sequence[int] = (),
+        refuses: int | None = None,
+        error: type[Exception] = RayActorError,
     ) -> None:
-        self.seconds, self.dies_in, self.refuses = seconds, dies_in, refuses
+        self.seconds, self.dies_in, self.refuses, self.error = seconds, dies_in, refuses, error
         self.calls: list[list[tuple[int, int]]] = []
         self.states: list[Any] = []
         """The state passed to each call; a call returns it plus one."""
@@ -52,7 +57,7 @@ class Synthesizer:
     async def _records(self, call: int, rounds: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         await asyncio.sleep(0)
         if call in self.dies_in:
-            raise RayActorError
+            raise self.error
         return [self._record(place, *each) for place, each in enumerate(rounds)]
 
     def finished(self, rounds: int) -> float:
@@ -119,6 +124,12 @@ def test_all_rounds_of_a_call_are_made_again_when_the_synthesizer_dies_in_it() -
     assert len(lost) == 4
     assert [round for round, _ in synthesizer.calls[3]] == lost
     assert dispatcher.totals.restarts == 1
+
+
+def test_a_store_and_a_disk_that_are_full_end_the_run_with_what_to_do() -> None:
+    synthesizer = Synthesizer(WORTH_A_CALL_SECONDS, dies_in=[2], error=OutOfDiskError)
+    with pytest.raises(OSError, match=r"synthesizer 0, and the disk .* platform\.checkpoint_every"):
+        drive(synthesizer)
 
 
 def test_only_the_refused_round_of_a_call_is_made_again() -> None:
