@@ -34,6 +34,8 @@ from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import prepare_teacher
 
 Row = dict[str, Any]
+FROM_RESULT = ("seed", "images", "updates", "wall_seconds", "end_to_end_seconds", "accuracy")
+"""Figures of the run's result that the record has."""
 GROUP = 10
 """Rounds of a row of the table."""
 
@@ -80,7 +82,7 @@ def measured(run: Path) -> Row:
         "classes": experiment.spec.num_classes,
         "rounds": of_rounds(run, recipe, teacher, experiment, rows),
         "student": [{"updates": 0, **started}, *evaluated.to_dict("records")],
-        "result": result,
+        "result": {name: result[name] for name in FROM_RESULT},
     }
 
 
