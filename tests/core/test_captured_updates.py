@@ -95,7 +95,8 @@ def test_updates_that_cannot_be_recorded_are_those_without_graphs(
     [
         {},
         {"momentum": 0.0, "warmup_updates": 7, "invert": True},
-        {"attention": 2.0, "mixup": 0.5, "frozen_norms": True},
+        {"attention": 2.0, "mixup": 0.5},
+        {"frozen_norms": True, "lr": 1e-8, "min_lr": 0.0},
     ],
 )
 def test_chained_updates_are_single_ones(device: str, changes: dict[str, Any]) -> None:
