@@ -67,7 +67,8 @@ def test_a_resumed_run_ends_with_the_same_student(
     assert (resumed.images, resumed.updates) == (whole.images, whole.updates)
 
 
-@pytest.mark.parametrize("schedule", ["lockstep", pytest.param("async", marks=pytest.mark.slow)])
+@pytest.mark.slow  # by default tests/platform/test_own_method.py shares a generator
+@pytest.mark.parametrize("schedule", ["lockstep", "async"])
 def test_several_synthesizers_train_one_generator(
     schedule: str, teacher: Teacher, tmp_path: Path
 ) -> None:
