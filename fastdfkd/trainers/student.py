@@ -134,7 +134,7 @@ class StudentTraining:
         allowed = 0
         while (done := self.distiller.updates) < total:
             if done >= allowed:
-                allowed = self.loader.advance(done, self._publish)
+                allowed = self._least(self.loader.advance(done, self._publish))
             checkpoint = next_checkpoint(self.recipe, self.distiller.updates)
             stop = min(allowed, total, (done // every + 1) * every, checkpoint)
             loss = self._update_until(stop)
@@ -217,6 +217,18 @@ class StudentTraining:
         flag = torch.tensor(float(diverged), device=self.device)
         torch.distributed.all_reduce(flag)
         return bool(flag)
+
+    def _least(self, allowed: int) -> int:
+        """The fewest updates that any worker is allowed; the same value on all workers.
+
+        A bank that restarts between the workers' requests may allow them different numbers. They
+        would then exchange gradients of different updates.
+        """
+        if self.world == 1:
+            return allowed
+        least = torch.tensor(allowed, device=self.device)
+        torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
+        return int(least)
 
     def _publish_and_report(self, loss: float, evaluate: bool) -> None:
         """Publish, evaluate and report. All workers call this after the same updates."""
