@@ -131,27 +131,24 @@ def test_each_generator_makes_and_learns_from_its_own_rounds(experiment: Experim
 
 
 @pytest.mark.parametrize(
-    ("kind", "lives"),
+    ("kind", "expected"),
     [
-        (TwoInTurn, {7: [0, 0], 8: [1, 0], 16: [1, 1], 24: [2, 1]}),
-        (FourInTurn, {7: [0] * 4, 8: [1, 0, 0, 0], 16: [1, 1, 0, 0], 40: [2, 1, 1, 1]}),
-        (TwoLasting, {40: [0, 0]}),
+        (TwoInTurn, {8: 0, 17: 1, 24: 0, 33: 1, 40: 0}),
+        (FourInTurn, {8: 0, 17: 1, 26: 2, 35: 3, 40: 0}),
+        (TwoLasting, {}),
     ],
 )
 def test_generators_are_drawn_anew_in_turn(
-    experiment: Experiment, kind: type[SynthesizerInTurn], lives: dict[int, list[int]]
+    experiment: Experiment, kind: type[SynthesizerInTurn], expected: dict[int, int]
 ) -> None:
-    shared = built(kind, experiment).shared
-    drawn = [weights[0].clone() for weights in shared.all]
-    for round in range(max(lives) + 1):
+    shared, found = built(kind, experiment).shared, {}
+    for round in range(41):
+        before = [weights[0].clone() for weights in shared.all]
         shared.begin(round)
-        if round in lives:
-            for later in range(round, round + len(shared.all)):  # until each had its turn
-                due = shared._life_of(later % len(shared.all), round)
-                assert due == lives[round][later % len(shared.all)]
-    for number, first in enumerate(drawn):
-        anew = shared.lives[number] > 0
-        assert torch.equal(shared.all[number][0], first) != anew
+        for number, weights in enumerate(before):
+            if not torch.equal(weights, shared.all[number][0]):
+                found[round] = number  # due at 8, 16, 24, ...: drawn at its next own round
+    assert found == expected
 
 
 def test_a_generator_is_drawn_anew_before_its_round_and_from_other_numbers(
