@@ -2,6 +2,8 @@
 
     python -m benchmarks.ablations [--seeds 3] [--only "random start"]
 
+Most rows change a key of the recipe. Those of `benchmarks/trials.py` change what no key does.
+
 The students are judged on letters that are drawn anew from the fonts of the *training* images. No
 student is trained on them, and no setting is chosen on the held-out letters with other fonts, on
 which glyphs-best is judged at the end.
@@ -29,6 +31,7 @@ from benchmarks.student_rows import (
     judged,
     student_rows,
 )
+from benchmarks.trials import TRIALS
 from fastdfkd.data import RealImages
 from fastdfkd.data.glyphs import TRAIN_FONTS, GlyphSettings, load_glyphs
 from fastdfkd.experiment import image_spec
@@ -67,18 +70,21 @@ CHANGES: Mapping[str, Overrides] = {
     "teacher asked about every view": {"distillation.teacher_cache": None},
     "views used 8 times": {"distillation.teacher_cache": 8},
 }
-"""What is changed, by the label of its row."""
+"""Changed keys, by the label of the row."""
+LABELS = (*CHANGES, *TRIALS)
+"""All rows, in order."""
 
 
 def students(seeds: int, only: Sequence[str]) -> list[Student]:
     """The rows that are named in `only`, all with the first seed, then with the next one."""
-    return [_student(label, seed) for seed in range(seeds) for label in CHANGES if label in only]
+    return [_student(label, seed) for seed in range(seeds) for label in LABELS if label in only]
 
 
 def _student(label: str, seed: int) -> Student:
-    endless = {**CHANGES[label], "synthesis.rounds": 100_000}
+    endless = {**CHANGES.get(label, {}), "synthesis.rounds": 100_000}
     if label != ALONE:
-        return Student(BASE, label, seed, {**BEFORE, **endless, "bank.capacity": 20_000})
+        changes = {**BEFORE, **endless, "bank.capacity": 20_000}
+        return Student(BASE, label, seed, changes, trial=label if label in TRIALS else "")
     recipe = load_recipe(BASE).literal()
     rest = {key: recipe[key] for key in ("data", "teacher", "student", "distillation")}
     return Student("glyphs-gn-auto", label, seed, {**rest, **endless, "synthesis.method": "shapes"})
@@ -132,12 +138,19 @@ def page(rows: Sequence[Row]) -> str:
                 "process with one thread, mean ± sample standard deviation over the seeds; "
                 "without ± of one seed. Accuracy on 2,600 letters drawn anew from the fonts of the "
                 "training images, not on the held-out letters. `against as it is`: mean difference "
-                "in points over the seeds that both rows have, ± its standard error.",
+                "in points over the seeds that both rows have, ± its standard error. "
+                f"{_tried(groups)}".rstrip(),
                 markdown_table(heads, table).rstrip(),
             ]
         )
         + "\n"
     )
+
+
+def _tried(groups: Mapping[str, Sequence[Row]]) -> str:
+    """Which rows are trials."""
+    tried = ", ".join(f"`{label}`" for label in groups if label in TRIALS)
+    return f"No recipe can say what is changed in {tried}: `benchmarks/trials.py`." if tried else ""
 
 
 def _against(label: str, groups: Mapping[str, Sequence[Row]]) -> str:
@@ -158,7 +171,7 @@ def main() -> None:
     """Measure, print and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=list(CHANGES), default=list(CHANGES))
+    parser.add_argument("--only", nargs="+", choices=LABELS, default=LABELS)
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
     stem = options.out / "ablations-glyphs"

@@ -30,6 +30,7 @@ from benchmarks.method_settings import READINGS, labels, students
 from benchmarks.results import FOLDER
 from benchmarks.student_rows import Judged, Row, Student, judged, student_rows
 from benchmarks.timed_run import TimedRun
+from benchmarks.trials import TRIALS, file_name
 from fastdfkd.core.collapse import CollapseWatch
 from fastdfkd.core.methods.objective import DivergedError
 from fastdfkd.data import cache_folder
@@ -66,8 +67,10 @@ def timed_row(
     row: Row = {**student.facts, "seconds": times[-1]}
     parts = (judged_by or judged)(student)
     experiment = Experiment.of(student.recipe, parts[0])
-    run, copy = TimedRun(experiment), TimedRun(experiment)
-    file = cache_folder() / "methods" / f"{row['recipe'][:16]}.pt"
+    replaced = TRIALS[student.trial] if student.trial else None
+    run, copy = TimedRun(experiment, replaced), TimedRun(experiment, replaced)
+    name = "-".join([row["recipe"][:16], *filter(None, [file_name(student.trial)])])
+    file = cache_folder() / "methods" / f"{name}.pt"
     readings: list[Row] = list(run.load(file)["readings"]) if file.exists() else []
     for seconds in times[len(readings) :]:
         try:

@@ -28,8 +28,8 @@ from fastdfkd.trainers.teacher import prepare_teacher
 
 Overrides = Mapping[str, Any]
 Row = dict[str, Any]
-"""`setting`, `seed`, `recipe` (its digest) and the judge's figures by name, or `diverged`: why
-there are none."""
+"""`setting`, `seed`, `recipe` (its digest), `trial` if the student has one, and the judge's figures
+by name, or `diverged`: why there are none."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Student:
     changes: Overrides
     synthetic_images: int = 0
     """Held-out synthetic images that judge the student, beside the real ones."""
+    trial: str = ""
+    """Name of the trial (`benchmarks/trials.py`) whose parts replace the recipe's; "": none."""
 
     @property
     def recipe(self) -> Recipe:
@@ -51,7 +53,13 @@ class Student:
     @property
     def facts(self) -> Row:
         """The columns that identify its row."""
-        return {"setting": self.setting, "seed": self.seed, "recipe": self.recipe.digest()}
+        trial = {"trial": self.trial} if self.trial else {}
+        return {
+            "setting": self.setting,
+            "seed": self.seed,
+            "recipe": self.recipe.digest(),
+            **trial,
+        }
 
 
 Judged = tuple[nn.Module, Judge, Evaluated]
@@ -96,6 +104,7 @@ def figures_of(
     student: Student, synthesizer_of: Callable[[Experiment], Synthesizer] = Experiment.synthesizer
 ) -> dict[str, float]:
     """Train the student in `reference_loop`; the judge's figures."""
+    assert not student.trial, f"{student.trial}: only timed runs have the parts of a trial"
     teacher, judge, taught = judged(student)
     recipe = student.recipe
     experiment = Experiment.of(recipe, teacher)
@@ -121,7 +130,7 @@ def student_rows(
     """The rows of students, in their order.
 
     The file is written after each student. The same call after an interruption therefore trains
-    only the students that are missing. Rows of other recipes are dropped.
+    only the students that are missing. Rows of other recipes or trials are dropped.
 
     Args:
         students: to be trained, each with one thread.
@@ -132,18 +141,23 @@ def student_rows(
         is_complete: whether a row of the file still holds; if not, it is measured again.
     """
     old: list[Row] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-    keys = [(student.setting, student.recipe.digest()) for student in students]
-    rows = {key: row for row in old if (key := (row["setting"], row["recipe"])) in keys}
+    keys = [_key(student.facts) for student in students]
+    rows = {key: row for row in old if (key := _key(row)) in keys}
     complete = {key for key, row in rows.items() if is_complete(row)}
     missing = [each for each, key in zip(students, keys, strict=True) if key not in complete]
     if missing:
         judged(missing[0])  # in the cache before other processes start
     for row in _measured_by(processes, missing, measure):
-        rows[row["setting"], row["recipe"]] = row
+        rows[_key(row)] = row
         done = [rows[key] for key in keys if key in rows]
         write_whole(file, (json.dumps(done, indent=1) + "\n").encode())
         print(f"{row['setting']}, seed {row['seed']}: {_outcome(row)}", flush=True)
     return [rows[key] for key in keys]
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    """What tells the rows of a file apart."""
+    return row["setting"], row["recipe"], row.get("trial", "")
 
 
 def _measured_by(

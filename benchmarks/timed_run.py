@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fastdfkd.core.batch import SyntheticBatch
 from fastdfkd.core.batch_figures import BatchFigures
 from fastdfkd.core.distillation import StudentDistiller
+from fastdfkd.core.interfaces import Synthesizer
+from fastdfkd.core.methods import build_synthesizer
 from fastdfkd.core.methods.objective import DivergedError
 from fastdfkd.core.network_use import copied
+from fastdfkd.core.task import Task
 from fastdfkd.experiment import Experiment
 from fastdfkd.runs.files import write_whole
 
@@ -41,18 +45,32 @@ class TimedDistiller(StudentDistiller):
         return warm * (section.min_lr + (section.lr - section.min_lr) * self.factor)
 
 
+@dataclass(frozen=True)
+class RunParts:
+    """What builds the parts of a run."""
+
+    synthesizer: Callable[[Any, Task], Synthesizer] = build_synthesizer
+    distiller: type[TimedDistiller] = TimedDistiller
+
+
 class TimedRun:
     """Synthesizer, images and student of a run, and the processor seconds that they took."""
 
-    def __init__(self, experiment: Experiment):
-        """Build the parts. The experiment's student is not trained, a copy of it is."""
+    def __init__(self, experiment: Experiment, parts: RunParts | None = None):
+        """Build the parts. The experiment's student is not trained, a copy of it is.
+
+        Args:
+            experiment: its recipe says what the parts are.
+            parts: build others of the same recipe; unset: the recipe's.
+        """
+        parts = parts or RunParts()
         experiment = replace(experiment, student=copied(experiment.student))
         recipe = experiment.recipe
         self.synthesis, self.distillation = experiment.synthesis, recipe.distillation
         self.in_order = recipe.bank.draws == "in_order"
-        self.synthesizer = experiment.synthesizer()
+        self.synthesizer = parts.synthesizer(self.synthesis, experiment.task("cpu"))
         self.buffer = experiment.buffer()
-        self.distiller = TimedDistiller(
+        self.distiller = parts.distiller(
             recipe.distillation,
             experiment.task("cpu"),
             total_updates=recipe.updates,

@@ -1,0 +1,52 @@
+"""Changes of glyphs-best that no recipe can say, as rows of `benchmarks/ablations.py`.
+
+They are trials, not options of the product. A name has the numbers of its trial: if one changes,
+the row is another one and is measured anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from benchmarks.timed_run import RunParts
+from benchmarks.trial_distillers import FeatureDistiller, HeavyFeatureDistiller, ReplayDistiller
+from benchmarks.trial_synthesizers import (
+    AveragedGenerator,
+    FourInTurn,
+    SynthesizerInTurn,
+    TwoInTurn,
+    TwoLasting,
+)
+
+
+def _in_turn(synthesizer: type[SynthesizerInTurn]) -> tuple[str, RunParts]:
+    count, every = synthesizer.count, synthesizer.reset_every
+    reset = "none new" if every is None else f"one new every {every} rounds"
+    return f"{count} generators in turn, {reset}", RunParts(synthesizer=synthesizer)
+
+
+def _features(distiller: type[FeatureDistiller]) -> tuple[str, RunParts]:
+    return f"maps of stages, weight {distiller.weight:g}", RunParts(distiller=distiller)
+
+
+TRIALS: Mapping[str, RunParts] = dict(
+    [
+        (
+            f"images of the generator's average, {AveragedGenerator.decay:g} a step",
+            RunParts(synthesizer=AveragedGenerator),
+        ),
+        *map(_in_turn, (TwoInTurn, FourInTurn, TwoLasting)),
+        (
+            f"prioritised replay, {ReplayDistiller.uniform:.0%} uniform",
+            RunParts(distiller=ReplayDistiller),
+        ),
+        *map(_features, (FeatureDistiller, HeavyFeatureDistiller)),
+    ]
+)
+"""What builds the parts of a run, by the name of the trial."""
+
+
+def file_name(trial: str) -> str:
+    """A trial's name with letters, digits and hyphens alone; "" for none."""
+    return re.sub(r"[^a-z0-9.]+", "-", trial.lower()).strip("-")

@@ -1,0 +1,68 @@
+"""The rows of the table, of which those of trials have the recipe of the first."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import ablations, methods
+from benchmarks.ablations import CHANGES, LABELS, page, students
+from benchmarks.results import FOLDER
+from benchmarks.student_rows import Student, figures_of
+from benchmarks.timed_run import RunParts
+from benchmarks.trials import TRIALS, file_name
+
+
+def test_committed_rows_are_those_of_the_students() -> None:
+    rows = json.loads((FOLDER / "ablations-glyphs.json").read_text(encoding="utf-8"))
+    committed = {(row["setting"], row["seed"], row["recipe"], row.get("trial")) for row in rows}
+    for student in students(3, list(CHANGES)):
+        facts = student.facts
+        assert (facts["setting"], facts["seed"], facts["recipe"], None) in committed
+
+
+def test_a_trial_has_the_recipe_as_it_is_and_parts_of_its_own() -> None:
+    plain, *tried = students(1, ["as it is", *TRIALS])
+    assert [student.trial for student in tried] == list(TRIALS) == list(LABELS[len(CHANGES) :])
+    for student in tried:
+        assert student.facts == {**plain.facts, "setting": student.setting, "trial": student.trial}
+        assert TRIALS[student.trial] != RunParts()
+    names = [file_name(student.trial) for student in (plain, *tried)]
+    assert names[0] == ""
+    assert len(set(names)) == len(names)
+
+
+def test_a_trial_is_not_run_without_its_parts() -> None:
+    with pytest.raises(AssertionError, match="only timed runs"):
+        figures_of(Student("glyphs-best", "row", 0, {}, trial="a trial"))
+
+
+def test_a_timed_row_of_a_trial_has_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stop(Exception):
+        pass
+
+    class Run:
+        def __init__(self, experiment: object, parts: object):
+            raise Stop(parts)
+
+    monkeypatch.setattr(methods, "TimedRun", Run)
+    monkeypatch.setattr(methods.Experiment, "of", lambda recipe, teacher: None)
+    for student in students(1, ["as it is", *TRIALS]):
+        with pytest.raises(Stop) as stopped:
+            methods.timed_row(student, (1,), lambda student: (None, None, None))  # type: ignore[arg-type, return-value]
+        expected = TRIALS[student.trial] if student.trial else None
+        assert stopped.value.args == (expected,)
+
+
+def test_the_page_names_the_trials_among_its_rows() -> None:
+    def row(label: str, accuracy: float) -> dict[str, object]:
+        reading = {"accuracy": accuracy, "images": 64, "updates": 10, "synthesis_seconds": 30.0}
+        return {"setting": label, "seed": 0, "accuracy": accuracy, "readings": [reading]}
+
+    label = next(iter(TRIALS))
+    with_trial = page([row("as it is", 0.9), row(label, 0.95)])
+    assert f"| {label} | 95.0 | +5.0 |" in with_trial
+    assert f"in `{label}`: `benchmarks/trials.py`." in with_trial
+    assert "trials.py" not in page([row("as it is", 0.9)])
+    assert ablations.BASE in with_trial

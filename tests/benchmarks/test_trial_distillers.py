@@ -1,0 +1,203 @@
+"""Prioritised replay and maps of stages, beside the distiller that they change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks import trial_distillers
+from benchmarks.timed_run import RunParts, TimedDistiller, TimedRun
+from benchmarks.trial_distillers import (
+    FeatureDistiller,
+    HeavyFeatureDistiller,
+    ReplayDistiller,
+    feature_loss,
+    watching,
+)
+from fastdfkd.core.losses import kl_divergence
+from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.experiment import Experiment
+from fastdfkd.models import build_network
+from fastdfkd.models.weight_selection import evenly_spaced
+from fastdfkd.recipe import load_recipe
+
+BATCH = 8
+NAMES = ["layer1", "layer2", "layer3"]
+CHANGES = {
+    "student.model": "resnet8-half",
+    "student.start_from": "teacher",
+    "synthesis.warmup_rounds": 1,
+    "synthesis.batch_size": 4,
+    "synthesis.steps": 1,
+    "distillation.batch_size": BATCH,
+    "distillation.updates_per_round": 3,
+    "distillation.random_shapes": 0.5,
+    "distillation.teacher_cache": 4,
+    "platform.precision": "float32",
+}
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Experiment:
+    torch.manual_seed(0)
+    teacher = build_network("resnet8", 10, 1).eval()
+    return Experiment.of(load_recipe("digits-fast5", CHANGES), teacher)
+
+
+def built(kind: type[TimedDistiller], experiment: Experiment) -> Any:
+    return TimedRun(experiment, RunParts(distiller=kind)).distiller
+
+
+def full_bank(experiment: Experiment, count: int = 20, capacity: int = 32) -> SampleBuffer:
+    bank = SampleBuffer(capacity, experiment.spec.shape)
+    numbers = torch.Generator().manual_seed(0)
+    shape = (count, *experiment.spec.shape)
+    bank.extend(torch.randint(256, shape, dtype=torch.uint8, generator=numbers))
+    return bank
+
+
+def weights(distiller: Any) -> Tensor:
+    parts = [tensor.flatten().double() for tensor in distiller.student_state().values()]
+    return torch.cat(parts)
+
+
+def test_chances_are_half_uniform_and_half_those_of_the_last_kl(experiment: Experiment) -> None:
+    replay = built(ReplayDistiller, experiment)
+    replay.last = torch.tensor([1.0, torch.nan, 3.0, 0.0])
+    weights = torch.tensor([1.0, 3.0, 3.0, 0.0], dtype=torch.float64)  # unknown: as the largest
+    torch.testing.assert_close(replay.chances(), 0.125 + weights / 14)
+    replay.last = torch.full((4,), torch.nan)
+    torch.testing.assert_close(replay.chances(), torch.full((4,), 0.25, dtype=torch.float64))
+    replay.last = torch.zeros(4)
+    torch.testing.assert_close(replay.chances(), torch.full((4,), 0.25, dtype=torch.float64))
+
+
+def test_images_are_drawn_by_their_chances(experiment: Experiment) -> None:
+    replay, bank = built(ReplayDistiller, experiment), full_bank(experiment, 10)
+    bank.images[:] = torch.arange(len(bank.images), dtype=torch.uint8)[:, None, None, None]
+    randomness = torch.Generator().manual_seed(0)
+    replay._of_bank(bank, 1, randomness)
+    replay.last = torch.tensor([9.0, *[1.0] * 9])
+    drawn = replay._of_bank(bank, 4000, randomness)
+    assert torch.equal(drawn[:, 0, 0, 0].long(), replay.drawn)
+    shares = torch.bincount(replay.drawn, minlength=10) / 4000
+    torch.testing.assert_close(shares, replay.chances().float(), atol=0.02, rtol=0)
+    assert shares[0] == pytest.approx(0.05 + 0.25, abs=0.02)
+
+
+def test_an_update_keeps_the_kl_of_the_images_that_it_drew(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replay, bank = built(ReplayDistiller, experiment), full_bank(experiment)
+    asked: list[Tensor] = []
+    answered: list[Tensor] = []
+    ask, of_each = replay.ask, replay.loss
+
+    def watched_ask(images: Tensor, *rest: Any) -> Any:
+        asked.append(images)
+        return ask(images, *rest)
+
+    def watched_loss(teacher: Tensor, student: Tensor) -> Tensor:
+        answered.append(kl_divergence(teacher, student.detach(), replay.section.temperature))
+        loss: Tensor = of_each(teacher, student)
+        return loss
+
+    monkeypatch.setattr(replay, "ask", watched_ask)
+    monkeypatch.setattr(replay, "loss", watched_loss)
+    expected: dict[int, float] = {}
+    for _ in range(18):  # the cache is full after 16: then 2 of 8 views are new, 1 of the bank
+        replay.update(bank)
+        drawn = replay.drawn.tolist()
+        assert torch.equal(asked[-1][: len(drawn)], bank.images[drawn])
+        expected |= dict(zip(drawn, answered[-1].tolist(), strict=False))
+        kept = {slot: float(kl) for slot, kl in enumerate(replay.last) if not kl.isnan()}
+        assert kept == expected
+    assert len(drawn) == 1
+    assert len(asked[-1]) == 2
+
+
+def test_without_priorities_the_student_is_the_plain_one(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replay, plain = built(ReplayDistiller, experiment), built(TimedDistiller, experiment)
+    bank = full_bank(experiment)
+
+    def uniform(chances: Tensor, count: int, replacement: bool, generator: Any) -> Tensor:
+        return torch.randint(len(chances), (count,), generator=generator)
+
+    monkeypatch.setattr(trial_distillers.torch, "multinomial", uniform)
+    for _ in range(3):
+        assert torch.equal(replay.update(bank), plain.update(bank))
+    assert torch.equal(weights(replay), weights(plain))
+
+
+def test_images_that_replace_others_were_never_drawn(experiment: Experiment) -> None:
+    replay, bank = built(ReplayDistiller, experiment), full_bank(experiment, 6, capacity=8)
+    randomness = torch.Generator().manual_seed(0)
+    replay._of_bank(bank, 1, randomness)
+    replay.last[:] = 1.0
+    bank.extend(bank.images[:4].clone())  # into slots 6, 7, 0, 1
+    replay._of_bank(bank, 1, randomness)
+    assert replay.last.isnan().tolist() == [True, True, False, False, False, False, True, True]
+
+
+def test_maps_are_compared_with_evenly_spaced_channels() -> None:
+    teacher = torch.arange(2 * 4 * 3 * 3.0).reshape(2, 4, 3, 3) + 1
+    chosen = teacher[:, [0, 3]]
+    more = torch.cat([chosen, torch.full_like(chosen, 99.0)])  # the rest is not compared
+    assert feature_loss([teacher], [more]) == 0
+    expected = 4 / chosen.square().mean()
+    torch.testing.assert_close(feature_loss([teacher], [more + 2]), expected)
+    wide = torch.zeros(4, 8, 3, 3)  # more channels than the teacher has
+    torch.testing.assert_close(feature_loss([teacher, teacher], [more + 2, wide]), expected)
+
+
+def test_the_channels_are_those_from_which_the_student_starts(experiment: Experiment) -> None:
+    features = built(FeatureDistiller, experiment)
+    assert features.names[0] == features.names[1] == NAMES
+    inputs = torch.randn(2, *experiment.spec.shape)
+    found = []
+    for network in (features.teacher, features.module.eval()):
+        with torch.no_grad(), watching(network, ["conv1"]) as maps:
+            network(inputs)
+        found += maps
+    assert found[1].shape[1] < found[0].shape[1]
+    torch.testing.assert_close(evenly_spaced(found[0], found[1].shape), found[1])
+
+
+def test_the_loss_has_the_distance_of_the_new_views(experiment: Experiment) -> None:
+    bank = full_bank(experiment)
+    kinds = (TimedDistiller, FeatureDistiller, HeavyFeatureDistiller)
+    plain, light, heavy = (built(kind, experiment).update(bank) for kind in kinds)
+    assert light > plain
+    assert float(heavy - plain) == pytest.approx(10 * float(light - plain), rel=1e-3)
+
+
+def test_the_distance_trains_the_student(experiment: Experiment) -> None:
+    features, bank = built(HeavyFeatureDistiller, experiment), full_bank(experiment)
+    features.of_logits = lambda teacher, student: student.sum() * 0
+    losses = [float(features.update(bank)) for _ in range(30)]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert len(features._taught[0]) == 2  # a quarter of the views are new, once the cache is full
+    assert len(features._followed[0]) == BATCH
+
+
+@pytest.mark.parametrize("kind", [ReplayDistiller, FeatureDistiller])
+def test_a_saved_run_goes_on(
+    experiment: Experiment, kind: type[TimedDistiller], tmp_path: Path
+) -> None:
+    run, copy = (TimedRun(experiment, RunParts(distiller=kind)) for _ in range(2))
+    run._synthesize()
+    for _ in range(3):
+        run.distiller.update(run.buffer)
+    run.save(tmp_path / "run.pt")
+    copy.load(tmp_path / "run.pt")
+    for each in (run, copy):
+        each._synthesize()
+        for _ in range(3):
+            each.distiller.update(each.buffer)
+    assert torch.equal(weights(run.distiller), weights(copy.distiller))
