@@ -1,8 +1,10 @@
 """What each setting of glyphs-best is worth: the recipe with one thing changed, at equal seconds.
 
     python -m benchmarks.ablations [--seeds 3] [--only "random start"]
+    python -m benchmarks.ablations --trials
 
-Most rows change a key of the recipe. Those of `benchmarks/trials.py` change what no key does.
+Rows change a key of the recipe. Those of `--trials` (`benchmarks/trials.py`) change what no key
+does. They have a table of their own, with the recipe as it is beside them.
 
 The students are judged on letters that are drawn anew from the fonts of the *training* images. No
 student is trained on them, and no setting is chosen on the held-out letters with other fonts, on
@@ -73,6 +75,7 @@ CHANGES: Mapping[str, Overrides] = {
 """Changed keys, by the label of the row."""
 LABELS = (*CHANGES, *TRIALS)
 """All rows, in order."""
+AS_IT_IS = "as it is"
 
 
 def students(seeds: int, only: Sequence[str]) -> list[Student]:
@@ -105,6 +108,7 @@ measured = partial(timed_row, times=(SECONDS,), judged_by=judged_on_new_letters)
 def page(rows: Sequence[Row]) -> str:
     """The results as Markdown."""
     groups, machine = by_setting(rows), hardware()
+    trials = " --trials" if set(groups) & set(TRIALS) else ""
     seeds = sorted({row["seed"] for row in rows})
     table = []
     for label, group in groups.items():
@@ -131,15 +135,14 @@ def page(rows: Sequence[Row]) -> str:
         "\n\n".join(
             [
                 "# glyphs-best, with `adv: 16`, and one thing changed",
-                f"`python -m benchmarks.ablations --seeds {len(seeds)}`; seeds "
+                f"`python -m benchmarks.ablations{trials} --seeds {len(seeds)}`; seeds "
                 f"{', '.join(map(str, seeds))}; {machine.get('processor')}, {machine.get('cores')} "
                 f"cores, shared with other work; commit {commit()}.",
                 f"Students after {SECONDS} processor seconds of synthesis and updates in one "
                 "process with one thread, mean ± sample standard deviation over the seeds; "
                 "without ± of one seed. Accuracy on 2,600 letters drawn anew from the fonts of the "
                 "training images, not on the held-out letters. `against as it is`: mean difference "
-                "in points over the seeds that both rows have, ± its standard error. "
-                f"{_tried(groups)}".rstrip(),
+                "in points over the seeds that both rows have, ± its standard error.",
                 markdown_table(heads, table).rstrip(),
             ]
         )
@@ -147,21 +150,15 @@ def page(rows: Sequence[Row]) -> str:
     )
 
 
-def _tried(groups: Mapping[str, Sequence[Row]]) -> str:
-    """Which rows are trials."""
-    tried = ", ".join(f"`{label}`" for label in groups if label in TRIALS)
-    return f"No recipe can say what is changed in {tried}: `benchmarks/trials.py`." if tried else ""
-
-
 def _against(label: str, groups: Mapping[str, Sequence[Row]]) -> str:
     """Mean difference to the recipe as it is, by seed, in points."""
-    base = {row["seed"]: row["accuracy"] for row in groups.get("as it is", ())}
+    base = {row["seed"]: row["accuracy"] for row in groups.get(AS_IT_IS, ())}
     pairs = [
         100 * (row["accuracy"] - base[row["seed"]])
         for row in groups[label]
         if row["accuracy"] is not None and base.get(row["seed"]) is not None
     ]
-    if label == "as it is" or not pairs:
+    if label == AS_IT_IS or not pairs:
         return ""
     error = f" ± {stdev(pairs) / len(pairs) ** 0.5:.1f}" if len(pairs) > 1 else ""
     return f"{fmean(pairs):+.1f}{error}"
@@ -171,11 +168,16 @@ def main() -> None:
     """Measure, print and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=LABELS, default=LABELS)
+    parser.add_argument("--trials", action="store_true", help="the rows of benchmarks/trials.py")
+    parser.add_argument("--only", nargs="+", help="labels of rows; default: all")
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
-    stem = options.out / "ablations-glyphs"
-    chosen = students(options.seeds, options.only)
+    labels = [AS_IT_IS, *TRIALS] if options.trials else list(CHANGES)
+    unknown = sorted(set(options.only or ()) - set(labels))
+    if unknown:
+        parser.error(f"no row {unknown[0]!r}: {', '.join(labels)}")
+    stem = options.out / f"ablations-glyphs{'-trials' if options.trials else ''}"
+    chosen = students(options.seeds, options.only or labels)
     rows = student_rows(chosen, stem.with_suffix(".json"), measure=measured)
     text = page(rows)
     stem.with_suffix(".md").write_text(text, encoding="utf-8")

@@ -111,7 +111,7 @@ def page(record: Row) -> str:
     result, machine, count = record["result"], hardware(), record["real_images"]
     weights = record["weights"]
     lines = [
-        f"# {record['recipe']}: {record['classes']:,} classes on two cores",
+        f"# {record['recipe']}: {record['classes']:,} classes",
         f"{machine.get('processor')}, {machine.get('cores')} cores; commit {commit()}. Seed "
         f"{result['seed']}; {result['images']:,} images, {result['updates']:,} student updates, "
         f"{result['wall_seconds']:.0f} s of wall time. The student has {weights['student']:,} "
@@ -121,8 +121,8 @@ def page(record: Row) -> str:
         "checkpoint), and mean of the largest class probability in the last step, in percent.",
         markdown_table(*_image_table(record["rounds"])),
         "## The student",
-        f"Agreement with the teacher on {count:,} real images, with its 95 % interval (Wilson). No "
-        f"setting was chosen on them. Chance is {100 / record['classes']:.1f} %.",
+        f"Agreement with the teacher on {count:,} real images, with its 95 % interval (Wilson). "
+        f"Chance is {100 / record['classes']:.1f} %.",
         markdown_table(*_student_table(record["student"], count)),
     ]
     return "\n\n".join(lines) + "\n"

@@ -269,7 +269,7 @@ student:                # the first block of each of the seven stages, 2.7 of 4.
 {method}distillation:
   updates_per_round: 20
   batch_size: 32
-  lr: 1.0e-3            # faster, the student forgets what it has from the teacher
+  lr: 1.0e-3            # faster rates lose what the student has from the teacher sooner
   min_lr: 1.0e-5
   warmup_updates: 50
   temperature: 2.0

@@ -44,6 +44,9 @@ class Workers(Protocol):
     def agree(self, mine: bool) -> bool:
         """Whether a value is true on all workers."""
 
+    def least(self, mine: int) -> int:
+        """The smallest of the workers' numbers."""
+
 
 class OneWorker:
     """Implements `Workers` for a worker that trains alone: it exchanges nothing."""
@@ -58,6 +61,10 @@ class OneWorker:
 
     def agree(self, mine: bool) -> bool:
         """The worker's own value."""
+        return mine
+
+    def least(self, mine: int) -> int:
+        """The worker's own number."""
         return mine
 
 
@@ -123,9 +130,13 @@ class WorkerGroup:
 
     def agree(self, mine: bool) -> bool:
         """Whether a value is true on all workers. The host waits for the answer."""
-        flag = torch.tensor(float(mine), device=self.device)
-        distributed.all_reduce(flag, distributed.ReduceOp.MIN)
-        return bool(flag)
+        return bool(self.least(int(mine)))
+
+    def least(self, mine: int) -> int:
+        """The smallest of the workers' numbers. The host waits for it."""
+        number = torch.tensor(mine, device=self.device)
+        distributed.all_reduce(number, distributed.ReduceOp.MIN)
+        return int(number)
 
     def _unused_by_all(self) -> list[Tensor]:
         """The parameters of which no worker has a gradient."""

@@ -134,11 +134,11 @@ class StudentTraining:
         allowed = 0
         while (done := self.distiller.updates) < total:
             if done >= allowed:
-                allowed = self._least(self.loader.advance(done, self._publish))
+                allowed = self._allowed(done)
             checkpoint = next_checkpoint(self.recipe, self.distiller.updates)
             stop = min(allowed, total, (done // every + 1) * every, checkpoint)
             loss = self._update_until(stop)
-            if self._any_diverged(loss):
+            if not self.distiller.workers.agree(math.isfinite(loss)):
                 self._give_up(done, stop)
             publish, save = stop % every == 0 or stop == total, stop == checkpoint != total
             evaluate = publish and self._evaluation_due()
@@ -162,6 +162,29 @@ class StudentTraining:
                 "confusions": to_arrays(self.confusions),
             }
             call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
+
+    def _allowed(self, done: int) -> int:
+        """Wait for more updates; the number of updates in all that every worker may make.
+
+        A bank that restarts, or ends, between the workers' requests answers them differently. They
+        would then exchange gradients of different updates, or wait for a worker that has left.
+
+        Args:
+            done: updates made so far.
+
+        Raises:
+            BankClosed: the run is ending. If one worker learns it, all raise.
+        """
+        closed: BankClosed | None = None
+        mine = done
+        try:
+            mine = self.loader.advance(done, self._publish)
+        except BankClosed as error:
+            closed = error
+        allowed = self.distiller.workers.least(mine)
+        if allowed <= done:
+            raise closed or BankClosed("the bank has told another worker that the run is ending")
+        return allowed
 
     def _buffer(self) -> SampleBuffer:
         """This worker's copy of the bank, with the images that it starts with."""
@@ -208,27 +231,6 @@ class StudentTraining:
             outcome = {"diverged": message}
             call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
         raise BankClosed(message)
-
-    def _any_diverged(self, loss: float) -> bool:
-        """Whether the loss of any worker is not finite; the same value on all workers."""
-        diverged = not math.isfinite(loss)
-        if self.world == 1:
-            return diverged
-        flag = torch.tensor(float(diverged), device=self.device)
-        torch.distributed.all_reduce(flag)
-        return bool(flag)
-
-    def _least(self, allowed: int) -> int:
-        """The fewest updates that any worker is allowed; the same value on all workers.
-
-        A bank that restarts between the workers' requests may allow them different numbers. They
-        would then exchange gradients of different updates.
-        """
-        if self.world == 1:
-            return allowed
-        least = torch.tensor(allowed, device=self.device)
-        torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
-        return int(least)
 
     def _publish_and_report(self, loss: float, evaluate: bool) -> None:
         """Publish, evaluate and report. All workers call this after the same updates."""

@@ -163,6 +163,7 @@ def gloo(rank: int) -> dict[str, Any]:
     group = distiller(rank).workers
     values = [(True, True), (True, False), (False, True), (False, False)]
     found["agree"] = [group.agree(each[rank]) for each in values]
+    found["least"] = [group.least(each[rank]) for each in ((3, 2**40), (2**40, 3))]
     return found | {"compiler": "torch._dynamo" in sys.modules}
 
 
@@ -229,6 +230,11 @@ def test_a_gradient_that_is_missing_is_an_error(found: list[dict[str, Any]]) -> 
 def test_a_value_is_agreed_on_if_all_have_it(found: list[dict[str, Any]]) -> None:
     assert [mine["agree"] for mine in found] == [[True, False, False, False]] * 2
     assert [OneWorker().agree(mine) for mine in (True, False)] == [True, False]
+
+
+def test_the_smallest_number_is_known_to_all(found: list[dict[str, Any]]) -> None:
+    assert [mine["least"] for mine in found] == [[3, 3]] * 2
+    assert OneWorker().least(5) == 5
 
 
 def test_workers_start_without_torchs_compiler(found: list[dict[str, Any]]) -> None:
