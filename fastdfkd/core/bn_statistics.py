@@ -3,11 +3,12 @@
 Every BatchNorm layer of the teacher stores the running mean and variance of its input over the
 training data. The loss compares them with the mean m and biased variance v of the synthetic batch:
 
-    L_bn = sum_l || running_var_l - v_l ||_2 + || running_mean_l - m_l ||_2       (Eq. 2)
+    L_bn = sum_l || running_var_l - v_l ||_2 + || running_mean_l - m_l ||_2
 
-The norms are not squared. With momentum a > 0, m and v are first mixed with a running estimate
-from earlier batches: (1 - a) * batch + a * estimate. The estimate is updated once per batch, from
-the batch's last step. The first batch has no estimate and is not mixed.
+This is Eq. 2 of arXiv 2112.06253. The norms are not squared. With momentum a > 0, m and v are first
+mixed with a running estimate from earlier batches: (1 - a) * batch + a * estimate. The estimate is
+updated once per batch, from the batch's last step. The first batch has no estimate and is not
+mixed.
 
 "BatchNorm layer" is whatever normalises by running statistics (`core/norm_layers.py`,
 `core/norm_calls.py`). Those of an InstanceNorm are means over images of an image's statistics, so m

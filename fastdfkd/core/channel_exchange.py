@@ -1,9 +1,12 @@
 """Channel feature exchange: images that are decoded from the feature maps of two images.
 
 Half of the channels of an image's map, drawn at random, is replaced by that of another image of the
-batch, and the generator decodes the result (SpaceshipNet, CVPR 2023). The map is the
-output of the first BatchNorm, of the first or of the second upsampling convolution; one of them is
-drawn for a batch.
+batch, and the generator decodes the result. The map is the output of the first BatchNorm, of the
+first or of the second upsampling convolution; one of them is drawn for a batch.
+
+Source: SpaceshipNet (CVPR 2023), whose authors' code has these three maps and halves, and the
+reversed batch as the other images. There the bank keeps the maps, and they are exchanged and
+decoded again in every student update; here the bank keeps the images of one exchange.
 """
 
 from __future__ import annotations

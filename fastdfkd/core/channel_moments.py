@@ -1,6 +1,7 @@
 """Mean and variance of each channel of a batch, and normalisation by them, with their gradients.
 
-They go through torch's batch-norm kernels, which read a map once whatever its layout.
+They go through torch's batch-norm kernels, which read a map once whatever its layout. They are the
+m and v of L_bn (`core/bn_statistics.py`).
 """
 
 from __future__ import annotations

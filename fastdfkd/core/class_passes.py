@@ -1,4 +1,7 @@
-"""Labels that are balanced over rounds: they run through all classes before any comes again."""
+"""Labels that are balanced over rounds: they run through all classes before any comes again.
+
+This project's own, for tasks with more classes than a batch has images (`balance_over: rounds`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The generator network. Its meta-learned weights initialise the synthesis of each batch."""
+"""The generator network. Its meta-learned weights initialise the synthesis of each batch.
+
+Source: the CIFAR generator of the authors' code of arXiv 2112.06253.
+"""
 
 from __future__ import annotations
 

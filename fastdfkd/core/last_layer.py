@@ -1,4 +1,7 @@
-"""Finds the input of a network's last linear layer or convolution: its penultimate features."""
+"""Finds the input of a network's last linear layer or convolution: its penultimate features.
+
+They are the f of DAFL's activation loss L_a (arXiv 1904.01186).
+"""
 
 from __future__ import annotations
 

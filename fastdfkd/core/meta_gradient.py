@@ -4,6 +4,9 @@ fomaml      theta <- Adam(theta, sum over inner steps of dL/dtheta')       (Eq. 
 reptile     theta <- Adam(theta, c * (theta - theta'_k))                   (Eq. 8; Adam cancels c)
 sequential  theta <- theta'_k                      (ablation: reuse without meta-learning)
 none        theta is initialised again before every batch            (ablation: no reuse)
+
+"Eq." numbers are those of arXiv 2112.06253. The ablations are the paper's; the authors' code of
+sequential reuse never resets the first layers, which here needs `reset_after: null`.
 """
 
 from __future__ import annotations

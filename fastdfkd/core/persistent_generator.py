@@ -1,5 +1,6 @@
 """A generator that is trained from the first round to the last, with its Adam state.
 
+It is the generator of DAFL, ZSKT, DFQ and DFAD, whose modules in `core/methods/` name the papers.
 Each batch trains a copy. The shared generator then takes over the copy: its weights, float buffers
 and Adam moments. `MetaUpdate.tensors` holds all of them.
 """

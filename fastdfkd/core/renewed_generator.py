@@ -1,7 +1,8 @@
 """A generator that goes on from batch to batch and is drawn anew at set rounds.
 
 Each batch trains a copy with an Adam of its own. The shared generator then takes over the copy's
-weights. `MetaUpdate.tensors` holds them.
+weights. `MetaUpdate.tensors` holds them. Source: the generator of NAYER (arXiv 2310.00258) and the
+schedule of its authors' code.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """What CMI's contrastive term keeps from batch to batch: a projection head and a memory.
 
+Source: L_cr of arXiv 2105.08584; sizes, rates and betas are those of its authors' code, rounding to
+float16 and the ring are this project's (`core/methods/cmi.py`).
+
 Both belong to one synthesizer. For WRN-40-2 with its 2,704 features the full memory of 40,960 rows
 is 443 MB as float16, and the head with its Adam 96 MB. A state has the filled rows alone.
 """

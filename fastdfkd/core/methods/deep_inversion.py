@@ -1,6 +1,18 @@
 """DeepInversion (arXiv 1912.08795): optimise the pixels of every image, starting from noise.
 
-It is the reference of all speed-ups.
+    L = bn * R_feature + oh * CE(t, y) + adv * R_compete + tv * R_TV + l2 * R_l2
+
+The names are the paper's: R_feature is L_bn (`core/bn_statistics.py`), with norms as in the
+authors' code, where the paper squares them. R_compete, the term of Adaptive DeepInversion, is minus
+the Jensen-Shannon divergence of teacher and student (`core/losses.py`), without the constant 1.
+In each step the batch is rolled and perhaps flipped as a whole.
+
+It is the reference of all speed-ups, with the settings of that comparison (arXiv 2112.06253) as
+defaults. Differs from the code of the comparison: the images of the best step are kept, not those
+of the last; the student's own L_bn is no part of the loss; the divergence is that of both networks
+from their mixture M, where that code has KL(M || T) and KL(M || S), clamped. Differs from the
+authors' code: pixels are clamped to the range of images for every data set, there for ImageNet
+alone; the first BatchNorm weighs as much as the others.
 """
 
 from __future__ import annotations

@@ -2,6 +2,11 @@
 
 A batch is made by a few Adam steps on a copy of the meta-generator and on the latent codes. The
 meta-generator then learns from the gradients or the weights of the copy (`core/meta_gradient.py`).
+The loss is in `core/methods/objective.py`, the steps are in `core/methods/inner_loop.py`.
+
+Latent codes are not meta-learned: they are new in every batch, or go on from the batch before
+(`core/methods/kept_codes.py`). The adversarial term begins with the first round past warm-up; in
+the authors' code with the last one of it.
 """
 
 from __future__ import annotations

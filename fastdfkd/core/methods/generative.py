@@ -7,6 +7,7 @@ Round r of a run (DAFL, ZSKT, DFQ, DFAD differ in the loss alone):
 
 In lock-step the student updates of the round follow, so each method has its paper's alternation of
 generator and student steps. `bank.draws: in_order` gives each of these updates the next images.
+Each method's module names its paper; docs/methods.md says where all four differ from them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Base class of the methods that optimise each batch by Adam steps on a copy of a generator."""
+"""Base class of the methods that optimise each batch by Adam steps on a copy of a generator.
+
+It has what such methods share: the copies, the loss of a step on their images, the priors, channel
+exchange. Its subclasses name their papers.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Everything that the k steps of a batch change: copies of generator and codes, and more.
 
+They are the fast weights theta' and codes of Algorithm 1 of arXiv 2112.06253, one Adam for each.
 The tensors are allocated once and refilled for every batch, because a captured step (CUDA graph)
 reads and writes fixed memory.
 """

@@ -1,6 +1,8 @@
 """Base class of the methods that make a batch by k Adam steps on a copy of a reused generator.
 
 A subclass has a shared generator that learns from the summed gradients or the weights of the copy.
+Source: the inner loop of Algorithm 1 of arXiv 2112.06253. As in its authors' code, the images of
+the step with the lowest loss are kept.
 """
 
 from __future__ import annotations

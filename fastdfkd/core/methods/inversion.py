@@ -1,4 +1,8 @@
-"""Base class of the methods that optimise each batch with `InversionObjective`."""
+"""Base class of the methods that optimise each batch with `InversionObjective`.
+
+It draws the random inputs of a batch, which follow from seed, round and attempt. Its subclasses
+name their papers.
+"""
 
 from __future__ import annotations
 

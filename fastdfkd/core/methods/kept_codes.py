@@ -1,4 +1,9 @@
-"""Latent codes with which a synthesizer's next batch goes on (`keep_codes`)."""
+"""Latent codes with which a synthesizer's next batch goes on (`keep_codes`).
+
+Source: the ImageNet script of the authors of arXiv 2112.06253. There z has a meta-learning rate of
+its own, but the inner Adam edits the storage that the meta-z shares: codes are handed on, not
+meta-learned. So it is here.
+"""
 
 from __future__ import annotations
 

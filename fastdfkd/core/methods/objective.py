@@ -1,4 +1,8 @@
-"""The loss of the synthesis methods: BatchNorm statistics, classes, adversarial term, priors."""
+"""The loss of the synthesis methods: BatchNorm statistics, classes, adversarial term, priors.
+
+The form is that of arXiv 2112.06253. The adversarial term and the form of L_bn are arguments, which
+a method chooses; `core/losses.py` and `core/bn_statistics.py` name their sources.
+"""
 
 from __future__ import annotations
 
