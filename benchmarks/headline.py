@@ -4,7 +4,7 @@
 
 A case is a sample recipe or a CIFAR pair `teacher/student` with the paper's schedule. Both sides
 make the same number of images and student updates with the same networks. The networks have random
-weights, which cost the same time. The cost per image and per update of both sides is measure in
+weights, which cost the same time. The cost per image and per update of both sides is measured in
 this process, in turn, and multiplied by these numbers. So all totals are extrapolated, and the
 table says so.
 """
@@ -23,6 +23,7 @@ import torch
 
 from benchmarks import naive
 from benchmarks.cases import SAMPLES, Case, pair_case, recipe_case
+from benchmarks.naive_deep_inversion import NaiveDeepInversion
 from benchmarks.results import FOLDER, heading, machine, machine_name
 from benchmarks.step_rows import naive_loading
 from benchmarks.timing import Work, alternated
@@ -101,7 +102,7 @@ def _inverted(case: Case) -> int:
 
 def _naive_works(case: Case) -> dict[str, Work]:
     """One DeepInversion step on a new batch, and one student update on images in memory."""
-    inversion = naive.NaiveDeepInversion(
+    inversion = NaiveDeepInversion(
         DeepInversionSynthesis(method="deep_inversion"),
         case.teacher,
         case.student,

@@ -35,7 +35,7 @@ def python(code: str) -> str:
 
 @pytest.mark.parametrize("first", ["", str(ROOT)], ids=["as -c has it", "as -m has it"])
 def test_platform_is_the_standard_librarys(first: str) -> None:
-    """DESIGN.md: a folder `platform` at the root would shadow it for torch and Ray."""
+    """A folder `platform` at the root would shadow it for torch and Ray."""
     found = python(
         f"import sys; sys.path[0] = {first!r}; import platform; print(platform.__file__)"
     )

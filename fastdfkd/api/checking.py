@@ -18,8 +18,9 @@ from fastdfkd.runs.figures import REAL
 if TYPE_CHECKING:
     from torch import nn
 
+    from fastdfkd.core.image_spec import ImageSpec
     from fastdfkd.data import Judge
-    from fastdfkd.experiment import Experiment
+    from fastdfkd.experiment import Experiment, ExperimentFacts
     from fastdfkd.platform.placement import Plan
     from fastdfkd.trainers.bank_location import BankLocation
     from fastdfkd.trainers.teacher import Teacher
@@ -64,21 +65,11 @@ def check_recipe(
     figures = _held_out(teacher, judge, len(held_out))
     return CheckReport(
         recipe=recipe.name,
-        images={
-            "data": experiment.spec.name,
-            "shape": experiment.spec.shape,
-            "classes": experiment.spec.num_classes,
-            "mean": experiment.spec.mean,
-            "std": experiment.spec.std,
-        },
+        images=_images(experiment.spec),
         teacher=networks["teacher"],
         student=networks["student"],
         held_out=figures,
-        normalisation={
-            **asdict(facts.normalisation),
-            "plausible": facts.normalisation.plausible,
-            "line": facts.normalisation.line,
-        },
+        normalisation=_normalisation(facts),
         estimate=asdict(estimate),
         plan={
             **_plan(recipe, plan),
@@ -96,6 +87,23 @@ def check_recipe(
             *([store.line] if store.spilled else []),
         ],
     )
+
+
+def _images(spec: ImageSpec) -> dict[str, Any]:
+    """What the images are."""
+    return {
+        "data": spec.name,
+        "shape": spec.shape,
+        "classes": spec.num_classes,
+        "mean": spec.mean,
+        "std": spec.std,
+    }
+
+
+def _normalisation(facts: ExperimentFacts) -> dict[str, Any]:
+    """Whether the stated normalisation is plausible, and the figures that say so."""
+    found = facts.normalisation
+    return {**asdict(found), "plausible": found.plausible, "line": found.line}
 
 
 def _resources() -> dict[str, float]:

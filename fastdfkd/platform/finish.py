@@ -56,15 +56,8 @@ def finish(
         notes: deviations from the recipe, a sentence each.
         warnings: of the run, a line each.
     """
-    if (student := final.get("student")) is not None:
-        save_weights(directory / "student.safetensors", to_tensors(student))
-    shown = as_tensor(images[:_GRID_IMAGES])
-    state = None if student is None else to_tensors(student)
-    classes = predicted_classes(experiment, shown, state)
-    _save_samples(experiment, shown, classes, directory / "samples.png")
-    _details(experiment, classes, final.get("confusions", {}), totals.classes).save(directory)
-    recipe = experiment.recipe
-    row = final["row"]
+    _write_files(experiment, directory, totals, final, images)
+    recipe, row = experiment.recipe, final["row"]
     return RunResult(
         recipe=recipe.name,
         recipe_digest=recipe.digest(),
@@ -76,7 +69,7 @@ def finish(
         **{name: row.get(name) for name in FIGURES},
         input=teacher.description.get("input", {}),
         images=totals.images,
-        updates=int(row["updates"]) if student is not None else 0,
+        updates=int(row["updates"]) if final.get("student") is not None else 0,
         synthesis_seconds=totals.sum("synthesis_seconds"),
         distillation_seconds=row["distillation_seconds"],
         evaluation_seconds=row["evaluation_seconds"],
@@ -96,6 +89,24 @@ def finish(
         warnings=list(warnings),
         directory=directory,
     )
+
+
+def _write_files(
+    experiment: Experiment,
+    directory: Path,
+    totals: SynthesisTotals,
+    final: dict[str, Any],
+    images: Any,
+) -> None:
+    """Write the student, if there is one, sample images and details; arguments as for `finish`."""
+    student = final.get("student")
+    state = None if student is None else to_tensors(student)
+    if state is not None:
+        save_weights(directory / "student.safetensors", state)
+    shown = as_tensor(images[:_GRID_IMAGES])
+    classes = predicted_classes(experiment, shown, state)
+    _save_samples(experiment, shown, classes, directory / "samples.png")
+    _details(experiment, classes, final.get("confusions", {}), totals.classes).save(directory)
 
 
 def _save_samples(

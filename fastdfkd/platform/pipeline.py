@@ -81,31 +81,22 @@ def run(
         RunStopped: `stop` was set.
         HeadLost: the cluster's head does not answer any more.
     """
-    start_time, platform = time.monotonic(), recipe.platform
-    plan = planned(recipe)
+    start_time, plan = time.monotonic(), planned(recipe)
     judge = NothingHeldOut() if images_only else None
     experiment = Experiment.of(recipe, teacher.model, plan.device, judge)
-    started = StartedImages.of(recipe, experiment.spec.shape)
-    if checkpoint is not None:
-        started.check_same(checkpoint.state.get("started"))
-    if recipe.bank.location in ("device", "host"):
-        held = recipe.capacity + len(started)
-        check_memory(plan, held * math.prod(experiment.spec.shape))
+    started = _started_images(experiment, plan, checkpoint)
     experiment.facts().log()
     log.info("bank: %s", BankPolicies.of(recipe))
     resume = ResumeState.of(experiment, checkpoint, ray.get_runtime_context().get_node_id())
     checkpoints = CheckpointFolder(directory, checkpoint)
-    reservation = reserved(plan, platform.start_timeout_s)
+    reservation = reserved(plan, recipe.platform.start_timeout_s)
     with reservation as group, start(experiment, plan, group, resume) as actors:
-        use = use_of_group(recipe, math.prod(experiment.spec.shape), group)
-        log.info("%s", use.line)
-        notes = [*notes, *([use.line] if use.spilled else [])]
+        notes = [*notes, *_store_notes(experiment, group)]
         history = resume.driver_history(recipe)
-        states = resume.synthesizers if platform.schedule == "lockstep" else None
+        states = resume.synthesizers if recipe.platform.schedule == "lockstep" else None
         roles = actors.bank, actors.board, actors.synthesizers
         dispatcher = Dispatcher(*roles, history, resume.totals, states=states)
-        settled = recipe.model_copy(update={"synthesis": experiment.synthesis})
-        watch = CollapseWatch(settled, experiment.spec, resume.collapse)
+        watch = _collapse_watch(experiment, resume)
         board = actors.board, dispatcher, recorder, checkpoints, actors.restore_board
         monitor = Monitor(*board, recipe, watch, started.facts())
         head_watch = head.watch(directory, dispatcher.end, own=cluster.is_own())
@@ -121,19 +112,54 @@ def run(
             monitor.write_last(outcome["trainer"])
         images = history.newest_images()
     without = ["images without a student: the adversarial term was off"] if images_only else []
-    said = [*notes, *without, *experiment.notes, *started.notes]
-    said += _dispatcher_notes(dispatcher, recipe)
-    said += [note for note in monitor.trainer_notes if note not in said]
-    facts = {"notes": said, "warnings": watch.warnings}
+    known = [*notes, *without, *experiment.notes, *started.notes]
+    facts = {"notes": _all_notes(known, dispatcher, monitor, recipe), "warnings": watch.warnings}
     totals = dispatcher.totals
     result = finish(experiment, teacher, directory, totals, outcome, images, start_time, **facts)
     return result.model_copy(update=started.figures())
 
 
-def _dispatcher_notes(dispatcher: Dispatcher, recipe: Recipe) -> list[str]:
-    """What synthesizers reported, and what `platform.use_idle` came to."""
+def _started_images(
+    experiment: Experiment, plan: Plan, checkpoint: Checkpoint | None
+) -> StartedImages:
+    """The images with which the bank starts; the whole bank must fit into memory.
+
+    Raises:
+        ValueError: the run began with other images.
+        PlacementError: a bank in memory would be larger than that.
+    """
+    recipe, shape = experiment.recipe, experiment.spec.shape
+    started = StartedImages.of(recipe, shape)
+    if checkpoint is not None:
+        started.check_same(checkpoint.state.get("started"))
+    if recipe.bank.location in ("device", "host"):
+        check_memory(plan, (recipe.capacity + len(started)) * math.prod(shape))
+    return started
+
+
+def _store_notes(experiment: Experiment, group: Any) -> list[str]:
+    """Log what the images take of the object stores; a note if that is more than fits."""
+    use = use_of_group(experiment.recipe, math.prod(experiment.spec.shape), group)
+    log.info("%s", use.line)
+    return [use.line] if use.spilled else []
+
+
+def _collapse_watch(experiment: Experiment, resume: ResumeState) -> CollapseWatch:
+    """Looks out for collapsed images; it goes on from its state in the checkpoint."""
+    settled = experiment.recipe.model_copy(update={"synthesis": experiment.synthesis})
+    return CollapseWatch(settled, experiment.spec, resume.collapse)
+
+
+def _all_notes(
+    known: Sequence[str], dispatcher: Dispatcher, monitor: Monitor, recipe: Recipe
+) -> list[str]:
+    """What is known before the run; what synthesizers reported and `platform.use_idle` came to.
+
+    Then what trainers reported, unless it has been said.
+    """
     idle = dispatcher.totals.idle_notes() if recipe.platform.use_idle else []
-    return [*dispatcher.notes, *idle]
+    said = [*known, *dispatcher.notes, *idle]
+    return said + [note for note in monitor.trainer_notes if note not in said]
 
 
 def _outcome(dispatcher: Dispatcher, monitor: Monitor) -> dict[str, Any]:

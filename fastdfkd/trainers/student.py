@@ -23,20 +23,21 @@ import ray
 import ray.train
 import ray.train.torch
 import torch
-from torch import Tensor
 
 from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
-from fastdfkd.core.memory import keep_freed_memory, peak_memory_bytes
+from fastdfkd.core.memory import keep_freed_memory
 from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.experiment import Experiment
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.bank_loader import BankClosed, BankLoader
 from fastdfkd.trainers.bank_location import located_buffer
+from fastdfkd.trainers.board_reports import BoardReports
 from fastdfkd.trainers.calls import call_until_answered
 from fastdfkd.trainers.checkpoint import next_checkpoint
 from fastdfkd.trainers.gpu_share import limit_gpu_memory
+from fastdfkd.trainers.progress_row import net_time, progress_row
 from fastdfkd.trainers.sent_images import NONE_SENT, SentImages
 from fastdfkd.trainers.student_evaluation import StudentEvaluation
 from fastdfkd.trainers.weights import to_arrays, to_tensors
@@ -92,10 +93,9 @@ class StudentTraining:
             keep_freed_memory()
             limit_gpu_memory(self.device)
         self.clock = Clock(self.device)
+        self.reports = BoardReports(job.board)
         self.notes: list[str] = []
         """What a user should know of this run, besides the notes of the distiller, a line each."""
-        self.noted = 0
-        """Notes that the driver has."""
         self.distiller = self._distiller()
         self.buffer = self._buffer()
         batch = self.recipe.synthesis.batch_size
@@ -110,14 +110,7 @@ class StudentTraining:
             tell=lambda *news: job.board.evaluating.remote(news),
             note=lambda line: job.board.note.remote([line]),
         )
-        self.evaluations = 0
         self.row: dict[str, float] = {}
-        self.class_ious: tuple[float, ...] = ()
-        """Of the newest evaluation (`Evaluated.class_ious`)."""
-        self.confusions: dict[str, Tensor] = {}
-        """Of the last evaluation (`Judge.confusions`)."""
-        self.shown: tuple[Any, int] | None = None
-        """The student that was published last, with its number of updates."""
         if state is not None:
             self._go_on_from(to_tensors(state))
         self.began = self.clock.unix()
@@ -141,27 +134,15 @@ class StudentTraining:
             if not self.distiller.workers.agree(math.isfinite(loss)):
                 self._give_up(done, stop)
             publish, save = stop % every == 0 or stop == total, stop == checkpoint != total
-            evaluate = publish and self._evaluation_due()
+            evaluate = publish and self.evaluation.due(self.distiller.updates)
             if stop == allowed and not (evaluate or save or stop == total):
                 self.loader.ask(stop)  # so that synthesizers start the next batch now
             if publish:
                 self._publish_and_report(loss, evaluate)
             if save and self.leads:
-                call_until_answered(
-                    lambda: self.job.board.save.remote(self._state()), "the weight board"
-                )
+                self.reports.save(self._state)
         if self.leads:
-            student = to_arrays(self.distiller.student_state())
-            precision = self._precision()
-            outcome = {
-                "row": self.row,
-                "student": student,
-                "precision": precision,
-                "cuda_graphs": "on" if self.distiller.captures else "off",
-                "class_ious": self.class_ious,
-                "confusions": to_arrays(self.confusions),
-            }
-            call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
+            self.reports.complete(self._outcome())
 
     def _allowed(self, done: int) -> int:
         """Wait for more updates; the number of updates in all that every worker may make.
@@ -178,7 +159,7 @@ class StudentTraining:
         closed: BankClosed | None = None
         mine = done
         try:
-            mine = self.loader.advance(done, self._publish)
+            mine = self.loader.advance(done, self.reports.publish_again)
         except BankClosed as error:
             closed = error
         allowed = self.distiller.workers.least(mine)
@@ -228,63 +209,53 @@ class StudentTraining:
             "platform.precision=float32"
         )
         if self.leads:
-            outcome = {"diverged": message}
-            call_until_answered(lambda: self.job.board.complete.remote(outcome), "the weight board")
+            self.reports.complete({"diverged": message})
         raise BankClosed(message)
 
     def _publish_and_report(self, loss: float, evaluate: bool) -> None:
         """Publish, evaluate and report. All workers call this after the same updates."""
         last = self.distiller.updates == self.recipe.updates
         if self.leads:
-            self.row = self._row(loss)
-            self._send_notes()
+            self.row = progress_row(self.distiller, self.loader, self.clock, self.began, loss)
+            self.reports.note([*self.notes, *self.distiller.notes])
             if not last:
-                self.shown = to_arrays(self.distiller.student_state()), self.distiller.updates
-                self._publish()
+                self.reports.publish(self.distiller.student_state(), self.distiller.updates)
         if evaluate:
             self.row |= self._evaluate()
         if self.leads:
-            self.job.board.post.remote(self.row)
+            self.reports.post(self.row)
         if evaluate:  # a barrier: every worker must call it
             ray.train.report(dict(self.row))
 
     def _precision(self) -> str:
         return resolve_precision(self.device, self.recipe.platform.precision)
 
-    def _send_notes(self) -> None:
-        """Send the driver the notes that it does not have."""
-        notes = [*self.notes, *self.distiller.notes]
-        if notes[self.noted :]:
-            self.job.board.note.remote(notes[self.noted :])
-        self.noted = len(notes)
-
-    def _publish(self) -> None:
-        """Publish the newest student, again while waiting: the board may have been restarted."""
-        if self.shown is not None:
-            board, shown = self.job.board, self.shown
-            call_until_answered(lambda: board.publish.remote(*shown), "the weight board")
-
-    def _evaluation_due(self) -> bool:
-        made, total = self.distiller.updates, self.recipe.updates
-        reached = made * (self.recipe.platform.evaluations or 1) // total
-        due = bool(reached > self.evaluations or made == total)
-        self.evaluations = reached
-        return due
+    def _outcome(self) -> dict[str, Any]:
+        """What the driver makes the result from."""
+        return {
+            "row": self.row,
+            "student": to_arrays(self.distiller.student_state()),
+            "precision": self._precision(),
+            "cuda_graphs": "on" if self.distiller.captures else "off",
+            "class_ious": self.evaluation.class_ious,
+            "confusions": to_arrays(self.evaluation.confusions),
+        }
 
     def _state(self) -> dict[str, Any]:
+        """What a restarted group, or a resumed run, goes on from."""
         return {
             "distiller": to_arrays(self.distiller.state_dict()),
             "clock": dict(self.clock.seconds),
-            "evaluations": self.evaluations,
+            "evaluations": self.evaluation.reached,
             "precision": self._precision(),
             "rounds": list(self.loader.rounds),
-            "ended": self._net_time(),
+            "ended": net_time(self.clock),
         }
 
     def _go_on_from(self, state: dict[str, Any]) -> None:
         self.distiller.load_state_dict(state["distiller"])
         self.clock.seconds.update(state["clock"])
-        self.evaluations = state["evaluations"]
+        self.evaluation.reached = state["evaluations"]
         before, now = state.get("precision"), self._precision()
         if before not in (None, now):  # None: a checkpoint of an older version
             self.notes.append(
@@ -294,44 +265,12 @@ class StudentTraining:
 
     def _evaluate(self) -> dict[str, float]:
         """Figures of the student; all workers take part, and the leader has them."""
-        updates, evaluation = self.distiller.updates, self.evaluation
         with self.clock.measure("evaluation"):
-            answers = evaluation.of_student(self.distiller.module, updates)
+            answers = self.evaluation.of_student(self.distiller.module, self.distiller.updates)
         seconds = {"evaluation_seconds": self.clock.seconds["evaluation"]}
         if answers is None or not self.leads:
             return seconds
-        self.class_ious = answers.class_ious
-        judge, taught = self.experiment.judge, evaluation.taught
-        if updates == self.recipe.updates:
-            self.confusions = judge.confusions(answers, taught)
-        return {**judge.figures(answers, taught), **seconds}
-
-    def _row(self, loss: float) -> dict[str, float]:
-        """The trainer's part of a progress row.
-
-        `began` is the Unix time of the first wait for images in seconds. `ended` is that of the
-        last update, minus the seconds of evaluation before it.
-        """
-        seconds, distiller = self.clock.seconds, self.distiller
-        return {
-            "began": self.began,
-            "ended": self._net_time(),
-            "updates": distiller.updates,
-            "loss": loss,
-            "lr": distiller.lr,
-            "bank_images": len(self.buffer),
-            "updates_per_second": distiller.updates / max(seconds["distillation"], 1e-9),
-            "distillation_seconds": seconds["distillation"],
-            "evaluation_seconds": seconds["evaluation"],
-            "loading_seconds": seconds["storage"],
-            "waiting_seconds": seconds["idle"],
-            "lost_rounds": len(self.loader.lost),
-            "trainer_peak_memory_bytes": peak_memory_bytes(self.device),
-        }
-
-    def _net_time(self) -> float:
-        """Unix time in seconds, minus the seconds of evaluation so far."""
-        return self.clock.unix() - self.clock.seconds["evaluation"]
+        return {**self.evaluation.figures(answers, self.distiller.updates), **seconds}
 
     def _distiller(self) -> StudentDistiller:
         worker = {"rank": self.rank, "world_size": self.world, "together": self.world > 1}

@@ -64,6 +64,20 @@ class StudentEvaluation:
         assert taught is not None
         self.taught = taught
         """The teacher's answers for all images."""
+        self.reached = 0
+        """Of the recipe's `platform.evaluations`, those that were due so far."""
+        self.class_ious: tuple[float, ...] = ()
+        """Of the student's newest figures (`Evaluated.class_ious`)."""
+        self.confusions: dict[str, Tensor] = {}
+        """Of the student after its last update (`Judge.confusions`)."""
+
+    def due(self, updates: int) -> bool:
+        """Whether the student is to be evaluated after so many updates; asked once for each."""
+        recipe = self.experiment.recipe
+        reached = updates * (recipe.platform.evaluations or 1) // recipe.updates
+        due = reached > self.reached or updates == recipe.updates
+        self.reached = reached
+        return due
 
     def of_student(self, student: nn.Module, updates: int) -> Evaluated | None:
         """The student's answers for all images; None if a worker could not evaluate its share.
@@ -77,6 +91,14 @@ class StudentEvaluation:
             copy_from_first(list(student.buffers()))
         # Outside the tries: a worker that repeated an exchange would wait for the others in vain.
         return self._together(self._tried(student, updates))
+
+    def figures(self, student: Evaluated, updates: int) -> dict[str, float]:
+        """The figures of the student's answers for all images after so many updates."""
+        judge = self.experiment.judge
+        self.class_ious = student.class_ious
+        if updates == self.experiment.recipe.updates:
+            self.confusions = judge.confusions(student, self.taught)
+        return judge.figures(student, self.taught)
 
     def _tried(self, student: nn.Module, updates: int) -> Evaluated | None:
         """The student's answers for this worker's share; None if no try succeeds."""

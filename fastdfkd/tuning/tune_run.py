@@ -96,15 +96,20 @@ def run_trials(
             trial_name_creator=partial(_trial_folder, sweep.names),
             trial_dirname_creator=partial(_trial_folder, sweep.names),
         ),
-        run_config=RunConfig(
-            name="ray_tune",
-            storage_path=str(sweep.folder),
-            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # the run writes its own
-            callbacks=[_TrialLogger(trial_log, sweep, say)],
-            failure_config=FailureConfig(max_failures=0, fail_fast=False),
-            verbose=0,
-        ),
+        run_config=_run_config(sweep.folder, _TrialLogger(trial_log, sweep, say)),
     ).fit()
+
+
+def _run_config(folder: Path, callback: Callback) -> RunConfig:
+    """How Ray Tune runs the trials: quietly, each once, without checkpoints of its own."""
+    return RunConfig(
+        name="ray_tune",
+        storage_path=str(folder),
+        checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # the run writes its own
+        callbacks=[callback],
+        failure_config=FailureConfig(max_failures=0, fail_fast=False),
+        verbose=0,
+    )
 
 
 def check_places(sweep: Sweep) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks import headline, naive
+from benchmarks import headline
 from benchmarks.cases import Case, pair_case
+from benchmarks.naive_deep_inversion import NaiveDeepInversion
 from fastdfkd.core.methods.deep_inversion import DeepInversion
 from fastdfkd.core.random_streams import stream
 from fastdfkd.core.task_kind import draw_classes
@@ -30,7 +31,7 @@ def test_naive_deep_inversion_is_deep_inversion(case: Case) -> None:
     x = torch.randn(8, *case.image_shape, generator=randomness)
     labels = draw_classes(8, 10, False, randomness)
     moves = ours._moves(randomness)
-    baseline = naive.NaiveDeepInversion(section, case.teacher, case.student, case.normalisation)
+    baseline = NaiveDeepInversion(section, case.teacher, case.student, case.normalisation)
     kept, losses = baseline.optimise(x, labels, moves)
     assert losses.index(min(losses)) > 0, "the steps must lower the loss"
     assert batch.provenance.losses["loss"] == pytest.approx(min(losses), rel=1e-4)

@@ -1,15 +1,13 @@
 """A second, slow implementation of the method: float64, explicit loops, no hooks, plain Adam.
 
-Everything here follows METHOD.md's equations and shares no arithmetic with `fastdfkd.core`; the
-tests only take random numbers (z, labels, moves) from the same streams.
+Everything here follows the paper's equations (arXiv 2112.06253) and shares no arithmetic with
+`fastdfkd.core`; the tests only take random numbers (z, labels, moves) from the same streams.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -180,7 +178,7 @@ class Inner:
 
 
 class FastSynthesizer:
-    """METHOD.md, "Synthesis of one batch", steps 2 to 4."""
+    """One batch of Algorithm 1: the inner loop and the meta-update."""
 
     def __init__(
         self,
@@ -244,177 +242,3 @@ class FastSynthesizer:
         for parameter, gradient in zip(self.theta.parameters(), gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
-
-
-def view(image: Tensor, theta: Tensor) -> Tensor:
-    """The part of an image (C, H, W) that `theta` (2, 3) selects, pixel by pixel, bilinearly."""
-    height, width = image.shape[1:]
-    columns = []
-    for y in range(height):
-        for x in range(width):
-            place = torch.tensor([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1, 1.0])
-            across, down = (theta.double() @ place.double()).tolist()
-            across = min(max(((across + 1) * width - 1) / 2, 0), width - 1)
-            down = min(max(((down + 1) * height - 1) / 2, 0), height - 1)
-            left, top = min(int(across), width - 2), min(int(down), height - 2)
-            right, low = across - left, down - top
-            upper = (1 - right) * image[:, top, left] + right * image[:, top, left + 1]
-            lower = (1 - right) * image[:, top + 1, left] + right * image[:, top + 1, left + 1]
-            columns.append((1 - low) * upper + low * lower)
-    return torch.stack(columns, 1).reshape(image.shape)
-
-
-def norm_inputs(network: nn.Sequential, x: Tensor) -> Tensor:
-    """Spatial means of the inputs of all BatchNorms, (B, D)."""
-    found = []
-    for layer in network:
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            found.append(torch.stack([image.flatten(1).sum(1) / image[0].numel() for image in x]))
-            shape = (1, -1, *([1] * (x.ndim - 2)))
-            mean, var = layer.running_mean.reshape(shape), layer.running_var.reshape(shape)
-            x = (x - mean) / (var + layer.eps).sqrt()
-            x = x * layer.weight.reshape(shape) + layer.bias.reshape(shape)
-        else:
-            x = layer(x)
-    return torch.cat(found, 1)
-
-
-@dataclass
-class CMIStep:
-    """What one step of CMI had."""
-
-    terms: dict[str, float]
-    images: Tensor
-    rows: Tensor
-    gradients: list[Tensor]
-
-
-class CMI:
-    """Contrastive model inversion (arXiv 2105.08584), one batch at a time."""
-
-    def __init__(
-        self,
-        objective: Objective,
-        head: Any,
-        *,
-        cr: float,
-        temperature: float,
-        lr: float,
-        padding: int,
-        mean: Tensor,
-        std: Tensor,
-    ):
-        self.objective, self.head = objective, copy.deepcopy(head)
-        self.cr, self.temperature, self.lr, self.padding = cr, temperature, lr, padding
-        self.mean, self.std = mean, std
-        self.adam = torch.optim.Adam(self.head.parameters(), lr=1e-3, foreach=False, fused=False)
-
-    def project(self, features: Tensor) -> Tensor:
-        hidden = features @ self.head.hidden.weight.T + self.head.hidden.bias
-        projected = hidden.clamp_min(0) @ self.head.out.weight.T + self.head.out.bias
-        return projected / projected.square().sum(1, keepdim=True).sqrt()
-
-    def contrast(self, local: Tensor, whole: Tensor, cached: Tensor) -> Tensor:
-        width = local.shape[1]
-        ours = self.project(torch.cat([local, cached[:, :width]]))
-        theirs = self.project(torch.cat([whole.detach(), cached[:, width:]]))
-        losses = []
-        for i, row in enumerate(ours):
-            near = [(row * other).sum() / self.temperature for other in theirs]
-            losses.append(torch.stack(near).exp().sum().log() - near[i])
-        count = len(local)
-        total = torch.stack(losses[:count]).mean()
-        return total + torch.stack(losses[count:]).mean() if len(cached) else total
-
-    def batch(
-        self,
-        generator: nn.Module,
-        z: Tensor,
-        labels: Tensor,
-        draws: list[tuple[Augmentation, Tensor, Tensor]],
-        adversarial: bool,
-    ) -> list[CMIStep]:
-        """One step for each (move, local view, cached rows)."""
-        fast, z, steps = copy.deepcopy(generator), z.clone().requires_grad_(), []
-        adam = torch.optim.Adam(
-            [*fast.parameters(), z], lr=self.lr, betas=(0.5, 0.999), foreach=False, fused=False
-        )
-        for move, theta, cached in draws:
-            images = fast(z)
-            inputs = (augment(images, move, self.padding) - self.mean) / self.std
-            terms = self.objective.terms(inputs, labels, adversarial)
-            parts = torch.stack([view(x, t) for x, t in zip(images, theta, strict=True)])
-            teacher = self.objective.teacher
-            whole = norm_inputs(teacher, inputs).detach()
-            local = norm_inputs(teacher, (parts - self.mean) / self.std)
-            terms["cr"] = self.contrast(local, whole, cached)
-            terms["loss"] = terms["loss"] + self.cr * terms["cr"]
-            adam.zero_grad()
-            self.adam.zero_grad()
-            terms["loss"].backward()
-            steps.append(
-                CMIStep(
-                    {name: value.item() for name, value in terms.items()},
-                    images.detach().clone(),
-                    torch.cat([local, whole], 1).detach(),
-                    [p.grad.clone() for p in (*fast.parameters(), *self.head.parameters())],
-                )
-            )
-            adam.step()
-            self.adam.step()
-        return steps
-
-
-class Distiller:
-    """SGD with momentum and weight decay by hand; lr from torch's scheduler, once a round."""
-
-    def __init__(
-        self,
-        teacher: nn.Sequential,
-        student: nn.Module,
-        *,
-        lr: float,
-        min_lr: float,
-        momentum: float,
-        weight_decay: float,
-        temperature: float,
-        padding: int,
-        rounds: int,
-        mean: Tensor,
-        std: Tensor,
-    ):
-        self.teacher, self.student = teacher, copy.deepcopy(student).train()
-        self.momentum, self.weight_decay, self.temperature = momentum, weight_decay, temperature
-        self.padding, self.mean, self.std = padding, mean, std
-        self.velocity: list[Tensor] = []
-        # The scheduler needs an optimiser: this one only stores the learning rate.
-        self.holder = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.holder, rounds, min_lr)
-
-    def update(self, images: Tensor, move: Augmentation) -> float:
-        inputs = augment(images, move, self.padding).to(self.mean.dtype) / 255
-        inputs = (inputs - self.mean) / self.std
-        teacher_logits, _ = logits_and_moments(self.teacher, inputs)
-        student_logits = self.student(inputs)
-        loss = kl(teacher_logits.detach(), student_logits, self.temperature).sum() / len(images)
-        loss = loss * self.temperature**2
-        parameters = list(self.student.parameters())
-        gradients = torch.autograd.grad(loss, parameters)
-        lr = self.holder.param_groups[0]["lr"]
-        first = not self.velocity
-        for i, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
-            decayed = gradient + self.weight_decay * parameter.detach()
-            if first:
-                self.velocity.append(decayed)
-            else:
-                self.velocity[i] = self.momentum * self.velocity[i] + decayed
-            parameter.data = parameter.data - lr * self.velocity[i]
-        return loss.item()
-
-    def end_round(self) -> None:
-        self.holder.step()
-        self.schedule.step()
-
-
-def cosine(lr: float, min_lr: float, epoch: int, epochs: int) -> float:
-    return min_lr + (lr - min_lr) * (1 + math.cos(math.pi * epoch / epochs)) / 2

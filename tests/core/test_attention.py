@@ -12,7 +12,7 @@ from fastdfkd.core.attention import StageMaps, attention_loss, attention_map, co
 from fastdfkd.core.sample_buffer import SampleBuffer
 
 from . import parts
-from .test_reference_loop import distillation, distiller
+from .student_parts import distillation, distiller
 
 
 def plain_map(maps: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from fastdfkd.core.random_streams import stream
 from fastdfkd.core.resized_crop import ResizedCrop
 from fastdfkd.recipe import CMISynthesis
 
-from . import naive, parts
+from . import naive, naive_cmi, parts
 from .tape import TapeRecorder
 
 TIGHT = {"rtol": 1e-7, "atol": 1e-9}
@@ -34,7 +34,7 @@ class Naive:
         objective = naive.Objective(
             parts.teacher(), parts.student(), section.bn, section.oh, section.adv
         )
-        self.cmi = naive.CMI(
+        self.cmi = naive_cmi.CMI(
             objective,
             ours.contrast.head,
             cr=section.cr,
@@ -45,7 +45,7 @@ class Naive:
             std=parts.column(parts.STD),
         )
 
-    def batch(self, round: int) -> list[naive.CMIStep]:
+    def batch(self, round: int) -> list[naive_cmi.CMIStep]:
         section, count = self.section, self.section.batch_size
         randomness = stream(parts.SEED, "synthesis", round)
         z = torch.randn(count, section.latent_dim, generator=randomness)

@@ -11,7 +11,7 @@ from . import naive
 
 
 def test_parameters_of_the_papers_generator() -> None:
-    """nz 256, ngf 64, 32x32: counted from the layers in METHOD.md (convs before BN: no bias)."""
+    """nz 256, ngf 64, 32x32: counted from the layers of the authors' code."""
     linear = 256 * 128 * 64 + 128 * 64
     norms = 2 * (128 + 128 + 64)
     convolutions = 128 * 128 * 9 + 128 * 64 * 9 + (64 * 3 * 9 + 3)

@@ -10,7 +10,7 @@ from fastdfkd.core.fused_norm import fused
 from fastdfkd.core.pooled_features import Kind, pooled, pooled_features
 from fastdfkd.models import build_network
 
-from . import naive, parts
+from . import naive_cmi, parts
 
 
 def features(network: nn.Module, kind: Kind, images: torch.Tensor) -> torch.Tensor:
@@ -27,7 +27,7 @@ def test_norms_are_the_inputs_of_all_norms(prepare: object) -> None:
     teacher = parts.teacher().requires_grad_(False)
     images = torch.randn(5, *parts.IMAGE_SHAPE)
     found = features(prepare(teacher), "norms", images)  # type: ignore[operator]
-    torch.testing.assert_close(found, naive.norm_inputs(teacher, images))
+    torch.testing.assert_close(found, naive_cmi.norm_inputs(teacher, images))
 
 
 def test_stages_are_the_last_maps_of_each_size() -> None:

@@ -6,7 +6,7 @@ import torch
 
 from fastdfkd.core.resized_crop import ResizedCrop
 
-from . import naive
+from . import naive_cmi
 
 
 def drawn(count: int, smallest: float, *, flip: bool = False) -> torch.Tensor:
@@ -43,5 +43,5 @@ def test_the_whole_image_is_itself() -> None:
 def test_pixels_are_those_of_bilinear_sampling() -> None:
     images = torch.rand(4, 3, 8, 8, dtype=torch.float64)
     theta = drawn(4, 0.25, flip=True)
-    expected = torch.stack([naive.view(x, t) for x, t in zip(images, theta, strict=True)])
+    expected = torch.stack([naive_cmi.view(x, t) for x, t in zip(images, theta, strict=True)])
     torch.testing.assert_close(ResizedCrop(theta)(images), expected)

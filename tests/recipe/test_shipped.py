@@ -45,7 +45,7 @@ SAMPLES = {
     "glyphs-vit-best",
     "scenes-fast5",
 }
-# METHOD.md's tables, written down a second time on purpose.
+# The settings of the paper's experiments, written down a second time on purpose.
 RATES = {2: (0.005, 0.015), 5: (0.003, 0.01), 10: (0.002, 0.01)}
 WEIGHTS = {"resnet34": (1.33, 0.5), "vgg11": (1.0, 0.5), "wrn-40-2": (1.1, 0.4)}
 PAIRS = {

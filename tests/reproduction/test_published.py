@@ -7,7 +7,7 @@ from torchvision.models import get_model_weights
 
 from fastdfkd.reproduction.published import Table, published
 
-# METHOD.md's figures of one row and one column, written down a second time on purpose.
+# The paper's figures of one row and one column, written down a second time on purpose.
 DAFL_10 = ((92.22, 81.10, 65.71, 81.33, 81.55), (2.73, 0.73, 1.73, 1.53, 1.60))
 COLUMN_100 = {"deep-inversion": 61.34, "cmi": 68.75, "zskt": 54.59, "dfq": 64.79, "fast10": 65.12}
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fastdfkd.trainers.bank_loader import BankClosed
+from fastdfkd.trainers.board_reports import BoardReports
 from fastdfkd.trainers.student import StudentTraining
 
 
@@ -23,6 +24,7 @@ def training(answer: int | BankClosed, of_others: int) -> Any:
 
     made = StudentTraining.__new__(StudentTraining)
     made.loader = SimpleNamespace(advance=advance)  # type: ignore[assignment]
+    made.reports = BoardReports(board=None)
     workers = SimpleNamespace(least=lambda mine: min(mine, of_others))
     made.distiller = SimpleNamespace(workers=workers)  # type: ignore[assignment]
     return made

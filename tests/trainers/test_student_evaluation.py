@@ -134,3 +134,27 @@ def test_an_exchange_that_fails_is_not_repeated(
     with pytest.raises(RuntimeError, match="closed by peer"):
         evaluation.of_student(experiment.student, 7)
     assert exchanges == [1]
+
+
+def test_evaluations_are_spread_over_the_updates(experiment: Experiment) -> None:
+    platform = experiment.recipe.platform.model_copy(update={"evaluations": 4})
+    recipe = experiment.recipe.model_copy(update={"platform": platform})
+    total = recipe.updates
+    assert total > 8
+    spread = replace(experiment, recipe=recipe)
+    expected = [-(-total * part // 4) for part in (1, 2, 3, 4)]
+    first = StudentEvaluation(spread, CPU)
+    assert [n for n in range(1, total + 1) if first.due(n)] == expected
+    resumed = StudentEvaluation(spread, CPU)
+    resumed.reached = 2  # as the state at that moment has it
+    assert [n for n in range(expected[1] + 1, total + 1) if resumed.due(n)] == expected[2:]
+
+
+def test_confusions_are_those_after_the_last_update(experiment: Experiment) -> None:
+    evaluation, last = StudentEvaluation(experiment, CPU), experiment.recipe.updates
+    answers = evaluation.of_student(experiment.student, last)
+    assert answers is not None
+    before = evaluation.figures(answers, last - 1)
+    assert evaluation.confusions == {}
+    assert evaluation.figures(answers, last) == before
+    assert int(evaluation.confusions["labels"].sum()) == len(experiment.judge)
