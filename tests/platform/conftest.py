@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -125,3 +126,31 @@ def tiny_generative(method: str, **overrides: Any) -> Recipe:
         changes["synthesis.warmup_rounds"] = 2
     changes |= {key.replace("__", "."): value for key, value in overrides.items()}
     return load_recipe(f"digits-{method}", changes)
+
+
+def tiny_deep_inversion(**overrides: Any) -> Recipe:
+    """The same run as `tiny` with DeepInversion."""
+    changes = {key.replace("__", "."): value for key, value in overrides.items()}
+    own = ("synthesis.reset_after", "synthesis.latent_dim", "synthesis.generator_width")
+    shared = {key: value for key, value in TINY.items() if key not in own}
+    return load_recipe("digits-deep-inversion", {**shared, **changes})
+
+
+def tiny_shapes(**overrides: Any) -> Recipe:
+    """The same run with random shapes, of which the teacher chooses."""
+    changes = {key.replace("__", "."): value for key, value in overrides.items()}
+    own = ("rounds", "warmup_rounds", "batch_size")
+    shared = {key: v for key, v in TINY.items() if key.removeprefix("synthesis.") in own}
+    shared |= {key: v for key, v in TINY.items() if not key.startswith("synthesis.")}
+    return load_recipe("digits-shapes", {**shared, "synthesis.candidates": 2, **changes})
+
+
+TINY_RUNS: dict[str, Callable[..., Recipe]] = {
+    "fast": tiny,
+    "deep_inversion": tiny_deep_inversion,
+    "cmi": tiny_cmi,
+    "nayer": tiny_nayer,
+    "shapes": tiny_shapes,
+    **{method: partial(tiny_generative, method) for method in GENERATIVE},
+}
+"""A small run of every method. `auto` becomes another one before a run starts."""

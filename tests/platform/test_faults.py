@@ -27,7 +27,7 @@ from fastdfkd.recipe import NAYERSynthesis, Recipe
 from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
-from tests.platform.conftest import Rows, tiny, tiny_cmi, tiny_nayer
+from tests.platform.conftest import Rows, tiny, tiny_nayer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
@@ -126,22 +126,6 @@ def test_a_killed_synthesizer_changes_nothing(
     images = [row["images"] for row in recorder.rows]
     assert images == sorted(images)
     same_students(tmp_path, undisturbed)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("build", [tiny_cmi, tiny_nayer])
-def test_a_killed_synthesizer_of_another_method_changes_nothing(
-    build: Callable[..., Recipe], teacher: Teacher, tmp_path: Path
-) -> None:
-    """What its batches depend on comes back with every call."""
-    for name in ("undisturbed", "disturbed"):
-        (tmp_path / name).mkdir()
-    recipe = long_recipe(build, platform__schedule="lockstep")
-    pipeline.run(recipe, teacher, tmp_path / "undisturbed", Rows())
-    result, recorder, _ = run_and_kill("SynthesizerActor", teacher, tmp_path / "disturbed", build)
-    check_complete(result, recipe)
-    assert recorder.rows[-1]["restarts"] == 1
-    same_students(tmp_path / "disturbed", tmp_path / "undisturbed")
 
 
 @pytest.mark.slow

@@ -42,8 +42,6 @@ ROOT = Path(fastdfkd.__file__).parents[1]
             {"platform__checkpoint_every": 2, "platform__synthesizers": 2},
             marks=pytest.mark.slow,
         ),
-        pytest.param(tiny_cmi, {"platform__checkpoint_every": 2}, marks=pytest.mark.slow),
-        pytest.param(tiny_nayer, {"platform__checkpoint_every": 2}, marks=pytest.mark.slow),
         pytest.param(
             tiny_nayer,
             {"platform__checkpoint_every": 2, "platform__synthesizers": 2},
