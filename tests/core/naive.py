@@ -94,16 +94,21 @@ def roll_flip(images: Tensor, down: int, right: int, flip: bool) -> Tensor:
     return rolled[:, :, :, list(reversed(range(width)))] if flip else rolled
 
 
+def normalised(layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """A BatchNorm layer in eval mode."""
+    shape = (1, -1, *([1] * (x.ndim - 2)))
+    mean, var = layer.running_mean.reshape(shape), layer.running_var.reshape(shape)
+    x = (x - mean) / (var + layer.eps).sqrt()
+    return x * layer.weight.reshape(shape) + layer.bias.reshape(shape)
+
+
 def logits_and_moments(network: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Moments]]:
     """Run a network in eval mode and collect the input of each BatchNorm layer."""
     seen = []
     for layer in network:
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             seen.append(moments(x))
-            shape = (1, -1, *([1] * (x.ndim - 2)))
-            mean, var = layer.running_mean.reshape(shape), layer.running_var.reshape(shape)
-            x = (x - mean) / (var + layer.eps).sqrt()
-            x = x * layer.weight.reshape(shape) + layer.bias.reshape(shape)
+            x = normalised(layer, x)
         else:
             x = layer(x)
     return x, seen

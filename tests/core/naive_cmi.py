@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fastdfkd.core.augment import Augmentation
 
-from .naive import Objective, augment
+from .naive import Objective, augment, normalised
 
 
 def view(image: Tensor, theta: Tensor) -> Tensor:
@@ -41,10 +41,7 @@ def norm_inputs(network: nn.Sequential, x: Tensor) -> Tensor:
     for layer in network:
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             found.append(torch.stack([image.flatten(1).sum(1) / image[0].numel() for image in x]))
-            shape = (1, -1, *([1] * (x.ndim - 2)))
-            mean, var = layer.running_mean.reshape(shape), layer.running_var.reshape(shape)
-            x = (x - mean) / (var + layer.eps).sqrt()
-            x = x * layer.weight.reshape(shape) + layer.bias.reshape(shape)
+            x = normalised(layer, x)
         else:
             x = layer(x)
     return torch.cat(found, 1)
