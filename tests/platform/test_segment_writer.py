@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,12 @@ def test_drafts_of_killed_writers_are_deleted_at_the_next_checkpoint(tmp_path: P
     assert not draft.exists()
 
 
+@ray.remote(num_cpus=0)
+def slow(images: np.ndarray) -> np.ndarray:
+    time.sleep(10)
+    return images
+
+
 @pytest.mark.cluster
 @pytest.mark.slow  # starts processes
 @pytest.mark.usefixtures("ray_cluster", "always_by_task")
@@ -133,11 +140,12 @@ def test_a_task_writes_what_the_library_would_and_survives_a_kill(
 ) -> None:
     images = rounds_of(13)
     references = {n: ray.put(each) for n, each in images.items()}
+    references[0] = slow.remote(images[0])  # long enough for the kill
     writer = SegmentWriter(ray.get_runtime_context().get_node_id(), 10**9)
     wait, kills = ray.wait, list[int]()
 
     def killing(*args: Any, **options: Any) -> Any:
-        """Kill the first writer, before it is done or just after."""
+        """Kill the first writer while it waits for its first round."""
         for child in psutil.Process().children(recursive=True):
             if not kills and "_write_there" in " ".join(child.cmdline()):
                 os.kill(child.pid, signal.SIGKILL)
@@ -152,6 +160,7 @@ def test_a_task_writes_what_the_library_would_and_survives_a_kill(
     assert written.read_bytes() == (tmp_path / "whole").read_bytes()
     newest = CheckpointFolder(tmp_path).newest()
     assert newest is not None, "its digest is right"
+    assert len(kills) == 1
     assert not list(folder.folder.glob(".*"))
 
 
