@@ -45,7 +45,11 @@ class ImagesLostError(RuntimeError):
 
     def __init__(self, rounds: Sequence[int]):
         super().__init__(f"the images of rounds {list(rounds)} were lost with their nodes")
-        self.rounds = rounds
+        self.rounds = list(rounds)
+
+    def __reduce__(self) -> tuple[type[ImagesLostError], tuple[list[int]]]:
+        """As a task sends it."""
+        return ImagesLostError, (self.rounds,)
 
 
 @dataclass(frozen=True)
@@ -164,8 +168,10 @@ def _write(draft: Path, images: Mapping[int, Any]) -> _Written:
     rounds = list(images)
     try:
         digest = write_segment(draft, rounds, _fetched(images, in_file_order(rounds)))
-    except ObjectLostError:
-        raise ImagesLostError([round for round in rounds if _is_lost(images[round])]) from None
+    except ObjectLostError as error:
+        if lost := [round for round in rounds if _is_lost(images[round])]:
+            raise ImagesLostError(lost) from None
+        raise OSError(f"images could not be read for a while: {error}") from error
     return _Written(digest, draft.stat().st_size)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import time
 from pathlib import Path
@@ -109,6 +110,7 @@ def test_lost_rounds_are_named_and_leave_no_draft(
     with pytest.raises(ImagesLostError, match=r"rounds \[1, 3\]") as lost:
         folder.save(1, {}, {n: n for n in range(5)}, [0], writer)
     assert lost.value.rounds == [1, 3]
+    assert str(pickle.loads(pickle.dumps(lost.value))) == str(lost.value), "as a task sends it"
     assert list(folder.folder.iterdir()) == []
     folder.save(1, {}, {n: n for n in (0, 2, 4)}, [0], writer)
     newest = CheckpointFolder(tmp_path).newest()
