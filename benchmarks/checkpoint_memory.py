@@ -29,7 +29,7 @@ from fastdfkd.trainers.state_file import save_state
 SHAPE = (100, 3, 224, 224)
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=1)
 def make(number: int) -> np.ndarray:
     """Images of a round."""
     draws = np.random.default_rng(number)
