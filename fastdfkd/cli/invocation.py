@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -31,9 +32,11 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         )
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
-    except BrokenPipeError:  # the reader of stdout has closed it, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except SystemExit as end:
+        error = end.__context__
+        if not isinstance(error, BrokenPipeError):
+            raise
+        code = _after_broken_pipe(error)
     except Exception as error:
         if os.environ.get("FASTDFKD_DEBUG") or not _is_user_error(error):
             raise
@@ -42,6 +45,30 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     if code == _INTERRUPTED:
         say("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _after_broken_pipe(error: BrokenPipeError) -> int:
+    """The exit code after a broken pipe; typer ends the command without a word after any of them.
+
+    A reader of stdout that has closed it, as in `| head`, needs no message. Any other does.
+    """
+    if _reader_is_gone():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if os.environ.get("FASTDFKD_DEBUG"):
+        raise error
+    say(_message(error))
+    return _BAD_INPUT
+
+
+def _reader_is_gone() -> bool:
+    """Whether the reading end of stdout is closed."""
+    watched = select.poll()
+    try:
+        watched.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # stdout is no file
+        return False
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in watched.poll(0))
 
 
 def set_up_logging() -> None:
@@ -73,7 +100,7 @@ def _message(error: Any) -> str:
     """The message of the error. Ray wraps an actor's error; then it is the message of the cause."""
     if hasattr(error, "format_message"):
         return f"{error.format_message()} (see fastdfkd --help)"
-    return str(getattr(error, "cause", None) or error)
+    return str(getattr(error, "cause", None) or error) or type(error).__name__
 
 
 def print_json(value: Any) -> None:

@@ -92,7 +92,7 @@ class History:
         for _, reference in reversed(self.insertions):
             if reference is not None:
                 with contextlib.suppress(ObjectLostError, ValueError):
-                    return _images(reference)
+                    return images_behind(reference)
         raise RuntimeError("the images of every batch are lost with their nodes")
 
     def held(self, rounds: Sequence[int]) -> list[int]:
@@ -100,14 +100,14 @@ class History:
         held = {round for round, reference in self.insertions if reference is not None}
         return [round for round in rounds if round in held]
 
-    def images_of(self, rounds: Sequence[int]) -> list[Any]:
-        """Images of rounds that are not evicted, (B, C, H, W) uint8 each."""
+    def references_of(self, rounds: Sequence[int]) -> dict[int, Any]:
+        """The reference or `FiledImages` of each round, in the same order."""
         references = dict(self.insertions)
-        return [_images(references[round]) for round in rounds]
+        return {round: references[round] for round in rounds}
 
 
-def _images(reference: Any) -> Any:
-    """Images (B, C, H, W) uint8 as an array.
+def images_behind(reference: Any) -> Any:
+    """Images (B, C, H, W) uint8 of a reference or `FiledImages`, as an array.
 
     Raises:
         ObjectLostError: they were lost with their node.

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError
+from ray.exceptions import RayActorError
 
 from fastdfkd.core.collapse import CollapseWatch
 from fastdfkd.platform.accounting import SynthesisTotals, idle_ratio
 from fastdfkd.platform.dispatcher import Dispatcher
+from fastdfkd.platform.segment_writer import ImagesLostError, SegmentWriter
 from fastdfkd.platform.weight_board import Progress
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 
 log = logging.getLogger(__name__)
 _EVERY_SECONDS = 0.5
+_EXIT_SECONDS = 60.0
+"""How long the end of a run waits for the last rows, beyond the writing of images."""
 TRAINER_ONLY = ("began", "ended", "loading_seconds", "waiting_seconds", "lost_rounds")
 """Fields of a trainer's row that are not recorded; `times` computes figures from them."""
 
@@ -69,6 +73,10 @@ class Monitor:
         """What the trainer left with `WeightBoard.complete`; None before."""
         self._trainer_began: float | None = None
         self._node = ray.get_runtime_context().get_node_id()
+        a_round = recipe.synthesis.batch_size * math.prod(watch.spec.shape)
+        self._writer = SegmentWriter(self._node, a_round)
+        self._lost: set[int] = set()
+        """Rounds whose images were gone when a checkpoint was to have them."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
@@ -79,10 +87,14 @@ class Monitor:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Collect the last rows and stop."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Collect the last rows and stop; after an error give up what is being written."""
         self._stop.set()
-        self._thread.join(timeout=60)
+        if kind is not None:
+            self._writer.stop()
+        self._thread.join(timeout=_EXIT_SECONDS)
+        while kind is None and self._writer.writing:  # gigabytes on a slow disk take minutes
+            self._thread.join(timeout=_EXIT_SECONDS)
 
     def _run(self) -> None:
         try:
@@ -160,7 +172,7 @@ class Monitor:
         """Write a checkpoint; a failure, such as a full disk, is logged and the run goes on."""
         try:
             self._write(state)
-        except (OSError, ObjectLostError) as error:
+        except OSError as error:
             updates = state["trainer"]["distiller"]["updates"]
             log.warning("checkpoint after update %d was not written: %s", updates, error)
 
@@ -172,7 +184,6 @@ class Monitor:
 
         Raises:
             OSError: the disk is full or not writable.
-            ObjectLostError: images were lost with their node.
         """
         self._write({"trainer": trainer})
 
@@ -181,19 +192,23 @@ class Monitor:
         history = self.dispatcher.history
         updates, rounds = trainer["distiller"]["updates"], trainer["rounds"]
         held = history.held(rounds[-self.recipe.capacity_rounds :])
-        new = self.checkpoints.unwritten(held)
         driver_state = {
             "recipe": self.recipe.flat(),
             "totals": totals.state(rounds, trainer["ended"] - totals.started),
             "collapse": self.watch.state_dict(),
             "started": dict(self.started),
         }
-        self.checkpoints.save(
-            updates,
-            {**state, **driver_state},
-            dict(zip(new, history.images_of(new), strict=True)),
-            held,
-        )
+        saved = False
+        while not saved:  # without lost images; each time there are fewer
+            new = [r for r in self.checkpoints.unwritten(held) if r not in self._lost]
+            images = history.references_of(new)
+            try:
+                whole = {**state, **driver_state}
+                self.checkpoints.save(updates, whole, images, held, self._writer)
+                saved = True
+            except ImagesLostError as error:
+                log.warning("the checkpoint after update %d is without images: %s", updates, error)
+                self._lost |= set(error.rounds)
         changed = history.file(self.checkpoints.files(), self._node)
         self.dispatcher.bank.file(changed)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -14,12 +16,25 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: the disk is full or the folder is not writable; the temporary file is removed.
     """
+    with draft_of(path) as draft, draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """A new empty file beside `path`. The block fills and syncs it; then it is renamed to `path`.
+
+    A block that raises leaves nothing. A process that is killed leaves the draft: `drop_drafts`.
+
+    Raises:
+        OSError: the disk is full or the folder is not writable.
+    """
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        draft.touch(exist_ok=False)
+        yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -28,6 +43,12 @@ def write_whole(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def drop_drafts(folder: Path) -> None:
+    """Delete the drafts of killed processes. Nobody else may be writing into the folder."""
+    for draft in folder.glob(".*.tmp"):
+        draft.unlink(missing_ok=True)
 
 
 def read_whole(path: Path, most_bytes: int) -> bytes:

@@ -18,18 +18,19 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from fastdfkd.recipe import Recipe
-from fastdfkd.runs.files import write_whole
+from fastdfkd.runs.files import draft_of, drop_drafts, write_whole
 from fastdfkd.runs.folder import read_json
-from fastdfkd.trainers.segment_file import mapped_images
+from fastdfkd.trainers.segment_file import in_file_order, mapped_images, write_segment
 from fastdfkd.trainers.state_file import load_state, save_state
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,10 @@ FORMAT = 3
 
 _FileName = Annotated[str, Field(pattern=r"^(state|images)-\d+\.safetensors$")]
 """A file in the folder of the manifest; the pattern excludes paths to other folders."""
+
+
+WriteImages = Callable[[Path, Mapping[int, Any]], str]
+"""Writes a segment into an empty file from images by round, syncs it, and returns its digest."""
 
 
 class _Segment(BaseModel):
@@ -132,6 +137,14 @@ def next_checkpoint(recipe: Recipe, updates: int) -> int:
     return min(((rounds // every + 1) * every - warmup) * a_round, recipe.updates)
 
 
+def write_arrays(draft: Path, images: Mapping[int, Any]) -> str:
+    """A `WriteImages` of arrays or tensors (B, C, H, W) uint8 in this process."""
+    rounds = list(images)
+    return write_segment(
+        draft, rounds, (np.asarray(images[round]) for round in in_file_order(rounds))
+    )
+
+
 class CheckpointFolder:
     """Writes and reads the checkpoints of a run."""
 
@@ -146,20 +159,28 @@ class CheckpointFolder:
         return [round for round in rounds if round not in written]
 
     def save(
-        self, updates: int, state: dict[str, Any], new: dict[int, Any], held: Collection[int]
+        self,
+        updates: int,
+        state: dict[str, Any],
+        new: Mapping[int, Any],
+        held: Collection[int],
+        write: WriteImages = write_arrays,
     ) -> None:
-        """Write a checkpoint.
+        """Write a checkpoint. It is complete when its manifest is there, and invisible before.
 
         Args:
             updates: number of student updates made.
             state: nested state for `save_state`.
-            new: images (B, C, H, W) uint8 of the `unwritten` rounds, by round number.
+            new: of the `unwritten` rounds, by round number, what `write` takes: images (B, C, H, W)
+                uint8, or references to them.
             held: rounds that the bank holds; segments without any of them are dropped.
+            write: writes the image segment.
 
         Raises:
             OSError: the disk is full or not writable. Older checkpoints are kept.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        drop_drafts(self.folder)
         self.segments = {
             name: segment
             for name, segment in self.segments.items()
@@ -167,8 +188,9 @@ class CheckpointFolder:
         }
         if new:
             name = f"images-{updates:07d}.safetensors"
-            save_state(self.folder / name, {"rounds": list(new), "images": list(new.values())})
-            self.segments[name] = {"digest": _digest(self.folder / name), "rounds": list(new)}
+            with draft_of(self.folder / name) as draft:
+                digest = write(draft, new)
+            self.segments[name] = {"digest": digest, "rounds": list(new)}
         name = f"state-{updates:07d}.safetensors"
         save_state(self.folder / name, state)
         manifest = {

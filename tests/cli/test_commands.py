@@ -204,6 +204,24 @@ def test_a_run_that_diverged_is_one_line(
     assert capsys.readouterr().err == "fastdfkd: the student's training diverged\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [(BrokenPipeError(32, "Broken pipe"), "[Errno 32] Broken pipe"), (OSError(), "OSError")],
+)
+def test_no_error_ends_a_command_silently(
+    error: OSError,
+    says: str,
+    workplace: Path,
+    recipe_file: str,
+    platform: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Only a reader of stdout that is gone does; a pipe may break elsewhere, too."""
+    platform.error = error
+    assert cli.run(["distill", recipe_file]) == 2
+    assert capsys.readouterr().err == f"fastdfkd: {says}\n"
+
+
 def test_an_error_from_an_actor_is_printed_without_rays_traceback(
     workplace: Path, recipe_file: str, platform: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

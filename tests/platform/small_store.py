@@ -16,7 +16,7 @@ import ray
 from ray._private.internal_api import node_stats
 
 from fastdfkd.platform import cluster, pipeline
-from fastdfkd.platform.history import History
+from fastdfkd.platform.history import History, images_behind
 from fastdfkd.recipe import METHODS, load_recipe
 from tests.platform.conftest import Rows
 from tests.platform.noise_method import NoiseSynthesis, noise
@@ -54,10 +54,11 @@ def main(folder: Path, checkpoint_every: int | None) -> dict[str, Any]:
         result = pipeline.run(recipe, teacher_of(recipe), folder, recorder)
         (history,) = histories
         rounds = sorted(round for round, _ in history.insertions)
+        references = history.references_of(rounds)
         different = [
             round
-            for round in rounds
-            if not np.array_equal(*history.images_of([round]), noise(recipe.seed, round, shape))
+            for round, each in references.items()
+            if not np.array_equal(images_behind(each), noise(recipe.seed, round, shape))
         ]
         (node,) = ray.nodes()
         statistics = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"]).store_stats

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from fastdfkd.platform.history import History
+from fastdfkd.platform.history import History, images_behind
 from fastdfkd.recipe import BankSection
 from fastdfkd.trainers import bank_loader
 from fastdfkd.trainers.bank_location import located_buffer
@@ -146,7 +146,7 @@ def test_the_history_files_what_a_checkpoint_has(tmp_path: Path) -> None:
     assert sorted(changed) == [0, 1]
     assert history.insertions[2] == (2, "c")
     assert history.held([0, 1, 2]) == [0, 1, 2]
-    assert torch.equal(torch.from_numpy(history.images_of([1])[0]), images[1])
+    assert torch.equal(torch.from_numpy(images_behind(history.references_of([1])[1])), images[1])
     assert history.file(folder.files(), "here") == {}, "once"
     folder.save(20, {"totals": {}}, {2: numbered(2, 2)}, [2])
     folder.save(30, {"totals": {}}, {}, [2])
