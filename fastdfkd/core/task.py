@@ -35,6 +35,8 @@ class Task:
     """Maps images in [0, 1] to the teacher's input, on `device`."""
     student_form: StudentForm | None = None
     """Maps the teacher's input to the student's, on `device`; None: they are the same."""
+    student_selected: bool = False
+    """Whether the student's initial weights are evenly spaced channels of the teacher's."""
     class_vectors: Tensor | None = None
     """(K, D), given by the user: a fixed vector for each class."""
     seed: int

@@ -10,11 +10,12 @@ possible, and the first of equal ones. So a stage of fewer blocks gets the teach
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
+
+from fastdfkd.core.even_spacing import evenly_spaced
 
 
 @dataclass(frozen=True)
@@ -116,22 +117,6 @@ def _closeness(block: _State, whole: _State) -> float | None:
         return None
     sizes = (sum(tensor.numel() for tensor in state.values()) for state in (block, whole))
     return next(sizes) / next(sizes)
-
-
-def evenly_spaced(values: Tensor, shape: Sequence[int]) -> Tensor:
-    """Elements of `values` at `shape[d]` evenly spaced places of each dimension d.
-
-    First and last place are among them; of a dimension that becomes 1, the first alone.
-
-    Args:
-        values: as many dimensions as `shape`, each at least as large.
-        shape: of the result.
-    """
-    for dimension, size in enumerate(shape):
-        if values.shape[dimension] != size:
-            places = torch.linspace(0, values.shape[dimension] - 1, size, device=values.device)
-            values = values.index_select(dimension, places.round().long())
-    return values
 
 
 def _fits(student: Tensor, teacher: Tensor) -> bool:

@@ -8,14 +8,7 @@ from torch import nn
 from torchvision.models import MobileNetV2
 
 from fastdfkd.models import build_network, select_weights
-from fastdfkd.models.weight_selection import evenly_spaced, same_places
-
-
-def test_elements_are_evenly_spaced_in_every_dimension() -> None:
-    values = torch.arange(35).reshape(5, 7)
-    assert evenly_spaced(values, (3, 3)).tolist() == [[0, 3, 6], [14, 17, 20], [28, 31, 34]]
-    assert evenly_spaced(values, (1, 2)).tolist() == [[0, 6]]
-    assert torch.equal(evenly_spaced(values, (5, 7)), values)
+from fastdfkd.models.weight_selection import same_places
 
 
 def test_an_equal_network_becomes_the_teacher() -> None:
