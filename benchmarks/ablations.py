@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -53,9 +53,10 @@ BEFORE: Overrides = {"synthesis.adv": 16.0}
 """What glyphs-best had when the table was made; its row `adv 4` was then taken over."""
 ALONE = "random shapes alone"
 """Images of the method `shapes`, new ones in every update."""
+RANDOM = "random start"
 CHANGES: Mapping[str, Overrides] = {
     "as it is": {},
-    "random start": {"student.start_from": None},
+    RANDOM: {"student.start_from": None},
     "no random shapes": {"distillation.random_shapes": 0.0},
     "three quarters random shapes": {"distillation.random_shapes": 0.75},
     ALONE: {"distillation.random_shapes": 0.0, "distillation.updates_per_round": 10},
@@ -80,8 +81,8 @@ AS_IT_IS = "as it is"
 MAPS: Mapping[str, Overrides] = {
     AS_IT_IS: {},
     "stage_maps 1": {"distillation.stage_maps": 1.0},
-    "random start": {"student.start_from": None},
-    "random start, stage_maps 1": {"student.start_from": None, "distillation.stage_maps": 1.0},
+    RANDOM: {"student.start_from": None},
+    f"{RANDOM}, stage_maps 1": {"student.start_from": None, "distillation.stage_maps": 1.0},
 }
 """Changed keys, by the label of the row. From a random start the maps have regressors."""
 
@@ -96,6 +97,8 @@ class Table:
     """What all rows change."""
     changes: Mapping[str, Overrides]
     """What a row changes, by its label; nothing for a trial."""
+    most_seeds: Mapping[str, int] = field(default_factory=dict)
+    """Of rows that have fewer seeds than the others."""
 
     @property
     def stem(self) -> str:
@@ -113,14 +116,19 @@ KEYS = Table("", BEFORE, CHANGES)
 TABLES = (
     KEYS,
     Table("trials", BEFORE, {AS_IT_IS: {}, **{trial: {} for trial in TRIALS}}),
-    Table("maps", {}, MAPS),
+    Table("maps", {}, MAPS, {label: 2 for label in MAPS if label.startswith(RANDOM)}),
 )
 
 
 def students(seeds: int, only: Sequence[str], table: Table = KEYS) -> list[Student]:
     """The rows that are named in `only`, all with the first seed, then with the next one."""
     labels = [label for label in table.changes if label in only]
-    return [_student(label, seed, table) for seed in range(seeds) for label in labels]
+    return [
+        _student(label, seed, table)
+        for seed in range(seeds)
+        for label in labels
+        if seed < table.most_seeds.get(label, seeds)
+    ]
 
 
 def _student(label: str, seed: int, table: Table) -> Student:
