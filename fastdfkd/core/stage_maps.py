@@ -6,11 +6,11 @@ T and S (c channels) are the maps of a stage. The division makes stages and teac
 count alike. FitNets (arXiv 1412.6550) compares one stage, before the rest is trained, without the
 division. Here all stages are compared in every update.
 
-A student that starts from its teacher's weights has every so many-th channel of it. So T is those
-channels and S' is S. Elsewhere channels have no order in common, or the teacher has fewer. Then T
-is the whole map, and S' is a 1x1 convolution of S, the regressor of FitNets. It is trained with
-the student and thrown away with the run. Its result is taken in units of the root mean square of T,
-so that its weights have the same size for every teacher.
+If the student's module started from the teacher's, its channels are evenly spaced ones of it. So T
+is those channels and S' is S. Elsewhere channels have no order in common, or the teacher has fewer.
+Then T is the whole map, and S' is a 1x1 convolution of S, the regressor of FitNets. It is trained
+with the student and thrown away with the run. Its result is taken in units of the root mean square
+of T, so that its weights have the same size for every teacher.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class StageMaps:
             {
                 stage.name: _regressor(stage, task.seed)
                 for stage in self.stages
-                if not (task.student_selected and stage.student.channels <= stage.teacher.channels)
+                if not _correspond(stage, task)
             }
         )
         """The regressors of the stages that have one, by the stage's name."""
@@ -84,6 +84,12 @@ class StageMaps:
 
 def _exact(maps: Tensor) -> Tensor:
     return maps if maps.dtype is torch.float64 else maps.float()
+
+
+def _correspond(stage: Stage, task: Task) -> bool:
+    """Whether the student's channels of a stage are some of the teacher's."""
+    origin = task.student_origins.get(stage.student.module)
+    return origin == stage.teacher.module and stage.student.channels <= stage.teacher.channels
 
 
 def _regressor(stage: Stage, seed: int) -> nn.Module:

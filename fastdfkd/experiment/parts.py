@@ -38,6 +38,7 @@ from fastdfkd.models import (
     SourceFile,
     open_network,
     parametrised_layers,
+    same_modules,
     select_weights,
     source_files,
     without_parametrisations,
@@ -234,13 +235,20 @@ class Experiment:
             kind=self.kind,
             normalisation=self.normalisation(device),
             student_form=self.student_form(device),
-            student_selected=self.recipe.student.start_from == "teacher",
+            student_origins=self._student_origins,
             class_vectors=self.class_vectors,
             seed=self.recipe.seed,
             device=device,
             precision=self.recipe.platform.precision,
             capture=capture,
         )
+
+    @property
+    def _student_origins(self) -> dict[str, str]:
+        """See `Task`."""
+        if self.recipe.student.start_from != "teacher":
+            return {}
+        return dict(same_modules(self.student, self.teacher))
 
     def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:
         """A synthesizer in its initial state."""

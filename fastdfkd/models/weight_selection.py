@@ -74,12 +74,28 @@ def same_places(student: nn.Module, teacher: nn.Module) -> Iterator[tuple[str, s
 
     Tensors of modules that the teacher lacks are left out.
     """
-    own = [*student.named_parameters(recurse=False), *student.named_buffers(recurse=False)]
-    yield from ((name, name) for name, _ in own)
+    modules = dict(student.named_modules(remove_duplicate=False))
+    for name, other in same_modules(student, teacher):
+        module = modules[name]
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        yield from ((_inside(name, tensor), _inside(other, tensor)) for tensor, _ in own)
+
+
+def same_modules(student: nn.Module, teacher: nn.Module) -> Iterator[tuple[str, str]]:
+    """Names of the student's modules, each with the name of the teacher's at the same place.
+
+    Both networks themselves, "", are among them. Modules that the teacher lacks are left out.
+    """
+    yield "", ""
     mine, theirs = dict(student.named_children()), dict(teacher.named_children())
     for name, other in _partners(mine, theirs).items():
-        for inside, place in same_places(mine[name], theirs[other]):
-            yield f"{name}.{inside}", f"{other}.{place}"
+        for inside, place in same_modules(mine[name], theirs[other]):
+            yield _inside(name, inside), _inside(other, place)
+
+
+def _inside(module: str, name: str) -> str:
+    """The full name of what is called `name` in a module; each may be ""."""
+    return ".".join(filter(None, (module, name)))
 
 
 def _partners(mine: Mapping[str, nn.Module], theirs: Mapping[str, nn.Module]) -> dict[str, str]:

@@ -54,9 +54,9 @@ class DistillationSection(Section):
     teacher and student, summed over the stages whose maps have the same height and width."""
     stage_maps: Weight = 0.0
     """Weight of the distance of the student's maps from the teacher's, summed over the stages whose
-    maps have the same height and width (as the hints of FitNets, not in the paper). 1 with
-    `student.start_from: teacher`, which compares channels; otherwise a learned 1x1 convolution
-    comes between ([maps of stages](methods.md#maps-of-stages))."""
+    maps have the same height and width (as the hints of FitNets, not in the paper). Try
+    1. A student that starts from its teacher is compared channel by channel; otherwise a learned
+    1x1 convolution comes between ([maps of stages](methods.md#maps-of-stages))."""
     temperature: Rate = 20.0
     """Softmax temperature T of the KL loss, which is multiplied by T squared."""
     crop_padding: Count = 4

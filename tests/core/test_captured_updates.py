@@ -27,7 +27,7 @@ __all__ = ["device", "exact_rates"]
 
 
 def distiller(device: str, capture: bool, precision: Any = "float32", **more: Any) -> Any:
-    about = {"student_selected": more.pop("student_selected", False), "precision": precision}
+    about = {"student_origins": more.pop("student_origins", {}), "precision": precision}
     values = {"updates_per_round": 2, "batch_size": 6, "lr": 0.02, "crop_padding": 1, **more}
     task = parts.task(device=device, capture=capture, **about)
     return StudentDistiller(DistillationSection(**values), task, total_updates=40)
@@ -56,7 +56,7 @@ def same_updates(pair: list[StudentDistiller], images: SampleBuffer, count: int)
         ({"teacher_cache": 2}, 2),
         ({"momentum": 0.0, "warmup_updates": 7, "invert": True}, 1),
         ({"loss": "l1", "attention": 2.0}, 1),
-        ({"stage_maps": 0.5, "student_selected": True}, 1),
+        ({"stage_maps": 0.5, "student_origins": parts.SAME_MODULES}, 1),
         ({"stage_maps": 0.5, "teacher_cache": 2}, 2),
     ],
     ids=str,

@@ -34,7 +34,7 @@ def plain_distance(taught: Tensor, followed: Tensor) -> float:
 
 @pytest.mark.usefixtures("float64")
 def test_channels_are_compared_by_the_definition() -> None:
-    term = StageMaps(parts.task(student_selected=True))
+    term = StageMaps(parts.task(student_origins=parts.SAME_MODULES))
     assert not term.learned
     taught = [torch.randn(2, 5, 8, 8), 3 * torch.randn(2, 6, 4, 4)]
     followed = [torch.randn(2, 3, 8, 8), torch.randn(2, 4, 4, 4)]
@@ -49,7 +49,7 @@ def test_channels_are_compared_by_the_definition() -> None:
 @pytest.mark.usefixtures("float64")
 def test_the_loss_on_file() -> None:
     """Pins the definition: 8x8 with channels 0, 2, 4 and 4x4 with channels 0, 2, 3, 5."""
-    term = StageMaps(parts.task(student_selected=True))
+    term = StageMaps(parts.task(student_origins=parts.SAME_MODULES))
     shapes = ((1, 5, 8, 8), (1, 6, 4, 4), (1, 3, 8, 8), (1, 4, 4, 4))
     maps = [torch.arange(float(torch.Size(shape).numel())).sin().reshape(shape) for shape in shapes]
     teacher = list(map(term.of_teacher, term.stages, maps[:2]))
@@ -72,7 +72,7 @@ def test_a_regressor_is_compared_by_the_definition() -> None:
 
 
 def test_a_stage_with_fewer_channels_in_the_teacher_has_a_regressor() -> None:
-    task = parts.task(teacher=parts.network(1, (5, 3)).eval(), student_selected=True)
+    task = parts.task(teacher=parts.network(1, (5, 3)).eval(), student_origins=parts.SAME_MODULES)
     term = StageMaps(task)
     assert list(term.learned) == ["4x4"]
     assert [term.line(stage) for stage in term.stages] == [
@@ -81,8 +81,14 @@ def test_a_stage_with_fewer_channels_in_the_teacher_has_a_regressor() -> None:
     ]
 
 
+def test_a_module_that_started_from_another_one_has_a_regressor() -> None:
+    """As the last block of a stage does, if the student has fewer blocks."""
+    term = StageMaps(parts.task(student_origins={**parts.SAME_MODULES, "2": "5"}))
+    assert list(term.learned) == ["8x8"]
+
+
 def test_a_teachers_map_of_zeros_is_no_division_by_zero() -> None:
-    term = StageMaps(parts.task(student_selected=True))
+    term = StageMaps(parts.task(student_origins=parts.SAME_MODULES))
     zeros = [torch.zeros(2, c, size, size) for c, size in ((3, 8), (4, 4))]
     assert term.loss(zeros, zeros).item() == 0
 
@@ -143,7 +149,8 @@ class Plain:
 def test_updates_are_those_of_a_plain_transcription(selected: bool) -> None:
     section = distillation(stage_maps=WEIGHT, updates_per_round=12)  # one learning rate
     bank, held = filled_bank()
-    ours, plain = distiller(section, student_selected=selected), Plain(section, selected)
+    origins = parts.SAME_MODULES if selected else {}
+    ours, plain = distiller(section, student_origins=origins), Plain(section, selected)
     for _ in range(8):
         assert ours.update(bank).item() == pytest.approx(plain.update(held), rel=1e-4)
     for name, value in plain.student.state_dict().items():
@@ -168,7 +175,7 @@ def test_the_term_falls_and_a_resumed_distiller_goes_on(
     section = distillation(stage_maps=1e3, lr=2e-5, min_lr=2e-5, **changes)
 
     def built() -> StudentDistiller:
-        return distiller(section, student_selected=selected)
+        return distiller(section, student_origins=parts.SAME_MODULES if selected else {})
 
     ours, other = built(), built()
     losses = [ours.update(bank).item() for _ in range(40)]

@@ -49,7 +49,8 @@ def test_the_student_s_start_decides_how_maps_are_compared(
     recipe = load_recipe(tiny_recipe(student={"model": "resnet8-half"}), changes)
     with caplog.at_level(logging.INFO, "fastdfkd.experiment"):
         experiment = Experiment.of(recipe, build_network("resnet8", 10, 1))
-    assert experiment.task("cpu").student_selected == (start == "teacher")
+    origins = experiment.task("cpu").student_origins
+    assert origins.get("layer1.0.conv1") == ("layer1.0.conv1" if start else None)
     stages = {
         "channels": "16x16: layer1 with layer1 (8 of 16 channels)",
         "regressor": "16x16: layer1 with layer1 (a regressor from 8 to 16 channels)",
