@@ -2,9 +2,11 @@
 
     python -m benchmarks.ablations [--seeds 3] [--only "random start"]
     python -m benchmarks.ablations --trials
+    python -m benchmarks.ablations --maps
 
 Rows change a key of the recipe. Those of `--trials` (`benchmarks/trials.py`) change what no key
-does. They have a table of their own, with the recipe as it is beside them.
+does. They have a table of their own, with the recipe as it is beside them. So have those of
+`--maps`, which compare maps of stages with the recipe as it is shipped now.
 
 The students are judged on letters that are drawn anew from the fonts of the *training* images. No
 student is trained on them, and no setting is chosen on the held-out letters with other fonts, on
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -50,9 +53,10 @@ BEFORE: Overrides = {"synthesis.adv": 16.0}
 """What glyphs-best had when the table was made; its row `adv 4` was then taken over."""
 ALONE = "random shapes alone"
 """Images of the method `shapes`, new ones in every update."""
+RANDOM, RANDOM_WITH_MAPS = "random start", "random start, stage_maps 1"
 CHANGES: Mapping[str, Overrides] = {
     "as it is": {},
-    "random start": {"student.start_from": None},
+    RANDOM: {"student.start_from": None},
     "no random shapes": {"distillation.random_shapes": 0.0},
     "three quarters random shapes": {"distillation.random_shapes": 0.75},
     ALONE: {"distillation.random_shapes": 0.0, "distillation.updates_per_round": 10},
@@ -73,20 +77,64 @@ CHANGES: Mapping[str, Overrides] = {
     "views used 8 times": {"distillation.teacher_cache": 8},
 }
 """Changed keys, by the label of the row."""
-LABELS = (*CHANGES, *TRIALS)
-"""All rows, in order."""
 AS_IT_IS = "as it is"
+MAPS: Mapping[str, Overrides] = {
+    AS_IT_IS: {},
+    "stage_maps 1": {"distillation.stage_maps": 1.0},
+    RANDOM: {"student.start_from": None},
+    RANDOM_WITH_MAPS: {"student.start_from": None, "distillation.stage_maps": 1.0},
+}
+"""Changed keys, by the label of the row. From a random start the maps have regressors."""
 
 
-def students(seeds: int, only: Sequence[str]) -> list[Student]:
+@dataclass(frozen=True)
+class Table:
+    """Rows that are compared with each other."""
+
+    option: str
+    """Of the command; "" for the first table."""
+    before: Overrides
+    """What all rows change."""
+    changes: Mapping[str, Overrides]
+    """What a row changes, by its label; nothing for a trial."""
+    most_seeds: Mapping[str, int] = field(default_factory=dict)
+    """Of rows that have fewer seeds than the others."""
+
+    @property
+    def stem(self) -> str:
+        """Name of its files, without their ending."""
+        return f"ablations-glyphs{'-' * bool(self.option)}{self.option}"
+
+    @property
+    def title(self) -> str:
+        """What all rows change, as a heading."""
+        adv = f" with `adv: {self.before['synthesis.adv']:g}`," if self.before else ""
+        return f"# {BASE},{adv} and one thing changed"
+
+
+KEYS = Table("", BEFORE, CHANGES)
+TABLES = (
+    KEYS,
+    Table("trials", BEFORE, {AS_IT_IS: {}, **{trial: {} for trial in TRIALS}}),
+    Table("maps", {}, MAPS, {RANDOM: 2, RANDOM_WITH_MAPS: 2}),
+)
+
+
+def students(seeds: int, only: Sequence[str], table: Table = KEYS) -> list[Student]:
     """The rows that are named in `only`, all with the first seed, then with the next one."""
-    return [_student(label, seed) for seed in range(seeds) for label in LABELS if label in only]
+    labels = [label for label in table.changes if label in only]
+    return [
+        _student(label, seed, table)
+        for seed in range(seeds)
+        for label in labels
+        if seed < table.most_seeds.get(label, seeds)
+    ]
 
 
-def _student(label: str, seed: int) -> Student:
-    endless = {**CHANGES.get(label, {}), "synthesis.rounds": 100_000}
+def _student(label: str, seed: int, table: Table) -> Student:
+    endless = {**table.changes[label], "synthesis.rounds": 100_000}
     if label != ALONE:
-        changes = {**BEFORE, **endless, "bank.capacity": 20_000}
+        changes = {**table.before, **endless, "bank.capacity": 20_000}
         return Student(BASE, label, seed, changes, trial=label if label in TRIALS else "")
     recipe = load_recipe(BASE).literal()
     rest = {key: recipe[key] for key in ("data", "teacher", "student", "distillation")}
@@ -105,10 +153,10 @@ measured = partial(timed_row, times=(SECONDS,), judged_by=judged_on_new_letters)
 """The row of a student."""
 
 
-def page(rows: Sequence[Row]) -> str:
+def page(rows: Sequence[Row], of: Table = KEYS) -> str:
     """The results as Markdown."""
     groups, machine = by_setting(rows), hardware()
-    trials = " --trials" if set(groups) & set(TRIALS) else ""
+    option = f" --{of.option}" if of.option else ""
     seeds = sorted({row["seed"] for row in rows})
     table = []
     for label, group in groups.items():
@@ -134,8 +182,8 @@ def page(rows: Sequence[Row]) -> str:
     return (
         "\n\n".join(
             [
-                "# glyphs-best, with `adv: 16`, and one thing changed",
-                f"`python -m benchmarks.ablations{trials} --seeds {len(seeds)}`; seeds "
+                of.title,
+                f"`python -m benchmarks.ablations{option} --seeds {len(seeds)}`; seeds "
                 f"{', '.join(map(str, seeds))}; {machine.get('processor')}, {machine.get('cores')} "
                 f"cores, shared with other work; commit {commit()}.",
                 f"Students after {SECONDS} processor seconds of synthesis and updates in one "
@@ -168,18 +216,22 @@ def main() -> None:
     """Measure, print and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--trials", action="store_true", help="the rows of benchmarks/trials.py")
+    which = parser.add_mutually_exclusive_group()
+    for other in TABLES[1:]:
+        which.add_argument(f"--{other.option}", dest="table", action="store_const", const=other)
+    parser.set_defaults(table=KEYS)
     parser.add_argument("--only", nargs="+", help="labels of rows; default: all")
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
-    labels = [AS_IT_IS, *TRIALS] if options.trials else list(CHANGES)
+    table: Table = options.table
+    labels = list(table.changes)
     unknown = sorted(set(options.only or ()) - set(labels))
     if unknown:
         parser.error(f"no row {unknown[0]!r}: {', '.join(labels)}")
-    stem = options.out / f"ablations-glyphs{'-trials' if options.trials else ''}"
-    chosen = students(options.seeds, options.only or labels)
+    stem = options.out / table.stem
+    chosen = students(options.seeds, options.only or labels, table)
     rows = student_rows(chosen, stem.with_suffix(".json"), measure=measured)
-    text = page(rows)
+    text = page(rows, table)
     stem.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 

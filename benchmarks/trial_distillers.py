@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.timed_run import TimedDistiller
-from fastdfkd.core.attention import StageMaps, common_stages
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.losses import kl_divergence
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
-from fastdfkd.models.weight_selection import evenly_spaced
 
 
 class ReplayDistiller(TimedDistiller):
@@ -89,95 +86,19 @@ class ReplayDistiller(TimedDistiller):
         self.last, self.known = state["last"].clone(), state["known"]
 
 
-class FeatureDistiller(TimedDistiller):
-    """Adds the distance of the student's maps to channels of the teacher's.
+class MapsOfStages(TimedDistiller):
+    """The recipe with `distillation.stage_maps`, the key that this trial became.
 
-        L = L_logits + `weight` * sum over stages of mean (T - S)^2 / mean T^2
-
-    S (F, c, h, w) is what the student's stage returns (`StageMaps` finds it) for the F new views of
-    an update; T is c evenly spaced channels of the teacher's map of the same size. They are those
-    from which the student's channels start with `student.start_from: teacher`. Stages in which the
-    teacher has fewer channels are left out. Views of the teacher cache have no maps and are not
-    compared.
+    The trial's own distiller and the key gave the same students bit for bit, so its rows hold.
     """
 
     weight: ClassVar[float] = 0.1
 
     def __init__(self, section: Any, task: Task, **more: Any):
-        super().__init__(section, task, **more)
-        assert not section.attention, "expected no distillation.attention"
-        self.teacher = self.teacher_use.frozen(task.teacher, self.device)  # the folded has no maps
-        found = (
-            StageMaps(self.teacher, task.image_shape),
-            StageMaps(self.module, task.student_shape),
-        )
-        sizes = common_stages(*found)
-        self.names = [[maps.names[size] for size in sizes] for maps in found]
-        """Modules of teacher and student that return the maps."""
-        self.of_logits, self.loss = self.loss, self._with_features
-
-    @contextmanager
-    def _watching(self, network: int) -> Iterator[list[Tensor]]:
-        """Collect maps of the teacher (0) or the student (1)."""
-        with watching((self.teacher, self.module)[network], self.names[network]) as maps:
-            yield maps
-        if network == 1:
-            self._followed = maps
-
-    def follow_plainly(
-        self, inputs: Tensor, teacher_logits: Tensor, *teacher_maps: Tensor
-    ) -> Tensor:
-        """One SGD step of the student on logits and maps; returns its loss."""
-        self._taught = teacher_maps
-        return super().follow_plainly(inputs, teacher_logits)
-
-    def _with_features(self, teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
-        loss = self.of_logits(teacher_logits, student_logits)
-        return loss + self.weight * feature_loss(self._taught, self._followed)
+        super().__init__(section.model_copy(update={"stage_maps": self.weight}), task, **more)
 
 
-class HeavyFeatureDistiller(FeatureDistiller):
+class HeavyMapsOfStages(MapsOfStages):
     """The same with ten times the weight."""
 
     weight = 1.0
-
-
-def feature_loss(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
-    """Sum over stages of mean (T - S)^2 / mean T^2, where T are channels of the teacher's maps.
-
-    Args:
-        teacher: maps (F, C, h, w) of each stage.
-        student: maps (B, c, h, w) of each stage, B >= F; the first F are compared.
-
-    Returns:
-        A scalar. Stages with C < c are left out.
-    """
-    distances = [torch.zeros(())]
-    for whole, maps in zip(teacher, student, strict=True):
-        followed = maps[: len(whole)]
-        if followed.shape[1] <= whole.shape[1]:
-            taught = evenly_spaced(whole, followed.shape)
-            distance = (taught - followed).square().mean()
-            distances.append(distance / taught.square().mean().clamp_min(1e-12))
-    return torch.stack(distances).sum()
-
-
-@contextmanager
-def watching(network: nn.Module, names: Sequence[str]) -> Iterator[list[Tensor]]:
-    """A context in which a forward pass fills the list with float results of named modules."""
-    modules, found = dict(network.named_modules()), dict[str, Tensor]()
-
-    def keeper(name: str) -> Any:
-        def keep(_module: nn.Module, _inputs: Any, result: Tensor) -> None:
-            found[name] = result.clone().float()  # the network may change its result in place
-
-        return keep
-
-    maps: list[Tensor] = []
-    handles = [modules[name].register_forward_hook(keeper(name)) for name in names]
-    try:
-        yield maps
-        maps += [found[name] for name in names]
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -1,7 +1,8 @@
-"""Changes of glyphs-best that no recipe can say, as rows of `benchmarks/ablations.py`.
+"""Changes of glyphs-best that no recipe could say, as rows of `benchmarks/ablations.py`.
 
-They are trials, not options of the product. A name has the numbers of its trial: if one changes,
-the row is another one and is measured anew.
+They are trials, not options of the product, but for one: the maps of stages became the key
+`distillation.stage_maps`, and their rows now set it. A name has the numbers of its trial: if one
+changes, the row is another one and is measured anew.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from benchmarks.timed_run import RunParts
-from benchmarks.trial_distillers import FeatureDistiller, HeavyFeatureDistiller, ReplayDistiller
+from benchmarks.trial_distillers import HeavyMapsOfStages, MapsOfStages, ReplayDistiller
 from benchmarks.trial_synthesizers import (
     AveragedGenerator,
     FourInTurn,
@@ -26,7 +27,7 @@ def _in_turn(synthesizer: type[SynthesizerInTurn]) -> tuple[str, RunParts]:
     return f"{count} generators in turn, {reset}", RunParts(synthesizer=synthesizer)
 
 
-def _features(distiller: type[FeatureDistiller]) -> tuple[str, RunParts]:
+def _maps(distiller: type[MapsOfStages]) -> tuple[str, RunParts]:
     return f"maps of stages, weight {distiller.weight:g}", RunParts(distiller=distiller)
 
 
@@ -41,7 +42,7 @@ TRIALS: Mapping[str, RunParts] = dict(
             f"prioritised replay, {ReplayDistiller.uniform:.0%} uniform",
             RunParts(distiller=ReplayDistiller),
         ),
-        *map(_features, (FeatureDistiller, HeavyFeatureDistiller)),
+        *map(_maps, (MapsOfStages, HeavyMapsOfStages)),
     ]
 )
 """What builds the parts of a run, by the name of the trial."""

@@ -79,6 +79,7 @@ def check_recipe(
             "store": store.line,
         },
         schedule={**_schedule(recipe), "started_images": started_images},
+        compared_maps=experiment.compared_maps,
         machine={"hardware": hardware(), "versions": versions(), "commit": commit()},
         seconds=time.perf_counter() - started,
         warnings=[

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from fastdfkd.core.attention import Size, StageMaps, attention_loss, common_stages
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import RECORDERS, Captured, captured, failures_of, release_steps
 from fastdfkd.core.chained_updates import ChainedUpdates
 from fastdfkd.core.interfaces import SampleBank
+from fastdfkd.core.map_losses import MapLosses
 from fastdfkd.core.mixup import mixed_images
 from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
@@ -83,27 +82,18 @@ class StudentDistiller:
         frozen = self.teacher_use.frozen(task.teacher, self.device)
         half = resolve_precision(self.device, self.precision) == "bfloat16"
         dtype = torch.bfloat16 if half else torch.float32
-        self.teacher = frozen
-        self.stages: list[Size] = []
-        """Sizes of the maps whose attention is compared; none without `attention`."""
-        if not section.attention:
-            self.teacher = self.teacher_use.for_logits(frozen, dtype)  # has no maps
         reuse = section.teacher_cache
         self.cache = TeacherCache(reuse, self.share) if reuse else None
         self.views = views_of(section)
         self.module = self.student_use.placed(task.student, self.device)
-        if section.attention:
-            self.maps = (
-                StageMaps(frozen, task.image_shape),
-                StageMaps(self.module, task.student_shape),
-            )
-            self.stages = common_stages(*self.maps)
+        self.maps = MapLosses(section, task)
+        self.teacher = frozen if self.maps else self.teacher_use.for_logits(frozen, dtype)
         self.workers: Workers = OneWorker()
         if together:
             idle = self.student_use.idle_parameters
-            self.workers = WorkerGroup(self.module, idle_parameters=idle)
+            self.workers = WorkerGroup(self.module, self.maps.learned, idle_parameters=idle)
         self.optimizer = SGD(
-            self.module.parameters(),
+            [*self.module.parameters(), *self.maps.learned.parameters()],
             section.lr,
             momentum=section.momentum,
             weight_decay=section.weight_decay,
@@ -236,7 +226,7 @@ class StudentDistiller:
         Returns:
             The new views (F, C, H, W) uint8; all views, new ones first, as the student's input
             (B, C, h, w); the teacher's logits (F, K, *space) float32 for the new views; its
-            attention maps, if they are compared.
+            maps for the new views, as far as they are compared (`core/map_losses.py`).
         """
         draws = draws_and_seen[: self.views.draws]
         seen = [view for view in draws_and_seen[self.views.draws :] if view is not None]
@@ -245,16 +235,10 @@ class StudentDistiller:
         fresh = self.teacher_use.images(inputs[: len(views)])
         inputs = self.student_use.images(self.student_form(inputs) if self.student_form else inputs)
         autocast = self.teacher_use.autocast(self.device, self.precision)
-        with autocast, torch.inference_mode(), self._watching(0) as maps:
+        with autocast, torch.inference_mode(), self.maps.watching_teacher() as maps:
             logits = self.teacher_use.logits(self.teacher(fresh))
         # Cloned, because autograd cannot save inference tensors for backward.
         return views, inputs, *(tensor.float().clone() for tensor in (logits, *maps))
-
-    def _watching(self, network: int) -> AbstractContextManager[list[Tensor]]:
-        """A context that collects attention maps of the teacher (0) or the student (1)."""
-        if not self.stages:
-            return nullcontext([])
-        return self.maps[network].watching(self.stages)
 
     def follow_plainly(
         self, inputs: Tensor, teacher_logits: Tensor, *teacher_maps: Tensor
@@ -264,15 +248,14 @@ class StudentDistiller:
         Args:
             inputs: (B, C, h, w), the student's.
             teacher_logits: (B, K, *space).
-            teacher_maps: attention maps (B, h * w) of the compared stages.
+            teacher_maps: those of the first F inputs, as `ask_plainly` returned them.
         """
         self.workers.begin()
         autocast = self.student_use.autocast(self.device, self.precision)
-        with autocast, self._watching(1) as maps:
+        with autocast, self.maps.watching_student(teacher_maps) as maps:
             student_logits = self.student_use.logits(self.module(inputs))
         loss = self.loss(teacher_logits, student_logits.float())
-        if teacher_maps:
-            loss = loss + self.section.attention * attention_loss(teacher_maps, maps)
+        loss = self.maps.added_to(loss, teacher_maps, maps)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.workers.finish()
@@ -284,7 +267,7 @@ class StudentDistiller:
         return self.module.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
-        """Student, optimiser, number of updates and teacher cache.
+        """Student, optimiser, number of updates, teacher cache, and what is learned for maps.
 
         The cache is that of this worker. All workers of a restarted group continue from it.
         """
@@ -293,11 +276,13 @@ class StudentDistiller:
             "optimizer": self.optimizer.state_dict(),
             "updates": self.updates,
             "teacher_cache": self.cache.state_dict() if self.cache else {},
+            "maps": self.maps.learned.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore `state_dict()`."""
         load_state(self.module, state["student"])
+        load_state(self.maps.learned, state.get("maps", {}))  # versions before had none
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates = state["updates"]
         if self.cache:

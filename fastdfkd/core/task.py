@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -35,6 +35,9 @@ class Task:
     """Maps images in [0, 1] to the teacher's input, on `device`."""
     student_form: StudentForm | None = None
     """Maps the teacher's input to the student's, on `device`; None: they are the same."""
+    student_origins: Mapping[str, str] = field(default_factory=dict)
+    """Modules of the student whose weights start as evenly spaced channels of the teacher's, by
+    name, with the names of the teacher's modules."""
     class_vectors: Tensor | None = None
     """(K, D), given by the user: a fixed vector for each class."""
     seed: int

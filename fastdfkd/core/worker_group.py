@@ -71,11 +71,12 @@ class OneWorker:
 class WorkerGroup:
     """Implements `Workers` for the workers of torch's default process group."""
 
-    def __init__(self, module: nn.Module, *, idle_parameters: bool = False):
+    def __init__(self, module: nn.Module, *others: nn.Module, idle_parameters: bool = False):
         """Give the student the weights and buffers of the first worker.
 
         Args:
             module: the student in its final memory layout, on its device.
+            others: modules without buffers that are trained with it; likewise.
             idle_parameters: whether some parameters may get no gradient in an update. The workers
                 then compare in every update which ones do, and the host waits for the result.
 
@@ -88,8 +89,9 @@ class WorkerGroup:
                 "torch.distributed.init_process_group first, as Ray Train does"
             )
         self.module, self.idle_parameters = module, idle_parameters
-        copy_from_first([*module.parameters(), *module.buffers()])
-        self.named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        named = [pair for each in (module, *others) for pair in each.named_parameters()]
+        copy_from_first([*(parameter for _, parameter in named), *module.buffers()])
+        self.named = {name: p for name, p in named if p.requires_grad}
         self.device = next(iter(self.named.values())).device
         self.buckets = GradientBuckets(list(self.named.values()))
 

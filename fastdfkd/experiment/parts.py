@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.answers import output_of
-from fastdfkd.core.attention import StageMaps, common_stages
 from fastdfkd.core.augment import Normalisation
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
+from fastdfkd.core.map_losses import MapLosses
 from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.network_contract import check_student, check_teacher
 from fastdfkd.core.network_facts import NetworkFacts
@@ -38,6 +38,7 @@ from fastdfkd.models import (
     SourceFile,
     open_network,
     parametrised_layers,
+    same_modules,
     select_weights,
     source_files,
     without_parametrisations,
@@ -135,8 +136,6 @@ class Experiment:
         teacher, student = without_parametrisations(teacher), initial_student(recipe)
         if recipe.student.start_from == "teacher":
             log.info("student: %s", select_weights(student, teacher).line)
-        if recipe.distillation.attention:  # an error before anything starts
-            common_stages(StageMaps(teacher, shape), StageMaps(student, own.shape))
         precision = recipe.platform.precision
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
             precision = resolve_precision(torch.device(device), precision)
@@ -158,7 +157,18 @@ class Experiment:
         )
         for note in parts.notes:
             log.warning("%s", note)
+        for key, line in parts.compared_maps.items():  # an error before anything starts
+            log.info("distillation.%s: %s", key, line)
         return parts
+
+    @property
+    def compared_maps(self) -> dict[str, str]:
+        """By key of `distillation`, which maps of the networks are compared, and which are not.
+
+        Raises:
+            ValueError: a key has a weight, and the networks have no maps for it.
+        """
+        return MapLosses(self.recipe.distillation, self.task("cpu", steps=False)).lines
 
     @property
     def kind(self) -> TaskKind:
@@ -225,12 +235,20 @@ class Experiment:
             kind=self.kind,
             normalisation=self.normalisation(device),
             student_form=self.student_form(device),
+            student_origins=self._student_origins,
             class_vectors=self.class_vectors,
             seed=self.recipe.seed,
             device=device,
             precision=self.recipe.platform.precision,
             capture=capture,
         )
+
+    @property
+    def _student_origins(self) -> dict[str, str]:
+        """See `Task`."""
+        if self.recipe.student.start_from != "teacher":
+            return {}
+        return dict(same_modules(self.student, self.teacher))
 
     def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:
         """A synthesizer in its initial state."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         plain_network,
         without_parametrisations,
     )
-    from fastdfkd.models.weight_selection import select_weights
+    from fastdfkd.models.weight_selection import same_modules, select_weights
     from fastdfkd.models.weights import OpenedWeights, load_weights, save_weights, weights_digest
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "open_with_weights",
     "parametrised_layers",
     "plain_network",
+    "same_modules",
     "save_weights",
     "select_weights",
     "source_files",
@@ -73,6 +74,7 @@ _MODULES = {
     "parametrised_layers": "fastdfkd.models.unwrapping",
     "plain_network": "fastdfkd.models.unwrapping",
     "without_parametrisations": "fastdfkd.models.unwrapping",
+    "same_modules": "fastdfkd.models.weight_selection",
     "select_weights": "fastdfkd.models.weight_selection",
     "OpenedWeights": "fastdfkd.models.weights",
     "load_weights": "fastdfkd.models.weights",

@@ -10,11 +10,12 @@ possible, and the first of equal ones. So a stage of fewer blocks gets the teach
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
+
+from fastdfkd.core.even_spacing import evenly_spaced
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,28 @@ def same_places(student: nn.Module, teacher: nn.Module) -> Iterator[tuple[str, s
 
     Tensors of modules that the teacher lacks are left out.
     """
-    own = [*student.named_parameters(recurse=False), *student.named_buffers(recurse=False)]
-    yield from ((name, name) for name, _ in own)
+    modules = dict(student.named_modules(remove_duplicate=False))
+    for name, other in same_modules(student, teacher):
+        module = modules[name]
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        yield from ((_inside(name, tensor), _inside(other, tensor)) for tensor, _ in own)
+
+
+def same_modules(student: nn.Module, teacher: nn.Module) -> Iterator[tuple[str, str]]:
+    """Names of the student's modules, each with the name of the teacher's at the same place.
+
+    Both networks themselves, "", are among them. Modules that the teacher lacks are left out.
+    """
+    yield "", ""
     mine, theirs = dict(student.named_children()), dict(teacher.named_children())
     for name, other in _partners(mine, theirs).items():
-        for inside, place in same_places(mine[name], theirs[other]):
-            yield f"{name}.{inside}", f"{other}.{place}"
+        for inside, place in same_modules(mine[name], theirs[other]):
+            yield _inside(name, inside), _inside(other, place)
+
+
+def _inside(module: str, name: str) -> str:
+    """The full name of what is called `name` in a module; each may be ""."""
+    return ".".join(filter(None, (module, name)))
 
 
 def _partners(mine: Mapping[str, nn.Module], theirs: Mapping[str, nn.Module]) -> dict[str, str]:
@@ -116,22 +133,6 @@ def _closeness(block: _State, whole: _State) -> float | None:
         return None
     sizes = (sum(tensor.numel() for tensor in state.values()) for state in (block, whole))
     return next(sizes) / next(sizes)
-
-
-def evenly_spaced(values: Tensor, shape: Sequence[int]) -> Tensor:
-    """Elements of `values` at `shape[d]` evenly spaced places of each dimension d.
-
-    First and last place are among them; of a dimension that becomes 1, the first alone.
-
-    Args:
-        values: as many dimensions as `shape`, each at least as large.
-        shape: of the result.
-    """
-    for dimension, size in enumerate(shape):
-        if values.shape[dimension] != size:
-            places = torch.linspace(0, values.shape[dimension] - 1, size, device=values.device)
-            values = values.index_select(dimension, places.round().long())
-    return values
 
 
 def _fits(student: Tensor, teacher: Tensor) -> bool:

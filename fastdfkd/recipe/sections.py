@@ -20,7 +20,15 @@ class DistillationSection(Section):
     """The student's updates, on batches drawn from the bank."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"loss", "attention", "random_shapes", "mixup", "crop_area", "frozen_norms"}
+        {
+            "loss",
+            "attention",
+            "stage_maps",
+            "random_shapes",
+            "mixup",
+            "crop_area",
+            "frozen_norms",
+        }
     )
 
     updates_per_round: Positive = 400
@@ -44,6 +52,11 @@ class DistillationSection(Section):
     attention: Weight = 0.0
     """Weight of the attention term (ZSKT): the mean square difference of the normalised maps of
     teacher and student, summed over the stages whose maps have the same height and width."""
+    stage_maps: Weight = 0.0
+    """Weight of the distance of the student's maps from the teacher's, summed over the stages whose
+    maps have the same height and width (as the hints of FitNets, not in the paper). Try
+    1. A student that starts from its teacher is compared channel by channel; otherwise a learned
+    1x1 convolution comes between ([maps of stages](methods.md#maps-of-stages))."""
     temperature: Rate = 20.0
     """Softmax temperature T of the KL loss, which is multiplied by T squared."""
     crop_padding: Count = 4

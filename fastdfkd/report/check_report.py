@@ -76,6 +76,8 @@ class CheckReport:
     """`hardware`, `versions` and `commit`."""
     seconds: float
     """How long the check took."""
+    compared_maps: dict[str, str] = field(default_factory=dict)
+    """By key of `distillation`, which maps of the networks are compared, how, and which are not."""
     warnings: list[str] = field(default_factory=list)
     """What should be looked at before a run."""
 

@@ -61,6 +61,8 @@ def rows(report: CheckReport) -> Iterator[tuple[str, str]]:
     yield "held-out images", _held_out(report)
     yield "normalisation", str(report.normalisation["line"])
     yield from _network("student", report.student)
+    for key, line in report.compared_maps.items():
+        yield f"  {key}", line
     yield from _run(report)
     for warning in report.warnings:
         yield "warning", warning

@@ -189,12 +189,17 @@ def test_the_command_prints_a_screen_or_json(
     recipe: Recipe, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (workplace / "tiny.yaml").write_text(recipe.to_yaml())
-    assert cli.run(["check", "tiny.yaml", "--images", "20", "--json"]) == 0
+    words = ["check", "tiny.yaml", "--images", "20", "--json", "distillation.stage_maps=1"]
+    assert cli.run(words) == 0
     values = json.loads(capsys.readouterr().out)
     report = _report(values)
     assert report.facts()["teacher"] == values["teacher"] | {
         "logits": tuple(values["teacher"]["logits"])
     }
+    assert (
+        "layer3 with layer3 (a regressor from 32 to 32 channels)"
+        in dict(rows(report))["  stage_maps"]
+    )
     console = Console(record=True, width=80, force_terminal=True)
     show(report, console)
     text = console.export_text()

@@ -6,29 +6,29 @@ import json
 
 import pytest
 
-from benchmarks import ablations, methods
-from benchmarks.ablations import CHANGES, LABELS, page, students
+from benchmarks import methods
+from benchmarks.ablations import TABLES, Table, page, students
 from benchmarks.results import FOLDER
 from benchmarks.student_rows import Student, figures_of
 from benchmarks.timed_run import RunParts
 from benchmarks.trials import TRIALS, file_name
 
 
-@pytest.mark.parametrize(
-    ("file", "labels"),
-    [("ablations-glyphs", [*CHANGES]), ("ablations-glyphs-trials", ["as it is", *TRIALS])],
-)
-def test_committed_rows_are_those_of_the_students(file: str, labels: list[str]) -> None:
-    rows = json.loads((FOLDER / f"{file}.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.stem)
+def test_committed_rows_are_those_of_the_students(table: Table) -> None:
+    rows = json.loads((FOLDER / f"{table.stem}.json").read_text(encoding="utf-8"))
     facts = ("setting", "seed", "recipe", "trial")
     committed = {tuple(row.get(name) for name in facts) for row in rows}
-    wanted = {tuple(each.facts.get(name) for name in facts) for each in students(3, labels)}
+    wanted = {
+        tuple(each.facts.get(name) for name in facts)
+        for each in students(3, [*table.changes], table)
+    }
     assert wanted == committed
 
 
 def test_a_trial_has_the_recipe_as_it_is_and_parts_of_its_own() -> None:
-    plain, *tried = students(1, ["as it is", *TRIALS])
-    assert [student.trial for student in tried] == list(TRIALS) == list(LABELS[len(CHANGES) :])
+    plain, *tried = students(1, ["as it is", *TRIALS], TABLES[1])
+    assert [student.trial for student in tried] == list(TRIALS)
     for student in tried:
         assert student.facts == {**plain.facts, "setting": student.setting, "trial": student.trial}
         assert TRIALS[student.trial] != RunParts()
@@ -52,7 +52,7 @@ def test_a_timed_row_of_a_trial_has_its_parts(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(methods, "TimedRun", Run)
     monkeypatch.setattr(methods.Experiment, "of", lambda recipe, teacher: None)
-    for student in students(1, ["as it is", *TRIALS]):
+    for student in students(1, ["as it is", *TRIALS], TABLES[1]):
         with pytest.raises(Stop) as stopped:
             methods.timed_row(student, (1,), lambda student: (None, None, None))  # type: ignore[arg-type, return-value]
         expected = TRIALS[student.trial] if student.trial else None
@@ -65,8 +65,11 @@ def test_the_page_says_by_which_command_its_rows_are_made() -> None:
         return {"setting": label, "seed": 0, "accuracy": accuracy, "readings": [reading]}
 
     label = next(iter(TRIALS))
-    with_trial = page([row("as it is", 0.9), row(label, 0.95)])
+    with_trial = page([row("as it is", 0.9), row(label, 0.95)], TABLES[1])
     assert f"| {label} | 95.0 | +5.0 |" in with_trial
     assert "benchmarks.ablations --trials --seeds 1`" in with_trial
     assert "--trials" not in page([row("as it is", 0.9)])
-    assert ablations.BASE in with_trial
+    assert with_trial.startswith("# glyphs-best, with `adv: 16`, and one thing changed\n")
+    assert page([row("as it is", 0.9)], TABLES[2]).startswith(
+        "# glyphs-best, and one thing changed\n"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,14 @@ from torch import Tensor
 
 from benchmarks import trial_distillers
 from benchmarks.timed_run import RunParts, TimedDistiller, TimedRun
-from benchmarks.trial_distillers import (
-    FeatureDistiller,
-    HeavyFeatureDistiller,
-    ReplayDistiller,
-    feature_loss,
-    watching,
-)
+from benchmarks.trial_distillers import HeavyMapsOfStages, MapsOfStages, ReplayDistiller
 from fastdfkd.core.losses import kl_divergence
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.experiment import Experiment
 from fastdfkd.models import build_network
-from fastdfkd.models.weight_selection import evenly_spaced
 from fastdfkd.recipe import load_recipe
 
 BATCH = 8
-NAMES = ["layer1", "layer2", "layer3"]
 CHANGES = {
     "student.model": "resnet8-half",
     "student.start_from": "teacher",
@@ -145,48 +138,19 @@ def test_images_that_replace_others_were_never_drawn(experiment: Experiment) -> 
     assert replay.last.isnan().tolist() == [True, True, False, False, False, False, True, True]
 
 
-def test_maps_are_compared_with_evenly_spaced_channels() -> None:
-    teacher = torch.arange(2 * 4 * 3 * 3.0).reshape(2, 4, 3, 3) + 1
-    chosen = teacher[:, [0, 3]]
-    more = torch.cat([chosen, torch.full_like(chosen, 99.0)])  # the rest is not compared
-    assert feature_loss([teacher], [more]) == 0
-    expected = 4 / chosen.square().mean()
-    torch.testing.assert_close(feature_loss([teacher], [more + 2]), expected)
-    wide = torch.zeros(4, 8, 3, 3)  # more channels than the teacher has
-    torch.testing.assert_close(feature_loss([teacher, teacher], [more + 2, wide]), expected)
-
-
-def test_the_channels_are_those_from_which_the_student_starts(experiment: Experiment) -> None:
-    features = built(FeatureDistiller, experiment)
-    assert features.names[0] == features.names[1] == NAMES
-    inputs = torch.randn(2, *experiment.spec.shape)
-    found = []
-    for network in (features.teacher, features.module.eval()):
-        with torch.no_grad(), watching(network, ["conv1"]) as maps:
-            network(inputs)
-        found += maps
-    assert found[1].shape[1] < found[0].shape[1]
-    torch.testing.assert_close(evenly_spaced(found[0], found[1].shape), found[1])
-
-
-def test_the_loss_has_the_distance_of_the_new_views(experiment: Experiment) -> None:
+@pytest.mark.parametrize(("kind", "weight"), [(MapsOfStages, 0.1), (HeavyMapsOfStages, 1.0)])
+def test_the_trial_of_maps_is_the_recipe_with_the_key(
+    experiment: Experiment, kind: type[TimedDistiller], weight: float
+) -> None:
     bank = full_bank(experiment)
-    kinds = (TimedDistiller, FeatureDistiller, HeavyFeatureDistiller)
-    plain, light, heavy = (built(kind, experiment).update(bank) for kind in kinds)
-    assert light > plain
-    assert float(heavy - plain) == pytest.approx(10 * float(light - plain), rel=1e-3)
+    recipe = load_recipe(experiment.recipe, {"distillation.stage_maps": weight})
+    with_key = TimedRun(replace(experiment, recipe=recipe)).distiller
+    trial, plain = built(kind, experiment), built(TimedDistiller, experiment)
+    assert trial.update(bank) == with_key.update(bank) > plain.update(bank)
+    assert torch.equal(weights(trial), weights(with_key))
 
 
-def test_the_distance_trains_the_student(experiment: Experiment) -> None:
-    features, bank = built(HeavyFeatureDistiller, experiment), full_bank(experiment)
-    features.of_logits = lambda teacher, student: student.sum() * 0
-    losses = [float(features.update(bank)) for _ in range(30)]
-    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
-    assert len(features._taught[0]) == 2  # a quarter of the views are new, once the cache is full
-    assert len(features._followed[0]) == BATCH
-
-
-@pytest.mark.parametrize("kind", [ReplayDistiller, FeatureDistiller])
+@pytest.mark.parametrize("kind", [ReplayDistiller, MapsOfStages])
 def test_a_saved_run_goes_on(
     experiment: Experiment, kind: type[TimedDistiller], tmp_path: Path
 ) -> None:

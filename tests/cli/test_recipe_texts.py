@@ -85,6 +85,7 @@ def test_the_search_spaces_of_sweeps_are_listed(
         "loss-weights",
         "nayer",
         "shapes",
+        "stage-maps",
         "steps",
         "steps-and-meta-lr",
         "zskt",

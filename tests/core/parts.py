@@ -71,6 +71,10 @@ def student() -> nn.Sequential:
     return network(39, (3, 4)).eval()
 
 
+SAME_MODULES = {name: name for name, _ in teacher().named_modules()}
+"""`Task.student_origins` of a student that starts from the teacher."""
+
+
 def segmenter(seed: int, width: int = 6) -> nn.Sequential:
     """Maps images to (B, CLASSES, H, W). Running statistics are those of noise."""
     with torch.random.fork_rng(devices=[]):

@@ -27,8 +27,9 @@ __all__ = ["device", "exact_rates"]
 
 
 def distiller(device: str, capture: bool, precision: Any = "float32", **more: Any) -> Any:
+    about = {"student_origins": more.pop("student_origins", {}), "precision": precision}
     values = {"updates_per_round": 2, "batch_size": 6, "lr": 0.02, "crop_padding": 1, **more}
-    task = parts.task(device=device, precision=precision, capture=capture)
+    task = parts.task(device=device, capture=capture, **about)
     return StudentDistiller(DistillationSection(**values), task, total_updates=40)
 
 
@@ -55,6 +56,8 @@ def same_updates(pair: list[StudentDistiller], images: SampleBuffer, count: int)
         ({"teacher_cache": 2}, 2),
         ({"momentum": 0.0, "warmup_updates": 7, "invert": True}, 1),
         ({"loss": "l1", "attention": 2.0}, 1),
+        ({"stage_maps": 0.5, "student_origins": parts.SAME_MODULES}, 1),
+        ({"stage_maps": 0.5, "teacher_cache": 2}, 2),
     ],
     ids=str,
 )
@@ -66,7 +69,7 @@ def test_captured_updates_are_the_same(
     images = bank(device)
     same_updates(pair, images, BATCHES + 6)
     assert len(pair[0].ask.recordings) == kinds
-    assert len(pair[0].follow.recordings) == 1
+    assert len(pair[0].follow.recordings) == (kinds if "stage_maps" in changes else 1)
     other = distiller(device, False, precision, **changes)
     for _ in range(BATCHES + 2):
         other.update(images)
@@ -95,7 +98,7 @@ def test_updates_that_cannot_be_recorded_are_those_without_graphs(
     [
         {},
         {"momentum": 0.0, "warmup_updates": 7, "invert": True},
-        {"attention": 2.0, "mixup": 0.5},
+        {"attention": 2.0, "stage_maps": 0.5, "mixup": 0.5},
         {"frozen_norms": True, "lr": 1e-8, "min_lr": 0.0},
     ],
 )

@@ -43,7 +43,8 @@ class TwoHeads(nn.Module):
 
 def distiller(rank: int = 0, **more: Any) -> StudentDistiller:
     """One of two workers, or with `world_size` 1 the only one."""
-    section = DistillationSection(updates_per_round=2, batch_size=6, lr=0.02, crop_padding=1)
+    values = {"updates_per_round": 2, "batch_size": 6, "lr": 0.02, "crop_padding": 1}
+    section = DistillationSection(**values, stage_maps=more.pop("stage_maps", 0.0))
     about = {name: more.pop(name) for name in ("together", "world_size") if name in more}
     task = parts.task(**more)
     return StudentDistiller(
@@ -51,13 +52,13 @@ def distiller(rank: int = 0, **more: Any) -> StudentDistiller:
     )
 
 
-def by_hand(rank: int) -> Any:
+def by_hand(rank: int, **more: Any) -> Any:
     """A worker whose gradients are averaged in the simplest way."""
-    pupil = distiller(rank, together=False)
+    pupil = distiller(rank, together=False, **more)
     step, follow = pupil.optimizer.step, pupil.follow
 
     def averaged() -> None:
-        for parameter in pupil.module.parameters():
+        for parameter in pupil.optimizer.parameters:
             assert parameter.grad is not None
             half = parameter.grad.contiguous() * 0.5
             distributed.all_reduce(half)
@@ -91,6 +92,11 @@ def trained(pupil: StudentDistiller, updates: int = 0) -> Any:
     losses = pupil.update_many(bank(str(pupil.device)), updates)
     module = getattr(pupil.module, "module", pupil.module)
     return losses, copy.deepcopy(module.state_dict())
+
+
+def learned(pupil: StudentDistiller) -> Any:
+    """As `trained`, and the regressors of the stages."""
+    return trained(pupil), copy.deepcopy(pupil.maps.learned.state_dict())
 
 
 def weights(result: Any) -> dict[str, Tensor]:
@@ -159,6 +165,11 @@ def gloo(rank: int) -> dict[str, Any]:
         "two heads": two_heads(rank, distiller),
         "starts": unlike_starts(rank),
         "dropped": dropped_gradient(),
+        "maps": {
+            "plain": learned(distiller(rank, stage_maps=1.0)),
+            "by hand": learned(by_hand(rank, stage_maps=1.0)),
+            "captured": learned(recorded(rank, {}, stage_maps=1.0)),
+        },
     }
     group = distiller(rank).workers
     values = [(True, True), (True, False), (False, True), (False, False)]
@@ -178,6 +189,17 @@ def test_weights_are_those_of_the_simplest_average(found: list[dict[str, Any]]) 
     one, other = (mine["plain"] for mine in found)
     assert_same(weights(one), weights(other))
     assert not torch.equal(one[0], other[0]), "each has its own images"
+
+
+def test_regressors_of_stages_are_averaged_too(found: list[dict[str, Any]]) -> None:
+    for mine in found:
+        assert_same(mine["maps"]["plain"], mine["maps"]["by hand"])
+        assert_same(mine["maps"]["plain"], mine["maps"]["captured"])
+        assert not torch.equal(mine["maps"]["plain"][0][0], mine["plain"][0])
+    one, other = (mine["maps"]["plain"] for mine in found)
+    assert_same(weights(one[0]), weights(other[0]))
+    assert len(one[1]) == 4
+    assert_same(one[1], other[1])
 
 
 def test_captured_updates_with_their_exchanges_are_the_same(found: list[dict[str, Any]]) -> None:

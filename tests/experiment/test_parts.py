@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.data import DATASETS, NothingHeldOut
@@ -36,6 +36,36 @@ def test_graphs_are_asked_of_cuda_and_a_cpu_says_that_it_has_none(
     assert [record.message for record in caplog.records] == [
         "platform.cuda_graphs has no effect here: this role runs on the CPU"
     ] * (wanted is True)
+
+
+@pytest.mark.parametrize(("start", "how"), [("teacher", "channels"), (None, "regressor")])
+def test_the_student_s_start_decides_how_maps_are_compared(
+    tiny_recipe: Callable[..., Recipe],
+    caplog: pytest.LogCaptureFixture,
+    start: str | None,
+    how: str,
+) -> None:
+    changes = {"student.start_from": start, "distillation.stage_maps": 1.0}
+    recipe = load_recipe(tiny_recipe(student={"model": "resnet8-half"}), changes)
+    with caplog.at_level(logging.INFO, "fastdfkd.experiment"):
+        experiment = Experiment.of(recipe, build_network("resnet8", 10, 1))
+    origins = experiment.task("cpu").student_origins
+    assert origins.get("layer1.0.conv1") == ("layer1.0.conv1" if start else None)
+    stages = {
+        "channels": "16x16: layer1 with layer1 (8 of 16 channels)",
+        "regressor": "16x16: layer1 with layer1 (a regressor from 8 to 16 channels)",
+    }
+    assert experiment.compared_maps["stage_maps"].startswith(stages[how])
+    assert f"distillation.stage_maps: {experiment.compared_maps['stage_maps']}" in caplog.messages
+
+
+def test_networks_without_maps_in_common_are_refused_before_a_run(
+    tiny_recipe: Callable[..., Recipe],
+) -> None:
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(256, 10))
+    recipe = load_recipe(tiny_recipe(), {"distillation.stage_maps": 1.0, "synthesis.bn": 0.0})
+    with pytest.raises(ValueError, match=r"distillation.stage_maps is above 0.*teacher: none"):
+        Experiment.of(recipe, teacher)
 
 
 def test_a_data_set_says_what_the_images_are(tiny_recipe: Callable[..., Recipe]) -> None:

@@ -8,14 +8,7 @@ from torch import nn
 from torchvision.models import MobileNetV2
 
 from fastdfkd.models import build_network, select_weights
-from fastdfkd.models.weight_selection import evenly_spaced, same_places
-
-
-def test_elements_are_evenly_spaced_in_every_dimension() -> None:
-    values = torch.arange(35).reshape(5, 7)
-    assert evenly_spaced(values, (3, 3)).tolist() == [[0, 3, 6], [14, 17, 20], [28, 31, 34]]
-    assert evenly_spaced(values, (1, 2)).tolist() == [[0, 6]]
-    assert torch.equal(evenly_spaced(values, (5, 7)), values)
+from fastdfkd.models.weight_selection import same_modules, same_places
 
 
 def test_an_equal_network_becomes_the_teacher() -> None:
@@ -60,6 +53,8 @@ def test_one_list_of_blocks_is_aligned_with_a_longer_one() -> None:
     places = dict(same_places(student, teacher))
     stages = {name.split(".")[1]: place.split(".")[1] for name, place in places.items()}
     assert {stages[name] for name in ("0", "1", "2", "3")} == {"0", "1", "4", "6"}
+    modules = dict(same_modules(student, teacher))
+    assert (modules[""], modules["features.2.conv.0.2"]) == ("", "features.4.conv.0.2")
     mine, theirs = student.state_dict(), teacher.state_dict()
     assert all(torch.equal(mine[name], theirs[place]) for name, place in places.items())
 

@@ -47,6 +47,7 @@ METHODS = [
     tiny(synthesis__channel_exchange=0.5, synthesis__steps=4),
     tiny_cmi(),
     tiny_nayer(),
+    pytest.param(tiny(distillation__stage_maps=1.0), marks=pytest.mark.slow, id="stage maps"),
 ]
 
 

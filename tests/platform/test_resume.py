@@ -43,6 +43,15 @@ ROOT = Path(fastdfkd.__file__).parents[1]
             marks=pytest.mark.slow,
         ),
         pytest.param(
+            tiny,
+            {
+                "platform__checkpoint_every": 2,
+                "distillation__stage_maps": 1.0,
+                "distillation__teacher_cache": 2,
+            },
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             tiny_nayer,
             {"platform__checkpoint_every": 2, "platform__synthesizers": 2},
             marks=pytest.mark.slow,

@@ -34,6 +34,7 @@ def test_every_method_has_a_space() -> None:
         "steps-and-meta-lr",
         "learning-rates",
         "loss-weights",
+        "stage-maps",
     }
 
 
