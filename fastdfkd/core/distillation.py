@@ -14,6 +14,7 @@ from fastdfkd.core.attention import Size, StageMaps, attention_loss, common_stag
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import RECORDERS, Captured, captured, failures_of, release_steps
 from fastdfkd.core.chained_updates import ChainedUpdates
+from fastdfkd.core.compiled import Compiling
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.mixup import mixed_images
 from fastdfkd.core.network_use import NetworkUse, load_state
@@ -24,7 +25,7 @@ from fastdfkd.core.shape_images import MOST_SHAPES, draw_shapes
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.core.teacher_cache import TeacherCache
-from fastdfkd.core.views import views_of
+from fastdfkd.core.views import preparing, views_of
 from fastdfkd.core.worker_group import OneWorker, WorkerGroup, Workers
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ class StudentDistiller:
             momentum=section.momentum,
             weight_decay=section.weight_decay,
         )
+        self.compiling = Compiling(task, lambda: self.total_updates - self.updates)
+        self._make_parts()
         self._uncaptured: list[str] = []
         asks = task.capture and self._capturable(frozen, self.teacher_use, task, task.image_shape)
         self.ask = captured(self.ask_plainly, task.device, asks)
@@ -116,6 +119,17 @@ class StudentDistiller:
         if isinstance(self.follow, Captured):
             self.optimizer.lr = torch.zeros((), dtype=torch.float32, device=self.device)
         self.chain = ChainedUpdates(self, task)
+
+    def _make_parts(self) -> None:
+        """The parts of an update, which may be compiled. Attention maps need hooks in networks."""
+        part, network = self.compiling.part, self.compiling.network
+        module, agree = self.module, self.workers.agree
+        self.prepare = part("the augmentation", preparing(self.views, self.normalisation))
+        self.ask_teacher = self.teacher_use.asking(self.teacher)
+        self.ask_student = self.student_use.asking(module)
+        if not self.stages:
+            self.ask_teacher = network("the teacher", self.teacher_use, self.teacher)
+            self.ask_student = network("the student", self.student_use, module, agree)
 
     def _student_capturable(self, task: Task) -> bool:
         """Whether the student's part can be captured, on all workers."""
@@ -143,8 +157,9 @@ class StudentDistiller:
 
     @property
     def notes(self) -> list[str]:
-        """What runs without CUDA graphs that was to run with them, and why, a line each."""
-        return [*self._uncaptured, *failures_of(self), *failures_of(self.chain)]
+        """What runs without CUDA graphs that was to run with them, and what is compiled; lines."""
+        uncaptured = [*self._uncaptured, *failures_of(self), *failures_of(self.chain)]
+        return uncaptured + self.compiling.notes
 
     def release(self) -> None:
         """Drop the recorded steps and return their memory. Later updates record them anew."""
@@ -238,15 +253,12 @@ class StudentDistiller:
             (B, C, h, w); the teacher's logits (F, K, *space) float32 for the new views; its
             attention maps, if they are compared.
         """
-        draws = draws_and_seen[: self.views.draws]
-        seen = [view for view in draws_and_seen[self.views.draws :] if view is not None]
-        views = self.views.of(images, *draws)
-        inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
+        views, inputs = self.prepare(images, *draws_and_seen)
         fresh = self.teacher_use.images(inputs[: len(views)])
         inputs = self.student_use.images(self.student_form(inputs) if self.student_form else inputs)
         autocast = self.teacher_use.autocast(self.device, self.precision)
         with autocast, torch.inference_mode(), self._watching(0) as maps:
-            logits = self.teacher_use.logits(self.teacher(fresh))
+            logits = self.ask_teacher(fresh)
         # Cloned, because autograd cannot save inference tensors for backward.
         return views, inputs, *(tensor.float().clone() for tensor in (logits, *maps))
 
@@ -269,7 +281,7 @@ class StudentDistiller:
         self.workers.begin()
         autocast = self.student_use.autocast(self.device, self.precision)
         with autocast, self._watching(1) as maps:
-            student_logits = self.student_use.logits(self.module(inputs))
+            student_logits = self.ask_student(inputs)
         loss = self.loss(teacher_logits, student_logits.float())
         if teacher_maps:
             loss = loss + self.section.attention * attention_loss(teacher_maps, maps)

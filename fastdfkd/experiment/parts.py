@@ -230,6 +230,8 @@ class Experiment:
             device=device,
             precision=self.recipe.platform.precision,
             capture=capture,
+            compile=steps and self.recipe.platform.compile,
+            synthesizers=self.recipe.platform.synthesizers,
         )
 
     def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:

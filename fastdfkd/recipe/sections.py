@@ -149,7 +149,7 @@ class EvaluationSection(Section):
 class PlatformSection(Section):
     """Which processes run where, and how far synthesis and training may drift apart."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"use_idle"})
+    later: ClassVar[frozenset[str]] = frozenset({"use_idle", "compile"})
     schedule: Literal["lockstep", "async"] = "async"
     """`lockstep`: the paper's order, a round, then its student updates. `async`: synthesizers and
     trainer run at the same time, within `tolerance_rounds`."""
@@ -184,6 +184,15 @@ class PlatformSection(Section):
     without graphs; the run's notes and `fastdfkd check` say why. With two or more `workers` a
     recorded update includes the exchange of gradients (NCCL); if one worker cannot record it, none
     does. A graph keeps the GPU memory of its step."""
+    compile: bool | Literal["auto"] = False
+    """Compile the augmentation, teacher, student and generator with torch's compiler, each apart,
+    on a CPU or a GPU. `auto`: each is compiled once at the start of the run, compared with itself
+    and timed; it stays compiled if that saves more time in the rest of the run than compiling took.
+    `true`: also if not. What cannot be compiled runs as ever. The run's notes have the seconds and
+    what was decided. Compiling takes seconds to minutes for each part, in every process, and is
+    kept in `TORCHINDUCTOR_CACHE_DIR` for later runs on the machine. Results equal those of
+    `false` within rounding only: with `auto` two equal runs may differ by as much. On a CPU it
+    needs a C++ compiler."""
     cpus_per_synthesizer: Rate = 1.0
     """Ray CPUs of a synthesizer, and its threads. If the recipe does not set it and there is no
     GPU: `synthesis_share` of the machine, the student gets the rest. In lock-step the two take

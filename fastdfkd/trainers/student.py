@@ -94,7 +94,7 @@ class StudentTraining:
         self.clock = Clock(self.device)
         self.notes: list[str] = []
         """What a user should know of this run, besides the notes of the distiller, a line each."""
-        self.noted = 0
+        self.noted: set[str] = set()
         """Notes that the driver has."""
         self.distiller = self._distiller()
         self.buffer = self._buffer()
@@ -254,9 +254,10 @@ class StudentTraining:
     def _send_notes(self) -> None:
         """Send the driver the notes that it does not have."""
         notes = [*self.notes, *self.distiller.notes]
-        if notes[self.noted :]:
-            self.job.board.note.remote(notes[self.noted :])
-        self.noted = len(notes)
+        new = [note for note in dict.fromkeys(notes) if note not in self.noted]
+        if new:
+            self.job.board.note.remote(new)
+        self.noted.update(new)
 
     def _publish(self) -> None:
         """Publish the newest student, again while waiting: the board may have been restarted."""
