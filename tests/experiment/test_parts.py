@@ -38,6 +38,18 @@ def test_graphs_are_asked_of_cuda_and_a_cpu_says_that_it_has_none(
     ] * (wanted is True)
 
 
+@pytest.mark.parametrize("wanted", [False, True, "auto"])
+def test_only_tasks_of_steps_are_compiled(
+    tiny_recipe: Callable[..., Recipe], wanted: bool | str
+) -> None:
+    changes = {"platform.compile": wanted, "platform.synthesizers": 2}
+    recipe = load_recipe(tiny_recipe(), changes)
+    experiment = Experiment.of(recipe, build_network(recipe.teacher.model, 10, 1))
+    assert experiment.task("cpu").compile is wanted
+    assert experiment.task("cpu").synthesizers == 2
+    assert experiment.task("cpu", steps=False).compile is False
+
+
 def test_a_data_set_says_what_the_images_are(tiny_recipe: Callable[..., Recipe]) -> None:
     recipe = tiny_recipe()
     spec = image_spec(recipe)
