@@ -171,8 +171,8 @@ class CompileTrial:
                 raise ValueError("it gives other tensors when compiled")
         half = torch.is_autocast_enabled(self.device.type)
         of_results, of_gradients = ROUNDED if half else EXACT
-        for ours, theirs in zip(found[0], expected[0], strict=True):
-            _check("results", [ours], [theirs], of_results)
+        for mine, plain in zip(found[0], expected[0], strict=True):
+            _check("results", [mine], [plain], of_results)
         _check("gradients", found[1], expected[1], of_gradients)
 
 
