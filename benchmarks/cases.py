@@ -46,7 +46,7 @@ class Case:
         channels = self.image_shape[0]
         return Normalisation([0.5] * channels, [0.25] * channels, self.device)
 
-    def task(self, precision: Any, capture: bool = False) -> Task:
+    def task(self, precision: Any, capture: bool = False, compile: bool = False) -> Task:
         """A task with copies of the networks."""
         return Task(
             teacher=copy.deepcopy(self.teacher),
@@ -58,15 +58,20 @@ class Case:
             device=self.device,
             precision=precision,
             capture=capture,
+            compile=compile,
         )
 
-    def synthesizer(self, precision: Any, capture: bool = False) -> FastSynthesizer:
+    def synthesizer(
+        self, precision: Any, capture: bool = False, compile: bool = False
+    ) -> FastSynthesizer:
         """The package's synthesizer, with copies of the networks."""
-        return FastSynthesizer(self.synthesis, self.task(precision, capture))
+        return FastSynthesizer(self.synthesis, self.task(precision, capture, compile))
 
-    def distiller(self, precision: Any, capture: bool = False) -> StudentDistiller:
+    def distiller(
+        self, precision: Any, capture: bool = False, compile: bool = False
+    ) -> StudentDistiller:
         """The package's distiller, with copies of the networks."""
-        task = self.task(precision, capture)
+        task = self.task(precision, capture, compile)
         return StudentDistiller(self.distillation, task, total_updates=10_000)
 
     def latents(self) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+from benchmarks.gpu.compiled_part import compiled
 from benchmarks.gpu.conditions import LARGE, ROOT, case_of, conditions
 from benchmarks.gpu.limits_part import limits
 from benchmarks.gpu.memory_part import memory
@@ -101,6 +102,7 @@ PARTS = (
     Part(name="tests", run=gpu_tests, least_s=20, missing=lacks_pytest),
     Part(name="steps", run=first_steps, least_s=5),
     Part(name="limits", run=limits, least_s=5),
+    Part(name="compiled", run=compiled, least_s=60),
     Part(name="steps-others", run=other_steps, least_s=20),
     Part(name="memory", run=memory, least_s=10),
     Part(name="product", run=product, least_s=60, missing=lacks_product),

@@ -21,8 +21,8 @@ import torch
 Record = dict[str, Any]
 
 
-class BudgetSpentError(Exception):
-    """The budget is spent."""
+class BudgetSpentError(BaseException):
+    """The budget is spent. No `Exception`: trials of networks catch those."""
 
 
 class Budget:

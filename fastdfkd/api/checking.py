@@ -225,4 +225,5 @@ def _plan(recipe: Recipe, plan: Plan) -> dict[str, Any]:
         "schedule": recipe.platform.schedule,
         "precision": resolve_precision(torch.device(plan.device), recipe.platform.precision),
         "cuda_graphs": plan.device == "cuda" and bool(recipe.platform.cuda_graphs),
+        "compile": recipe.platform.compile,
     }

@@ -29,6 +29,7 @@ _MAY_CHANGE = (
     "platform.cpus_per",
     "platform.gpus_per",
     "platform.cuda_graphs",
+    "platform.compile",
     "platform.evaluations",
     "platform.checkpoint_every",
     "platform.most_worker_failures",

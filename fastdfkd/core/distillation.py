@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fastdfkd.core.capture_trial import capturable
 from fastdfkd.core.captured import RECORDERS, Captured, captured, failures_of, release_steps
 from fastdfkd.core.chained_updates import ChainedUpdates
+from fastdfkd.core.compiled import Compiling
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.map_losses import MapLosses
 from fastdfkd.core.mixup import mixed_images
@@ -23,7 +24,7 @@ from fastdfkd.core.shape_images import MOST_SHAPES, draw_shapes
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.core.teacher_cache import TeacherCache
-from fastdfkd.core.views import views_of
+from fastdfkd.core.views import preparing, views_of
 from fastdfkd.core.worker_group import OneWorker, WorkerGroup, Workers
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class StudentDistiller:
             momentum=section.momentum,
             weight_decay=section.weight_decay,
         )
+        self.compiling = Compiling(task, lambda: self.total_updates - self.updates)
+        self._make_parts()
         self._uncaptured: list[str] = []
         asks = task.capture and self._capturable(frozen, self.teacher_use, task, task.image_shape)
         self.ask = captured(self.ask_plainly, task.device, asks)
@@ -106,6 +109,17 @@ class StudentDistiller:
         if isinstance(self.follow, Captured):
             self.optimizer.lr = torch.zeros((), dtype=torch.float32, device=self.device)
         self.chain = ChainedUpdates(self, task)
+
+    def _make_parts(self) -> None:
+        """The parts of an update, which may be compiled. Compared maps need hooks in networks."""
+        part, network = self.compiling.part, self.compiling.network
+        module, agree = self.module, self.workers.agree
+        self.prepare = part("the augmentation", preparing(self.views, self.normalisation))
+        self.ask_teacher = self.teacher_use.asking(self.teacher)
+        self.ask_student = self.student_use.asking(module)
+        if not self.maps:
+            self.ask_teacher = network("the teacher", self.teacher_use, self.teacher)
+            self.ask_student = network("the student", self.student_use, module, agree)
 
     def _student_capturable(self, task: Task) -> bool:
         """Whether the student's part can be captured, on all workers."""
@@ -133,8 +147,9 @@ class StudentDistiller:
 
     @property
     def notes(self) -> list[str]:
-        """What runs without CUDA graphs that was to run with them, and why, a line each."""
-        return [*self._uncaptured, *failures_of(self), *failures_of(self.chain)]
+        """What runs without CUDA graphs that was to run with them, and what is compiled; lines."""
+        uncaptured = [*self._uncaptured, *failures_of(self), *failures_of(self.chain)]
+        return uncaptured + self.compiling.notes
 
     def release(self) -> None:
         """Drop the recorded steps and return their memory. Later updates record them anew."""
@@ -228,15 +243,12 @@ class StudentDistiller:
             (B, C, h, w); the teacher's logits (F, K, *space) float32 for the new views; its
             maps for the new views, as far as they are compared (`core/map_losses.py`).
         """
-        draws = draws_and_seen[: self.views.draws]
-        seen = [view for view in draws_and_seen[self.views.draws :] if view is not None]
-        views = self.views.of(images, *draws)
-        inputs = self.normalisation.from_uint8(torch.cat([views, *seen]) if seen else views)
+        views, inputs = self.prepare(images, *draws_and_seen)
         fresh = self.teacher_use.images(inputs[: len(views)])
         inputs = self.student_use.images(self.student_form(inputs) if self.student_form else inputs)
         autocast = self.teacher_use.autocast(self.device, self.precision)
         with autocast, torch.inference_mode(), self.maps.watching_teacher() as maps:
-            logits = self.teacher_use.logits(self.teacher(fresh))
+            logits = self.ask_teacher(fresh)
         # Cloned, because autograd cannot save inference tensors for backward.
         return views, inputs, *(tensor.float().clone() for tensor in (logits, *maps))
 
@@ -253,7 +265,7 @@ class StudentDistiller:
         self.workers.begin()
         autocast = self.student_use.autocast(self.device, self.precision)
         with autocast, self.maps.watching_student(teacher_maps) as maps:
-            student_logits = self.student_use.logits(self.module(inputs))
+            student_logits = self.ask_student(inputs)
         loss = self.loss(teacher_logits, student_logits.float())
         loss = self.maps.added_to(loss, teacher_maps, maps)
         self.optimizer.zero_grad()

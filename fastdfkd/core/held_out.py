@@ -46,7 +46,7 @@ def held_out_images(settings: HeldOutSynthesis, task: Task) -> Tensor:
     """
     section, kept = settings.section, []
     for number in range(settings.generators):
-        own = replace(task, seed=stream_seed(0, _STREAM, number))
+        own = replace(task, seed=stream_seed(0, _STREAM, number), compile=False)
         synthesizer = build_synthesizer(section, own)
         batches = [synthesizer.synthesize(round).images for round in range(section.rounds)]
         kept += [images.cpu() for images in batches[section.warmup_rounds :]]

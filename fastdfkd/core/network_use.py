@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -79,6 +79,10 @@ class NetworkUse:
     def logits(self, answer: object) -> Tensor:
         """The logits (B, K, *space) in an output of the network."""
         return logits_in(answer, self.output, self.spatial_axes)
+
+    def asking(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
+        """A function that gives a network's logits for images (B, C, H, W)."""
+        return lambda images: self.logits(network(images))
 
     def fused(self, network: nn.Module) -> nn.Module:
         """A frozen network with fused norms, or the network itself if it does not bear them."""

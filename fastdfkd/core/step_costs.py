@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,7 +56,7 @@ class StepCosts:
 def synthesis_costs(
     section: SynthesisSection, task: Task, *, threads: int = 1, seconds: float = SECONDS
 ) -> StepCosts:
-    """Costs of a synthesis step on `task.device`.
+    """Costs of a synthesis step on `task.device`, uncompiled.
 
     Args:
         section: of any method.
@@ -64,6 +64,7 @@ def synthesis_costs(
         threads: CPU threads of the synthesizer.
         seconds: how long to measure, roughly.
     """
+    task = replace(task, compile=False)  # compiling would take longer than the measurement
 
     def build(images: int) -> _Role:
         short = section.shortened(steps=_STEPS, batch_size=images)
@@ -99,7 +100,7 @@ def update_costs(
     threads: int = 1,
     seconds: float = SECONDS,
 ) -> StepCosts:
-    """Costs of a student update on `task.device`. It trains the student in `task`.
+    """Costs of a student update on `task.device`, uncompiled. It trains the student in `task`.
 
     Args:
         section: of the recipe.
@@ -109,6 +110,7 @@ def update_costs(
         seconds: how long to measure, roughly.
     """
     share = section.batch_size // workers
+    task = replace(task, compile=False)
 
     def build(images: int) -> _Role:
         short = section.model_copy(update={"batch_size": images})

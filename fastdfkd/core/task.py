@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,10 @@ class Task:
     """Type of autocast. Weights, statistics and losses stay float32."""
     capture: bool = False
     """Capture steps as CUDA graphs (`core/captured.py`). No effect on a CPU."""
+    compile: bool | Literal["auto"] = False
+    """Compile parts of steps, always or where that pays (`core/compiled.py`)."""
+    synthesizers: int = 1
+    """How many share the rounds of the run."""
 
     @property
     def student_shape(self) -> tuple[int, ...]:

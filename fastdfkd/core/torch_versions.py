@@ -6,7 +6,9 @@ this. A new version of torch is therefore tried by this module's tests, and adop
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -184,6 +186,28 @@ def inside_of_compiled(network: Any) -> Any:
     if type(network).__name__ == "OptimizedModule":  # importing its class would import the compiler
         return getattr(network, "_orig_mod", None)
     return None
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` for torch's compiler, which compiles it in its first call and raises if it cannot.
+
+    It is compiled as a whole, for fixed shapes, without the compiler's own CUDA graphs, and draws
+    the random numbers that it would draw uncompiled. The compiler takes as many processes as this
+    one has threads, unless TORCHINDUCTOR_COMPILE_THREADS says how many. Importing it takes seconds.
+    """
+    from torch._inductor import config
+
+    if "TORCHINDUCTOR_COMPILE_THREADS" not in os.environ:
+        config.compile_threads = torch.get_num_threads()
+
+    def run(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    # The compiler counts what it made for a code object and stops at 8: each part has its own.
+    own = FunctionType(run.__code__.replace(), run.__globals__, "run", None, run.__closure__)
+    options: Any = {"triton.cudagraphs": False, "fallback_random": True}
+    made: Callable[..., Any] = torch.compile(own, fullgraph=True, dynamic=False, options=options)
+    return made
 
 
 def add_versions(state: Any, network: nn.Module) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from fastdfkd.core.augment import Augmentation
+from fastdfkd.core.augment import Augmentation, Normalisation
 from fastdfkd.core.resized_crop import ResizedCrop
 
 if TYPE_CHECKING:
@@ -76,6 +77,22 @@ class ResizedViews:
         if inverted is None:
             return parts
         return torch.where(inverted[:, None, None, None], 255 - parts, parts)
+
+
+def preparing(views: Views, normalisation: Normalisation) -> Callable[..., tuple[Tensor, Tensor]]:
+    """A function of images and what `Views.draw` drew for them.
+
+    Views (B, C, H, W) uint8 from elsewhere may follow. It returns the new views, uint8, and all
+    views, new ones first, normalised.
+    """
+
+    def prepare(images: Tensor, *draws_and_seen: Tensor | None) -> tuple[Tensor, Tensor]:
+        draws = draws_and_seen[: views.draws]
+        seen = [view for view in draws_and_seen[views.draws :] if view is not None]
+        new = views.of(images, *draws)
+        return new, normalisation.from_uint8(torch.cat([new, *seen]) if seen else new)
+
+    return prepare
 
 
 def views_of(section: DistillationSection) -> Views:

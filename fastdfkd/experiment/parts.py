@@ -241,6 +241,8 @@ class Experiment:
             device=device,
             precision=self.recipe.platform.precision,
             capture=capture,
+            compile=steps and self.recipe.platform.compile,
+            synthesizers=self.recipe.platform.synthesizers,
         )
 
     @property

@@ -162,7 +162,7 @@ class EvaluationSection(Section):
 class PlatformSection(Section):
     """Which processes run where, and how far synthesis and training may drift apart."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"use_idle"})
+    later: ClassVar[frozenset[str]] = frozenset({"use_idle", "compile"})
     schedule: Literal["lockstep", "async"] = "async"
     """`lockstep`: the paper's order, a round, then its student updates. `async`: synthesizers and
     trainer run at the same time, within `tolerance_rounds`."""
@@ -197,6 +197,15 @@ class PlatformSection(Section):
     without graphs; the run's notes and `fastdfkd check` say why. With two or more `workers` a
     recorded update includes the exchange of gradients (NCCL); if one worker cannot record it, none
     does. A graph keeps the GPU memory of its step."""
+    compile: bool | Literal["auto"] = False
+    """Compile parts of a step with torch's compiler, on a CPU or a GPU: augmentation, teacher and
+    student of an update, teacher, student and generator of synthesis. `auto`: each part that could
+    save 10 s is compiled once at the start, compared with itself and timed; it stays compiled if
+    that saves more time in the rest of the run than compiling took. `true`: all, for the whole run.
+    What cannot be compiled runs as ever. The run's notes have the seconds and what was decided
+    ([compiled steps](measuring.md#compiled-steps)). Compiling takes seconds to minutes for each
+    part, in every process. Results equal those of `false` within rounding only, in lock-step too:
+    a resumed or repeated run may differ by as much."""
     cpus_per_synthesizer: Rate = 1.0
     """Ray CPUs of a synthesizer, and its threads. If the recipe does not set it and there is no
     GPU: `synthesis_share` of the machine, the student gets the rest. In lock-step the two take

@@ -67,8 +67,9 @@ class CheckReport:
     """Fields of `api.estimate.Estimate`."""
     plan: dict[str, Any]
     """What a run here would have: `device`, `synthesizers`, `workers`, `schedule`, `precision`,
-    `cuda_graphs`; with `platform.synthesis_share: auto` a line about the `share`; the place of the
-    bank, `bank_location`, a line about it, `bank`, and one about Ray's object store, `store`."""
+    `cuda_graphs`, `compile`; with `platform.synthesis_share: auto` a line about the `share`; the
+    place of the bank, `bank_location`, a line about it, `bank`, and one about Ray's object store,
+    `store`."""
     schedule: dict[str, int]
     """`rounds`, `images` and `updates` of the run; `round_images` of a round, `update_images` of an
     update on one worker; `started_images` of `bank.start_from`."""

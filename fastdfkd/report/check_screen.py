@@ -103,12 +103,20 @@ def _held_out(report: CheckReport) -> str:
     return f"teacher's {shares} ({part} {found.judged_on})"
 
 
+def _compiled(wish: object) -> str:
+    """What is compiled; the estimate is that of uncompiled steps."""
+    if not wish:
+        return ""
+    return ", compiled where that pays (not estimated)" if wish == "auto" else ", compiled"
+
+
 def _run(report: CheckReport) -> Iterator[tuple[str, str]]:
     plan, estimate, schedule = report.plan, report.estimate, report.schedule
     trainers = f"{plan['workers']} workers" if plan["workers"] else "the driver"
     yield (
         "run here",
-        f"{plan['device']}, {plan['precision']}{', CUDA graphs' * plan['cuda_graphs']}, "
+        f"{plan['device']}, {plan['precision']}{', CUDA graphs' * plan['cuda_graphs']}"
+        f"{_compiled(plan.get('compile'))}, "
         f"{plan['schedule']}, {plan['synthesizers']} "
         f"synthesizers, student in {trainers}",
     )

@@ -22,7 +22,7 @@ class BoardReports:
 
     def __init__(self, board: Any):
         self.board = board
-        self._noted = 0
+        self._noted: set[str] = set()
         """Notes that the driver has."""
         self._shown: tuple[Any, int] | None = None
         """The student that was published last, with its number of updates."""
@@ -33,9 +33,9 @@ class BoardReports:
 
     def note(self, notes: Sequence[str]) -> None:
         """Send those of all notes so far that the driver does not have."""
-        if new := list(notes[self._noted :]):
+        if new := [note for note in dict.fromkeys(notes) if note not in self._noted]:
             self.board.note.remote(new)
-        self._noted = len(notes)
+        self._noted.update(new)
 
     def publish(self, student: Mapping[str, Tensor], updates: int) -> None:
         """Publish a student after its number of updates."""

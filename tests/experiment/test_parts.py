@@ -68,6 +68,18 @@ def test_networks_without_maps_in_common_are_refused_before_a_run(
         Experiment.of(recipe, teacher)
 
 
+@pytest.mark.parametrize("wanted", [False, True, "auto"])
+def test_only_tasks_of_steps_are_compiled(
+    tiny_recipe: Callable[..., Recipe], wanted: bool | str
+) -> None:
+    changes = {"platform.compile": wanted, "platform.synthesizers": 2}
+    recipe = load_recipe(tiny_recipe(), changes)
+    experiment = Experiment.of(recipe, build_network(recipe.teacher.model, 10, 1))
+    assert experiment.task("cpu").compile is wanted
+    assert experiment.task("cpu").synthesizers == 2
+    assert experiment.task("cpu", steps=False).compile is False
+
+
 def test_a_data_set_says_what_the_images_are(tiny_recipe: Callable[..., Recipe]) -> None:
     recipe = tiny_recipe()
     spec = image_spec(recipe)

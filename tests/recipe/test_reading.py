@@ -101,6 +101,7 @@ CHANGES: dict[str, Any] = {
     "bank.capacity": 256,
     "platform.precision": "bfloat16",
     "platform.cuda_graphs": True,
+    "platform.compile": "auto",
 }
 
 

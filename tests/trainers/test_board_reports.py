@@ -39,8 +39,7 @@ def test_a_note_is_sent_once(board: Board) -> None:
     reports, notes = BoardReports(board), ["a"]
     reports.note(notes)
     reports.note(notes)
-    notes += ["b", "c"]
-    reports.note(notes)
+    reports.note(["b", *notes, "c"])
     assert board.calls == [("note", (["a"],)), ("note", (["b", "c"],))]
 
 

@@ -67,6 +67,7 @@ class GeneratorInversion(InversionMethod):
         self.generator = generator
         self.rates, self.names = {"lr_g": lr_g, "lr_z": lr_z}, tuple(terms)
         self.copies = self.copies_for(self.noise_shape)
+        self.draw = self.objective.compiling.part("the generator", self._draw, network=generator)
         self.step = captured(self._step, task.device, self.capturable(task), self._discard)
 
     @abstractmethod
@@ -117,8 +118,12 @@ class GeneratorInversion(InversionMethod):
     def images(self) -> Tensor:
         """The images (B, C, H, W) in [0, 1] that the copies generate now, in the type of codes."""
         with autocast(self.device, self.objective.precision):
-            images = self.copies.images()
+            images: Tensor = self.draw(*self.copies.inputs())
         return images.to(self.copies.codes[0].dtype)
+
+    def _draw(self, *inputs: Tensor) -> Tensor:
+        """The images (B, C, H, W) in [0, 1] of `InnerCopies.inputs`."""
+        return self.copies.images_of(*inputs)
 
     def terms(
         self,

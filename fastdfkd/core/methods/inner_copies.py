@@ -79,10 +79,14 @@ class InnerCopies:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
 
-    def images(self) -> Tensor:
-        """The images (B, C, H, W) in [0, 1] that theta' generates from the codes."""
-        weights = dict(zip(self.names, self.fast, strict=True))
-        images: Tensor = functional_call(self.generator, weights, (*self.codes, *self.others))
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the generator computes images from: theta', codes and the rest."""
+        return (*self.fast, *self.codes, *self.others)
+
+    def images_of(self, *inputs: Tensor) -> Tensor:
+        """The images (B, C, H, W) in [0, 1] that the generator makes from `inputs`."""
+        weights = dict(zip(self.names, inputs, strict=False))  # codes and the rest follow
+        images: Tensor = functional_call(self.generator, weights, inputs[len(weights) :])
         return images
 
     def step(self, loss: Tensor) -> None:

@@ -59,6 +59,11 @@ class Method(ABC):
         self.image_shape, self.device = tuple(task.image_shape), torch.device(task.device)
         self.clock = Clock(self.device)
         self._uncaptured: list[str] = []
+        self.round = 0
+        """Number of the newest batch."""
+        objective.calls_left = lambda: (
+            (section.rounds - self.round) * self.steps // task.synthesizers
+        )
 
     @classmethod
     def shared_generator(cls, section: Any, task: Task) -> SharedGenerator:
@@ -94,6 +99,7 @@ class Method(ABC):
     def make(self, round: int, attempt: int = 0) -> tuple[SyntheticBatch, MetaUpdate]:
         """Synthesise batch `round`. All random numbers follow from (seed, round, attempt)."""
         start = self.clock.now()
+        self.round = round
         made, note = self.objective.make(
             lambda adversarial: self.optimised(round, attempt, adversarial),
             round >= self.section.warmup_rounds,
@@ -140,7 +146,7 @@ class Method(ABC):
     @property
     def notes(self) -> list[str]:
         """See `Synthesizer`."""
-        return [*self._uncaptured, *failures_of(self)]
+        return [*self._uncaptured, *failures_of(self), *self.objective.compiling.notes]
 
     def release(self) -> None:
         """See `Synthesizer`."""

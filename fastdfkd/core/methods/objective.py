@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.bn_statistics import BatchNormStatistics
+from fastdfkd.core.compiled import Compiling
 from fastdfkd.core.fused_norm import recording
 from fastdfkd.core.interfaces import StateDict
 from fastdfkd.core.methods.priors import NO_PRIORS, Priors, PriorWeights
 from fastdfkd.core.network_use import NetworkUse, copied, load_state
 from fastdfkd.core.pooled_features import Kind, PooledFeatures, pooled_features
+from fastdfkd.core.recorded_teacher import RecordedTeacher
 from fastdfkd.core.task import Task
 
 T = TypeVar("T")
@@ -86,8 +88,21 @@ class InversionObjective:
         self.priors = Priors(priors)
         self.features: PooledFeatures | None = None
         """Collects the teacher's features in every call, if set."""
+        self.calls_left: Callable[[], int] = lambda: 0
+        """Steps that are still to be made."""
+        self.compiling = Compiling(task, lambda: self.calls_left())
+        self._make_parts()
         self.answers: Tensor
         """The teacher's logits (B, K, *space) in the newest call, without a gradient."""
+
+    def _make_parts(self) -> None:
+        """The parts of a step, which may be compiled: a forward pass of each network."""
+        self.recorded: RecordedTeacher | None = None
+        """The teacher, where it is to be compiled and records its statistics itself."""
+        teacher, parts = self.fused_teacher, self.compiling
+        if parts.wanted and RecordedTeacher.knows_all(teacher, self.statistics):
+            self.recorded = RecordedTeacher(teacher, self.teacher_use, self.statistics, parts.part)
+        self.ask_student = parts.network("the student", self.student_use, self.fused_student)
 
     def load_student(self, state: StateDict, version: int) -> None:
         """Take the student's newest weights."""
@@ -118,12 +133,12 @@ class InversionObjective:
         inputs = self.teacher_use.images(inputs)
         features = nullcontext() if self.features is None else self.features.watching()
         with self.priors.watching(), features:
-            teacher_logits = self._ask(self.teacher_use, self.fused_teacher, inputs)
+            teacher_logits = self._ask_teacher(inputs)
         self.answers = teacher_logits.detach()
         student_logits = None
         if adversarial and self.adv > 0:
             seen = inputs if self.student_form is None else self.student_form(inputs)
-            student_logits = self._ask(self.student_use, self.fused_student, seen)
+            student_logits = self._through(self.student_use, self.ask_student, seen)
         if labels is None or self.own_labels:
             labels = self.answers.argmax(1)
         oh = self.kind.one_hot_loss(teacher_logits, labels)
@@ -198,10 +213,21 @@ class InversionObjective:
             cause = ""
         return DivergedError(error.round, error.terms, cause)
 
+    def _ask_teacher(self, inputs: Tensor) -> Tensor:
+        """The teacher's logits; its statistics are recorded."""
+        watched = self.features is not None or self.priors.weights.activation > 0
+        if self.recorded is None or self.recorded.stays_plain or watched:
+            return self._ask(self.teacher_use, self.fused_teacher, inputs)
+        return self._through(self.teacher_use, self.recorded, inputs)
+
     def _ask(self, use: NetworkUse, network: nn.Module, inputs: Tensor) -> Tensor:
         """Run a network; return its logits (B, K) as float32 or float64."""
+        return self._through(use, use.asking(network), inputs)
+
+    def _through(self, use: NetworkUse, ask: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        """What `ask` says of inputs, as float32 or float64; it runs a network under autocast."""
         with use.autocast(self.device, self.precision):
-            logits = use.logits(network(use.images(inputs)))
+            logits = ask(use.images(inputs))
         return logits if logits.dtype is torch.float64 else logits.float()
 
 

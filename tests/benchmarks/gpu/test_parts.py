@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import plain_sections
-from benchmarks.gpu import parts
+from benchmarks.gpu import compiled_part, parts
 from benchmarks.gpu.__main__ import main
+from fastdfkd.core import torch_versions
 
 ROOT = Path(__file__).resolve().parents[3]
 BARE = """
@@ -68,6 +69,26 @@ def test_what_bounds_a_step_is_measured_on_a_cpu(tmp_path: Path) -> None:
     assert "next limit" in (tmp_path / "limits.md").read_text()
     summary = json.loads((tmp_path / "summary.json").read_text())["parts"]
     assert [each["part"] for each in summary] == ["versions", "limits"]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_compiled_parts_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in: the compiler would take minutes."""
+    monkeypatch.setattr(torch_versions, "compiled", lambda function: function)
+    monkeypatch.setattr(compiled_part, "precisions", lambda _: ("float32",))
+    words = ["--budget", "100", "--out", str(tmp_path), "--repeats", "1", *TINY]
+    assert main([*words, "--only", "compiled"]) == 0
+    rows = json.loads((tmp_path / "compiled.json").read_text())["rows"]
+    networks = ["the teacher", "the student"]
+    assert [row["part"] for row in rows if row["role"] == "update"] == [
+        "the augmentation",
+        *networks,
+        "whole step",
+    ]
+    made = ["the teacher", "the student", "the generator", "whole step"]
+    assert sorted(row["part"] for row in rows if row["role"] == "synthesis") == sorted(made)
+    assert all(row["compiled_seconds"] > 0 and row["compile_seconds"] >= 0 for row in rows)
+    assert "plain / compiled" in (tmp_path / "compiled.md").read_text()
 
 
 @pytest.mark.slow
