@@ -17,7 +17,7 @@ from fastdfkd.core.stage_maps import StageMaps
 from fastdfkd.core.views import views_of
 
 from . import parts
-from .test_reference_loop import distillation, distiller, filled_bank
+from .student_parts import distillation, distiller, filled_bank
 
 GOLDEN = 3.562546067848083
 """Of `test_the_loss_on_file`, by plain arithmetic in Python."""
