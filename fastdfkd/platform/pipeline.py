@@ -188,6 +188,8 @@ def fit(
         started=started.sent(),
     )
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(recipe.platform.start_timeout_s)
+    if cluster.is_own():  # one node, which nobody takes away
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     failures = recipe.platform.most_worker_failures
     trainer = _Trainer(
         train_student,
@@ -230,7 +232,11 @@ def keep_images(actors: RunActors, plan: Plan, dispatcher: Dispatcher) -> None:
 
 
 class _Trainer(TorchTrainer):
-    """`TorchTrainer` without its Ctrl-C handler, which would end the program with exit code 0."""
+    """`TorchTrainer` without its Ctrl-C handler, which would end the program with exit code 0.
+
+    In a cluster of its own it also starts no processes that watch over resources which end with
+    this one: each would import Ray Train while the workers start.
+    """
 
     controller: Any = None
     """Ray Train's controller actor, which manages the workers; None before they start."""
@@ -238,6 +244,13 @@ class _Trainer(TorchTrainer):
     def _register_sigint_handler(self, controller: Any) -> None:
         """Install no handler; keep the controller for `abort`."""
         self.controller = controller
+
+    def _create_default_callbacks(self) -> list[Any]:
+        """Those of `TorchTrainer`, without the cleaner of placement groups in an own cluster."""
+        found: list[Any] = super()._create_default_callbacks()  # type: ignore[misc]
+        if not cluster.is_own():
+            return found
+        return [each for each in found if type(each).__name__ != "PlacementGroupCleanerCallback"]
 
     def abort(self) -> None:
         """End the workers, which would otherwise go on in a cluster that outlives this run."""

@@ -145,6 +145,17 @@ class Locked(torch.nn.Module):
         return logits
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_an_own_cluster_has_no_cleaner_of_placement_groups(
+    monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    monkeypatch.setattr(pipeline.cluster, "is_own", lambda: own)
+    trainer = pipeline._Trainer(lambda: None)
+    names = [type(each).__name__ for each in trainer._create_default_callbacks()]
+    assert ("PlacementGroupCleanerCallback" in names) is not own
+    assert "BackendSetupCallback" in names
+
+
 def test_a_network_that_cannot_be_sent_is_a_clear_error(teacher: Teacher, tmp_path: Path) -> None:
     locked = dataclasses.replace(teacher, model=Locked(teacher.model))
     with pytest.raises(ValueError, match=r"cannot be .*lock.*locks"):
