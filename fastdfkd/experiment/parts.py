@@ -83,7 +83,7 @@ def started_student(recipe: Recipe, student: nn.Module, teacher: nn.Module) -> n
         ValueError: no weights fit.
     """
     section, spec = recipe.student, student_spec(recipe)
-    if section.width == 1:
+    if section.width == 1 or recipe.teacher.width < 1:  # a thinned teacher's tensors fit no whole
         log.info("student: %s", select_weights(student, teacher).line)
         return student
     with seeded(recipe.seed, "student"):

@@ -76,6 +76,15 @@ def test_a_thinner_copy_is_the_network_of_half_the_channels(
     assert copy_.compared_maps == named.compared_maps
 
 
+def test_a_thinned_teacher_is_thinned_again(tiny_recipe: Callable[..., Recipe]) -> None:
+    start = {"teacher.width": 0.5, "student.model": "teacher", "student.start_from": "teacher"}
+    recipe = load_recipe(tiny_recipe(teacher={"model": "resnet8"}), {**start, "student.width": 0.5})
+    teacher = build_network("resnet8-half", 10, 1)
+    student = Experiment.of(recipe, teacher).student
+    expected = teacher.state_dict()["layer1.0.conv1.weight"][[0, 2, 5, 7]][:, [0, 2, 5, 7]]
+    assert torch.equal(student.state_dict()["layer1.0.conv1.weight"], expected)
+
+
 def test_a_thinner_student_may_start_with_random_weights(
     tiny_recipe: Callable[..., Recipe],
 ) -> None:
