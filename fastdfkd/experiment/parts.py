@@ -36,11 +36,13 @@ from fastdfkd.experiment.images import check_method, image_spec, student_spec
 from fastdfkd.experiment.judges import judge_of
 from fastdfkd.models import (
     SourceFile,
+    evenly_spaced_modules,
     open_network,
     parametrised_layers,
     same_modules,
     select_weights,
     source_files,
+    thin,
     without_parametrisations,
 )
 from fastdfkd.recipe import Recipe, SynthesisSection
@@ -67,6 +69,28 @@ def initial_student(recipe: Recipe) -> nn.Module:
     share = recipe.distillation.batch_size // max(recipe.platform.workers, 1)
     check_student(student, spec.shape, spec.kind, output=section.output, batch_size=share)
     return student
+
+
+def started_student(recipe: Recipe, student: nn.Module, teacher: nn.Module) -> nn.Module:
+    """The student with a selection of the teacher's weights (`student.start_from: teacher`).
+
+    Args:
+        recipe: of the experiment.
+        student: `initial_student` of the recipe; it may be changed and returned.
+        teacher: without parametrisations.
+
+    Raises:
+        ValueError: no weights fit.
+    """
+    section, spec = recipe.student, student_spec(recipe)
+    if section.width == 1 or recipe.teacher.width < 1:  # a thinned teacher's tensors fit no whole
+        log.info("student: %s", select_weights(student, teacher).line)
+        return student
+    with seeded(recipe.seed, "student"):
+        whole = open_network(section.model_copy(update={"width": 1.0}), spec)
+    log.info("student: before it is thinned, %s", select_weights(whole, teacher).line)
+    thin(whole, section.width, spec.shape)
+    return whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +159,7 @@ class Experiment:
             judge = judge_of(recipe, teacher, device=here)
         teacher, student = without_parametrisations(teacher), initial_student(recipe)
         if recipe.student.start_from == "teacher":
-            log.info("student: %s", select_weights(student, teacher).line)
+            student = started_student(recipe, student, teacher)
         precision = recipe.platform.precision
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
             precision = resolve_precision(torch.device(device), precision)
@@ -250,7 +274,8 @@ class Experiment:
         """See `Task`."""
         if self.recipe.student.start_from != "teacher":
             return {}
-        return dict(same_modules(self.student, self.teacher))
+        of = same_modules if self.recipe.student.width == 1 else evenly_spaced_modules
+        return dict(of(self.student, self.teacher))
 
     def synthesizer(self, device: torch.device | str = "cpu", index: int = 0) -> Synthesizer:
         """A synthesizer in its initial state."""

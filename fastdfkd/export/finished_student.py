@@ -67,6 +67,12 @@ class FinishedStudent:
         )
 
     @property
+    def known_to_transformers(self) -> bool:
+        """Whether transformers can build its architecture, which a thinned network's is not."""
+        section = self.recipe.student
+        return section.model.startswith("hf:") and section.width == 1
+
+    @property
     def digest(self) -> str:
         """SHA-256 of its weights."""
         return weights_digest(self.network.state_dict())

@@ -34,7 +34,7 @@ class HuggingFaceFolder(Format):
     def write(self, content: Content, path: Path) -> None:
         """Write weights, card and facts; config and image processor where transformers knows it."""
         path.mkdir()
-        if _known(content):
+        if content.student.known_to_transformers:
             _save_pretrained(content, path)
         else:
             SafeTensors().write(content, path / WEIGHTS)
@@ -43,13 +43,13 @@ class HuggingFaceFolder(Format):
 
     def run(self, content: Content, path: Path) -> Callable[[Tensor], Tensor]:
         """Load the weights into a new network."""
-        if not _known(content):
+        if not content.student.known_to_transformers:
             return SafeTensors().run(content, path / WEIGHTS)
         return _loaded(content, path)
 
     def answer(self, content: Content, path: Path) -> Callable[[Tensor], Tensor]:
         """Of transformers' own loading, with the folder's image processor."""
-        if not _known(content):
+        if not content.student.known_to_transformers:
             return super().answer(content, path)
         run = _loaded(content, path)
         transformers = import_extra("transformers", "hf")
@@ -62,11 +62,6 @@ class HuggingFaceFolder(Format):
             return run(pixels["pixel_values"])
 
         return answer
-
-
-def _known(content: Content) -> bool:
-    """Whether transformers knows the architecture."""
-    return content.student.recipe.student.model.startswith("hf:")
 
 
 def _loaded(content: Content, path: Path) -> Callable[[Tensor], Tensor]:

@@ -55,7 +55,7 @@ def model_card(student: FinishedStudent, facts: dict[str, Any], licence: str | N
 
 
 def _header(student: FinishedStudent, licence: str | None) -> str:
-    known = student.recipe.student.model.startswith("hf:")
+    known = student.known_to_transformers
     segments = bool(student.spec.kind.spatial_axes)
     lines = [
         f"library_name: {'transformers' if known else 'pytorch'}",

@@ -24,12 +24,17 @@ if TYPE_CHECKING:
         stated_input,
     )
     from fastdfkd.models.table import CLASSIFIERS, NETWORKS, SEGMENTERS, build_network
+    from fastdfkd.models.thinning import thin
     from fastdfkd.models.unwrapping import (
         parametrised_layers,
         plain_network,
         without_parametrisations,
     )
-    from fastdfkd.models.weight_selection import same_modules, select_weights
+    from fastdfkd.models.weight_selection import (
+        evenly_spaced_modules,
+        same_modules,
+        select_weights,
+    )
     from fastdfkd.models.weights import OpenedWeights, load_weights, save_weights, weights_digest
 
 __all__ = [
@@ -42,6 +47,7 @@ __all__ = [
     "SourceFile",
     "brings_weights",
     "build_network",
+    "evenly_spaced_modules",
     "input_defaults",
     "load_weights",
     "open_network",
@@ -53,6 +59,7 @@ __all__ = [
     "select_weights",
     "source_files",
     "stated_input",
+    "thin",
     "weights_digest",
     "without_parametrisations",
 ]
@@ -71,9 +78,11 @@ _MODULES = {
     "NETWORKS": "fastdfkd.models.table",
     "SEGMENTERS": "fastdfkd.models.table",
     "build_network": "fastdfkd.models.table",
+    "thin": "fastdfkd.models.thinning",
     "parametrised_layers": "fastdfkd.models.unwrapping",
     "plain_network": "fastdfkd.models.unwrapping",
     "without_parametrisations": "fastdfkd.models.unwrapping",
+    "evenly_spaced_modules": "fastdfkd.models.weight_selection",
     "same_modules": "fastdfkd.models.weight_selection",
     "select_weights": "fastdfkd.models.weight_selection",
     "OpenedWeights": "fastdfkd.models.weights",

@@ -22,6 +22,7 @@ from fastdfkd.models.libraries import timm_network, torchvision_network
 from fastdfkd.models.network_sources import builder_in_file
 from fastdfkd.models.programs import script_network
 from fastdfkd.models.table import build_network
+from fastdfkd.models.thinning import thin
 from fastdfkd.models.weights import OpenedWeights, load_weights
 from fastdfkd.recipe.messages import RecipeError
 from fastdfkd.recipe.network_sections import NetworkSection
@@ -35,6 +36,8 @@ SOURCES: dict[str, Callable[[str, Request], nn.Module]] = {
     "pt2": exported_network,
 }
 """By the part of `model` before the colon. The part after it is their first argument."""
+
+_PROGRAMS = ("torchscript", "pt2")
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +78,8 @@ def open_with_weights(
             `package.module:builder` for any importable callable. A builder is called with
             `num_classes=` if it accepts that keyword, and with `in_channels=` only if a parameter
             has that name. `positional` and `arguments` of the section are passed too and override
-            these two. `weights` of the section are not used.
+            these two. Below a `width` of 1 the network is thinned. `weights` of the section are
+            not used.
         spec: description of the images; gives the number of classes and the images' shape.
         weights: a file of tensors by name (`models/weights.py`). Unset: the weights are those of
             the source, or else drawn from torch's global random state.
@@ -87,12 +91,16 @@ def open_with_weights(
     """
     try:
         network = _built(section, spec)
+        network.float()  # a builder may use another type
+        if section.width < 1:
+            thin(network, section.width, spec.shape)
     except RecipeError as error:
         raise RecipeError(f"{section.role}.model: {error}") from error
-    network.float()  # a builder may use another type
     if weights is None:
         return OpenedNetwork(network=network, weights=None)
     sizes = f"{spec.num_classes} classes, {spec.channels} input channels"
+    if section.width < 1:
+        sizes += f", {section.width:g} of its width"
     built = f"{shown_name(section.model)} ({sizes})"
     found = load_weights(network, Path(weights), built, entry=entry)
     log.info("%s: %s", section.role, found.line)
@@ -130,13 +138,18 @@ def stated_input(section: NetworkSection) -> InputDefaults:
 
 def _built(section: NetworkSection, spec: ImageSpec) -> nn.Module:
     name = section.model
+    source, colon, rest = name.partition(":")
+    if section.width < 1 and source in _PROGRAMS:
+        raise RecipeError(
+            f"expected a network built in Python for a width of {section.width:g}, got a program: "
+            "give the Python network that it was made from, or remove `width`"
+        )
     request = Request(
         num_classes=spec.num_classes,
         shape=spec.shape,
         positional=tuple(section.positional),
         arguments=section.arguments,
     )
-    source, colon, rest = name.partition(":")
     if not colon:
         return _of_table(name, request)
     if (builder := builder_in_file(name)) is not None:

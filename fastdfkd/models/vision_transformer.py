@@ -29,11 +29,11 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, patches, width) to the same shape."""
-        batch, patches, width = x.shape
+        batch, patches, _ = x.shape
         qkv = self.qkv(self.norm1(x)).reshape(batch, patches, 3, self.heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         seen = F.scaled_dot_product_attention(query, key, value)
-        x = x + self.project(seen.transpose(1, 2).reshape(batch, patches, width))
+        x = x + self.project(seen.transpose(1, 2).reshape(batch, patches, -1))
         result: Tensor = x + self.mlp(self.norm2(x))
         return result
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.even_spacing import evenly_spaced
@@ -91,6 +92,31 @@ def same_modules(student: nn.Module, teacher: nn.Module) -> Iterator[tuple[str, 
     for name, other in _partners(mine, theirs).items():
         for inside, place in same_modules(mine[name], theirs[other]):
             yield _inside(name, inside), _inside(other, place)
+
+
+def evenly_spaced_modules(student: nn.Module, teacher: nn.Module) -> Iterator[tuple[str, str]]:
+    """Those of `same_modules` whose channels are evenly spaced ones of the teacher's.
+
+    A thinned network that concatenates maps keeps evenly spaced channels of each part, which are
+    other ones than those of the whole.
+
+    Args:
+        student: with its initial weights.
+        teacher: the network that they were selected from.
+    """
+    mine, theirs = student.state_dict(), teacher.state_dict()
+    others = {
+        name
+        for name, place in same_places(student, teacher)
+        if mine[name].is_floating_point() and not _selected(mine[name], theirs[place])
+    }
+    for name, place in same_modules(student, teacher):
+        if not any(each.startswith(f"{name}." if name else "") for each in others):
+            yield name, place
+
+
+def _selected(values: Tensor, whole: Tensor) -> bool:
+    return _fits(values, whole) and bool(torch.equal(evenly_spaced(whole, values.shape), values))
 
 
 def _inside(module: str, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, JsonValue, model_validator
 
-from fastdfkd.recipe.numbers import Count, Positive, Rate, Weight, refuse_bool
+from fastdfkd.recipe.numbers import Count, Positive, Rate, Weight, Width, refuse_bool
 from fastdfkd.recipe.pixel_form import PixelForm
 from fastdfkd.recipe.section import Section
 
@@ -17,7 +17,7 @@ from fastdfkd.recipe.section import Section
 class NetworkSection(Section):
     """Keys of both networks."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"arguments", "positional", "output"})
+    later: ClassVar[frozenset[str]] = frozenset({"arguments", "positional", "output", "width"})
     role: ClassVar[str]
     """The section's key in a recipe."""
 
@@ -30,6 +30,10 @@ class NetworkSection(Section):
     the builder has such parameters."""
     positional: list[JsonValue] = []  # noqa: RUF012, pydantic copies it
     """Positional arguments for the builder."""
+    width: Width = 1.0
+    """Share of the channels of every layer of `model` that the network has; the outputs stay whole.
+    Below 1 the network is built and then thinned with Torch-Pruning, which follows a forward pass:
+    any network built in Python, not `torchscript:` and `pt2:`."""
     output: Literal[
         "logits", "probabilities", "log_probabilities", "binary_logit", "binary_probability"
     ] = "logits"
@@ -93,6 +97,9 @@ def _side_by_side(size: Any) -> Any:
 class StudentSection(PixelForm, NetworkSection):
     """The smaller network, which learns from the teacher.
 
+    `model: teacher` stands for the teacher's own network: its `model`, `arguments`, `positional`
+    and `output`. With a `width` below 1 the student is a thinner copy of the teacher.
+
     It sees the teacher's images. Where it is used may want them in another form than the teacher
     does: with another normalisation (unset: the teacher's) or in another size.
     """
@@ -102,7 +109,8 @@ class StudentSection(PixelForm, NetworkSection):
     start_from: Literal["teacher"] | None = None
     """`teacher`: the initial weights are evenly spaced elements of the teacher's tensors of equal
     names, for a student of its architecture that is thinner or has fewer blocks (weight selection,
-    not in the paper). Unset: random weights, which follow from the seed."""
+    not in the paper). With a `width` they are those of the channels that are kept. Unset: random
+    weights, which follow from the seed."""
     size: Annotated[tuple[Positive, Positive] | None, BeforeValidator(_side_by_side)] = None
     """Height and width of the student's images, as one number if they are equal. Images are resized
     bilinearly, with antialiasing. Unset: those of `input.shape`."""

@@ -24,6 +24,7 @@ from fastdfkd.recipe.sections import (
     TrackingSection,
 )
 from fastdfkd.recipe.source_texts import texts_of
+from fastdfkd.recipe.teacher_copy import as_teacher
 
 
 class Recipe(Section):
@@ -46,6 +47,11 @@ class Recipe(Section):
     evaluation: EvaluationSection = EvaluationSection()
     platform: PlatformSection = PlatformSection()
     tracking: TrackingSection = TrackingSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _student_like_teacher(cls, values: Any) -> Any:
+        return as_teacher(values)
 
     @model_validator(mode="after")
     def _sections_fit(self) -> Recipe:

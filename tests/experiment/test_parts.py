@@ -59,6 +59,45 @@ def test_the_student_s_start_decides_how_maps_are_compared(
     assert f"distillation.stage_maps: {experiment.compared_maps['stage_maps']}" in caplog.messages
 
 
+def test_a_thinner_copy_is_the_network_of_half_the_channels(
+    tiny_recipe: Callable[..., Recipe],
+) -> None:
+    teacher = build_network("resnet8", 10, 1)
+    start = {"student.start_from": "teacher", "distillation.stage_maps": 1.0}
+    copied = {**start, "student.model": "teacher", "student.width": 0.5}
+    recipe = tiny_recipe(teacher={"model": "resnet8"}, student={"model": "resnet8-half"})
+    named, copy_ = (
+        Experiment.of(load_recipe(recipe, changes), teacher) for changes in (start, copied)
+    )
+    expected = named.student.state_dict()
+    assert copy_.student.state_dict().keys() == expected.keys()
+    assert all(torch.equal(value, expected[k]) for k, value in copy_.student.state_dict().items())
+    assert copy_.task("cpu").student_origins == named.task("cpu").student_origins
+    assert copy_.compared_maps == named.compared_maps
+
+
+def test_a_thinned_teacher_is_thinned_again(tiny_recipe: Callable[..., Recipe]) -> None:
+    start = {"teacher.width": 0.5, "student.model": "teacher", "student.start_from": "teacher"}
+    recipe = load_recipe(tiny_recipe(teacher={"model": "resnet8"}), {**start, "student.width": 0.5})
+    teacher = build_network("resnet8-half", 10, 1)
+    student = Experiment.of(recipe, teacher).student
+    expected = teacher.state_dict()["layer1.0.conv1.weight"][[0, 2, 5, 7]][:, [0, 2, 5, 7]]
+    assert torch.equal(student.state_dict()["layer1.0.conv1.weight"], expected)
+
+
+def test_a_thinner_student_may_start_with_random_weights(
+    tiny_recipe: Callable[..., Recipe],
+) -> None:
+    changes = {"student.model": "teacher", "student.width": 0.5}
+    recipe = load_recipe(tiny_recipe(teacher={"model": "resnet8"}), changes)
+    first, second = (initial_student(recipe).state_dict() for _ in range(2))
+    other = initial_student(load_recipe(recipe, {"seed": 1})).state_dict()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert not torch.equal(first["conv1.weight"], other["conv1.weight"])
+    with pytest.raises(RuntimeError, match="size mismatch"):  # it is no network of the table
+        build_network("resnet8", 10, 1).load_state_dict(first)
+
+
 def test_networks_without_maps_in_common_are_refused_before_a_run(
     tiny_recipe: Callable[..., Recipe],
 ) -> None:
