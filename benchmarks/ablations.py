@@ -49,6 +49,9 @@ SECONDS = 60
 """Processor seconds of a run."""
 DRAWN_ANEW = GlyphSettings(train_per_letter=1, test_fonts=TRAIN_FONTS, seed=1)
 
+NAMED: Overrides = {"student.model": "resnet14-half", "student.width": 1.0}
+"""The student of glyphs-best, as the recipe called it when the tables were made. From the teacher's
+weights it is the same one bit for bit; a random start draws other weights."""
 BEFORE: Overrides = {"synthesis.adv": 16.0}
 """What glyphs-best had when the table was made; its row `adv 4` was then taken over."""
 ALONE = "random shapes alone"
@@ -134,11 +137,12 @@ def students(seeds: int, only: Sequence[str], table: Table = KEYS) -> list[Stude
 def _student(label: str, seed: int, table: Table) -> Student:
     endless = {**table.changes[label], "synthesis.rounds": 100_000}
     if label != ALONE:
-        changes = {**table.before, **endless, "bank.capacity": 20_000}
+        changes = {**NAMED, **table.before, **endless, "bank.capacity": 20_000}
         return Student(BASE, label, seed, changes, trial=label if label in TRIALS else "")
     recipe = load_recipe(BASE).literal()
     rest = {key: recipe[key] for key in ("data", "teacher", "student", "distillation")}
-    return Student("glyphs-gn-auto", label, seed, {**rest, **endless, "synthesis.method": "shapes"})
+    changes = {**rest, **NAMED, **endless, "synthesis.method": "shapes"}
+    return Student("glyphs-gn-auto", label, seed, changes)
 
 
 def judged_on_new_letters(student: Student) -> Judged:

@@ -1,12 +1,13 @@
 """Do the settings of glyphs-best hold for teachers of other families?
 
-    python -m benchmarks.teachers [--seeds 3] [--only dense vgg]
+    python -m benchmarks.teachers [--seeds 3] [--only dense vgg] [--named]
 
 Trains a teacher of each family on letters (once; it is then in the cache), and the student of
-glyphs-best from each, in one process and in lock-step. The student starts with random weights,
-because most of the teachers have another architecture. Writes one table. Beside each teacher it
-shows the terms of the synthesis loss in the first and in the last step of a round, so that what
-changes scale from teacher to teacher can be seen.
+glyphs-best from each, in one process and in lock-step: a copy of the teacher with half of its
+channels, which starts with their weights. With `--named` the student is the same residual network
+for all, with random weights. Writes one table. Beside each teacher it shows the terms of the
+synthesis loss in the first and in the last step of a round, so that what changes scale from teacher
+to teacher can be seen.
 
 Every student's figures are written as soon as they are known. The same command after an
 interruption trains only what is missing.
@@ -46,9 +47,21 @@ from fastdfkd.report.table import markdown_table
 from fastdfkd.runs.environment import commit, hardware
 
 BASE = "glyphs-best"
-START: Overrides = {"student.start_from": None}
+NAMED: Overrides = {
+    "student.model": "resnet14-half",
+    "student.width": 1.0,
+    "student.start_from": None,
+}
+"""One student for all teachers. Most of them have another architecture, so it starts at random."""
 GOAL = 0.02
 """A student this far below the best family's is named."""
+
+
+_STUDENTS = {
+    False: "The student: a copy of the teacher with half of its channels and their weights",
+    True: "The student: resnet14-half with random weights",
+}
+"""What the table says of its student, by whether it is `NAMED`."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +152,14 @@ measured = partial(row_of, figures=figures)
 """The row of a student."""
 
 
-def students(seeds: int, only: Sequence[str], shorter: Overrides) -> list[Student]:
+def students(seeds: int, only: Sequence[str], changes: Overrides) -> list[Student]:
     """Each family in `only` with the first seed, then with the next one."""
     return [
         Student(
             BASE,
             label,
             seed,
-            {"teacher.model": family.model, **family.training, **START, **shorter},
+            {"teacher.model": family.model, **family.training, **changes},
         )
         for seed in range(seeds)
         for label, family in FAMILIES.items()
@@ -154,16 +167,15 @@ def students(seeds: int, only: Sequence[str], shorter: Overrides) -> list[Studen
     ]
 
 
-def page(rows: Sequence[Row], command: str) -> str:
+def page(rows: Sequence[Row], command: str, student: str) -> str:
     """The results as Markdown."""
     seeds, machine = sorted({row["seed"] for row in rows}), hardware()
     lines = [
         "# Teachers of eight families: glyphs",
         f"`{command}`; seeds {', '.join(map(str, seeds))}; {machine.get('processor')}, "
-        f"{machine.get('cores')} cores, shared with other work; commit {commit()}. The student of "
-        f"{BASE}, with random initial weights, in lock-step with one thread. Means ± sample "
-        "standard deviation over the seeds. Seconds are processor seconds of synthesis and student "
-        "updates.",
+        f"{machine.get('cores')} cores, shared with other work; commit {commit()}. {student}, "
+        f"with the settings of {BASE}, in lock-step with one thread. Means ± sample standard "
+        "deviation over the seeds. Seconds are processor seconds of synthesis and student updates.",
         _students_table(rows),
         _spread(rows),
         "Means of the unweighted terms in the first and in the last step of a round, over all "
@@ -238,12 +250,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
+    parser.add_argument("--named", action="store_true", help="one student for all, from random")
+    parser.add_argument("--processes", type=int, default=1, help="students at a time")
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
-    stem = options.out / "teachers-glyphs"
-    chosen = students(options.seeds, options.only, {})
-    rows = student_rows(chosen, stem.with_suffix(".json"), measure=measured)
-    text = page(rows, f"python -m benchmarks.teachers --seeds {options.seeds}")
+    stem = options.out / ("teachers-glyphs" if options.named else "teachers-glyphs-copies")
+    chosen = students(options.seeds, options.only, NAMED if options.named else {})
+    rows = student_rows(chosen, stem.with_suffix(".json"), options.processes, measured)
+    command = f"python -m benchmarks.teachers --seeds {options.seeds}{' --named' * options.named}"
+    text = page(rows, command, _STUDENTS[options.named])
     stem.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 

@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,8 @@ _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 """What the name of a recipe must not contain."""
 _OWN_STATEMENT = ("hf:",)
 """Sources of teachers that state what their images are."""
+_PROGRAMS = ("torchscript:", "pt2:")
+"""Sources of teachers of which there is no thinner copy."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,10 @@ QUESTIONS = {
         "imagenet",
     ),
     "student": Question(
-        "--student", "Student: a name such as wrn-16-1, or as for the teacher", "wrn-16-1"
+        "--student",
+        "Student: teacher (a copy of it with half of its channels), a name such as wrn-16-1, or "
+        "as for the teacher",
+        "teacher",
     ),
     "images": Question(
         "--images", "Folder or zip of test images in folders named by class (empty: none)", ""
@@ -130,7 +135,8 @@ def _answers(name: str, given: dict[str, str | None]) -> Answers:
         if key not in said and stated and key in ("weights", "shape", "classes", "normalisation"):
             said[key] = ""
         elif key not in said:
-            said[key] = _ask(question)
+            program = key == "student" and said["teacher"].startswith(_PROGRAMS)
+            said[key] = _ask(replace(question, default="wrn-16-1") if program else question)
     if said["schedule"] not in SCHEDULES:
         raise ValueError(f"--schedule: expected {' or '.join(SCHEDULES)}, got {said['schedule']}")
     shape = said.pop("shape")

@@ -98,7 +98,8 @@ def evenly_spaced_modules(student: nn.Module, teacher: nn.Module) -> Iterator[tu
     """Those of `same_modules` whose channels are evenly spaced ones of the teacher's.
 
     A thinned network that concatenates maps keeps evenly spaced channels of each part, which are
-    other ones than those of the whole.
+    other ones than those of the whole. Of a module without tensors, such as a ReLU, it is only
+    known if it holds for the whole network.
 
     Args:
         student: with its initial weights.
@@ -111,7 +112,9 @@ def evenly_spaced_modules(student: nn.Module, teacher: nn.Module) -> Iterator[tu
         if mine[name].is_floating_point() and not _selected(mine[name], theirs[place])
     }
     for name, place in same_modules(student, teacher):
-        if not any(each.startswith(f"{name}." if name else "") for each in others):
+        inside = f"{name}." if name else ""
+        held = any(each.startswith(inside) for each in mine)
+        if not any(each.startswith(inside) for each in others) and (held or not others):
             yield name, place
 
 

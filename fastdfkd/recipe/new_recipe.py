@@ -40,7 +40,7 @@ class Answers:
     normalisation: str = ""
     """A name, `half` for example; empty as for the shape."""
     student: str
-    """`student.model`."""
+    """`student.model`; `teacher`: a copy of the teacher with half of its channels."""
     images: str = ""
     """Folder or zip file of held-out images in folders named after their classes; empty: none."""
     schedule: str
@@ -61,8 +61,7 @@ def recipe_text(answers: Answers) -> str:
             f"  model: {_quoted(answers.teacher)}",
             *([f"  weights: {_quoted(answers.weights)}"] if answers.weights else []),
             "",
-            "student:              # the network to train",
-            f"  model: {_quoted(answers.student)}",
+            *_student(answers),
             "",
             *_schedule(SCHEDULES[answers.schedule]),
             "",
@@ -99,6 +98,18 @@ def _input(answers: Answers) -> list[str]:
         lines.append(f"  normalisation: {_quoted(answers.normalisation)}  # one of {names}")
     head = "input:                # the images as the teacher was trained on them"
     return [head, *lines, ""] if lines else []
+
+
+def _student(answers: Answers) -> list[str]:
+    head = "student:              # the network to train"
+    if answers.student != "teacher":
+        return [head, f"  model: {_quoted(answers.student)}"]
+    return [
+        head,
+        "  model: teacher      # the teacher's own network,",
+        "  width: 0.5          # with half of the channels of every layer,",
+        "  start_from: teacher # which starts with their weights",
+    ]
 
 
 def _schedule(schedule: Schedule) -> list[str]:

@@ -87,7 +87,7 @@ def test_a_row_of_a_tiny_run(label: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (row["setting"], row["accuracy"], row["teacher_accuracy"]) == (label, 0.25, 0.75)
     assert row["layers"] == len(BatchNormStatistics(teacher).layers)
     assert row["bn_first"] > 0
-    text = page([row], "command")
+    text = page([row], "command", "The student")
     assert f"| {label} | no |" in text
     assert "| 75.0% | 25.0 % | 50.0 % |" in text
     assert "behind the best: none." in text
@@ -103,7 +103,7 @@ def test_the_page_names_families_that_are_behind_or_diverged() -> None:
         return {"setting": label, "seed": 0, **shown, **counts, **terms}
 
     diverged = {"setting": "dense", "seed": 0, "diverged": str(DivergedError(1, ["bn"]))}
-    text = page([row("residual", 0.97), row("VGG", 0.91), diverged], "command")
+    text = page([row("residual", 0.97), row("VGG", 0.91), diverged], "command", "The student")
     assert "behind the best: VGG (6.0)." in text
     assert "| dense | no | - | - | diverged | diverged | - |" in text
     assert "| VGG | 4 | 8 | 2 to 2 | 0.5 to 0.5 | 2 to 2 | 2 to 2 |" in text

@@ -28,7 +28,8 @@ def test_options_alone_write_a_recipe(workplace: Path, capsys: pytest.CaptureFix
     assert recipe.input.shape == (1, 28, 28)
     assert recipe.input.classes == 10
     assert recipe.teacher.weights == "my teacher.pt"
-    assert recipe.student.model == "wrn-16-1"
+    assert recipe.student.model == "nets.py:build"
+    assert (recipe.student.width, recipe.student.start_from) == (0.5, "teacher")
     assert recipe.synthesis.rounds == SCHEDULES["short"]["synthesis"]["rounds"]
     assert recipe.updates == 3240
     assert "# batches: 7,680 images in all" in Path("my-own.yaml").read_text()
@@ -45,6 +46,15 @@ def test_the_recipe_is_checked_with_the_real_teacher(
     output = capsys.readouterr().out
     assert "tensors matched" in output
     assert "4 logits an image" in output
+
+
+def test_a_student_may_be_named_and_of_a_program_it_is(workplace: Path) -> None:
+    rest = ["--classes", "10", "--no-check"]
+    assert cli.run(["init", "a.yaml", *GIVEN, "--student", "resnet8", "--no-check"]) == 0
+    assert cli.run(["init", "b.yaml", "--teacher", "torchscript:t.pt", *rest]) == 0
+    students = [load_recipe(name).student for name in ("a.yaml", "b.yaml")]
+    assert [student.model for student in students] == ["resnet8", "wrn-16-1"]
+    assert all((student.width, student.start_from) == (1.0, None) for student in students)
 
 
 def test_a_terminal_is_asked_for_what_no_option_gives(

@@ -103,6 +103,7 @@ def test_only_modules_with_evenly_spaced_channels_correspond() -> None:
     thin(network, 0.5, SHAPE)
     pairs = dict(evenly_spaced_modules(network, whole))
     assert pairs["first"] == "first"
+    assert "first.2" not in pairs  # a ReLU
     assert "linear" not in pairs
     assert "" not in pairs
     teacher, student = (_varied(build_network("resnet8", 10, 3)) for _ in range(2))
