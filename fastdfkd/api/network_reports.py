@@ -38,7 +38,7 @@ def network_reports(
             fast_paths=_fast_paths(experiment, plan, "teacher"),
         ),
         "student": NetworkReport(
-            model=student.model,
+            model=student.shown,
             source="selected" if student.start_from else "initial",
             opened={},
             **asdict(facts.student),

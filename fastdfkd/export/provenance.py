@@ -39,7 +39,7 @@ def provenance(student: FinishedStudent, pixels: Pixels, licence: str | None) ->
             "std": list(spec.std),
         },
         "class_names": spec.class_labels,
-        "student": {"model": student.recipe.student.model, "digest": student.digest},
+        "student": {"model": student.recipe.student.shown, "digest": student.digest},
         "teacher": {
             "model": str(about.get("model", student.recipe.teacher.model)),
             "weights": PurePath(str(weights)).name if weights else None,

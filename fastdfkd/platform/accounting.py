@@ -84,6 +84,8 @@ class SynthesisTotals:
     """Batches that were refused and made again."""
     lost: int = 0
     """Rounds whose images were gone when the run was resumed."""
+    gone: set[int] = field(default_factory=set)
+    """Those rounds. A later resume does not count them again."""
     earlier_classes: dict[int, int] = field(default_factory=dict)
     """`classes` of the batches before a checkpoint whose records have no figures any more."""
 
@@ -91,6 +93,12 @@ class SynthesisTotals:
     def startup_wait(self) -> float:
         """Seconds of start-up: the first trainer's wait before the first synthesis."""
         return 0.0 if self.trainer_began is None else max(self.started - self.trainer_began, 0.0)
+
+    def count_gone(self, rounds: Iterable[int]) -> None:
+        """Count rounds whose images the checkpoint does not have."""
+        new = set(rounds) - self.gone
+        self.gone |= new
+        self.lost += len(new)
 
     def sum(self, name: str) -> float:
         """Sum of a `BatchRecord` field over the batches."""
@@ -186,6 +194,7 @@ class SynthesisTotals:
             "records": [asdict(record) for record in records],
             "elapsed": elapsed,
             "startup_wait": self.startup_wait,
+            "gone": sorted(self.gone),
             **self.faults,
         }
 
@@ -205,5 +214,6 @@ class SynthesisTotals:
             started=started,
             trainer_began=started - state.get("startup_wait", 0.0),
             earlier_classes=state.get("classes", {}),
+            gone=set(state.get("gone", ())),
             **{name: state[name] for name in FAULTS},
         )

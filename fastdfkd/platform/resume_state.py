@@ -63,7 +63,7 @@ class ResumeState:
         ]
         evaluation = state["trainer"]["clock"].get("evaluation", 0.0)
         totals = SynthesisTotals.load(state["totals"], evaluation)
-        totals.lost += sum(1 for round in held if round not in files)
+        totals.count_gone(held - set(files))
         return cls(
             board=state,
             totals=totals,

@@ -40,6 +40,11 @@ class NetworkSection(Section):
     """What the network returns for an image. Anything but `logits` is converted to logits. A binary
     output is one number, for the second of two classes."""
 
+    @property
+    def shown(self) -> str:
+        """The network in words: its `model`, and its `width` if it has not all channels."""
+        return f"{self.model} at {self.width:g} of its width" if self.width < 1 else self.model
+
 
 class TeacherSection(NetworkSection):
     """The network to compress: with the given weights, or else trained here and cached."""

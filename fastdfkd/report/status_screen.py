@@ -116,13 +116,13 @@ def _roles(status: Status) -> list[tuple[str, str]]:
     if recipe is not None:
         platform, method = recipe.platform, recipe.synthesis.summary
         trainers = _count(platform.workers, "worker") if platform.workers else "the driver"
-        to = f" to {recipe.student.model}"
+        to = f" to {recipe.student.shown}"
         student = "no student: images only" if status.images_only else f"student in {trainers}"
         rows = [
             ("recipe", f"{recipe.name} ({method}), {platform.schedule}"),
             ("roles", f"{_count(platform.synthesizers, 'synthesizer')}, {student}"),
             ("bank", str(BankPolicies.of(recipe))),
-            ("teacher", recipe.teacher.model + ("" if status.images_only else to)),
+            ("teacher", recipe.teacher.shown + ("" if status.images_only else to)),
         ]
     for name in MAIN:
         if isinstance(value := status.teacher.get(name), float):

@@ -86,3 +86,16 @@ def test_classes_are_counted_over_all_batches_and_checkpoints() -> None:
     again = SynthesisTotals.load(loaded.state(range(rounds + 5), elapsed=2.0), 0.0)
     assert again.classes == loaded.classes
     assert sum(again.classes.values()) == 3 * (rounds + 5)
+
+
+def test_a_round_that_a_checkpoint_lacks_is_counted_once() -> None:
+    totals = SynthesisTotals()
+    totals.count_gone({3, 4})
+    again = SynthesisTotals.load(totals.state([], elapsed=1.0), evaluation_seconds=0.0)
+    again.count_gone({4, 7})
+    assert again.faults["lost"] == 3
+    before = {**totals.state([], elapsed=1.0), "lost": 2}
+    del before["gone"]  # of an earlier release
+    old = SynthesisTotals.load(before, evaluation_seconds=0.0)
+    old.count_gone(set())
+    assert old.faults["lost"] == 2

@@ -24,6 +24,12 @@ def test_it_stands_for_the_teachers_network(read: ReadRecipe) -> None:
     assert (other.arguments, other.positional) == ({"depth": 2}, [1])
 
 
+def test_a_width_is_shown_beside_the_name(read: ReadRecipe) -> None:
+    assert read("", {"student.model": "resnet8"}).student.shown == "resnet8"
+    thinner = read("", {"student.model": "resnet8", "student.width": 0.25}).student
+    assert thinner.shown == "resnet8 at 0.25 of its width"
+
+
 def test_widths_are_multiplied_and_a_second_reading_changes_nothing(read: ReadRecipe) -> None:
     changes = {"teacher.width": 0.5, "student.model": "teacher", "student.width": 0.5}
     recipe = read("", changes)
