@@ -93,6 +93,7 @@ def open_with_weights(
         network = _built(section, spec)
         network.float()  # a builder may use another type
         if section.width < 1:
+            log.info("%s: thinned to %g of its width", section.role, section.width)
             thin(network, section.width, spec.shape)
     except RecipeError as error:
         raise RecipeError(f"{section.role}.model: {error}") from error

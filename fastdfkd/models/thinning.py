@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree
 
 from fastdfkd.core.even_spacing import evenly_spaced
+from fastdfkd.core.onednn_fault import PixelSelectingConv2d, is_corrupting
 from fastdfkd.recipe.messages import RecipeError
 from fastdfkd.text.shown import reason
 
@@ -53,6 +54,9 @@ def thin(network: nn.Module, width: float, shape: tuple[int, int, int]) -> None:
         raise _refused(width, f"its outputs became {after}, expected {answers}")
     if _parameters(network) == before:
         raise _refused(width, "no layer has channels that can be removed")
+    for layer in network.modules():
+        if is_corrupting(layer) and not any(layer.padding):
+            PixelSelectingConv2d.convert(layer)
     network.train(training)
     for name, each in network.named_parameters():
         each.requires_grad_(trained[name])

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from fastdfkd.models import InputDefaults, brings_weights, input_defaults
+from fastdfkd.models import InputDefaults, brings_weights, input_defaults, thin
 from fastdfkd.recipe import RecipeError, TeacherSection
 
 from .builders import open_model
@@ -50,6 +50,13 @@ def test_a_folder_with_weights_opens_as_it_was_saved(tmp_path):
     stored = load_file(tmp_path / "model.safetensors")
     assert all(torch.equal(network.state_dict()[name], value) for name, value in stored.items())
     assert brings_weights(TeacherSection(model=f"hf:{tmp_path}"))
+
+
+def test_a_network_of_a_folder_is_thinned(tmp_path):
+    network = open_model(f"hf:{saved(tmp_path)}", 5).network
+    thin(network, 0.5, (3, 32, 32))
+    assert network(torch.randn(2, 3, 32, 32)).logits.shape == (2, 5)
+    assert network.classifier[1].in_features == 8
 
 
 def test_a_folder_with_a_pickle_opens_by_our_reader(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fastdfkd.core.image_spec import ImageSpec
+from fastdfkd.core.onednn_fault import PixelSelectingConv2d, corrupts_memory
 from fastdfkd.models import (
     build_network,
     evenly_spaced_modules,
@@ -132,6 +134,25 @@ def _linear(num_classes: int) -> nn.Module:
 def test_what_cannot_be_thinned_is_refused(network: nn.Module, why: str) -> None:
     with pytest.raises(RecipeError, match=rf"width of 0\.5 .*{why}.*remove `width`"):
         thin(network, 0.5, SHAPE)
+
+
+def test_strided_convolutions_of_few_channels_select_their_pixels_first() -> None:
+    torch.manual_seed(0)
+    thick, network = build_network("resnet14", 10, 3), build_network("resnet14", 10, 3)
+    half = build_network("resnet14-half", 10, 3)
+    thin(network, 0.5, SHAPE)
+    half.load_state_dict(network.state_dict())
+    assert not corrupts_memory(network)
+    assert not corrupts_memory(thick)
+    images = torch.randn(3, *SHAPE).contiguous(memory_format=torch.channels_last)
+    copied = pickle.loads(pickle.dumps(network))
+    answers = [each.train()(images) for each in (network, half, copied)]
+    for answer in answers[1:]:
+        assert torch.equal(answer, answers[0])
+    strided = nn.Conv2d(4, 6, 1, (2, 3), bias=True).double()
+    expected = strided(images.double()[:, :1].expand(-1, 4, -1, -1))
+    PixelSelectingConv2d.convert(strided)
+    assert torch.allclose(strided(images.double()[:, :1].expand(-1, 4, -1, -1)), expected)
 
 
 SPEC = ImageSpec(name="own", shape=SHAPE, num_classes=10, mean=(0.5,) * 3, std=(0.5,) * 3)
