@@ -18,6 +18,7 @@ from fastdfkd.models.huggingface import (
     huggingface_network,
     input_defaults,
 )
+from fastdfkd.models.lazy_layers import shape_lazy_layers
 from fastdfkd.models.libraries import timm_network, torchvision_network
 from fastdfkd.models.network_sources import builder_in_file
 from fastdfkd.models.programs import script_network
@@ -90,6 +91,7 @@ def open_with_weights(
     except RecipeError as error:
         raise RecipeError(f"{section.role}.model: {error}") from error
     network.float()  # a builder may use another type
+    shape_lazy_layers(network, spec.shape, f"{section.role}.model")
     if weights is None:
         return OpenedNetwork(network=network, weights=None)
     sizes = f"{spec.num_classes} classes, {spec.channels} input channels"
