@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,14 @@ TEACHER_FILES = ("teacher.json", "teacher.safetensors")
 
 _MAX_JSON_BYTES = 64 * 2**20
 _MAX_FIGURE = 1e15
+
+
+def how_to_finish(directory: Path) -> str:
+    """How to go on with the run in a folder, after a message; "" if none is there, or it ended."""
+    if not (directory / "state.json").is_file() or (directory / "result.json").is_file():
+        return ""
+    folder = shlex.quote(shown_name(directory))
+    return f"; the run has not finished: `fastdfkd distill --resume {folder}` goes on with it"
 
 
 def runs_folder() -> Path:
