@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fastdfkd.runs.folder import explain_write_errors
 from fastdfkd.text.shown import shown_name
 
 
@@ -29,9 +30,11 @@ def check_free(target: Path, overwrite: bool) -> None:
 def draft_of(target: Path) -> Iterator[Path]:
     """A path to write to; it takes the place of `target` if the block succeeds, else is removed."""
     made = [each for each in target.absolute().parents if not each.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
+        with explain_write_errors(target, ""):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            scratch = tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-")
+        with scratch as folder:
             draft = Path(folder) / target.name
             yield draft
             _remove(target)

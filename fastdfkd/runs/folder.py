@@ -90,7 +90,7 @@ def claim_folder(
         OSError: the folder cannot be created or written to.
     """
     requested = runs_folder() if out is None else Path(out).expanduser().absolute()
-    with _explain_write_errors(requested):
+    with explain_write_errors(requested):
         folder = _new_folder(recipe) if out is None else requested
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{shown_name(folder)} is a file: name a folder for the run")
@@ -99,7 +99,7 @@ def claim_folder(
             _check_empty(folder)
     try:
         with ExitStack() as lock:
-            with _explain_write_errors(folder):
+            with explain_write_errors(folder):
                 lock.enter_context(lock_folder(folder, wait_s=wait_s))
                 if not overwrite:
                     _check_empty(folder)
@@ -119,13 +119,13 @@ def _check_empty(folder: Path) -> None:
 
 
 @contextmanager
-def _explain_write_errors(folder: str | Path) -> Iterator[None]:
-    """Add the folder and the remedy to the message of an OSError."""
+def explain_write_errors(path: str | Path, what: str = "the run's folder ") -> Iterator[None]:
+    """Add the place that is written to and the remedy to the message of an OSError."""
     try:
         yield
     except OSError as error:
         raise type(error)(
-            f"cannot write to the run's folder {shown_name(folder)}: {error.strerror or error}. "
+            f"cannot write to {what}{shown_name(path)}: {error.strerror or error}. "
             "Name another with --out"
         ) from error
 

@@ -62,6 +62,10 @@ class Lazy(nn.Module):
         return self.head(self.body(x).flatten(1))
 
 
+def on_the_meta_device(num_classes):
+    return Tiny(num_classes).to("meta")
+
+
 def ends_the_program(num_classes):
     raise SystemExit(2)
 
@@ -142,6 +146,7 @@ def test_torchvision_builders_work():
         (f"{__name__}:needs_more", "cannot be called with.*depth"),
         (f"{__name__}:no_network", "expected a torch.nn.Module, got int"),
         (f"{__name__}:ends_the_program", "its builder raised SystemExit: 2"),
+        (f"{__name__}:on_the_meta_device", r"conv\.bias, bn\.weight are on the meta device"),
         (f"{__name__}:a_network", r"got a network \(Tiny\): name a function that returns it"),
     ],
 )
