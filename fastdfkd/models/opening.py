@@ -38,6 +38,8 @@ SOURCES: dict[str, Callable[[str, Request], nn.Module]] = {
 """By the part of `model` before the colon. The part after it is their first argument."""
 
 log = logging.getLogger(__name__)
+_FILES = (".pt", ".pth", ".th", ".ckpt", ".bin", ".pkl", ".safetensors", ".pt2", ".onnx", ".h5")
+"""Endings of files that people take for networks."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -156,7 +158,7 @@ def _built(section: NetworkSection, spec: ImageSpec) -> nn.Module:
 def _of_table(name: str, request: Request) -> nn.Module:
     if name.endswith(".py"):
         raise RecipeError(f"{shown(name)}: expected a builder in it, {shown_name(name)}:BUILDER")
-    if "/" in name or Path(name).suffix in (".pt", ".pth", ".ckpt", ".safetensors", ".pt2"):
+    if "/" in name or Path(name).suffix in _FILES:
         raise RecipeError(
             f"{shown(name)}: expected a network, got what looks like a file: weights are named "
             "under `weights`, programs as torchscript:FILE or pt2:FILE"

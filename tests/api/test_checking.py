@@ -205,6 +205,10 @@ def test_the_command_prints_a_screen_or_json(
     text = console.export_text()
     assert "end to end" in text
     assert "multiply-accumulates" in text
+    show(report)
+    piped = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("end to end ") for line in piped)
+    assert not [line for line in piped if line.endswith(" ")]
 
 
 def _report(values: dict[str, Any]) -> CheckReport:

@@ -139,6 +139,7 @@ def test_torchvision_builders_work():
     ("name", "message"),
     [
         ("resnet9", "did you mean"),
+        ("resnet20.th", "got what looks like a file: weights are named under `weights`"),
         ("no_such_package_at_all:net", "cannot be imported.*PYTHONPATH"),
         (":net", "cannot be imported"),
         ("..up:net", "cannot be imported"),
