@@ -74,7 +74,8 @@ class NormalisationFinding:
             numbers = "larger numbers, perhaps pixels that a standard deviation had divided"
         return (
             f"the stated normalisation cannot be right: {fits}, expected {LEAST:g} to {MOST:g}; "
-            f"the teacher was trained on {numbers}: state the mean and standard deviation that it was trained with"
+            f"the teacher was trained on {numbers}: state the mean and standard deviation that it "
+            "was trained with"
         )
 
 

@@ -12,13 +12,22 @@ from pathlib import Path
 from fastdfkd.runs.folder import explain_write_errors
 from fastdfkd.text.shown import shown_name
 
+FOLDER_MARKS = ("metadata.json", "student.xml", "MLmodel")
+"""Files of which each export that is a folder has one."""
+
 
 def check_free(target: Path, overwrite: bool) -> None:
     """Check that nothing is in the place of an export, unless it may be replaced.
 
     Raises:
-        ValueError: there is.
+        ValueError: there is, or it is a folder with anything but an earlier export.
     """
+    filled = target.is_dir() and not target.is_symlink() and any(target.iterdir())
+    if filled and not any((target / name).is_file() for name in FOLDER_MARKS):
+        raise ValueError(
+            f"{shown_name(target)} is a folder of something else, which no export replaces: name "
+            "the file or folder that is to be written, with --out"
+        )
     if os.path.lexists(target) and not overwrite:
         raise ValueError(
             f"{shown_name(target)} exists: name another file with --out, or replace it with "

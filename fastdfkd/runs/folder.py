@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ TEACHER_FILES = ("teacher.json", "teacher.safetensors")
 """All files that the training of a teacher writes."""
 
 
+_MARKS = ("state.json", "result.json", "teacher.json", "metrics.csv", LOCK_FILE)
+"""Files of which each folder of a run or of a trained teacher has one."""
 _MAX_JSON_BYTES = 64 * 2**20
 _MAX_FIGURE = 1e15
 
@@ -86,7 +89,8 @@ def claim_folder(
 
     Raises:
         FolderInUseError: another driver uses the folder; nothing in it was changed.
-        ValueError: the folder is not empty and `overwrite` is off, or `out` is a file.
+        ValueError: the folder is not empty and `overwrite` is off, or what `overwrite` would remove
+            is of no run, or `out` is a file.
         OSError: the folder cannot be created or written to.
     """
     requested = runs_folder() if out is None else Path(out).expanduser().absolute()
@@ -95,6 +99,8 @@ def claim_folder(
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{shown_name(folder)} is a file: name a folder for the run")
         folder.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            _check_ours(folder, files)
         if not (overwrite or (folder / LOCK_FILE).exists()):
             _check_empty(folder)
     try:
@@ -108,6 +114,16 @@ def claim_folder(
             yield folder
     finally:
         _discard_if_empty(folder)
+
+
+def _check_ours(folder: Path, files: Sequence[str]) -> None:
+    """Check that the files that are to be removed are of a run or of a trained teacher."""
+    found = [name for name in files if os.path.lexists(folder / name)]
+    if found and not any(os.path.lexists(folder / name) for name in _MARKS):
+        raise ValueError(
+            f"{shown_name(folder)} holds no run, and {', '.join(found)} in it would be removed: "
+            "name another folder with --out"
+        )
 
 
 def _check_empty(folder: Path) -> None:

@@ -207,7 +207,7 @@ def test_the_command_prints_a_screen_or_json(
     assert "multiply-accumulates" in text
     show(report)
     piped = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("end to end ") for line in piped)
+    assert any(line.startswith("  end to end ") for line in piped)
     assert not [line for line in piped if line.endswith(" ")]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdfkd.export.placing import draft_of
+from fastdfkd.export.placing import FOLDER_MARKS, check_free, draft_of
 
 
 def stopped_halfway(target: Path) -> None:
@@ -34,3 +34,22 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
         draft_of(target),
     ):
         pytest.fail("a draft was made")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path, overwrite: bool) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    if overwrite:
+        check_free(home, overwrite)  # an empty one is no loss
+    (home / "thesis.tex").touch()
+    with pytest.raises(ValueError, match=r"home is a folder of something else.*with --out"):
+        check_free(home, overwrite)
+
+
+@pytest.mark.parametrize("mark", FOLDER_MARKS)
+def test_an_earlier_export_is_replaced_if_asked(tmp_path: Path, mark: str) -> None:
+    (tmp_path / mark).touch()
+    check_free(tmp_path, True)
+    with pytest.raises(ValueError, match=r"exists: name another file with --out"):
+        check_free(tmp_path, False)
