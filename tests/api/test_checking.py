@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -205,8 +206,9 @@ def test_the_command_prints_a_screen_or_json(
     text = console.export_text()
     assert "end to end" in text
     assert "multiply-accumulates" in text
-    show(report)
-    piped = capsys.readouterr().out.splitlines()
+    pipe = io.StringIO()
+    show(report, Console(file=pipe, force_terminal=False))
+    piped = pipe.getvalue().splitlines()
     assert any(line.startswith("  end to end ") for line in piped)
     assert not [line for line in piped if line.endswith(" ")]
 
