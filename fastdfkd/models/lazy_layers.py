@@ -12,7 +12,7 @@ from fastdfkd.models.builders import said
 from fastdfkd.recipe.messages import RecipeError
 
 
-def shape_lazy_layers(network: nn.Module, image_shape: Sequence[int], what: str) -> None:
+def shape_lazy_layers(network: nn.Module, image_shape: Sequence[int]) -> None:
     """Run a network that has lazy layers on one black image, in place, so that they have shapes.
 
     Its layers draw their initial weights from torch's global random state. No statistics change.
@@ -20,7 +20,6 @@ def shape_lazy_layers(network: nn.Module, image_shape: Sequence[int], what: str)
     Args:
         network: of float32, on the CPU. Without lazy layers it is not run.
         image_shape: (C, H, W).
-        what: its name in messages.
 
     Raises:
         RecipeError: it cannot read such an image.
@@ -33,7 +32,7 @@ def shape_lazy_layers(network: nn.Module, image_shape: Sequence[int], what: str)
             network.eval()(torch.zeros(1, *image_shape))
     except Exception as error:  # a user's forward may raise anything
         raise RecipeError(
-            f"{what}: it has lazy layers, whose shapes follow from an image, and it cannot read "
+            "it has lazy layers, whose shapes follow from an image, and it cannot read "
             f"one of shape {tuple(image_shape)} ({said(error)}): set input.shape to that of its "
             "images, or call it once in the builder"
         ) from error

@@ -90,10 +90,10 @@ def open_with_weights(
     """
     try:
         network = _built(section, spec)
+        network.float()  # a builder may use another type
+        shape_lazy_layers(network, spec.shape)
     except RecipeError as error:
         raise RecipeError(f"{section.role}.model: {error}") from error
-    network.float()  # a builder may use another type
-    shape_lazy_layers(network, spec.shape, f"{section.role}.model")
     if weights is None:
         return OpenedNetwork(network=network, weights=None)
     sizes = f"{spec.num_classes} classes, {spec.channels} input channels"
