@@ -172,5 +172,5 @@ def test_an_untrained_teacher_is_refused_before_anything_is_spent(
     assert cli.run(["distill", "digits-fast5", *changes, "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "teacher.weights: unset" in said
-    assert "none has no training images" in said
+    assert "data.name is none, which has no training images" in said
     assert not (tmp_path / "out").exists()
