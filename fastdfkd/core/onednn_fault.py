@@ -1,4 +1,7 @@
-"""A fault of oneDNN, and a layer without it. It may crash the process, so `network_trial` cannot test for it."""
+"""A fault of oneDNN, and a layer without it.
+
+The fault may crash the process, so `network_trial` cannot test for it.
+"""
 
 from __future__ import annotations
 
