@@ -26,7 +26,7 @@ quickstart: $(STAMP) ## compress a teacher without its data by the 1x reference 
 	$(VENV)/bin/fastdfkd quickstart
 
 test: $(STAMP) ## the tests that take seconds
-	$(PY) -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not gpu'
 
 test-slow: $(STAMP) ## the tests that take minutes (no such test is not an error)
 	$(PY) -m pytest -m 'slow and not gpu' || [ $$? -eq 5 ]

@@ -32,7 +32,7 @@ from benchmarks.student_rows import Judged, Row, Student, judged, student_rows
 from benchmarks.timed_run import TimedRun
 from benchmarks.trials import TRIALS, file_name
 from fastdfkd.core.collapse import CollapseWatch
-from fastdfkd.core.methods.objective import DivergedError
+from fastdfkd.core.methods.loss_terms import DivergedError
 from fastdfkd.data import cache_folder
 from fastdfkd.experiment import Experiment
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from fastdfkd.core.evaluation import Evaluated
 from fastdfkd.core.interfaces import Synthesizer
-from fastdfkd.core.methods.objective import DivergedError
+from fastdfkd.core.methods.loss_terms import DivergedError
 from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.data import Judge
 from fastdfkd.experiment import Experiment, image_spec, judge_of

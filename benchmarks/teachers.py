@@ -41,7 +41,7 @@ from benchmarks.student_rows import (
 )
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.interfaces import Synthesizer
-from fastdfkd.core.methods.objective import TERMS
+from fastdfkd.core.methods.loss_terms import TERMS
 from fastdfkd.experiment import Experiment
 from fastdfkd.report.table import markdown_table
 from fastdfkd.runs.environment import commit, hardware

@@ -21,7 +21,7 @@ from fastdfkd.core.batch_figures import BatchFigures
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.interfaces import Synthesizer
 from fastdfkd.core.methods import build_synthesizer
-from fastdfkd.core.methods.objective import DivergedError
+from fastdfkd.core.methods.loss_terms import DivergedError
 from fastdfkd.core.network_use import copied
 from fastdfkd.core.task import Task
 from fastdfkd.experiment import Experiment

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +15,19 @@ from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.losses import kl_divergence
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
+from fastdfkd.core.update_images import UpdateImages
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chosen(UpdateImages):
+    """Images of the bank that the distiller chooses."""
+
+    choose: Callable[[SampleBank, int, torch.Generator], Tensor]
+
+    def from_bank(
+        self, bank: SampleBank, update: int, count: int, randomness: torch.Generator
+    ) -> Tensor:
+        return self.choose(bank, count, randomness)
 
 
 class ReplayDistiller(TimedDistiller):
@@ -31,7 +45,8 @@ class ReplayDistiller(TimedDistiller):
         super().__init__(section, task, **more)
         assert section.loss == "kl", f"expected distillation.loss kl: {section.loss}"
         assert not section.mixup, "expected no distillation.mixup: a mixed image is of two"
-        assert not self.in_order, "expected images drawn from the whole bank"
+        assert self.images.first_round is None, "expected images drawn from the whole bank"
+        self.images = _Chosen(**vars(self.images), choose=self._choose)
         self.loss = self._loss_of_each
         self.last = torch.zeros(0, device=self.device)
         """KL by slot of the bank; NaN: never drawn."""
@@ -55,7 +70,7 @@ class ReplayDistiller(TimedDistiller):
         self._each = each.detach()
         return each.mean() * temperature**2
 
-    def _of_bank(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
+    def _choose(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
         assert isinstance(bank, SampleBuffer)
         self._make_slots(bank)
         chances = self.chances()
@@ -117,11 +132,12 @@ class AdmittedImages(TimedDistiller):
 
     def __init__(self, section: Any, task: Task, **more: Any):
         super().__init__(section, task, **more)
-        assert not self.in_order, "expected images drawn from the whole bank"
+        assert self.images.first_round is None, "expected images drawn from the whole bank"
+        self.images = _Chosen(**vars(self.images), choose=self._choose)
         self.admitted = torch.zeros(0, dtype=torch.bool, device=self.device)
         """By slot of the bank, whose ring must not turn over."""
 
-    def _of_bank(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
+    def _choose(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
         assert isinstance(bank, SampleBuffer)
         assert bank.inserted <= bank.capacity, "expected a bank that keeps all images"
         known = len(self.admitted)

@@ -21,8 +21,8 @@ from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.meta_gradient import MetaGenerator
 from fastdfkd.core.methods.fast import FastSynthesizer
 from fastdfkd.core.methods.inversion import RandomInputs
+from fastdfkd.core.methods.loss_terms import DivergedError
 from fastdfkd.core.methods.method import OptimisedBatch
-from fastdfkd.core.methods.objective import DivergedError
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.task import Task
 

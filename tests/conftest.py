@@ -23,6 +23,12 @@ from fastdfkd.runs.result import RunResult
 from tests import browser as headless
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start Ray come first: they take longest, and would keep one worker at the end."""
+    longest = {item.path for item in items if item.get_closest_marker("cluster")}
+    items.sort(key=lambda item: item.path not in longest)
+
+
 def _tiny_recipe(**changes: Any) -> Recipe:
     """Two rounds of four images; the teacher trains for one epoch."""
     values: dict[str, Any] = {

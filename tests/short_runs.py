@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+
+from fastdfkd.recipe import load_recipe
 
 SHORT_RUN: dict[str, Any] = {
     "synthesis.steps": 1,
@@ -42,3 +46,13 @@ def shared_places(tracking_uri: str, teacher_cache: Path) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
+
+
+def another_setting(run: Path, folder: Path, *, name: str, steps: int) -> None:
+    """Copy a finished run as if it were one of another setting, with the same figures."""
+    shutil.copytree(run, folder)
+    recipe = load_recipe(run / "recipe.yaml", {"name": name, "synthesis.steps": steps})
+    (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    result |= {"recipe": name, "recipe_digest": recipe.digest()}
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")

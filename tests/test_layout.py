@@ -83,6 +83,17 @@ def test_importing_the_algorithm_loads_no_cluster() -> None:
     assert python(code) == ""
 
 
+def test_bank_and_board_load_no_torch() -> None:
+    """Two processes less that import it; the bank would wait for it in the middle of a run."""
+    code = (
+        "import sys\n"
+        "from fastdfkd.platform import sample_bank, weight_board\n"
+        "from fastdfkd.trainers import filed_images\n"
+        "print('torch' in sys.modules)"
+    )
+    assert python(code) == "False"
+
+
 def test_nothing_is_moved_to_cuda_by_name() -> None:
     """Devices are given; `x.cuda()` is how code stops running on the CPU."""
     calls = [

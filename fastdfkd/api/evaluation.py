@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdfkd.recipe import Overrides, Recipe, load_recipe
 from fastdfkd.runs.figures import SYNTHETIC
-from fastdfkd.runs.folder import read_json
+from fastdfkd.runs.folder import how_to_finish, read_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,7 +77,10 @@ def evaluate_folder(
     recipe_file, student_file = directory / "recipe.yaml", directory / "student.safetensors"
     for file in (recipe_file, student_file):
         if not file.is_file():
-            raise FileNotFoundError(f"{directory} holds no run to evaluate: {file.name} is missing")
+            raise FileNotFoundError(
+                f"{directory} holds no run to evaluate: {file.name} is missing"
+                f"{how_to_finish(directory)}"
+            )
     recipe = _judged_as(load_recipe(recipe_file), overrides)
     from fastdfkd.core.answers import output_of
     from fastdfkd.experiment import by_class, image_spec, judge_of, student_input, student_spec

@@ -106,11 +106,11 @@ def export(
     The export is run on images and compared with the student. If it differs by more than the
     tolerance, nothing is written and the exit code is 2.
     """
-    from fastdfkd.export import export_student
+    from fastdfkd.export.export_request import ExportRequest
+    from fastdfkd.export.exporting import export_folder
 
-    report = export_student(
-        directory,
-        to,
+    request = ExportRequest(
+        to=to,
         pixels=pixels,
         int8=int8,
         out=out,
@@ -122,6 +122,7 @@ def export(
         licence=licence,
         data_root=data_root,
     )
+    report = export_folder(directory, request)
     if as_json:
         print_json(report.facts())
     else:

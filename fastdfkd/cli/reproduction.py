@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +50,45 @@ ResumeOption = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TableRequest:
+    """What a command line asks for: a table, or the rest of an interrupted one."""
+
+    table: str | None
+    overrides: list[str] | None
+    rows: str | None
+    pairs: str | None
+    seeds: int
+    out: Path | None
+    resume: Path | None
+
+    def opened(self) -> AbstractContextManager[TableRun]:
+        """The table, whose folder is locked for the `with` block.
+
+        Raises:
+            ValueError: the arguments contradict each other.
+        """
+        from fastdfkd.reproduction.request import interrupted_table, new_table
+
+        if self.resume is not None:
+            if self.table or self.overrides or self.rows or self.pairs or self.out:
+                raise ValueError(
+                    "--resume continues a table with its own rows, pairs, seeds and folder: remove "
+                    "TABLE, KEY=VALUE, --rows, --pairs and --out"
+                )
+            return interrupted_table(self.resume)
+        if self.table is None:
+            raise ValueError("give a TABLE (`reproduce --list` lists them), or --resume DIR")
+        return new_table(
+            self.table,
+            rows=_names(self.rows),
+            pairs=_names(self.pairs),
+            seeds=self.seeds,
+            overrides=self.overrides or [],
+            out=self.out,
+        )
+
+
 def reproduce(
     table: TableArgument = None,
     overrides: OverridesArgument = None,
@@ -73,7 +113,15 @@ def reproduce(
     if list_tables:
         _print_tables(table, as_json)
         return
-    opened = _opened(table, overrides, rows, pairs, seeds, out, resume)
+    opened = TableRequest(
+        table=table,
+        overrides=overrides,
+        rows=rows,
+        pairs=pairs,
+        seeds=seeds,
+        out=out,
+        resume=resume,
+    ).opened()
     from fastdfkd.addresses.ray_cluster import check_named
     from fastdfkd.reproduction.layout import facts
     from fastdfkd.reproduction.table_run import run_table
@@ -88,41 +136,6 @@ def reproduce(
             _print_results(run, found)
         if not any(outcome.accuracies for outcome in found):
             raise ValueError(f"no cell was measured; {run.folder / 'table.md'} says why")
-
-
-def _opened(
-    table: str | None,
-    overrides: list[str] | None,
-    rows: str | None,
-    pairs: str | None,
-    seeds: int,
-    out: Path | None,
-    resume: Path | None,
-) -> AbstractContextManager[TableRun]:
-    """The table to run or to continue.
-
-    Raises:
-        ValueError: the arguments contradict each other.
-    """
-    from fastdfkd.reproduction.request import interrupted_table, new_table
-
-    if resume is not None:
-        if table or overrides or rows or pairs or out:
-            raise ValueError(
-                "--resume continues a table with its own rows, pairs, seeds and folder: remove "
-                "TABLE, KEY=VALUE, --rows, --pairs and --out"
-            )
-        return interrupted_table(resume)
-    if table is None:
-        raise ValueError("give a TABLE (`reproduce --list` lists them), or --resume DIR")
-    return new_table(
-        table,
-        rows=_names(rows),
-        pairs=_names(pairs),
-        seeds=seeds,
-        overrides=overrides or [],
-        out=out,
-    )
 
 
 def _names(text: str | None) -> list[str]:

@@ -92,7 +92,8 @@ class RunRequest:
 
     def _check(self) -> None:
         if (self.recipe is None) == (self.resume is None):
-            raise ValueError("give a RECIPE, or --resume DIR to resume an interrupted run")
+            both = " and not both: the run in DIR has its own recipe" if self.recipe else ""
+            raise ValueError(f"give a RECIPE, or --resume DIR to resume an interrupted run{both}")
         if self.resume is not None and (self.overrides or self.out or self.overwrite):
             raise ValueError(
                 "--resume continues the run with its own recipe and folder: remove KEY=VALUE, "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +14,10 @@ from fastdfkd.cli.completion import complete_override, complete_recipe, complete
 from fastdfkd.cli.invocation import print_json
 from fastdfkd.cli.run_request import AddressOption, JsonOption, OutOption
 from fastdfkd.text.safe_text import lines
+
+if TYPE_CHECKING:
+    from fastdfkd.tuning.plan import Sweep
+    from fastdfkd.tuning.trial_log import Options
 
 MOST_RUNS = 100_000
 """Largest number of trials or seeds that a command accepts."""
@@ -64,6 +70,34 @@ ReferenceOption = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class SweepRequest:
+    """What a command line asks for: a new sweep, or the rest of an interrupted one."""
+
+    recipe: str | None
+    space: str | None
+    overrides: list[str] | None
+    options: Options
+    out: Path | None
+    resume: Path | None
+
+    def opened(self) -> AbstractContextManager[Sweep]:
+        """The sweep, whose folder is locked for the `with` block.
+
+        Raises:
+            ValueError: it has both a recipe and a sweep to resume, or lacks both.
+        """
+        from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep
+
+        if self.resume is not None:
+            if self.recipe is not None:
+                raise ValueError("--resume uses the recipe of the sweep: remove RECIPE and SPACE")
+            return interrupted_sweep(self.resume)
+        if self.recipe is None or self.space is None:
+            raise ValueError("a sweep needs a RECIPE and a SPACE, or --resume DIR")
+        return new_sweep(self.recipe, self.space, self.overrides or [], self.options, self.out)
+
+
 def sweep(
     recipe: Annotated[
         str | None,
@@ -96,24 +130,15 @@ def sweep(
     """Find the best settings of a recipe in a search space."""
     from fastdfkd.addresses.ray_cluster import check_named
     from fastdfkd.cli.printing import print_sweep, sweep_facts
-    from fastdfkd.tuning.sweep import interrupted_sweep, new_sweep, run_sweep
+    from fastdfkd.tuning.sweep import run_sweep
     from fastdfkd.tuning.trial_log import Options
 
-    if resume is not None:
-        if recipe is not None:
-            raise ValueError("--resume uses the recipe of the sweep: remove RECIPE and SPACE")
-        opened = interrupted_sweep(resume)
-    else:
-        if recipe is None or space is None:
-            raise ValueError("a sweep needs a RECIPE and a SPACE, or --resume DIR")
-        options = Options(
-            search=search,
-            scheduler=scheduler,
-            objective=objective or "",
-            trials=trials,
-            seeds=seeds,
-        )
-        opened = new_sweep(recipe, space, overrides or [], options, out)
+    options = Options(
+        search=search, scheduler=scheduler, objective=objective or "", trials=trials, seeds=seeds
+    )
+    opened = SweepRequest(
+        recipe=recipe, space=space, overrides=overrides, options=options, out=out, resume=resume
+    ).opened()
     check_named(address)
     with opened as plan:
         run_sweep(plan, address=address, say=invocation.say if as_json else _say)

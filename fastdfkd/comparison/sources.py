@@ -216,5 +216,6 @@ def _check_same(settings: Sequence[Setting]) -> None:
         if image_spec(setting.recipe) != images or differs or len(digests - {""}) > 1:
             raise ValueError(
                 f"{setting.label} has other data or another teacher than the reference "
-                f"{settings[0].label}: a comparison needs one data set and one teacher"
+                f"{settings[0].label}: a comparison needs one data set and one teacher. Name a "
+                "reference that has those of the others (--reference)"
             )

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,6 @@ from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.plain_layers import plain_form
 from fastdfkd.core.task import Task
 
-Wish = bool | Literal["auto"]
 Function = Callable[..., Any]
 log = logging.getLogger(__name__)
 LEAST_SECONDS = 10.0

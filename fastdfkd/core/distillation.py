@@ -15,15 +15,14 @@ from fastdfkd.core.chained_updates import ChainedUpdates
 from fastdfkd.core.compiled import Compiling
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.map_losses import MapLosses
-from fastdfkd.core.mixup import mixed_images
 from fastdfkd.core.network_use import NetworkUse, load_state
 from fastdfkd.core.optimizers import SGD
 from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.random_streams import seeded_on, stream
-from fastdfkd.core.shape_images import MOST_SHAPES, draw_shapes
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
 from fastdfkd.core.teacher_cache import TeacherCache
+from fastdfkd.core.update_images import UpdateImages
 from fastdfkd.core.views import preparing, views_of
 from fastdfkd.core.worker_group import OneWorker, WorkerGroup, Workers
 
@@ -76,7 +75,8 @@ class StudentDistiller:
         self.kind, self.student_form = task.kind, task.student_form
         self.device, self.precision = torch.device(task.device), task.precision
         self.rank, self.share = rank, section.batch_size // world_size
-        self.warmup_rounds, self.in_order = warmup_rounds, in_order
+        first = warmup_rounds if in_order else None
+        self.images = UpdateImages(section=section, first_round=first, offset=rank * self.share)
         self.loss = LOSSES[section.loss](task.kind, section)
         self.total_updates, self.updates = total_updates, 0
         self.teacher_use, self.student_use = task.teacher_use, task.student_use
@@ -209,26 +209,8 @@ class StudentDistiller:
             `Views.draw` drew for them.
         """
         randomness = stream(self.seed, "distillation", self.updates, self.rank, device=self.device)
-        images = self._images(bank, count, randomness)
+        images = self.images.draw(bank, self.updates, count, randomness)
         return randomness, images, tuple(self.views.draw(count, randomness))
-
-    def _images(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
-        """`count` images of the bank, some replaced or mixed as the section says; uint8."""
-        section = self.section
-        others = int(section.random_shapes * count)  # fewer than count
-        images = self._of_bank(bank, count - others, randomness)
-        if others:
-            drawn = draw_shapes(others, images.shape[1:], MOST_SHAPES, randomness)
-            images = torch.cat([images, drawn.mul(255).round().to(torch.uint8)])
-        return mixed_images(images, section.mixup, randomness) if section.mixup else images
-
-    def _of_bank(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
-        """Take `count` images from the bank, (count, C, H, W) uint8."""
-        if not self.in_order:
-            return bank.draw(count, randomness)
-        round, update = divmod(self.updates, self.section.updates_per_round)
-        start = update * self.section.batch_size + self.rank * self.share
-        return bank.in_order(self.warmup_rounds + round, start, count)
 
     def ask_plainly(self, images: Tensor, *draws_and_seen: Tensor | None) -> tuple[Tensor, ...]:
         """Augment images and run the teacher on them.

@@ -8,7 +8,7 @@ FastDFKD's loop without a student, from random streams of their own, and never e
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,9 @@ PLAIN, MIXED, AUGMENTED = "synthetic", "synthetic, mixed", "synthetic, augmented
 """Names of the three sets of images in the judge's answers."""
 
 
-def held_out_images(settings: HeldOutSynthesis, task: Task) -> Tensor:
+def held_out_images(
+    settings: HeldOutSynthesis, task: Task, after_round: Callable[[], None] = lambda: None
+) -> Tensor:
     """Synthesise images from a teacher without a student.
 
     Args:
@@ -37,6 +39,7 @@ def held_out_images(settings: HeldOutSynthesis, task: Task) -> Tensor:
             trained from new weights, share the images. The batches of a generator's warm-up are
             dropped.
         task: teacher, image shape and device. Its student is not run and its seed is not used.
+        after_round: called after each batch, `settings.all_rounds` times.
 
     Returns:
         (settings.count, C, H, W) uint8 on the CPU.
@@ -48,12 +51,15 @@ def held_out_images(settings: HeldOutSynthesis, task: Task) -> Tensor:
     for number in range(settings.generators):
         own = replace(task, seed=stream_seed(0, _STREAM, number), compile=False)
         synthesizer = build_synthesizer(section, own)
-        batches = [synthesizer.synthesize(round).images for round in range(section.rounds)]
-        kept += [images.cpu() for images in batches[section.warmup_rounds :]]
+        for round in range(section.rounds):
+            images = synthesizer.synthesize(round).images
+            if round >= section.warmup_rounds:
+                kept.append(images.cpu())
+            after_round()
     # Some of every generator's images, where the last batches are not needed in full.
-    images = torch.stack(kept).flatten(0, 1)
-    order = torch.randperm(len(images), generator=stream(0, _STREAM, "order"))
-    return images[order[: settings.count]]
+    every = torch.stack(kept).flatten(0, 1)
+    order = torch.randperm(len(every), generator=stream(0, _STREAM, "order"))
+    return every[order[: settings.count]]
 
 
 def views_of(images: Tensor) -> dict[str, Tensor]:

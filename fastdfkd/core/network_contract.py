@@ -69,6 +69,8 @@ def check_teacher(
             "in eval mode: set synthesis.bn to 0 or auto, or use a teacher whose forward uses its "
             "BatchNorm layers"
         )
+    with _mode(teacher, training=False):
+        _answer(teacher, "teacher", image_shape, kind, output, images=1)
     check_finite(logits, "teacher", "in eval mode")
     if reached[0] is None:
         raise ValueError(
@@ -105,6 +107,12 @@ def check_student(
         ValueError: its outputs are no logits of `kind` or not finite, or its logits have no
             gradient for any weight. The message says what to do.
     """
+    if _is_frozen(student):
+        raise ValueError(
+            f"the {role} is a TorchScript module without weights, which cannot be trained: "
+            "torch.jit.freeze and torch.jit.optimize_for_inference make constants of them. Give "
+            "the module from before that"
+        )
     _check_tensors(student, role)
     weights = [parameter for parameter in student.parameters() if parameter.requires_grad]
     with _mode(student, training=False):
@@ -136,6 +144,10 @@ def _check_purpose(teacher: nn.Module) -> None:
             f"the teacher's config.problem_type is {purpose}, and {_NO_CLASSES[purpose]}: use a "
             "teacher that gives an image one class"
         )
+
+
+def _is_frozen(network: nn.Module) -> bool:
+    return isinstance(network, _SCRIPTS) and not any(True for _ in network.parameters())
 
 
 def _no_statistics(teacher: nn.Module, bn: float) -> str:
@@ -170,12 +182,7 @@ def _answer(
         with torch.enable_grad():
             answer = network(pixels * 1)  # not a leaf: a forward may begin in place
     except Exception as error:  # a user's forward may raise anything
-        count = "an image" if images == 1 else f"{images} images"
-        hint = "; raise distillation.batch_size" if images == 1 and mode == "train" else ""
-        raise ValueError(
-            f"the {role} cannot read images of shape {tuple(image_shape)} "
-            f"({count} in {mode} mode): {error}{hint}"
-        ) from error
+        raise ValueError(_unread(error, role, pixels, mode)) from error
     try:
         logits = logits_in(answer, output, kind.spatial_axes)
     except TypeError as error:
@@ -186,6 +193,20 @@ def _answer(
         ) from error
     check_shape(logits, role, kind.logits_shape(images, image_shape), output)
     return pixels, logits
+
+
+def _unread(error: Exception, role: str, pixels: Tensor, mode: str) -> str:
+    """Message: a network's forward raised."""
+    images, *shape = pixels.shape
+    count = "an image" if images == 1 else f"{images} images"
+    said = ": ".join(filter(None, (type(error).__name__, str(error))))
+    kind = str(pixels.dtype).removeprefix("torch.")
+    hint = "; raise distillation.batch_size" if images == 1 and mode == "train" else ""
+    return (
+        f"the {role} cannot read images of shape {tuple(shape)} ({count} in {mode} mode): {said}. "
+        f"It is given normalised {kind} images (B, C, H, W) and has {kind} weights; it must read "
+        f"any number of images, whatever it read before{hint}"
+    )
 
 
 def _check_values(

@@ -45,8 +45,14 @@ def check_shape(logits: Tensor, role: str, expected: tuple[int, ...], output: Ou
         output: what the network returns.
 
     Raises:
-        ValueError: they have another shape. The message says what to do.
+        ValueError: they have another shape or are whole numbers. The message says what to do.
     """
+    if not logits.is_floating_point():
+        raise ValueError(
+            f"the {role} returns {str(logits.dtype).removeprefix('torch.')} numbers, expected "
+            "floating-point logits: return the scores whose largest is the class, before the "
+            "argmax or the comparison"
+        )
     if logits.shape != expected:
         raise ValueError(_wrong_shape(logits, role, expected, output))
 

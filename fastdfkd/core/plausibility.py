@@ -32,6 +32,8 @@ from fastdfkd.core.network_use import copied, freeze
 
 LEAST, MOST = 0.01, 0.75
 """Contrasts outside are not those of pictures in [0, 1]."""
+_BYTES = 5.0
+"""Contrasts above are those of bytes: a normalisation seldom divides by less than 0.05."""
 _IMAGES = 32
 _MEAN, _CONTRAST = 0.5, 0.2
 _SHARED = 0.9
@@ -65,15 +67,15 @@ class NormalisationFinding:
         )
         if self.plausible:
             return f"normalisation plausible: {fits}"
-        larger = self.contrast > MOST
-        cause = (
-            "the teacher was trained on larger numbers, perhaps pixels from 0 to 255"
-            if larger
-            else "the teacher was trained on smaller numbers, perhaps pixels from 0 to 1"
-        )
+        numbers = "smaller numbers, perhaps pixels from 0 to 1"
+        if self.contrast > _BYTES:
+            numbers = "larger numbers, perhaps pixels from 0 to 255"
+        elif self.contrast > MOST:
+            numbers = "larger numbers, perhaps pixels that a standard deviation had divided"
         return (
             f"the stated normalisation cannot be right: {fits}, expected {LEAST:g} to {MOST:g}; "
-            f"{cause}: state the mean and standard deviation that it was trained with"
+            f"the teacher was trained on {numbers}: state the mean and standard deviation that it "
+            "was trained with"
         )
 
 

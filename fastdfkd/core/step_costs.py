@@ -21,7 +21,7 @@ from fastdfkd.core.clock import Clock
 from fastdfkd.core.distillation import StudentDistiller
 from fastdfkd.core.memory import forget_peak_memory, freed_memory_kept, peak_memory_bytes
 from fastdfkd.core.methods import build_synthesizer
-from fastdfkd.core.methods.objective import DivergedError
+from fastdfkd.core.methods.loss_terms import DivergedError
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.task import Task
 from fastdfkd.core.teacher_cache import TeacherCache

@@ -30,8 +30,8 @@ def match_classes(found: Sequence[str], spec: ImageSpec, where: str) -> tuple[li
         raise ValueError(
             f"{where}: expected {spec.num_classes} classes"
             f"{f' ({_listed(names)})' if names else ''}, found {len(found)} "
-            f"({_listed(sorted(found))}). Set input.classes to the classes of the teacher, or add "
-            "the missing folders (an empty one will do)"
+            f"({_listed(sorted(found))}). Set input.classes to the classes of the teacher, or "
+            f"{_advice(found, names, spec.num_classes)}"
         )
     for form in (str, _plain):
         places = {form(name): place for place, name in enumerate(names)}
@@ -53,6 +53,15 @@ def match_classes(found: Sequence[str], spec: ImageSpec, where: str) -> tuple[li
         [order.index(name) for name in found],
         f"{where}: classes matched by sorted order, because {how}: {_pairs(order, names)}",
     )
+
+
+def _advice(found: Sequence[str], names: Sequence[str], expected: int) -> str:
+    if len(found) < expected:
+        return "add the missing folders (an empty one will do)"
+    known = {_plain(name) for name in names}
+    others = [name for name in sorted(found) if _plain(name) not in known]
+    named = f": {_listed(others)}" if 0 < len(others) < len(found) else ""
+    return f"leave out the others{named}"
 
 
 def _plain(name: str) -> str:

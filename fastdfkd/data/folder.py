@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from fastdfkd.data.records import Found, IntArray
 from fastdfkd.recipe import DataSection
 
 log = logging.getLogger(__name__)
+_OTHER_FORMS = {".parquet": "parquet", ".npz": "npz", ".npy": "npz or npy"}
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
 
@@ -57,13 +59,14 @@ def read_folder(section: DataSection, split: Split, spec: ImageSpec) -> Found | 
     if tree is None:
         return None
     where, names = f"data ({tree.place})", tree.folders()
-    files = {path: stamp for path, stamp in tree.files().items() if "/" in path}
+    every = tree.files()
+    files = {path: stamp for path, stamp in every.items() if "/" in path}
     images = {path: stamp for path, stamp in files.items() if path.lower().endswith(ENDINGS)}
     if not names or not images:
         raise ValueError(
             f"{where}: expected a folder for each class with images in it ({', '.join(ENDINGS)}), "
-            f"found {len(names)} folders with {len(images)} images and {len(files)} files in all. "
-            "Set data.test to the path of the held-out images within data.root"
+            f"found {len(names)} folders with {len(images)} images and {len(every)} files in all. "
+            f"{_advice(every)}"
         )
     if len(images) < len(files):
         log.info("%s: %d files are no images", where, len(files) - len(images))
@@ -72,6 +75,16 @@ def read_folder(section: DataSection, split: Split, spec: ImageSpec) -> Found | 
     labels = np.array([by_name[path.split("/")[0]] for path in images], np.int64)
     records = FileRecords(tree, tuple(images), labels, repr(images))
     return Found(records, where, (how,))
+
+
+def _advice(files: Collection[str]) -> str:
+    """What to do with a place that has no images in folders."""
+    if any(path.lower().endswith(ENDINGS) for path in files):
+        return "Put each image into a folder named after its class"
+    for ending, name in _OTHER_FORMS.items():
+        if any(path.lower().endswith(ending) for path in files):
+            return f"It has files that end in {ending}: for those set data.name to {name}"
+    return "Set data.test to the path of the held-out images within data.root"
 
 
 def folder_classes(section: DataSection) -> tuple[str, ...]:

@@ -41,6 +41,8 @@ def checked_labels(labels: Any, count: int, spec: ImageSpec, where: str) -> IntA
     if low < 0 or high >= spec.num_classes:
         first = int(np.flatnonzero((array < 0) | (array >= spec.num_classes))[0])
         hint = ": subtract 1" if (low, high) == (1, spec.num_classes) else ""
+        if low == -1:
+            hint = ": -1 mostly stands for a label that is kept secret; use a split with labels"
         raise ValueError(
             f"{where}: expected labels from 0 to {spec.num_classes - 1}, because there are "
             f"{spec.num_classes} classes, got {low} to {high} (first in row {first}){hint}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,7 @@ def read_parquet(section: DataSection, split: Split, spec: ImageSpec) -> Found |
         column, label = section.columns or _columns(schema, where)
         for number, file in enumerate(files):
             with pyarrow.parquet.ParquetFile(file) as content:
+                _check_columns((column, label), content.schema_arrow.names, file)
                 first = len(labels)
                 for group in range(content.num_row_groups):
                     groups.append((first, number, group))
@@ -170,6 +172,16 @@ def _is_of(path: Path, split: str) -> bool:
     return split in path.parts[:-1] or path.stem.split("-")[0].split(".")[0] == split
 
 
+def _check_columns(wanted: Sequence[str], found: Sequence[str], file: Path) -> None:
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise ValueError(
+            f"data ({file}): expected the columns {' and '.join(wanted)}, found "
+            f"{', '.join(found[:12])}. Set data.columns to the names of images and labels, or "
+            "data.test to the files that have these two"
+        )
+
+
 def _columns(schema: Any, where: str) -> tuple[str, str]:
     names = set(schema.names)
     image = next((name for name in _IMAGES if name in names), None)
@@ -197,6 +209,12 @@ def _labels(
     labels: list[Any], names: list[str], spec: ImageSpec, where: str
 ) -> tuple[IntArray, tuple[str, ...]]:
     """Labels as classes of the networks: numbers, or names that are matched."""
+    unknown = [row for row, label in enumerate(labels) if label is None]
+    if unknown:
+        raise ValueError(
+            f"{where}: expected a label in each row, {len(unknown):,} of {len(labels):,} have none "
+            f"(first row {unknown[0]}): remove these rows"
+        )
     if labels and all(isinstance(label, str) for label in labels):
         found = sorted(set(labels))
         classes, how = match_classes(found, spec, where)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ DEFAULT_IMAGES = 2000
 
 log = logging.getLogger(__name__)
 _FORMAT = 1
+_EVERY_S = 30.0
 _POSITIONS = 64
 """Pixels of each image that networks for maps are compared on, drawn once."""
 
@@ -86,6 +88,28 @@ class SyntheticImages(Judge):
         return {} if pairs is None else {"teacher": pairs}
 
 
+class _Progress:
+    """Logs that images are being made, and then every `_EVERY_S` seconds how many batches are."""
+
+    def __init__(self, settings: HeldOutSynthesis) -> None:
+        self._made, self._rounds = 0, settings.all_rounds
+        self._newest = time.monotonic()
+        log.warning(
+            "making %s held-out synthetic images from the teacher, to compare the student with it: "
+            "%s batches of %s images, %s steps each; they are kept in the cache",
+            f"{settings.count:,}",
+            f"{self._rounds:,}",
+            f"{settings.section.batch_size:,}",
+            settings.section.steps,
+        )
+
+    def after_round(self) -> None:
+        self._made += 1
+        if time.monotonic() - self._newest >= _EVERY_S:
+            self._newest = time.monotonic()
+            log.warning("held-out synthetic images: %d of %d batches", self._made, self._rounds)
+
+
 def synthetic_images(
     task: Callable[[], Task], spec: ImageSpec, count: int, *, traits: TeacherTraits, key: str
 ) -> Tensor:
@@ -107,8 +131,8 @@ def synthetic_images(
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def make() -> dict[str, Any]:
-        log.info("making %d held-out synthetic images", count)
-        return {"images": held_out_images(settings, task()).numpy()}
+        told = _Progress(settings)
+        return {"images": held_out_images(settings, task(), told.after_round).numpy()}
 
     shapes = {"images": (count, *spec.shape)}
     arrays: Mapping[str, Any] = cached_arrays(f"synthetic-{digest[:16]}", shapes, make)

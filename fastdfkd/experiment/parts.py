@@ -26,6 +26,7 @@ from fastdfkd.core.plausibility import NormalisationFinding, normalisation_findi
 from fastdfkd.core.precision import resolve_precision
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
+from fastdfkd.core.steady_answers import unsteady_answers
 from fastdfkd.core.student_form import StudentForm
 from fastdfkd.core.task import Task
 from fastdfkd.core.task_kind import TaskKind
@@ -134,6 +135,8 @@ class Experiment:
     """What `auto` means for this teacher; "" if the recipe has no `auto`."""
     class_vectors: Tensor | None = None
     """(K, D), of the file that the recipe names."""
+    unsteady: str = ""
+    """What the teacher's logits depend on besides the image; "" if on nothing."""
 
     @classmethod
     def of(
@@ -165,6 +168,7 @@ class Experiment:
             precision = resolve_precision(torch.device(device), precision)
         try_network = partial(find_network_use, spatial_axes=kind.spatial_axes, precision=precision)
         synthesis, choice = resolve_auto(recipe.synthesis, teacher, shape)
+        teacher_use = try_network(teacher, shape, output=output)
         parts = cls(
             files=source_files(recipe),
             recipe=recipe,
@@ -173,11 +177,12 @@ class Experiment:
             spec=spec,
             student_spec=own,
             judge=judge,
-            teacher_use=try_network(teacher, shape, output=output),
+            teacher_use=teacher_use,
             student_use=try_network(student, own.shape, output=recipe.student.output, student=True),
             synthesis=synthesis,
             choice=choice,
             class_vectors=read_class_vectors(recipe),
+            unsteady=unsteady_answers(teacher, teacher_use, shape),
         )
         for note in parts.notes:
             log.warning("%s", note)
@@ -203,8 +208,9 @@ class Experiment:
     def notes(self) -> list[str]:
         """What a user should know, one line each; none if nothing.
 
-        What `auto` means here, how the classes of image files were matched and which files were
-        skipped, and for each network what it runs without, and why.
+        How the classes of image files were matched and which files were skipped, what `auto` means
+        here, what the teacher's logits depend on besides the image, and for each network what it
+        runs without, and why.
         """
         lines = [
             use.line(f"{role} {type(network).__name__}")
@@ -213,7 +219,9 @@ class Experiment:
                 ("student", self.student, self.student_use),
             )
         ]
-        return [*self.judge.notes, *(line for line in (self.choice, *lines) if line)]
+        name = f"teacher {type(self.teacher).__name__}"
+        unsteady = f"{name}: {self.unsteady}" if self.unsteady else ""
+        return [*self.judge.notes, *(line for line in (self.choice, unsteady, *lines) if line)]
 
     def facts(self, *, count_macs: bool = False) -> ExperimentFacts:
         """What the networks consist of, and whether the normalisation can be right.

@@ -1,4 +1,4 @@
-"""The Python functions for exports. The commands call the same functions."""
+"""The Python functions for exports. Each makes a request, as its command does."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def export_student(
         to=to,
         pixels=pixels,
         int8=int8,
-        out=None if out is None else Path(out).expanduser(),
+        out=None if out is None else Path(out),
         overwrite=overwrite,
         tolerance=tolerance,
         name=name,

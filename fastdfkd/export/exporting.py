@@ -31,7 +31,9 @@ def export_folder(folder: Path, request: ExportRequest) -> ExportReport:
     """Export the student of a run; see `fastdfkd.export_student`."""
     form, pixels = request.check(), request.read_pixels()
     form.require()
-    target = request.out or folder / EXPORTS / (OnnxInt8 if request.int8 else form).file
+    target = folder / EXPORTS / (OnnxInt8 if request.int8 else form).file
+    if request.out is not None:
+        target = request.out.expanduser()
     check_free(target, request.overwrite)
     with given(sources_in(folder)):
         student = FinishedStudent.of(folder)

@@ -9,15 +9,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fastdfkd.runs.folder import explain_write_errors
 from fastdfkd.text.shown import shown_name
+
+FOLDER_MARKS = ("metadata.json", "student.xml", "MLmodel")
+"""Files of which each export that is a folder has one."""
 
 
 def check_free(target: Path, overwrite: bool) -> None:
     """Check that nothing is in the place of an export, unless it may be replaced.
 
     Raises:
-        ValueError: there is.
+        ValueError: there is, or it is a folder with anything but an earlier export.
     """
+    filled = target.is_dir() and not target.is_symlink() and any(target.iterdir())
+    if filled and not any((target / name).is_file() for name in FOLDER_MARKS):
+        raise ValueError(
+            f"{shown_name(target)} is a folder of something else, which no export replaces: name "
+            "the file or folder that is to be written, with --out"
+        )
     if os.path.lexists(target) and not overwrite:
         raise ValueError(
             f"{shown_name(target)} exists: name another file with --out, or replace it with "
@@ -29,9 +39,11 @@ def check_free(target: Path, overwrite: bool) -> None:
 def draft_of(target: Path) -> Iterator[Path]:
     """A path to write to; it takes the place of `target` if the block succeeds, else is removed."""
     made = [each for each in target.absolute().parents if not each.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
+        with explain_write_errors(target, ""):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            scratch = tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-")
+        with scratch as folder:
             draft = Path(folder) / target.name
             yield draft
             _remove(target)

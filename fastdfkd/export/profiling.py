@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -28,6 +29,9 @@ from fastdfkd.runs.environment import commit, hardware, usable_cores, versions
 from fastdfkd.runs.folder import PROFILE_FILES, write_text
 from fastdfkd.runs.profile import Profile, ProgramProfile
 from fastdfkd.runs.source_texts import sources_in
+from fastdfkd.text.shown import shown_name
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +85,18 @@ def profile_folder(folder: Path, request: ProfileRequest) -> Profile:
         commit=commit(),
         notes=notes,
     )
-    profile.save(folder)
-    write_text(folder / PROFILE_FILES[1], markdown_page(profile))
+    _keep(profile, folder)
     return profile
+
+
+def _keep(profile: Profile, folder: Path) -> None:
+    """Write the files of a profile. Where that fails, a warning says so: measuring took long."""
+    try:
+        profile.save(folder)
+        write_text(folder / PROFILE_FILES[1], markdown_page(profile))
+    except OSError as error:
+        names = " and ".join(PROFILE_FILES)
+        log.warning("%s cannot be written to %s: %s", names, shown_name(folder), error.strerror)
 
 
 def _versions() -> dict[str, str]:

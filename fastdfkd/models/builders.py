@@ -15,6 +15,12 @@ from fastdfkd.models.unwrapping import plain_network, uncompiled
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.text.shown import reason, shown
 
+END_OF_SCRIPT = (
+    "it ends the program when it is read, as a script that parses a command line does: put what "
+    'only a script does below `if __name__ == "__main__":`'
+)
+"""What to do with a file of the user's that raises SystemExit."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -55,10 +61,15 @@ def importable(name: str) -> Callable[..., Any]:
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # the user's module may raise anything
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
+        remedy = (
+            END_OF_SCRIPT
+            if isinstance(error, SystemExit)
+            else "install it in this environment or put its folder on PYTHONPATH"
+        )
         raise RecipeError(
             f"model {shown(name)}: module {shown(module_name)} cannot be imported "
-            f"({reason(error)}); install it in this environment or put its folder on PYTHONPATH"
+            f"({said(error)}); {remedy}"
         ) from error
     builder = callable_in(module, attribute)
     if builder is not None:
@@ -89,10 +100,20 @@ def call(builder: Callable[..., Any], name: str, request: Request) -> nn.Module:
     return called(builder, name, request.positional, given)
 
 
+def said(error: BaseException) -> str:
+    """What user code raised: the type of the error and the first line of its message."""
+    return f"{type(error).__name__}: {reason(error)}"
+
+
 def called(
     builder: Callable[..., Any], name: str, positional: tuple[Any, ...], given: Mapping[str, Any]
 ) -> nn.Module:
     """Call a builder with exactly these arguments; raises as `call` does."""
+    if isinstance(builder, nn.Module):
+        raise RecipeError(
+            f"model {shown(name)}: expected a function or a class that makes a network, got a "
+            f"network ({type(builder).__name__}): name a function that returns it"
+        )
     try:
         signature = inspect.signature(builder)
         signature.bind(*positional, **given)
@@ -107,10 +128,8 @@ def called(
         pass
     try:
         network = builder(*positional, **given)
-    except Exception as error:  # the user's builder may raise anything
-        raise RecipeError(
-            f"model {shown(name)}: its builder raised {type(error).__name__}: {reason(error)}"
-        ) from error
+    except (Exception, SystemExit) as error:  # the user's builder may raise anything
+        raise RecipeError(f"model {shown(name)}: its builder raised {said(error)}") from error
     try:
         return uncompiled(plain_network(network, f"model {shown(name)}"))
     except ValueError as error:

@@ -97,7 +97,7 @@ def timm_network(name: str, request: Request) -> nn.Module:
 def _unknown_to_timm(timm: ModuleType, name: str) -> str:
     close = difflib.get_close_matches(name[:60], timm.list_models(), n=5, cutoff=0.5)
     meant = f", did you mean {' or '.join(close)}?" if close else ""
-    return f"timm:{shown(name)}: unknown{meant} timm.list_models() lists all names"
+    return f"timm:{shown(name)}: unknown{meant}; timm.list_models() lists all names"
 
 
 def _fixed_size(timm: ModuleType, name: str, request: Request) -> dict[str, Any]:

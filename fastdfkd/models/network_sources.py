@@ -18,11 +18,11 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from fastdfkd.models.builders import callable_in
+from fastdfkd.models.builders import END_OF_SCRIPT, callable_in, said
 from fastdfkd.recipe import Recipe
 from fastdfkd.recipe.messages import RecipeError, unknown
 from fastdfkd.recipe.source_texts import file_and_builder, text_of
-from fastdfkd.text.shown import reason, shown, shown_name
+from fastdfkd.text.shown import shown, shown_name
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class SourceFile:
             loader.exec_module(module)
         except BaseException as error:
             del sys.modules[name]
-            if not isinstance(error, Exception):
+            if not isinstance(error, Exception | SystemExit):
                 raise
             raise RecipeError(self._refusal(error)) from error
         return module
@@ -85,7 +85,7 @@ class SourceFile:
         """Received, its module is there."""
         return _received, (self.path, self.text)
 
-    def _refusal(self, error: Exception) -> str:
+    def _refusal(self, error: BaseException) -> str:
         line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
         hint = ""
         if isinstance(error, ImportError):
@@ -93,8 +93,9 @@ class SourceFile:
                 "; the file may import what is installed here and on every node, not what lies "
                 "beside it: install that, or put it into the file"
             )
-        said = f"{type(error).__name__}: {reason(error)}"
-        return f"{shown_name(self.path)} cannot be run ({said}{line}){hint}"
+        if isinstance(error, SystemExit):
+            hint = f"; {END_OF_SCRIPT}"
+        return f"{shown_name(self.path)} cannot be run ({said(error)}{line}){hint}"
 
 
 class _Text(importlib.abc.InspectLoader):

@@ -18,6 +18,7 @@ from fastdfkd.models.huggingface import (
     huggingface_network,
     input_defaults,
 )
+from fastdfkd.models.lazy_layers import shape_lazy_layers
 from fastdfkd.models.libraries import timm_network, torchvision_network
 from fastdfkd.models.network_sources import builder_in_file
 from fastdfkd.models.programs import script_network
@@ -40,6 +41,8 @@ SOURCES: dict[str, Callable[[str, Request], nn.Module]] = {
 _PROGRAMS = ("torchscript", "pt2")
 
 log = logging.getLogger(__name__)
+_FILES = (".pt", ".pth", ".th", ".ckpt", ".bin", ".pkl", ".safetensors", ".pt2", ".onnx", ".h5")
+"""Endings of files that people take for networks."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,6 +95,7 @@ def open_with_weights(
     try:
         network = _built(section, spec)
         network.float()  # a builder may use another type
+        shape_lazy_layers(network, spec.shape)
         if section.width < 1:
             log.info("%s: thinned to %g of its width", section.role, section.width)
             thin(network, section.width, spec.shape)
@@ -168,7 +172,7 @@ def _built(section: NetworkSection, spec: ImageSpec) -> nn.Module:
 def _of_table(name: str, request: Request) -> nn.Module:
     if name.endswith(".py"):
         raise RecipeError(f"{shown(name)}: expected a builder in it, {shown_name(name)}:BUILDER")
-    if "/" in name or Path(name).suffix in (".pt", ".pth", ".ckpt", ".safetensors", ".pt2"):
+    if "/" in name or Path(name).suffix in _FILES:
         raise RecipeError(
             f"{shown(name)}: expected a network, got what looks like a file: weights are named "
             "under `weights`, programs as torchscript:FILE or pt2:FILE"

@@ -41,6 +41,13 @@ def plain_network(network: object, what: str) -> nn.Module:
             f"{what}: expected a torch.nn.Module, got {type(network).__name__}"
             f"{' (a class: call it)' if isinstance(network, type) else ''}"
         )
+    if names := [
+        name for name, value in network.state_dict(keep_vars=True).items() if _is_meta(value)
+    ]:
+        raise ValueError(
+            f"{what}: its tensors {', '.join(names[:3])} are on the meta device, which keeps no "
+            "values: build the network on the CPU"
+        )
     names = [name for name, module in network.named_modules() if _is_quantised(module)]
     if names:
         raise ValueError(
@@ -70,6 +77,10 @@ def _is_exported(network: Any) -> bool:
     return isinstance(network, torch.fx.GraphModule) and any(
         isinstance(node.target, torch_versions.OperatorOverload) for node in network.graph.nodes
     )
+
+
+def _is_meta(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_meta
 
 
 def _is_quantised(module: nn.Module) -> bool:

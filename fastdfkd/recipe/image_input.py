@@ -22,7 +22,13 @@ def _classes(value: Any) -> Any:
     refuse_bool(value)
     if value is None or isinstance(value, int):
         if value is not None and value < 2:
-            raise ValueError(f"expected at least 2 classes, got {value}")
+            hint = (
+                ": a network with one output tells two classes apart; set classes to 2 and "
+                "teacher.output to binary_logit or binary_probability"
+            )
+            raise ValueError(
+                f"expected at least 2 classes, got {value}{hint if value == 1 else ''}"
+            )
         return value
     if isinstance(value, str):
         raise ValueError(

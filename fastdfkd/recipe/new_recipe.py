@@ -57,7 +57,7 @@ def recipe_text(answers: Answers) -> str:
             *_data(answers),
             "",
             *_input(answers),
-            "teacher:              # the network to compress; nothing in its file is executed",
+            "teacher:              # the network to compress; weights are read and never executed",
             f"  model: {_quoted(answers.teacher)}",
             *([f"  weights: {_quoted(answers.weights)}"] if answers.weights else []),
             "",

@@ -52,11 +52,6 @@ class BankPolicies:
             location=recipe.bank.location,
         )
 
-    @property
-    def sampling(self) -> str:
-        """How the student chooses images."""
-        return "a round's images in order" if self.in_order else "uniform, with replacement"
-
     def __str__(self) -> str:
         return (
             f"{self.capacity:,} images, {self.removal} out; {self.samples_per_insert:,.4g} draws "

@@ -42,13 +42,7 @@ def load_recipe(source: str | Path | Recipe, overrides: Overrides = ()) -> Recip
         raise RecipeError(f"{where}: a recipe is a mapping of sections, not a list or a word")
     for key, value in _pairs(overrides):
         _put(tree, key, value)
-    try:
-        values = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
-    except Exception as error:  # the resolver of an interpolation can raise anything
-        key = getattr(error, "full_key", None) or "recipe"
-        raise RecipeError(
-            f"{where}: not a readable recipe: {shown_name(key)}: {unreadable(error)}"
-        ) from error
+    values = _interpolated(tree, where) if _has_interpolations(tree) else tree
     _read_class_names(values, source)
     try:
         return Recipe.model_validate(values)
@@ -106,6 +100,25 @@ def _tree(source: str | Path | Recipe) -> Any:
     else:
         found = OmegaConf.load(find_recipe(source))
     return OmegaConf.to_container(found)
+
+
+def _has_interpolations(tree: Any) -> bool:
+    """Whether OmegaConf must read plain data once more, which takes most of the time of reading."""
+    if isinstance(tree, dict):
+        return any(map(_has_interpolations, tree.values()))
+    if isinstance(tree, list):
+        return any(map(_has_interpolations, tree))
+    return isinstance(tree, str) and "${" in tree
+
+
+def _interpolated(tree: dict[Any, Any], where: str) -> Any:
+    try:
+        return OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+    except Exception as error:  # the resolver of an interpolation can raise anything
+        key = getattr(error, "full_key", None) or "recipe"
+        raise RecipeError(
+            f"{where}: not a readable recipe: {shown_name(key)}: {unreadable(error)}"
+        ) from error
 
 
 def _read_class_names(values: Any, source: str | Path | Recipe) -> None:

@@ -32,9 +32,14 @@ _MINUTES = 120
 def show(report: CheckReport, console: Console | None = None) -> None:
     """Print the report; its warnings come last."""
     console = console or Console()
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    console.print(table(report))
+    if console.is_terminal:
+        console.print(table(report))
+        return
+    console.width = _PIPE_WIDTH
+    with console.capture() as captured:  # a grid fills its lines with spaces
+        console.print(table(report))
+    text = "\n".join(line.rstrip() for line in captured.get().splitlines())
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def table(report: CheckReport) -> Table:

@@ -21,7 +21,7 @@ from fastdfkd.report.status_screen import state_text
 from fastdfkd.report.table import share
 from fastdfkd.runs.details import Confusion
 from fastdfkd.runs.figures import REAL, measured
-from fastdfkd.runs.folder import REPORT_FILE, write_text
+from fastdfkd.runs.folder import REPORT_FILE, explain_write_errors, write_text
 from fastdfkd.runs.status import Status, read_status
 
 _AGAINST = {
@@ -45,7 +45,9 @@ def write_run_page(folder: Path, path: Path | None = None) -> Path:
         OSError: the file cannot be written.
     """
     path = folder / REPORT_FILE if path is None else path
-    write_text(path, run_page(folder))
+    page = run_page(folder)
+    with explain_write_errors(path, ""):
+        write_text(path, page)
     return path
 
 

@@ -45,6 +45,8 @@ _PIPE_WIDTH = 10_000  # columns for a file or a pipe, so that no line is wrapped
 def show(directory: str | Path, *, watch: bool = False, every_s: float = 2.0) -> None:
     """Print the screen; with `watch` on a terminal, update it until the run is over.
 
+    A file or a pipe gets its lines without the frame, which would be as wide as the longest.
+
     Raises:
         FileNotFoundError: the folder holds no file of a run.
     """
@@ -52,7 +54,11 @@ def show(directory: str | Path, *, watch: bool = False, every_s: float = 2.0) ->
     status = read_status(directory)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
-    if not (watch and console.is_terminal):
+        with console.capture() as captured:
+            console.print(_contents(status))
+        print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+        return
+    if not watch:
         console.print(screen(status))
         return
     with Live(screen(status), console=console, auto_refresh=False) as live:
@@ -64,12 +70,16 @@ def show(directory: str | Path, *, watch: bool = False, every_s: float = 2.0) ->
 
 def screen(status: Status) -> Panel:
     """One panel with state, progress, details and times."""
+    return Panel(_contents(status), expand=False)
+
+
+def _contents(status: Status) -> Group:
     folder = Text(visible(status.directory), style="bold", overflow="fold")
     state = Text(
         visible(state_text(status)), style=_COLOURS.get(status.state, "yellow"), overflow="fold"
     )
     parts: list[Any] = [folder, state, *_progress(status), Text(), _details(status), Text()]
-    return Panel(Group(*parts, _times(status)), expand=False)
+    return Group(*parts, _times(status))
 
 
 def state_text(status: Status) -> str:

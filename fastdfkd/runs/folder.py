@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -42,8 +44,18 @@ TEACHER_FILES = ("teacher.json", "teacher.safetensors")
 """All files that the training of a teacher writes."""
 
 
+_MARKS = ("state.json", "result.json", "teacher.json", "metrics.csv", LOCK_FILE)
+"""Files of which each folder of a run or of a trained teacher has one."""
 _MAX_JSON_BYTES = 64 * 2**20
 _MAX_FIGURE = 1e15
+
+
+def how_to_finish(directory: Path) -> str:
+    """How to go on with the run in a folder, after a message; "" if none is there, or it ended."""
+    if not (directory / "state.json").is_file() or (directory / "result.json").is_file():
+        return ""
+    folder = shlex.quote(shown_name(directory))
+    return f"; the run has not finished: `fastdfkd distill --resume {folder}` goes on with it"
 
 
 def runs_folder() -> Path:
@@ -77,20 +89,23 @@ def claim_folder(
 
     Raises:
         FolderInUseError: another driver uses the folder; nothing in it was changed.
-        ValueError: the folder is not empty and `overwrite` is off, or `out` is a file.
+        ValueError: the folder is not empty and `overwrite` is off, or what `overwrite` would remove
+            is of no run, or `out` is a file.
         OSError: the folder cannot be created or written to.
     """
     requested = runs_folder() if out is None else Path(out).expanduser().absolute()
-    with _explain_write_errors(requested):
+    with explain_write_errors(requested):
         folder = _new_folder(recipe) if out is None else requested
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{shown_name(folder)} is a file: name a folder for the run")
         folder.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            _check_ours(folder, files)
         if not (overwrite or (folder / LOCK_FILE).exists()):
             _check_empty(folder)
     try:
         with ExitStack() as lock:
-            with _explain_write_errors(folder):
+            with explain_write_errors(folder):
                 lock.enter_context(lock_folder(folder, wait_s=wait_s))
                 if not overwrite:
                     _check_empty(folder)
@@ -99,6 +114,16 @@ def claim_folder(
             yield folder
     finally:
         _discard_if_empty(folder)
+
+
+def _check_ours(folder: Path, files: Sequence[str]) -> None:
+    """Check that the files that are to be removed are of a run or of a trained teacher."""
+    found = [name for name in files if os.path.lexists(folder / name)]
+    if found and not any(os.path.lexists(folder / name) for name in _MARKS):
+        raise ValueError(
+            f"{shown_name(folder)} holds no run, and {', '.join(found)} in it would be removed: "
+            "name another folder with --out"
+        )
 
 
 def _check_empty(folder: Path) -> None:
@@ -110,13 +135,13 @@ def _check_empty(folder: Path) -> None:
 
 
 @contextmanager
-def _explain_write_errors(folder: str | Path) -> Iterator[None]:
-    """Add the folder and the remedy to the message of an OSError."""
+def explain_write_errors(path: str | Path, what: str = "the run's folder ") -> Iterator[None]:
+    """Add the place that is written to and the remedy to the message of an OSError."""
     try:
         yield
     except OSError as error:
         raise type(error)(
-            f"cannot write to the run's folder {shown_name(folder)}: {error.strerror or error}. "
+            f"cannot write to {what}{shown_name(path)}: {error.strerror or error}. "
             "Name another with --out"
         ) from error
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fastdfkd.runs.figures import SHARES
-from fastdfkd.runs.folder import figures_of, read_json
+from fastdfkd.runs.folder import figures_of, how_to_finish, read_json
 
 
 class RunResult(BaseModel):
@@ -147,7 +147,10 @@ class RunResult(BaseModel):
         """
         path = Path(directory) / "result.json"
         if not path.is_file():
-            raise FileNotFoundError(f"{directory} holds no finished run: {path.name} is missing")
+            raise FileNotFoundError(
+                f"{directory} holds no finished run: {path.name} is missing"
+                f"{how_to_finish(path.parent)}"
+            )
         values = read_json(path)
         try:
             result = cls.model_validate(values, strict=True)

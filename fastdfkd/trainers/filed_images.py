@@ -1,7 +1,8 @@
 """Images of a round that a checkpoint holds: a name instead of a copy in Ray's object store.
 
 The file is on the driver's machine. A trainer there maps it into memory, which reads nothing yet. A
-trainer elsewhere gets the images from a task that reads the file where it is.
+trainer elsewhere gets the images from a task that reads the file where it is. The bank holds such
+names, so importing this module does not import torch.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
-import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from fastdfkd.trainers.segment_file import mapped_images
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def _segment(path: Path, _inode: int, _time: int) -> dict[int, torch.Tensor]:
 
     Inode and time are of the file, so that another file of the same name is opened again.
     """
+    from fastdfkd.trainers.segment_file import mapped_images
+
     return mapped_images(path)
 
 

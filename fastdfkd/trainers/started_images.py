@@ -64,6 +64,12 @@ class StartedImages:
         path = Path(recipe.bank.start_from).expanduser()
         if (path / FOLDER).is_dir():
             return cls._of_run(path, shape, whole=recipe.bank.location == "device")
+        if (path / "state.json").is_file():  # a folder of a run; its samples are no bank
+            raise ValueError(
+                f"{_KEY}: the run in {shown_name(path)} has no checkpoint: it ended before the "
+                "first (platform.checkpoint_every), or `fastdfkd clean` removed them. Start from "
+                "images of `fastdfkd synthesize`, from another run, or from a folder of images"
+            )
         images = image_files(path, shape, _KEY, recipe.data.broken_share)
         each = max(_PART_BYTES // images[0].numel(), 1)
         return cls(torch.split(images, each), shown_name(path))

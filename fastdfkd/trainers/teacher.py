@@ -179,9 +179,9 @@ class _TrainingRun:
         data = real_images(self.recipe).load("train", spec)
         if data is None:
             raise ValueError(
-                f"teacher.weights: unset, so the teacher would be trained, but {spec.name} has no "
-                "training images: set teacher.weights to the weights of a trained teacher, or "
-                "data.train to the training images"
+                "teacher.weights: unset, so the teacher would be trained, but data.name is "
+                f"{self.recipe.data.name}, which has no training images: set teacher.weights to "
+                "the weights of a trained teacher, or data.train to the training images"
             )
         path = cache_folder() / "teachers" / f"{self.key(data)[:16]}.safetensors"
         settings = section.model_dump(include=_TRAINING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -205,6 +206,11 @@ def test_the_command_prints_a_screen_or_json(
     text = console.export_text()
     assert "end to end" in text
     assert "multiply-accumulates" in text
+    pipe = io.StringIO()
+    show(report, Console(file=pipe, force_terminal=False))
+    piped = pipe.getvalue().splitlines()
+    assert any(line.startswith("  end to end ") for line in piped)
+    assert not [line for line in piped if line.endswith(" ")]
 
 
 def _report(values: dict[str, Any]) -> CheckReport:

@@ -17,11 +17,10 @@ from fastdfkd.cli import commands as cli
 from fastdfkd.cli.summaries import run_summary
 from fastdfkd.comparison.compare import compare
 from fastdfkd.data import DATASETS
-from fastdfkd.platform.cluster import connect
 from fastdfkd.runs.metrics import JUDGED, is_evaluation, read_rows
 from fastdfkd.runs.result import RunResult
 from fastdfkd.tracking.store import open_store
-from tests.short_runs import SHORT_RUN, shared_places
+from tests.short_runs import SHORT_RUN, another_setting, shared_places
 
 pytestmark = pytest.mark.cluster
 TINY = {**SHORT_RUN, "evaluation.synthetic_images": 0}
@@ -43,18 +42,19 @@ def nothing_held_out() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def runs(
-    tmp_path_factory: pytest.TempPathFactory, tracking_uri: str, teacher_cache: Path
+    ray_cluster: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    tracking_uri: str,
+    teacher_cache: Path,
 ) -> Iterator[Path]:
     """Folders `one` and `two` of runs without held-out images, `judged` of run `one` with them."""
     folder = tmp_path_factory.mktemp("runs")
     with shared_places(tracking_uri, teacher_cache):
-        with connect(None):
-            fastdfkd.distill("digits-fast5", {**TINY, "name": "one"}, out=folder / "judged")
-            with nothing_held_out():
-                for name, steps in (("one", 1), ("two", 2)):
-                    changes = {**TINY, "name": name, "synthesis.steps": steps}
-                    fastdfkd.distill("digits-fast5", changes, out=folder / name)
+        changes = {**TINY, "name": "one"}
+        fastdfkd.distill("digits-fast5", changes, out=folder / "judged")
         with nothing_held_out():
+            fastdfkd.distill("digits-fast5", changes, out=folder / "one")
+            another_setting(folder / "one", folder / "two", name="two", steps=2)
             yield folder
 
 

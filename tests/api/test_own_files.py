@@ -14,7 +14,7 @@ from fastdfkd.runs.source_texts import SOURCES_FILE
 from tests.models.builders import NETWORK_FILE, write_network
 from tests.short_runs import SHORT_RUN
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 SETTINGS = {
     **SHORT_RUN,
     "platform.evaluations": 1,

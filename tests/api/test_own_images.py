@@ -20,7 +20,7 @@ from fastdfkd.data.streaming import StreamedImages
 from fastdfkd.recipe import DataSection
 from tests.data.image_files import COLOURS, NAMES, content, spec_of
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 TINY: dict[str, Any] = {
     "name": "own",
     "data": {"name": "folder", "root": "images"},
@@ -82,7 +82,6 @@ def test_the_whole_program(
     assert "of 29 held-out real images" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("ray_cluster")
 def test_images_are_decoded_by_workers_in_rays_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import student_rows
 from benchmarks.student_rows import Row, Student, cell, finished
-from fastdfkd.core.methods.objective import DivergedError
+from fastdfkd.core.methods.loss_terms import DivergedError
 
 SETTINGS = {"recipe": {}, "2 steps": {"synthesis.steps": 2}, "10 steps": {"synthesis.steps": 10}}
 STUDENTS = [Student("digits-fast5", label, 0, changes) for label, changes in SETTINGS.items()]

@@ -12,7 +12,7 @@ from benchmarks import student_rows, teachers
 from benchmarks.teachers import FAMILIES, StepTerms, page
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.evaluation import Evaluated
-from fastdfkd.core.methods.objective import DivergedError
+from fastdfkd.core.methods.loss_terms import DivergedError
 from fastdfkd.experiment import image_spec
 from fastdfkd.models import open_network
 from fastdfkd.recipe import load_recipe

@@ -11,7 +11,7 @@ import torch
 from benchmarks import timed_run
 from benchmarks.timed_run import ATTEMPTS, TimedDistiller, TimedRun
 from fastdfkd.core.batch import SyntheticBatch
-from fastdfkd.core.methods.objective import DivergedError
+from fastdfkd.core.methods.loss_terms import DivergedError
 from fastdfkd.core.reference_loop import reference_loop
 from fastdfkd.experiment import Experiment
 from fastdfkd.models import build_network

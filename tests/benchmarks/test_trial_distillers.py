@@ -81,9 +81,9 @@ def test_images_are_drawn_by_their_chances(experiment: Experiment) -> None:
     replay, bank = built(ReplayDistiller, experiment), full_bank(experiment, 10)
     bank.images[:] = torch.arange(len(bank.images), dtype=torch.uint8)[:, None, None, None]
     randomness = torch.Generator().manual_seed(0)
-    replay._of_bank(bank, 1, randomness)
+    replay._choose(bank, 1, randomness)
     replay.last = torch.tensor([9.0, *[1.0] * 9])
-    drawn = replay._of_bank(bank, 4000, randomness)
+    drawn = replay._choose(bank, 4000, randomness)
     assert torch.equal(drawn[:, 0, 0, 0].long(), replay.drawn)
     shares = torch.bincount(replay.drawn, minlength=10) / 4000
     torch.testing.assert_close(shares, replay.chances().float(), atol=0.02, rtol=0)
@@ -139,10 +139,10 @@ def test_without_priorities_the_student_is_the_plain_one(
 def test_images_that_replace_others_were_never_drawn(experiment: Experiment) -> None:
     replay, bank = built(ReplayDistiller, experiment), full_bank(experiment, 6, capacity=8)
     randomness = torch.Generator().manual_seed(0)
-    replay._of_bank(bank, 1, randomness)
+    replay._choose(bank, 1, randomness)
     replay.last[:] = 1.0
     bank.extend(bank.images[:4].clone())  # into slots 6, 7, 0, 1
-    replay._of_bank(bank, 1, randomness)
+    replay._choose(bank, 1, randomness)
     assert replay.last.isnan().tolist() == [True, True, False, False, False, False, True, True]
 
 
@@ -169,13 +169,13 @@ def test_only_admitted_images_are_drawn(
     monkeypatch.setattr(AdmittedImages, "least", float(expected.sort().values[-2]))
     bank.images[:] = torch.arange(len(bank.images), dtype=torch.uint8)[:, None, None, None]
     monkeypatch.setattr(distiller, "confidence", lambda images: expected[: len(images)])
-    drawn = distiller._of_bank(bank, 200, torch.Generator().manual_seed(0))[:, 0, 0, 0]
+    drawn = distiller._choose(bank, 200, torch.Generator().manual_seed(0))[:, 0, 0, 0]
     assert set(drawn.tolist()) == set(expected.topk(2).indices.tolist())
     bank.extend(bank.images[:2].clone())  # two more, as sure as the first two
-    distiller._of_bank(bank, 1, torch.Generator())
+    distiller._choose(bank, 1, torch.Generator())
     assert torch.equal(distiller.admitted[6:], distiller.admitted[:2])
     distiller.admitted[:] = False
-    everything = distiller._of_bank(bank, 200, torch.Generator().manual_seed(0))[:, 0, 0, 0]
+    everything = distiller._choose(bank, 200, torch.Generator().manual_seed(0))[:, 0, 0, 0]
     assert len(everything.unique()) > 2
 
 

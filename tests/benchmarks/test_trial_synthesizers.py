@@ -19,7 +19,7 @@ from benchmarks.trial_synthesizers import (
 )
 from fastdfkd.core.batch import to_uint8
 from fastdfkd.core.methods.fast import FastSynthesizer
-from fastdfkd.core.methods.objective import DivergedError
+from fastdfkd.core.methods.loss_terms import DivergedError
 from fastdfkd.experiment import Experiment
 from fastdfkd.models import build_network
 from fastdfkd.recipe import load_recipe

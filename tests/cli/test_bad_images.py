@@ -217,7 +217,7 @@ ROWS: dict[str, tuple[Make, dict[str, Any], list[str]]] = {
     "no training images": (
         tree,
         FOLDER,
-        ["folder has no training images: set teacher.weights", "data.train"],
+        ["folder, which has no training images: set teacher.weights", "data.train"],
     ),
 }
 

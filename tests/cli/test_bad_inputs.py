@@ -137,7 +137,11 @@ BAD: dict[str, Bad] = {
     "an unknown key": Bad(input={"size": 96}, says=("input.size: unknown key", "shape")),
     "an untrained teacher without data": Bad(
         weights=False,
-        says=("teacher.weights: unset", "none has no training images", "set teacher.weights"),
+        says=(
+            "teacher.weights: unset",
+            "data.name is none, which has no training images",
+            "set teacher.weights",
+        ),
     ),
     "a student for three channels": Bad(
         student={"mean": [0.5] * 3, "std": [0.2] * 3},

@@ -71,6 +71,7 @@ def test_help_imports_nothing_heavy_and_is_quick() -> None:
         (["distill", "digits-fast5", "steps"], "expected key=value"),
         (["distill", "digits-fast5", "--aut", "x"], "--out"),
         (["distill"], "give a RECIPE, or --resume DIR"),
+        (["distill", "digits-fast5", "--resume", "x"], "not both: the run in DIR has its own"),
         (["teacher"], "Missing argument 'RECIPE'"),
         (["destill", "digits-fast5"], "No such command 'destill'"),
         (["evaluate", "no-such-folder"], "no-such-folder holds no run"),

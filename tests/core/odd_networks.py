@@ -109,6 +109,30 @@ class Counts(Detached):
         return logits
 
 
+class KeepsItsAnswer(nn.Module):
+    """Adds its answer of before, as a recurrent network does that nobody resets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = parts.teacher()
+        self.before: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(x)
+        if self.before is not None:
+            logits = torch.stack((logits, self.before)).sum(0)
+        self.before = logits.detach()
+        return logits
+
+
+class ReadsBytes(Detached):
+    """Asserts, without a word, that images are bytes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.dtype is torch.uint8
+        return super().forward(x.float())
+
+
 class Versioned(Detached):
     """Has an entry in its state that is no tensor."""
 

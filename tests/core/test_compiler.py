@@ -18,7 +18,7 @@ from fastdfkd.recipe import DistillationSection
 
 from . import parts
 from .test_captured_updates import bank
-from .test_compiled import distillers
+from .test_compiled_steps import distillers
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

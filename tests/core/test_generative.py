@@ -13,7 +13,7 @@ from torch import Tensor
 from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.methods import build_shared_generator, build_synthesizer
 from fastdfkd.core.methods.generative import GenerativeMethod
-from fastdfkd.core.methods.objective import DivergedError
+from fastdfkd.core.methods.loss_terms import DivergedError
 from fastdfkd.core.persistent_generator import PersistentGenerator
 from fastdfkd.core.random_streams import stream
 

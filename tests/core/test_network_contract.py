@@ -15,8 +15,10 @@ from .odd_networks import (
     Auxiliary,
     Counts,
     Detached,
+    KeepsItsAnswer,
     NoGradient,
     OnlyWhileTraining,
+    ReadsBytes,
     ReadsVectors,
     Versioned,
     Wrapped,
@@ -76,6 +78,11 @@ REFUSALS: list[tuple[Callable[[], nn.Module], str]] = [
     (ReadsVectors, r"cannot read images of shape \(3, 8, 8\)"),
     (Auxiliary, r"no image passes through a BatchNorm layer of the teacher.*synthesis\.bn to 0"),
     (Detached, r"the teacher's logits have no gradient for its images.*detach\(\)"),
+    (KeepsItsAnswer, r"cannot read images.*\(an image in eval mode\).*whatever it read before"),
+    (
+        ReadsBytes,
+        r"2 images in eval mode\): AssertionError\. It is given normalised float32 images",
+    ),
     (Versioned, r"entries that are no tensors \(_extra_state\).*get_extra_state"),
 ]
 
@@ -93,6 +100,11 @@ STUDENTS: list[tuple[Callable[[], nn.Module], str]] = [
         r"logits have no gradient for any",
     ),
     (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), r"student has lazy layers.*call it"),
+    (lambda: Wrapped(lambda x: x.argmax(1)), r"the student returns int64 numbers.*before the arg"),
+    (
+        lambda: frozen(scripted(parts.teacher().eval())),
+        r"student is a TorchScript module without weights.*torch\.jit\.freeze",
+    ),
 ]
 
 

@@ -80,12 +80,14 @@ def test_pixels_to_255_are_told_from_those_to_1_both_ways(name: str) -> None:
         found = normalisation_finding(taught(trained(images)), SHAPE, stated)
         assert not found.plausible
         assert "cannot be right" in found.line
-        assert ("smaller numbers" in found.line) is smaller
+        assert f"perhaps pixels from 0 to {1 if smaller else 255}:" in found.line
 
 
 def test_no_normalisation_instead_of_imagenets_is_found() -> None:
     images = kinds_of_images()["photographs"]
-    assert not normalisation_finding(taught(IMAGENET(images)), SHAPE, PLAIN).plausible
+    found = normalisation_finding(taught(IMAGENET(images)), SHAPE, PLAIN)
+    assert not found.plausible
+    assert "larger numbers, perhaps pixels that a standard deviation had divided" in found.line
     assert normalisation_finding(taught(IMAGENET(images)), SHAPE, CIFAR).plausible
 
 

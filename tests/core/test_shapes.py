@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.methods import build_synthesizer
-from fastdfkd.core.methods.objective import DivergedError
+from fastdfkd.core.methods.loss_terms import DivergedError
 from fastdfkd.core.methods.shapes import surest_of_each_class
 from fastdfkd.core.shape_images import _distances, draw_shapes
 from fastdfkd.recipe.methods import ShapesSynthesis

@@ -13,7 +13,7 @@ from fastdfkd.core import captured as captured_module
 from fastdfkd.core import step_costs
 from fastdfkd.core.captured import WARM_UP
 from fastdfkd.core.methods import build_synthesizer
-from fastdfkd.core.methods.objective import DivergedError
+from fastdfkd.core.methods.loss_terms import DivergedError
 from fastdfkd.core.step_costs import synthesis_costs, update_costs
 from fastdfkd.recipe import DeepInversionSynthesis, DistillationSection, FastSynthesis
 from tests.core.parts import fast_section, task

@@ -10,7 +10,7 @@ import torch
 
 from fastdfkd.core.interfaces import Synthesizer
 from fastdfkd.core.methods import build_synthesizer
-from fastdfkd.core.methods.objective import TERMS, Best
+from fastdfkd.core.methods.loss_terms import TERMS, Best
 from fastdfkd.recipe import METHODS
 from fastdfkd.recipe.methods import ShapesSynthesis
 

@@ -118,8 +118,30 @@ def test_else_by_sorted_order_and_it_is_said(tmp_path: Path) -> None:
 def test_other_classes_are_an_error(tmp_path: Path) -> None:
     said = said_by(tree(tmp_path), spec=spec_of(("a", "b")))
     assert "expected 2 classes (a, b), found 3 (blue, green, red)" in said
+    assert said.endswith("or leave out the others")
+    said = said_by(tmp_path, spec=spec_of(("blue", "red")))
+    assert said.endswith("or leave out the others: green")
+    said = said_by(tmp_path, spec=spec_of(("blue", "green", "red", "white")))
+    assert said.endswith("or add the missing folders (an empty one will do)")
     said = said_by(tmp_path, spec=spec_of(("blue", "green", "rad")))
     assert "expected the classes blue, green, rad, but found red (did you mean rad?)" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        (
+            "1.png",
+            "0 images and 1 files in all. Put each image into a folder named after its class",
+        ),
+        ("test.parquet", "in .parquet: for those set data.name to parquet"),
+        ("test_images.npy", "in .npy: for those set data.name to npz or npy"),
+        ("readme.txt", "Set data.test to the path of the held-out images"),
+    ],
+)
+def test_a_folder_of_something_else(tmp_path: Path, file: str, advice: str) -> None:
+    (tmp_path / file).write_bytes(content(picture("red")))
+    assert advice in said_by(tmp_path)
 
 
 def test_other_files_and_hidden_ones_are_no_images(tmp_path: Path) -> None:
@@ -213,6 +235,21 @@ def table_of(labels: Any, names: tuple[str, ...] = (), image: str = "image") -> 
     table = pa.table({image: held, "label": labels})
     facts = {"info": {"features": {"label": {"names": list(names), "_type": "ClassLabel"}}}}
     return table.replace_schema_metadata({b"huggingface": json.dumps(facts).encode()})
+
+
+def test_parquet_files_with_rows_or_columns_missing(tmp_path: Path) -> None:
+    image = {"bytes": content(picture("red")), "path": None}
+    for name, labels, said in [
+        ("none", [0, None], "1 of 2 have none (first row 1)"),
+        ("secret", [-1, -1], "-1 mostly stands for a label that is kept secret"),
+    ]:
+        file = tmp_path / name / "a.parquet"
+        file.parent.mkdir()
+        pq.write_table(pa.table({"image": [image] * 2, "label": labels}), file)
+        assert said in said_by(file.parent, "parquet")
+    pq.write_table(pa.table({"image": [image]}), tmp_path / "secret" / "b.parquet")
+    said = said_by(tmp_path / "secret", "parquet")
+    assert "b.parquet): expected the columns image and label, found image. Set" in said
 
 
 @pytest.mark.parametrize("rows", [2, 100])

@@ -90,6 +90,33 @@ def test_images_are_made_once_for_all_settings(
     assert len(list((tmp_path / "data").glob("synthetic-*"))) == 2
 
 
+def test_the_wait_for_images_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tiny_recipe: Callable[..., Recipe],
+) -> None:
+    monkeypatch.setenv("FASTDFKD_HOME", str(tmp_path))
+    monkeypatch.setattr("fastdfkd.data.synthetic._EVERY_S", 0.0)
+
+    def quick(_: object, task: object, after_round: Callable[[], None]) -> Tensor:
+        for _ in range(2):
+            after_round()
+        return torch.zeros(16, 1, 16, 16, dtype=torch.uint8)
+
+    monkeypatch.setattr("fastdfkd.data.synthetic.held_out_images", quick)
+    recipe = load_recipe(tiny_recipe(), {"evaluation.synthetic_images": 16})
+    teacher = build_network(recipe.teacher.model, 10, 1)
+    for _ in range(2):
+        judge_of(recipe, teacher)
+    assert [record.message for record in caplog.records if "held-out" in record.message] == [
+        "making 16 held-out synthetic images from the teacher, to compare the student with it: "
+        "21 batches of 16 images, 5 steps each; they are kept in the cache",
+        "held-out synthetic images: 1 of 21 batches",
+        "held-out synthetic images: 2 of 21 batches",
+    ]
+
+
 def test_what_runs_are_compared_by() -> None:
     assert main_figure(SYNTHETIC) == "synthetic_agreement"
     assert main_figure(["synthetic_agreement", "accuracy"]) == "accuracy"

@@ -49,6 +49,31 @@ def test_without_onnx_torch_alone_is_profiled(run: Path, monkeypatch: pytest.Mon
     assert "Teacher / student in torch, float32: file 1.0x" in page
 
 
+def test_a_profile_that_cannot_be_kept_is_not_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(profiling, "markdown_page", lambda profile: profile.recipe)
+    found = Profile(
+        recipe="mine",
+        programs=[],
+        compared_on="images",
+        images=1,
+        figure_names={},
+        threads=1,
+        rounds=1,
+        calibrated_on=None,
+        hardware={"processor": "x", "cores": 1},
+        versions={},
+        commit="",
+        notes=[],
+    )
+    profiling._keep(found, tmp_path / "file")
+    assert "profile.json and profile.md cannot be written to" in caplog.text
+    profiling._keep(found, tmp_path)
+    assert Profile.load(tmp_path) == found
+
+
 def test_programs_take_turns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     now, calls = [0.0], []
     monkeypatch.setattr(measurements.time, "perf_counter", lambda: now[0])

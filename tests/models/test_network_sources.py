@@ -114,6 +114,7 @@ def test_dataclasses_and_traces_of_a_file_work(tmp_path):
         ("import no_such_thing", "build", r"No module named.*not what lies beside it"),
         ("def build(:", "build", r"cannot be run \(SyntaxError: .* in line 1\)"),
         ("1 / 0", "build", r"ZeroDivisionError: division by zero"),
+        ("raise SystemExit(2)", "build", r"SystemExit: 2\); it ends the program.*__main__"),
         ("build = 3", "build", r"'build': unknown"),
         (NETWORK_FILE, "Small", r"missing a required argument: 'classes'.*`positional`"),
     ],

@@ -52,6 +52,27 @@ def broken(num_classes):
     raise RuntimeError("the file of its settings is gone")
 
 
+class Lazy(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.body = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.AvgPool2d(14))
+        self.head = nn.LazyLinear(num_classes)
+
+    def forward(self, x):
+        return self.head(self.body(x).flatten(1))
+
+
+def on_the_meta_device(num_classes):
+    return Tiny(num_classes).to("meta")
+
+
+def ends_the_program(num_classes):
+    raise SystemExit(2)
+
+
+a_network = Tiny(5)
+
+
 def network_of(name, classes, channels=3, weights=None, **arguments):
     """The network of a student's section with that name, for images of 16 pixels."""
     mean = (0.5,) * channels
@@ -118,14 +139,41 @@ def test_torchvision_builders_work():
     ("name", "message"),
     [
         ("resnet9", "did you mean"),
+        ("resnet20.th", "got what looks like a file: weights are named under `weights`"),
         ("no_such_package_at_all:net", "cannot be imported.*PYTHONPATH"),
         (":net", "cannot be imported"),
         ("..up:net", "cannot be imported"),
         ("torchvision.models:resnet81", "did you mean resnet18"),
         (f"{__name__}:needs_more", "cannot be called with.*depth"),
         (f"{__name__}:no_network", "expected a torch.nn.Module, got int"),
+        (f"{__name__}:ends_the_program", "its builder raised SystemExit: 2"),
+        (f"{__name__}:on_the_meta_device", r"conv\.bias, bn\.weight are on the meta device"),
+        (f"{__name__}:a_network", r"got a network \(Tiny\): name a function that returns it"),
     ],
 )
 def test_names_that_lead_nowhere(name, message):
     with pytest.raises(RecipeError, match=message):
         network_of(name, 10, 3)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_lazy_layers_get_their_shapes_from_the_images(tmp_path, kept):
+    name, weights = f"{__name__}:Lazy", None
+    if kept:
+        initial = Lazy(5)
+        initial(torch.randn(2, 3, 16, 16))
+        weights = tmp_path / "lazy.pt"
+        torch.save(initial.state_dict(), weights)
+    network = network_of(name, 5, weights=weights)
+    assert network.head.weight.shape == (5, 4)
+    assert network.training
+    assert bool(network.body[1].running_mean.any()) == kept
+    if kept:
+        assert torch.equal(network.head.weight, initial.head.weight)
+
+
+def test_lazy_layers_that_no_image_reaches():
+    half = (0.5,) * 3
+    spec = ImageSpec(name="x", shape=(3, 8, 8), num_classes=5, mean=half, std=half)
+    with pytest.raises(RecipeError, match=r"student\.model: it has lazy layers.*\(3, 8, 8\)"):
+        open_network(StudentSection(model=f"{__name__}:Lazy"), spec)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from fastdfkd.core.reference_loop import reference_loop
-from fastdfkd.experiment import Experiment
 from fastdfkd.platform import pipeline, segment_writer
 from fastdfkd.platform.history import History
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.filed_images import FiledImages
-from fastdfkd.trainers.started_images import StartedImages
 from fastdfkd.trainers.teacher import Teacher
 from tests.platform.conftest import Rows, tiny
+from tests.platform.students import check_same, reference_student
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster", "one_thread")]
 
@@ -74,18 +70,8 @@ def test_lockstep_equals_the_reference_and_goes_on_from_a_checkpoint(
     recorder = Rows()
     result = pipeline.run(recipe, teacher, tmp_path / "whole", recorder)
 
-    experiment = Experiment.of(recipe, copy.deepcopy(teacher.model))
-    distiller = experiment.distiller()
-    buffer = experiment.buffer(started=StartedImages.of(recipe, experiment.spec.shape).parts)
-    loop = experiment.synthesizer(), buffer, distiller, recipe.synthesis, recipe.distillation
-    reference_loop(*loop)
-    expected = distiller.student_state()
-
-    def same(folder: Path) -> None:
-        ours = load_file(folder / "student.safetensors")
-        assert all(torch.equal(ours[name], tensor) for name, tensor in expected.items())
-
-    same(tmp_path / "whole")
+    expected = reference_student(recipe, teacher)
+    check_same(tmp_path / "whole", expected)
     place = "device" if location == "auto" else location
     assert recorder.notes[0].startswith(f"bank.location: {place}")
     assert recorder.notes[0] in result.notes
@@ -95,4 +81,4 @@ def test_lockstep_equals_the_reference_and_goes_on_from_a_checkpoint(
     checkpoint = CheckpointFolder(tmp_path / "whole").newest()
     assert checkpoint is not None
     pipeline.run(recipe, teacher, tmp_path / "resumed", Rows(), checkpoint=checkpoint)
-    same(tmp_path / "resumed")
+    check_same(tmp_path / "resumed", expected)

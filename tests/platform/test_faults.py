@@ -1,131 +1,114 @@
-"""Real processes are killed at random moments; the run completes and counts the faults."""
+"""Processes of a run are killed; it completes, counts the faults and ends with the same student."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
-import shutil
-import signal
-import subprocess
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-import ray
 import torch
-from ray.util import placement_group_table
-from safetensors.torch import load_file
 
 from fastdfkd.platform import pipeline
 from fastdfkd.recipe import NAYERSynthesis, Recipe
-from fastdfkd.runs.result import RunResult
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
-from tests.platform.conftest import Rows, tiny, tiny_nayer
+from tests.platform.conftest import Rows, tiny_nayer
+from tests.platform.faults import (
+    CallsAfterRows,
+    KillsAfterRows,
+    check_complete,
+    kill,
+    long_recipe,
+)
+from tests.platform.students import Student, check_same, reference_student, student_of
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
-
-
-class CallsAfterRows(Rows):
-    """A recorder that calls `action` after `after` rows."""
-
-    def __init__(self, after: int, action: Callable[[], None]) -> None:
-        super().__init__()
-        self.after, self.action = after, action
-
-    def log(self, row: dict[str, float]) -> None:
-        super().log(row)
-        if len(self.rows) == self.after:
-            self.action()
-
-
-class KillsAfterRows(Rows):
-    """A recorder that kills actors after so many rows."""
-
-    def __init__(self, actors: dict[int, str]) -> None:
-        super().__init__()
-        self.actors = actors
-
-    def log(self, row: dict[str, float]) -> None:
-        super().log(row)
-        if actor := self.actors.get(len(self.rows)):
-            kill(actor)
-
-
-def kill(actor: str, most: int | None = None) -> None:
-    """Send SIGKILL to this test's processes of an actor class, or of one of its methods.
-
-    Args:
-        actor: the class.
-        most: how many to kill; None: all.
-    """
-    killed = 0
-    for child in psutil.Process().children(recursive=True):
-        try:
-            if f"ray::{actor}" in " ".join(child.cmdline()) and killed != most:
-                child.send_signal(signal.SIGKILL)
-                killed += 1
-        except psutil.Error:  # the process has ended
-            continue
-
-
-def long_recipe(build: Callable[..., Recipe] = tiny, **overrides: Any) -> Recipe:
-    """A recipe whose run is long enough to be disturbed in the middle."""
-    long = {
-        "synthesis__rounds": 24,
-        "synthesis__warmup_rounds": 2,
-        "distillation__updates_per_round": 4,
-        "platform__checkpoint_every": 4,
-    }
-    return build(**{**long, **overrides})
-
-
-def check_complete(result: RunResult, recipe: Recipe) -> None:
-    assert result.updates == recipe.updates
-    assert result.images == recipe.synthesis.rounds * recipe.synthesis.batch_size
-
-
-def run_and_kill(
-    actor: str, teacher: Teacher, folder: Path, build: Callable[..., Recipe] = tiny
-) -> tuple[RunResult, Rows, Recipe]:
-    recipe = long_recipe(build, platform__schedule="lockstep")
-    delay = random.Random(actor).random() / 5
-
-    def kill_later() -> None:
-        time.sleep(delay)
-        kill(actor)
-
-    killer = threading.Thread(target=kill_later)
-    recorder = CallsAfterRows(6, killer.start)
-    result = pipeline.run(recipe, teacher, folder, recorder)
-    killer.join()
-    return result, recorder, recipe
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster", "one_thread")]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(teacher: Teacher, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the run of `run_and_kill` without a kill."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    pipeline.run(long_recipe(platform__schedule="lockstep"), teacher, folder, Rows())
-    return folder
+def recipe() -> Recipe:
+    """Its bank holds two rounds, so that it has evicted rounds of every checkpoint."""
+    return long_recipe(platform__schedule="lockstep", bank__capacity=32)
 
 
-def test_a_killed_synthesizer_changes_nothing(
-    teacher: Teacher, tmp_path: Path, undisturbed: Path
+@pytest.fixture(scope="module")
+def undisturbed(recipe: Recipe, one_thread: None, teacher: Teacher) -> Student:
+    """The student of a run without a kill."""
+    return reference_student(recipe, teacher)
+
+
+def test_killed_actors_change_nothing(
+    recipe: Recipe,
+    teacher: Teacher,
+    tmp_path: Path,
+    undisturbed: Student,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its round is made again from the state before it, which is newer than the checkpoint's."""
-    result, recorder, recipe = run_and_kill("SynthesizerActor", teacher, tmp_path)
+    """Each is restored to where it was, which is newer than the last checkpoint.
+
+    A synthesizer's round is made again from the state before it. They are killed a moment after a
+    row, which is in the middle of a round.
+    """
+    source, killers = random.Random(0), list[threading.Timer]()
+
+    def kill_soon(actor: str) -> None:
+        killers.append(threading.Timer(source.uniform(0, 0.2), kill, [actor]))
+        killers[-1].start()
+
+    killed = {4: "SynthesizerActor", 9: "SampleBank", 14: "WeightBoard"}
+    recorder = CallsAfterRows(
+        {rows: lambda actor=actor: kill_soon(actor) for rows, actor in killed.items()}
+    )
+    result = pipeline.run(recipe, teacher, tmp_path, recorder)
+    for killer in killers:
+        killer.join()
     check_complete(result, recipe)
-    assert recorder.rows[-1]["restarts"] == 1
+    last = recorder.rows[-1]
+    assert (last["restarts"], last["bank_restarts"], last["lost"]) == (1, 1, 0)
+    assert caplog.text.count("the weight board was restarted") == 1
     images = [row["images"] for row in recorder.rows]
     assert images == sorted(images)
-    same_students(tmp_path, undisturbed)
+    check_same(tmp_path, undisturbed)
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_worker_goes_on_from_the_last_checkpoint_to_the_same_student(
+    recipe: Recipe, teacher: Teacher, tmp_path: Path, undisturbed: Student
+) -> None:
+    """Also if the bank has evicted rounds of the checkpoint."""
+    platform = recipe.platform.model_copy(update={"workers": 1})
+    recipe = recipe.model_copy(update={"platform": platform})
+    recorder = KillsAfterRows({12: "RayTrainWorker"})
+    result = pipeline.run(recipe, teacher, tmp_path, recorder)
+    check_complete(result, recipe)
+    assert recorder.rows[-1]["worker_restarts"] == 1
+    steps = [row["updates"] for row in recorder.rows if "updates" in row]
+    assert set(steps) == set(range(4, recipe.updates + 1, 4)), "no update is missing"
+    rates = {row["updates"]: row["lr"] for row in recorder.rows if "updates" in row}
+    assert list(rates.values()) == sorted(rates.values(), reverse=True)
+    check_same(tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_workers_go_on_to_the_same_student_after_one_was_killed(
+    teacher: Teacher, tmp_path: Path
+) -> None:
+    """The other one's exchange fails, and it is restarted, too."""
+    recipe = long_recipe(
+        platform__schedule="lockstep", platform__workers=2, platform__cpus_per_worker=0.5
+    )
+    for name, happens in (
+        ("disturbed", lambda: kill("RayTrainWorker", most=1)),
+        ("plain", lambda: None),
+    ):
+        (tmp_path / name).mkdir()
+        recorder = CallsAfterRows({12: happens})
+        check_complete(pipeline.run(recipe, teacher, tmp_path / name, recorder), recipe)
+        assert recorder.rows[-1]["worker_restarts"] == (name == "disturbed")
+    check_same(tmp_path / "disturbed", student_of(tmp_path / "plain"))
 
 
 @pytest.mark.slow
@@ -180,7 +163,7 @@ def test_whenever_synthesizers_of_a_lockstep_run_are_killed_its_student_is_the_s
             over.wait(source.uniform(3, 6))  # about as long as a restart takes
 
     killer = threading.Thread(target=kill_repeatedly)
-    recorder = CallsAfterRows(3, killer.start)
+    recorder = CallsAfterRows({3: killer.start})
     try:
         result = pipeline.run(recipe, teacher, tmp_path / "disturbed", recorder)
     finally:
@@ -188,20 +171,7 @@ def test_whenever_synthesizers_of_a_lockstep_run_are_killed_its_student_is_the_s
         killer.join()
     check_complete(result, recipe)
     assert recorder.rows[-1]["restarts"] >= 2, killed
-    same_students(tmp_path / "disturbed", tmp_path / "undisturbed")
-
-
-def test_a_killed_bank_is_restored_with_every_round(teacher: Teacher, tmp_path: Path) -> None:
-    result, recorder, recipe = run_and_kill("SampleBank", teacher, tmp_path)
-    check_complete(result, recipe)
-    assert recorder.rows[-1]["lost"] == 0
-    assert recorder.rows[-1]["bank_restarts"] == 1
-
-
-def test_a_killed_board_is_restored(teacher: Teacher, tmp_path: Path, undisturbed: Path) -> None:
-    result, _, recipe = run_and_kill("WeightBoard", teacher, tmp_path)
-    check_complete(result, recipe)
-    same_students(tmp_path, undisturbed)
+    check_same(tmp_path / "disturbed", student_of(tmp_path / "undisturbed"))
 
 
 def test_a_synthesizer_that_always_dies_ends_the_run_with_a_clear_error(
@@ -224,161 +194,6 @@ def test_a_synthesizer_that_always_dies_ends_the_run_with_a_clear_error(
         killer.join()
 
 
-def test_diverging_synthesis_is_refused_counted_and_ends_the_run(
-    teacher: Teacher, tmp_path: Path
-) -> None:
-    recipe = tiny(synthesis__bn=1e38)
-    with pytest.raises(FloatingPointError, match=r"5 batches .* were refused; .* diverged"):
-        pipeline.run(recipe, teacher, tmp_path, Rows())
-
-
-def test_a_student_that_diverges_ends_the_run_and_is_named(
-    teacher: Teacher, tmp_path: Path
-) -> None:
-    recipe = tiny(distillation__lr=1e30)
-    with pytest.raises(FloatingPointError, match=r"student's training diverged between updates"):
-        pipeline.run(recipe, teacher, tmp_path, Rows())
-    nothing_is_left()
-
-
-def test_a_run_leaves_nothing_behind(teacher: Teacher, tmp_path: Path) -> None:
-    pipeline.run(tiny(), teacher, tmp_path, Rows())
-    nothing_is_left()
-
-
-def nothing_is_left() -> None:
-    deadline = time.monotonic() + 120  # Ray updates its counts late on a busy machine
-    while left := what_is_left():
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
-
-
-def what_is_left() -> list[str]:
-    """Resources, placement groups and actors that runs still hold in this test's cluster."""
-    total, free = ray.cluster_resources()["CPU"], ray.available_resources().get("CPU", 0.0)
-    taken = [f"{total - free:g} of {total:g} CPU"] if free < total else []
-    table = placement_group_table()
-    groups = [name for name, group in table.items() if group["state"] != "REMOVED"]
-    return (
-        taken + groups + actors("SynthesizerActor", "SampleBank", "WeightBoard", "RayTrainWorker")
-    )
-
-
-def actors(*names: str) -> list[str]:
-    """Command lines of this process's Ray actors of these classes."""
-    command_lines = []
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # the process has ended
-            command_lines.append(" ".join(child.cmdline()))
-    return [line for line in command_lines if any(f"ray::{name}" in line for name in names)]
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_a_killed_worker_goes_on_from_the_last_checkpoint_to_the_same_student(
-    teacher: Teacher, tmp_path: Path
-) -> None:
-    """Also if the bank has evicted rounds of the checkpoint: here it holds two rounds."""
-    (tmp_path / "disturbed").mkdir()
-    recipe = long_recipe(platform__schedule="lockstep", platform__workers=1, bank__capacity=32)
-    recorder = CallsAfterRows(12, lambda: kill("RayTrainWorker"))
-    result = pipeline.run(recipe, teacher, tmp_path / "disturbed", recorder)
-    check_complete(result, recipe)
-    assert recorder.rows[-1]["worker_restarts"] == 1
-    steps = [row["updates"] for row in recorder.rows if "updates" in row]
-    assert set(steps) == set(range(4, recipe.updates + 1, 4)), "no update is missing"
-    rates = {row["updates"]: row["lr"] for row in recorder.rows if "updates" in row}
-    assert list(rates.values()) == sorted(rates.values(), reverse=True)
-    (tmp_path / "undisturbed").mkdir()
-    platform = recipe.platform.model_copy(update={"workers": 0})
-    recipe = recipe.model_copy(update={"platform": platform})
-    pipeline.run(recipe, teacher, tmp_path / "undisturbed", Rows())
-    same_students(tmp_path / "disturbed", tmp_path / "undisturbed")
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.usefixtures("one_thread")
-def test_two_workers_go_on_to_the_same_student_after_one_was_killed(
-    teacher: Teacher, tmp_path: Path
-) -> None:
-    """The other one's exchange fails, and it is restarted, too."""
-    recipe = long_recipe(
-        platform__schedule="lockstep", platform__workers=2, platform__cpus_per_worker=0.5
-    )
-    for name, happens in (
-        ("disturbed", lambda: kill("RayTrainWorker", most=1)),
-        ("plain", lambda: None),
-    ):
-        (tmp_path / name).mkdir()
-        recorder = CallsAfterRows(12, happens)
-        check_complete(pipeline.run(recipe, teacher, tmp_path / name, recorder), recipe)
-        assert recorder.rows[-1]["worker_restarts"] == (name == "disturbed")
-    same_students(tmp_path / "disturbed", tmp_path / "plain")
-
-
-def same_students(one: Path, other: Path) -> None:
-    ours, theirs = (load_file(folder / "student.safetensors") for folder in (one, other))
-    assert ours.keys() == theirs.keys()
-    for name, tensor in theirs.items():
-        assert torch.equal(ours[name], tensor), name
-
-
-@pytest.mark.slow
-def test_ctrl_c_ends_worker_processes_too(teacher: Teacher, tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    recorder = CallsAfterRows(3, lambda: os.kill(os.getpid(), signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
-        pipeline.run(long_recipe(platform__workers=1), teacher, tmp_path, recorder)
-    assert signal.getsignal(signal.SIGINT) is before, "Ray Train's handler is gone"
-    nothing_is_left()
-
-
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A file system of 4 MB."""
-    place = Path(tempfile.mkdtemp())
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        place.rmdir()
-        pytest.skip("only root may mount a small file system to fill")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-    place.rmdir()
-
-
-@pytest.mark.slow
-def test_a_full_disk_prevents_checkpoints_and_the_run_can_be_resumed(
-    teacher: Teacher, small_disk: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    recipe, filler = long_recipe(platform__schedule="lockstep"), small_disk / "filler"
-    checkpoints = CheckpointFolder(small_disk)
-
-    def fill() -> None:
-        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
-
-    class FillsOnceThereIsACheckpoint(Rows):
-        def log(self, row: dict[str, float]) -> None:
-            super().log(row)
-            if not filler.exists() and checkpoints.newest():
-                fill()
-
-    recorder = FillsOnceThereIsACheckpoint()
-    with pytest.raises(OSError, match="No space left on device"):
-        pipeline.run(recipe, teacher, small_disk, recorder)
-    assert recorder.rows[-1]["updates"] == recipe.updates, "the training continued"
-    assert "checkpoint after update" in caplog.text
-    assert not list(small_disk.rglob("*.tmp"))
-    filler.unlink()
-    checkpoint = checkpoints.newest()
-    assert checkpoint is not None
-    resumed = Rows()
-    result = pipeline.run(recipe, teacher, small_disk, resumed, checkpoint=checkpoint)
-    check_complete(result, recipe)
-    assert resumed.rows[-1]["bank_restarts"] == 0, "a resume counts as no fault"
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [0, 1])
@@ -397,7 +212,7 @@ def test_many_kills_of_any_process_at_random_moments(
             kill(killed[-1])
 
     killer = threading.Thread(target=kill_repeatedly)
-    recorder = CallsAfterRows(3, killer.start)
+    recorder = CallsAfterRows({3: killer.start})
     try:
         result = pipeline.run(recipe, teacher, tmp_path, recorder)
     finally:

@@ -12,7 +12,8 @@ from fastdfkd.recipe import METHODS, Recipe
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
 from tests.platform.conftest import TINY_RUNS, Rows
-from tests.platform.test_faults import KillsAfterRows, check_complete, same_students
+from tests.platform.faults import KillsAfterRows, check_complete
+from tests.platform.students import check_same, student_of
 
 pytestmark = [pytest.mark.cluster]
 of_all_methods = pytest.mark.parametrize("method", TINY_RUNS)
@@ -70,7 +71,7 @@ def test_a_killed_actor_changes_nothing(
     assert recorder.rows[-1]["lost"] == 0
     if counted:
         assert recorder.rows[-1][counted] == 1
-    same_students(tmp_path, calm)
+    check_same(tmp_path, student_of(calm))
 
 
 @pytest.mark.slow
@@ -86,7 +87,7 @@ def test_a_killed_worker_goes_on_to_the_same_student(
     )
     check_complete(pipeline.run(recipe, teacher, tmp_path, recorder), recipe)
     assert recorder.rows[-1]["worker_restarts"] == 1
-    same_students(tmp_path, calm)
+    check_same(tmp_path, student_of(calm))
 
 
 @pytest.mark.slow
@@ -108,4 +109,4 @@ def test_a_resumed_run_ends_with_the_same_student(
     finally:
         newest.write_bytes(whole)
     check_complete(resumed, recipe)
-    same_students(tmp_path, calm)
+    check_same(tmp_path, student_of(calm))

@@ -17,7 +17,7 @@ from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.started_images import StartedImages
 from fastdfkd.trainers.teacher import Teacher
 from tests.platform.conftest import Rows, tiny, tiny_cmi
-from tests.platform.test_faults import CallsAfterRows, kill
+from tests.platform.faults import KillsAfterRows
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster", "one_thread")]
 
@@ -78,7 +78,7 @@ def test_a_run_starts_from_them_and_counts_their_cost(teacher: Teacher, tmp_path
 def test_a_killed_synthesizer_changes_no_image(teacher: Teacher, tmp_path: Path) -> None:
     recipe = images_only(tiny_cmi(synthesis__rounds=24, platform__checkpoint_every=4))
     made(recipe, teacher, tmp_path / "undisturbed")
-    rows = CallsAfterRows(6, lambda: kill("SynthesizerActor"))
+    rows = KillsAfterRows({6: "SynthesizerActor"})
     made(recipe, teacher, tmp_path / "disturbed", rows)
     assert rows.rows[-1]["restarts"] == 1
     assert torch.equal(images_of(tmp_path / "disturbed"), images_of(tmp_path / "undisturbed"))

@@ -14,7 +14,7 @@ from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.teacher import Teacher
 from tests.platform.conftest import Rows, tiny_experiment
 from tests.platform.own_method import OneImageSynthesis
-from tests.platform.test_pipeline import reference_student
+from tests.platform.students import reference_student
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster", "one_thread")]
 

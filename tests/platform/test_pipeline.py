@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from fastdfkd.core.interfaces import SampleBank
 from fastdfkd.core.reference_loop import reference_loop
@@ -20,35 +19,28 @@ from fastdfkd.recipe import Recipe
 from fastdfkd.runs.details import RunDetails
 from fastdfkd.trainers.teacher import Teacher
 from tests.platform.conftest import Rows, in_lockstep, tiny, tiny_cmi, tiny_nayer
+from tests.platform.students import check_same, reference_student
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
 
-def reference_student(recipe: Recipe, teacher: Teacher) -> dict[str, torch.Tensor]:
-    experiment = Experiment.of(recipe, copy.deepcopy(teacher.model))
-    distiller = experiment.distiller()
-    reference_loop(
-        experiment.synthesizer(),
-        experiment.buffer(),
-        distiller,
-        recipe.synthesis,
-        recipe.distillation,
-    )
-    return distiller.student_state()
-
-
 METHODS = [
-    *(tiny(synthesis__meta=meta) for meta in ("fomaml", "sequential")),
+    tiny(
+        synthesis__codes="classes",
+        synthesis__balanced_labels=True,
+        synthesis__channel_exchange=0.5,
+        synthesis__steps=3,
+    ),
+    tiny(synthesis__meta="sequential"),
     *(
         pytest.param(tiny(synthesis__meta=meta), marks=pytest.mark.slow)
-        for meta in ("reptile", "none")
+        for meta in ("fomaml", "reptile", "none")
     ),
-    tiny(synthesis__codes="classes", synthesis__balanced_labels=True, synthesis__steps=3),
-    tiny(synthesis__channel_exchange=0.5, synthesis__steps=4),
     tiny_cmi(),
     tiny_nayer(),
     pytest.param(tiny(distillation__stage_maps=1.0), marks=pytest.mark.slow, id="stage maps"),
 ]
+"""Plain `fomaml` by default: test_started_bank.py and test_bank_places.py."""
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -58,10 +50,7 @@ def test_lockstep_equals_the_reference_bit_for_bit(
 ) -> None:
     recipe = in_lockstep(recipe)
     result = pipeline.run(recipe, teacher, tmp_path, Rows())
-    ours, expected = load_file(tmp_path / "student.safetensors"), reference_student(recipe, teacher)
-    assert ours.keys() == expected.keys()
-    for name, tensor in expected.items():
-        assert torch.equal(ours[name], tensor), name
+    check_same(tmp_path, reference_student(recipe, teacher))
     assert (result.images, result.updates) == (7 * 16, 5 * 3)
     assert result.max_staleness == 0
     assert result.top5_accuracy is not None, "ten classes"
@@ -120,17 +109,7 @@ def test_two_workers_share_the_recipes_batch(teacher: Teacher, tmp_path: Path) -
     pair = AveragedPair(recipe, teacher)
     sections = recipe.synthesis, recipe.distillation
     reference_loop(experiment.synthesizer(), experiment.buffer(), pair, *sections)  # type: ignore[arg-type]
-    ours = load_file(tmp_path / "student.safetensors")
-    for name, tensor in pair.student_state().items():
-        assert torch.equal(ours[name], tensor), name
-
-
-def test_a_results_precision_is_what_the_trainers_device_gave(
-    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fastdfkd.trainers.student.resolve_precision", lambda *_: "bfloat16")
-    recipe = tiny(synthesis__rounds=2, synthesis__warmup_rounds=1, platform__precision="float32")
-    assert pipeline.run(recipe, teacher, tmp_path, Rows()).precision == "bfloat16"
+    check_same(tmp_path, pair.student_state())
 
 
 class Locked(torch.nn.Module):

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import load_file
 
-from fastdfkd.core.reference_loop import reference_loop
-from fastdfkd.experiment import Experiment
 from fastdfkd.platform import pipeline
 from fastdfkd.recipe import Recipe
 from fastdfkd.trainers.checkpoint import CheckpointFolder
 from fastdfkd.trainers.started_images import StartedImages
 from fastdfkd.trainers.teacher import Teacher
 from tests.platform.conftest import Rows, tiny
+from tests.platform.students import check_same, reference_student
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster", "one_thread")]
 
@@ -36,22 +32,6 @@ def full(folder: Path, **changes: object) -> Recipe:
     return tiny(**{**basic, "bank__start_from": str(place), **changes})
 
 
-def reference_student(recipe: Recipe, teacher: Teacher) -> dict[str, torch.Tensor]:
-    experiment = Experiment.of(recipe, copy.deepcopy(teacher.model))
-    started = StartedImages.of(recipe, experiment.spec.shape)
-    distiller = experiment.distiller()
-    buffer = experiment.buffer(started=started.parts)
-    sections = recipe.synthesis, recipe.distillation
-    reference_loop(experiment.synthesizer(), buffer, distiller, *sections)
-    return distiller.student_state()
-
-
-def same(folder: Path, expected: dict[str, torch.Tensor]) -> None:
-    ours = load_file(folder / "student.safetensors")
-    for name, tensor in expected.items():
-        assert torch.equal(ours[name], tensor), name
-
-
 def test_lockstep_equals_the_reference_and_goes_on_from_a_checkpoint(
     teacher: Teacher, tmp_path: Path
 ) -> None:
@@ -62,7 +42,7 @@ def test_lockstep_equals_the_reference_and_goes_on_from_a_checkpoint(
     recorder = Rows()
     result = pipeline.run(recipe, teacher, tmp_path / "whole", recorder)
     expected = reference_student(recipe, teacher)
-    same(tmp_path / "whole", expected)
+    check_same(tmp_path / "whole", expected)
     assert (result.images, result.updates) == (7 * 16, 7 * 3)
     assert (result.started_images, result.started_synthesis_seconds) == (37, None)
     assert recorder.rows[-1]["bank_images"] == 37 + 48
@@ -70,7 +50,7 @@ def test_lockstep_equals_the_reference_and_goes_on_from_a_checkpoint(
     checkpoint = CheckpointFolder(tmp_path / "whole").newest()
     assert checkpoint is not None
     pipeline.run(recipe, teacher, tmp_path / "resumed", Rows(), checkpoint=checkpoint)
-    same(tmp_path / "resumed", expected)
+    check_same(tmp_path / "resumed", expected)
     # A run can start from this one, whose own images have a known cost.
     second = full(tmp_path, bank__start_from=str(tmp_path / "whole"), synthesis__rounds=2)
     started = StartedImages.of(second, (1, 16, 16))

@@ -84,7 +84,10 @@ def test_units_of_255() -> None:
         ({"shape": [4, 96, 96]}, r"1 channel \(grey\) or 3"),
         ({"shape": [3, 1, 1]}, "at least 8 pixels, got 1x1"),
         ({"shape": 96}, "input.shape: expected a list, got 96"),
-        ({"classes": 1}, "at least 2 classes, got 1"),
+        (
+            {"classes": 1},
+            "at least 2 classes, got 1: a network with one output tells two classes apart",
+        ),
         ({"classes": True}, "expected a number, got true"),
         ({"classes": ["cat"]}, "at least 2 names, got 1"),
         ({"classes": ["yes", True]}, "write them in quotes"),

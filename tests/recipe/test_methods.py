@@ -9,6 +9,7 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -170,8 +171,13 @@ TYPES_ONLY = {ROOT / "core/meta_gradient.py", ROOT / "recipe/__init__.py"}
 """FastDFKD's generator, and the names that `fastdfkd.recipe` has always offered."""
 
 
-def words(file: Path) -> Iterator[str]:
+@cache
+def words(file: Path) -> frozenset[str]:
     """Names and imports of a module, and the texts that it compares or looks up."""
+    return frozenset(_words(file))
+
+
+def _words(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         match node:
             case ast.Attribute(attr=word) | ast.alias(name=word):
@@ -189,7 +195,7 @@ def test_no_other_module_names_a_method(name: str) -> None:
     found = {
         file
         for file in ROOT.rglob("*.py")
-        if not METHODS_OWN & set(file.parents) and named & set(words(file))
+        if not METHODS_OWN & set(file.parents) and named & words(file)
     }
     assert found <= TYPES_ONLY
 

@@ -182,6 +182,12 @@ def test_the_command_writes_the_page_into_the_run(
     assert "holds no run" in capsys.readouterr().err
 
 
+def test_a_page_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text("{}")
+    with pytest.raises(OSError, match=r"^cannot write to .*no/x\.html: No such .*with --out$"):
+        write_run_page(tmp_path, tmp_path / "no" / "x.html")
+
+
 def test_credentials_are_not_on_the_page(quick_run: Path) -> None:
     run = quick_run
     recipe = (run / "recipe.yaml").read_text()

@@ -43,6 +43,20 @@ def test_a_folder_with_files_is_refused_and_not_changed(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
 
 
+@pytest.mark.parametrize("name", ["checkpoints/best.pt", "export/a.onnx", "recipe.yaml"])
+def test_overwriting_removes_nothing_of_a_folder_without_a_run(tmp_path: Path, name: str) -> None:
+    mine = tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("precious")
+    with pytest.raises(ValueError, match=rf"holds no run, and {name.split('/')[0]} in it would be"):
+        claim("digits", tmp_path, overwrite=True)
+    assert mine.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [tmp_path / name.split("/")[0]]
+    (tmp_path / "state.json").touch()
+    claim("digits", tmp_path, overwrite=True)
+    assert not mine.exists()
+
+
 def test_overwriting_removes_only_the_files_of_a_run(tmp_path: Path) -> None:
     for name in (*RUN_FILES, "notes.txt"):
         (tmp_path / name).write_text("old")

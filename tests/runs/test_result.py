@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fastdfkd import evaluate
 from fastdfkd.runs.result import RunResult
 
 MakeResult = Callable[..., RunResult]
@@ -30,3 +31,18 @@ def test_an_impossible_top_5_is_refused(
     make_result(top5_accuracy=value).save(tmp_path / "result.json")
     with pytest.raises(ValueError, match="no run has such figures: top5_accuracy"):
         RunResult.load(tmp_path)
+
+
+def test_a_run_that_has_not_ended_says_how_to_go_on(
+    tmp_path: Path, make_result: MakeResult
+) -> None:
+    folder = tmp_path / "my run"
+    folder.mkdir()
+    for load in (RunResult.load, evaluate):
+        with pytest.raises(FileNotFoundError, match=r" is missing$"):
+            load(folder)
+    (folder / "state.json").write_text("{}")
+    (folder / "recipe.yaml").write_text("{}")
+    for load in (RunResult.load, evaluate):
+        with pytest.raises(FileNotFoundError, match=r"`fastdfkd distill --resume '.*my run'` goes"):
+            load(folder)

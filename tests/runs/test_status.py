@@ -259,6 +259,7 @@ def test_warnings_are_shown_while_a_run_goes_and_afterwards(
     assert read_status(folder.path).warnings == ("collapse, after 9 of 40 rounds: \x1b[31mred",)
     status_screen.show(folder.path)
     shown = capsys.readouterr().out
+    assert not re.search(r"[│╭╰]| $", shown, re.MULTILINE), "a frame is for terminals"
     assert re.search(r"warning +collapse, after 9 of 40 rounds", shown)
     assert "\x1b[31m" not in shown
     assert "teacher's confidence 12%, 50% of the classes, 100% distinct" in shown

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,24 @@ class Place:
     def make(cls, at: Path, original: Path) -> Place:
         shutil.rmtree(at, ignore_errors=True)
         shutil.copytree(original, at / "run", symlinks=True)
-        (at / "outside").mkdir()
-        (at / "outside" / "kept.txt").write_text("kept")
-        return cls(at / "run", at / "outside")
+        place = cls(at / "run", at / "outside")
+        place._make_outside()
+        return place
+
+    def mend(self, name: str, original: Path) -> None:
+        """Replace one file of the run, whatever it has become, and the folder beside the run."""
+        file = self.run / name
+        if file.is_dir() and not file.is_symlink():
+            shutil.rmtree(file)
+        else:
+            file.unlink(missing_ok=True)
+        shutil.copy2(original / name, file)
+        shutil.rmtree(self.outside)
+        self._make_outside()
+
+    def _make_outside(self) -> None:
+        self.outside.mkdir()
+        (self.outside / "kept.txt").write_text("kept")
 
 
 @dataclass(frozen=True)
@@ -110,12 +126,29 @@ class Untracked:
         return lambda *_, **__: []
 
 
+def remembered(trial: Callable[..., Any]) -> Callable[..., Any]:
+    """A network's trial, which takes most of a resume, made once for a network and its weights."""
+    found: dict[str, Any] = {}
+
+    def again(network: Any, *arguments: Any, **options: Any) -> Any:
+        weights = hashlib.sha256()
+        for value in network.state_dict().values():
+            weights.update(value.numpy().tobytes())
+        key = f"{network} {weights.hexdigest()} {arguments} {options}"
+        if key not in found:
+            found[key] = trial(network, *arguments, **options)
+        return found[key]
+
+    return again
+
+
 class QuickPlatform:
     """The platform without Ray and MLflow: a resumed run loads its checkpoint and makes no step."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, result: RunResult) -> None:
         import ray
 
+        from fastdfkd.experiment import parts
         from fastdfkd.platform import cluster, pipeline, placement
 
         self.result = result
@@ -126,6 +159,7 @@ class QuickPlatform:
         monkeypatch.setattr(placement, "fitted_here", lambda recipe: recipe)
         monkeypatch.setattr(placement, "check_places", lambda recipes: None)
         monkeypatch.setattr(pipeline, "run", self.run)
+        monkeypatch.setattr(parts, "find_network_use", remembered(parts.find_network_use))
         monkeypatch.setattr(TrackedRun, "begin", lambda *_, **__: Untracked())
 
     def run(

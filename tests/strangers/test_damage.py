@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 import fastdfkd
-from fastdfkd.platform.cluster import connect
 from fastdfkd.runs.folder import read_json, write_json
 from fastdfkd.runs.metrics import read_rows
 from fastdfkd.runs.result import RunResult
@@ -38,11 +37,14 @@ Case = tuple[str, str, Damage]
 
 @pytest.fixture(scope="session")
 def finished(
-    tmp_path_factory: pytest.TempPathFactory, tracking_uri: str, teacher_cache: Path
+    ray_cluster: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    tracking_uri: str,
+    teacher_cache: Path,
 ) -> Path:
     """The folder of a real run."""
     folder = tmp_path_factory.mktemp("damage") / "finished"
-    with shared_places(tracking_uri, teacher_cache), connect(None):
+    with shared_places(tracking_uri, teacher_cache):
         fastdfkd.distill("digits-fast5", TINY, out=folder)
     return folder
 
@@ -236,9 +238,8 @@ def newest(run: Path) -> int:
 def test_reading_damaged_files_from_python(finished: Path, tmp_path: Path, reader: str) -> None:
     """All damages: what comes is what was written, or an error of the user's that names it."""
     name, read = READERS[reader]
-    wrong = []
+    wrong, place = [], Place.make(tmp_path / "place", finished)
     for path, what, damage in named(cases(finished), name):
-        place = Place.make(tmp_path / "place", finished)
         damage(place.run / path, place.outside)
         before = snapshot(place.run), snapshot(place.outside)
         try:
@@ -251,6 +252,8 @@ def test_reading_damaged_files_from_python(finished: Path, tmp_path: Path, reade
                 wrong.append(f"{what}: went on from {found}")
         if (snapshot(place.run), snapshot(place.outside)) != before:
             wrong.append(f"{what}: changed something")
+        place.mend(path, finished)
+    assert snapshot(place.run) == snapshot(finished)
     assert not wrong, "\n".join(wrong)
 
 

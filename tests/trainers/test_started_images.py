@@ -77,6 +77,13 @@ def test_a_run_without_a_checkpoint_is_an_error(tmp_path: Path) -> None:
         StartedImages.of(recipe(tmp_path), SHAPE)
 
 
+def test_the_samples_of_a_run_without_checkpoints_are_no_bank(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text("{}")
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "samples.png")
+    with pytest.raises(ValueError, match=r"bank.start_from: the run in .* has no checkpoint: it"):
+        StartedImages.of(recipe(tmp_path), SHAPE)
+
+
 def test_a_resumed_run_needs_the_same_images(tmp_path: Path) -> None:
     started = StartedImages.of(recipe(a_run(tmp_path)), SHAPE)
     started.check_same(started.facts())

@@ -177,7 +177,7 @@ def test_a_teacher_is_trained_without_a_test_split(monkeypatch):
 def test_a_teacher_cannot_be_trained_without_a_train_split(monkeypatch, tmp_path):
     monkeypatch.setitem(DATASETS, "digits", without("train"))
     with pytest.raises(
-        ValueError, match=r"teacher\.weights: unset.* digits has no training images"
+        ValueError, match=r"teacher\.weights: unset.* digits, which has no training images"
     ):
         prepare_teacher(recipe())
     save_weights(tmp_path / "net.safetensors", build_network("resnet8-half", 10, 1))

@@ -37,8 +37,8 @@ from fastdfkd.core.losses import contrastive_loss
 from fastdfkd.core.methods.contrast import Contrast
 from fastdfkd.core.methods.generator_inversion import GeneratorInversion
 from fastdfkd.core.methods.inversion import RandomInputs
+from fastdfkd.core.methods.loss_terms import TERMS
 from fastdfkd.core.methods.method import OptimisedBatch
-from fastdfkd.core.methods.objective import TERMS
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.resized_crop import ResizedCrop

@@ -26,8 +26,8 @@ from torch import Tensor
 from fastdfkd.core.interfaces import MetaUpdate
 from fastdfkd.core.losses import jensen_shannon_adversarial_loss, total_variation
 from fastdfkd.core.methods.inversion import InversionMethod, RandomInputs
+from fastdfkd.core.methods.loss_terms import Best
 from fastdfkd.core.methods.method import OptimisedBatch
-from fastdfkd.core.methods.objective import Best
 from fastdfkd.core.methods.priors import without_patches
 from fastdfkd.core.optimizers import Adam
 from fastdfkd.core.task import Task

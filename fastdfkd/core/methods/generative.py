@@ -21,13 +21,9 @@ from torch import Tensor
 
 from fastdfkd.core.bn_statistics import BatchNormStatistics
 from fastdfkd.core.captured import Captured, captured
+from fastdfkd.core.methods.loss_terms import finite
 from fastdfkd.core.methods.method import Method, OptimisedBatch
-from fastdfkd.core.methods.objective import (
-    AdversarialLoss,
-    InversionObjective,
-    StatisticsLoss,
-    finite,
-)
+from fastdfkd.core.methods.objective import AdversarialLoss, InversionObjective, StatisticsLoss
 from fastdfkd.core.methods.priors import PriorWeights
 from fastdfkd.core.persistent_generator import PersistentGenerator
 from fastdfkd.core.precision import autocast

@@ -21,8 +21,8 @@ from fastdfkd.core.generators import Generator
 from fastdfkd.core.losses import total_variation
 from fastdfkd.core.methods.inner_copies import InnerCopies
 from fastdfkd.core.methods.inversion import InversionMethod, RandomInputs
+from fastdfkd.core.methods.loss_terms import TERMS, Best, plus
 from fastdfkd.core.methods.method import OptimisedBatch
-from fastdfkd.core.methods.objective import TERMS, Best, plus
 from fastdfkd.core.methods.priors import without_patches
 from fastdfkd.core.precision import autocast
 from fastdfkd.core.task import Task

@@ -16,7 +16,7 @@ from torch.func import functional_call
 from fastdfkd.core import torch_versions
 from fastdfkd.core.generators import Generator
 from fastdfkd.core.meta_gradient import BETAS
-from fastdfkd.core.methods.objective import Best
+from fastdfkd.core.methods.loss_terms import Best
 from fastdfkd.core.optimizers import Adam
 
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from fastdfkd.core.interfaces import MetaUpdate
+from fastdfkd.core.methods.loss_terms import finite
 from fastdfkd.core.methods.method import Method, OptimisedBatch
-from fastdfkd.core.methods.objective import InversionObjective, finite
+from fastdfkd.core.methods.objective import InversionObjective
 from fastdfkd.core.random_streams import batch_stream, stream
 from fastdfkd.core.shape_images import draw_shapes
 from fastdfkd.core.task import Task

@@ -36,6 +36,11 @@ class HeldOutSynthesis:
         return min(max(self.count // _IMAGES_PER_GENERATOR, 1), _MOST_GENERATORS)
 
     @property
+    def all_rounds(self) -> int:
+        """Batches of all generators, with those of their warm-up."""
+        return self.generators * self.section.rounds
+
+    @property
     def section(self) -> FastSynthesis:
         """Of one generator: Fast-5, every class equally often, no adversarial term, no flips.
 
