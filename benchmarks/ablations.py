@@ -3,10 +3,12 @@
     python -m benchmarks.ablations [--seeds 3] [--only "random start"]
     python -m benchmarks.ablations --trials
     python -m benchmarks.ablations --maps
+    python -m benchmarks.ablations --more
 
 Rows change a key of the recipe. Those of `--trials` (`benchmarks/trials.py`) change what no key
 does. They have a table of their own, with the recipe as it is beside them. So have those of
-`--maps`, which compare maps of stages with the recipe as it is shipped now.
+`--maps`, which compare maps of stages with the recipe as it is shipped now, and those of `--more`,
+which are later trials of that recipe.
 
 The students are judged on letters that are drawn anew from the fonts of the *training* images. No
 student is trained on them, and no setting is chosen on the held-out letters with other fonts, on
@@ -36,7 +38,7 @@ from benchmarks.student_rows import (
     judged,
     student_rows,
 )
-from benchmarks.trials import TRIALS
+from benchmarks.trials import FIRST, LATER, TRIALS
 from fastdfkd.data import RealImages
 from fastdfkd.data.glyphs import TRAIN_FONTS, GlyphSettings, load_glyphs
 from fastdfkd.experiment import image_spec
@@ -88,6 +90,11 @@ MAPS: Mapping[str, Overrides] = {
     RANDOM_WITH_MAPS: {"student.start_from": None, "distillation.stage_maps": 1.0},
 }
 """Changed keys, by the label of the row. From a random start the maps have regressors."""
+MORE: Mapping[str, Overrides] = {
+    AS_IT_IS: {},
+    "12 rounds before the first update": {"synthesis.warmup_rounds": 12},
+}
+"""Changed keys of the table that has the later trials. The recipe has 4 such rounds."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +125,9 @@ class Table:
 KEYS = Table("", BEFORE, CHANGES)
 TABLES = (
     KEYS,
-    Table("trials", BEFORE, {AS_IT_IS: {}, **{trial: {} for trial in TRIALS}}),
+    Table("trials", BEFORE, {AS_IT_IS: {}, **{trial: {} for trial in FIRST}}),
     Table("maps", {}, MAPS, {RANDOM: 2, RANDOM_WITH_MAPS: 2}),
+    Table("more", {}, {**MORE, **{trial: {} for trial in LATER}}),
 )
 
 

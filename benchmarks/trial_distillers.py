@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -117,3 +118,103 @@ class HeavyMapsOfStages(MapsOfStages):
     """The same with ten times the weight."""
 
     weight = 1.0
+
+
+class AdmittedImages(TimedDistiller):
+    """Draws only images of the bank about which the teacher is sure.
+
+    An image is admitted if the teacher's largest class probability for it is at least `least`. The
+    teacher is asked once about each image, when the first update after its arrival is made. While
+    no image is admitted, all are drawn.
+    """
+
+    least: ClassVar[float] = 0.9
+
+    def __init__(self, section: Any, task: Task, **more: Any):
+        super().__init__(section, task, **more)
+        assert self.images.first_round is None, "expected images drawn from the whole bank"
+        self.images = _Chosen(**vars(self.images), choose=self._choose)
+        self.admitted = torch.zeros(0, dtype=torch.bool, device=self.device)
+        """By slot of the bank, whose ring must not turn over."""
+
+    def _choose(self, bank: SampleBank, count: int, randomness: torch.Generator) -> Tensor:
+        assert isinstance(bank, SampleBuffer)
+        assert bank.inserted <= bank.capacity, "expected a bank that keeps all images"
+        known = len(self.admitted)
+        if known < len(bank):
+            new = torch.arange(known, len(bank), device=self.device)
+            images = bank.store.read(lambda: new)
+            self.admitted = torch.cat([self.admitted, self.confidence(images) >= self.least])
+        chances = self.admitted.double()
+        if not chances.any():
+            chances = torch.ones_like(chances)
+        drawn = torch.multinomial(chances, count, replacement=True, generator=randomness)
+        return bank.store.read(lambda: drawn)
+
+    def confidence(self, images: Tensor) -> Tensor:
+        """The teacher's largest class probability (N,) for images (N, C, H, W) uint8."""
+        use = self.teacher_use
+        inputs = use.images(self.normalisation(images.float() / 255))
+        with use.autocast(self.device, self.precision), torch.inference_mode():
+            logits = self.ask_teacher(inputs)
+        return logits.float().softmax(1).amax(1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The distiller's state and which images are admitted."""
+        return {**super().state_dict(), "admitted": self.admitted}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore `state_dict()`."""
+        super().load_state_dict(state)
+        self.admitted = state["admitted"].clone()
+
+
+class OwnTemperature(TimedDistiller):
+    """Sets T by the teacher's answers, without labels, in place of `distillation.temperature`.
+
+    T is the one at which the mean entropy of the answers of an update is `part` of that of a
+    uniform distribution, log K. Its logarithm is averaged over the updates, 0.9 of the old value.
+    """
+
+    part: ClassVar[float] = 0.25
+
+    def __init__(self, section: Any, task: Task, **more: Any):
+        super().__init__(section, task, **more)
+        assert section.loss == "kl", f"expected distillation.loss kl: {section.loss}"
+        self.log_temperature: float | None = None
+        self.loss = self._loss
+
+    def _loss(self, teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
+        """KL at the averaged temperature, times its square; a scalar."""
+        found = math.log(fitting_temperature(teacher_logits, self.part))
+        old = found if self.log_temperature is None else self.log_temperature
+        self.log_temperature = 0.9 * old + 0.1 * found
+        temperature = math.exp(self.log_temperature)
+        return kl_divergence(teacher_logits, student_logits, temperature).mean() * temperature**2
+
+    def state_dict(self) -> dict[str, Any]:
+        """The distiller's state and the temperature."""
+        return {**super().state_dict(), "log_temperature": self.log_temperature}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore `state_dict()`."""
+        super().load_state_dict(state)
+        self.log_temperature = state["log_temperature"]
+
+
+@torch.no_grad()
+def fitting_temperature(logits: Tensor, share: float) -> float:
+    """The temperature, from 0.1 to 100, at which the mean entropy is `share` of log K.
+
+    Args:
+        logits: (B, K).
+        share: from 0 to 1.
+    """
+    goal = share * math.log(logits.shape[1])
+    low, high = math.log(0.1), math.log(100.0)
+    for _ in range(20):  # the entropy rises with the temperature
+        middle = (low + high) / 2
+        chances = (logits / math.exp(middle)).log_softmax(1)
+        entropy = float(-(chances.exp() * chances).sum(1).mean())
+        low, high = (middle, high) if entropy < goal else (low, middle)
+    return math.exp((low + high) / 2)

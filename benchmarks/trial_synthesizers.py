@@ -1,10 +1,12 @@
 """Synthesizers that are tried in `benchmarks/ablations.py`: other uses of Fast's generator.
 
-Both go on from batch to batch as `synthesis.meta: sequential` does, and are for that setting.
+Averages and turns go on from batch to batch as `synthesis.meta: sequential` does, and are for that
+setting.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -95,6 +97,40 @@ class AveragedGenerator(FastSynthesizer):
         super().load_state_dict(state)
         self.average = [weights.clone() for weights in state["average"]]
         self.averaged = state["averaged"]
+
+
+class AimedAdversary(FastSynthesizer):
+    """The adversarial weight follows the student: it aims at a divergence from the teacher.
+
+    After a batch with the adversarial term, adv <- adv exp(0.2 (aim - d) / aim), where d is minus
+    the adversarial term of the step whose images are kept: KL(T || S) where both name one class. So
+    the weight rises while the student follows the teacher too well. It stays within a quarter and
+    four times of the recipe's.
+    """
+
+    aim: ClassVar[float] = 0.2
+
+    def __init__(self, section: FastSynthesis, task: Task, index: int = 0):
+        super().__init__(section, task, index)
+        self.planned = self.objective.adv
+
+    def optimise(self, draws: RandomInputs, adversarial: bool) -> OptimisedBatch:
+        """Optimise a batch; then move the weight."""
+        made = super().optimise(draws, adversarial)
+        if adversarial:
+            factor = math.exp(0.2 * (self.aim + made.losses["adv"]) / self.aim)
+            least, most = self.planned / 4, self.planned * 4
+            self.objective.adv = min(max(self.objective.adv * factor, least), most)
+        return made
+
+    def state_dict(self) -> dict[str, Any]:
+        """The method's state and the weight."""
+        return {**super().state_dict(), "adv": self.objective.adv}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore `state_dict()`."""
+        super().load_state_dict(state)
+        self.objective.adv = state["adv"]
 
 
 class GeneratorsInTurn(MetaGenerator):

@@ -11,8 +11,15 @@ import re
 from collections.abc import Mapping
 
 from benchmarks.timed_run import RunParts
-from benchmarks.trial_distillers import HeavyMapsOfStages, MapsOfStages, ReplayDistiller
+from benchmarks.trial_distillers import (
+    AdmittedImages,
+    HeavyMapsOfStages,
+    MapsOfStages,
+    OwnTemperature,
+    ReplayDistiller,
+)
 from benchmarks.trial_synthesizers import (
+    AimedAdversary,
     AveragedGenerator,
     FourInTurn,
     SynthesizerInTurn,
@@ -31,7 +38,7 @@ def _maps(distiller: type[MapsOfStages]) -> tuple[str, RunParts]:
     return f"maps of stages, weight {distiller.weight:g}", RunParts(distiller=distiller)
 
 
-TRIALS: Mapping[str, RunParts] = dict(
+FIRST: Mapping[str, RunParts] = dict(
     [
         (
             f"images of the generator's average, {AveragedGenerator.decay:g} a step",
@@ -46,6 +53,19 @@ TRIALS: Mapping[str, RunParts] = dict(
     ]
 )
 """What builds the parts of a run, by the name of the trial."""
+LATER: Mapping[str, RunParts] = {
+    f"adversary that aims at a divergence of {AimedAdversary.aim:g}": RunParts(
+        synthesizer=AimedAdversary
+    ),
+    f"images admitted at a confidence of {AdmittedImages.least:g}": RunParts(
+        distiller=AdmittedImages
+    ),
+    f"temperature for {OwnTemperature.part:g} of the largest entropy": RunParts(
+        distiller=OwnTemperature
+    ),
+}
+"""Those of the table `more`, which were tried with `adv: 4`."""
+TRIALS = {**FIRST, **LATER}
 
 
 def file_name(trial: str) -> str:

@@ -1,7 +1,8 @@
-"""Prioritised replay and maps of stages, beside the distiller that they change."""
+"""Trials of distillers, beside the distiller that they change."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,14 @@ from torch import Tensor
 
 from benchmarks import trial_distillers
 from benchmarks.timed_run import RunParts, TimedDistiller, TimedRun
-from benchmarks.trial_distillers import HeavyMapsOfStages, MapsOfStages, ReplayDistiller
+from benchmarks.trial_distillers import (
+    AdmittedImages,
+    HeavyMapsOfStages,
+    MapsOfStages,
+    OwnTemperature,
+    ReplayDistiller,
+    fitting_temperature,
+)
 from fastdfkd.core.losses import kl_divergence
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.experiment import Experiment
@@ -150,7 +158,44 @@ def test_the_trial_of_maps_is_the_recipe_with_the_key(
     assert torch.equal(weights(trial), weights(with_key))
 
 
-@pytest.mark.parametrize("kind", [ReplayDistiller, MapsOfStages])
+def test_only_admitted_images_are_drawn(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distiller, bank = built(AdmittedImages, experiment), full_bank(experiment, 6)
+    with torch.no_grad():
+        inputs = experiment.normalisation("cpu")(bank.images[:6].float() / 255)
+        expected = experiment.teacher(inputs).softmax(1).amax(1)
+    torch.testing.assert_close(distiller.confidence(bank.images[:6]), expected)
+    monkeypatch.setattr(AdmittedImages, "least", float(expected.sort().values[-2]))
+    bank.images[:] = torch.arange(len(bank.images), dtype=torch.uint8)[:, None, None, None]
+    monkeypatch.setattr(distiller, "confidence", lambda images: expected[: len(images)])
+    drawn = distiller._choose(bank, 200, torch.Generator().manual_seed(0))[:, 0, 0, 0]
+    assert set(drawn.tolist()) == set(expected.topk(2).indices.tolist())
+    bank.extend(bank.images[:2].clone())  # two more, as sure as the first two
+    distiller._choose(bank, 1, torch.Generator())
+    assert torch.equal(distiller.admitted[6:], distiller.admitted[:2])
+    distiller.admitted[:] = False
+    everything = distiller._choose(bank, 200, torch.Generator().manual_seed(0))[:, 0, 0, 0]
+    assert len(everything.unique()) > 2
+
+
+def test_the_temperature_gives_the_entropy(experiment: Experiment) -> None:
+    logits = 30 * torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
+    chances = (logits / fitting_temperature(logits, 0.25)).softmax(1)
+    entropy = -(chances * chances.log()).sum(1).mean()
+    assert float(entropy) == pytest.approx(0.25 * math.log(10), rel=1e-3)
+    distiller = built(OwnTemperature, experiment)
+    first = distiller.loss(logits, torch.zeros(64, 10))
+    temperature = fitting_temperature(logits, distiller.part)
+    expected = kl_divergence(logits, torch.zeros(64, 10), temperature).mean() * temperature**2
+    torch.testing.assert_close(first, expected)
+    distiller.loss(logits / 10, torch.zeros(64, 10))
+    assert distiller.log_temperature == pytest.approx(
+        math.log(temperature) - 0.1 * math.log(10), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("kind", [ReplayDistiller, MapsOfStages, AdmittedImages, OwnTemperature])
 def test_a_saved_run_goes_on(
     experiment: Experiment, kind: type[TimedDistiller], tmp_path: Path
 ) -> None:

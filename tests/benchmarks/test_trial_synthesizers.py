@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.trial_synthesizers import (
+    AimedAdversary,
     AveragedGenerator,
     FourInTurn,
     SynthesizerInTurn,
@@ -116,6 +118,24 @@ def test_a_batch_that_diverges_leaves_the_average(
     assert synthesizer.averaged == STEPS
 
 
+def test_the_adversary_s_weight_follows_the_divergence(experiment: Experiment) -> None:
+    synthesizer, plain = built(AimedAdversary, experiment), built(FastSynthesizer, experiment)
+    planned = synthesizer.objective.adv
+    assert planned > 0
+    for round in range(2):  # the first is a warm-up round, without the term
+        mine, theirs = synthesizer.synthesize(round), plain.synthesize(round)
+        assert torch.equal(mine.images, theirs.images)
+    divergence = -mine.provenance.losses["adv"]
+    factor = math.exp(0.2 * (AimedAdversary.aim - divergence) / AimedAdversary.aim)
+    assert synthesizer.objective.adv == pytest.approx(
+        min(max(planned * factor, planned / 4), 4 * planned)
+    )
+    synthesizer.objective.adv = 4 * planned
+    synthesizer.aim = 0.99  # out of reach
+    synthesizer.synthesize(2)
+    assert synthesizer.objective.adv == 4 * planned
+
+
 def test_each_generator_makes_and_learns_from_its_own_rounds(experiment: Experiment) -> None:
     synthesizer, plain = built(TwoLasting, experiment), built(FastSynthesizer, experiment)
     first = synthesizer.synthesize(0).images
@@ -167,7 +187,7 @@ def test_a_generator_is_drawn_anew_before_its_round_and_from_other_numbers(
     assert torch.equal(other.all[0][0], drawn)  # whatever happened before
 
 
-@pytest.mark.parametrize("kind", [AveragedGenerator, TwoInTurn])
+@pytest.mark.parametrize("kind", [AveragedGenerator, TwoInTurn, AimedAdversary])
 def test_a_saved_synthesizer_goes_on(experiment: Experiment, kind: type[FastSynthesizer]) -> None:
     one, other = built(kind, experiment), built(kind, experiment)
     for round in range(8):
