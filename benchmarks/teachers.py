@@ -175,7 +175,8 @@ def page(rows: Sequence[Row], command: str, student: str) -> str:
         f"`{command}`; seeds {', '.join(map(str, seeds))}; {machine.get('processor')}, "
         f"{machine.get('cores')} cores, shared with other work; commit {commit()}. {student}, "
         f"with the settings of {BASE}, in lock-step with one thread. Means ± sample standard "
-        "deviation over the seeds. Seconds are processor seconds of synthesis and student updates.",
+        "deviation over the seeds, without ± of one seed. Seconds are processor seconds of "
+        "synthesis and student updates.",
         _students_table(rows),
         _spread(rows),
         "Means of the unweighted terms in the first and in the last step of a round, over all "

@@ -9,12 +9,12 @@ outputs of the network stay whole.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree
 
 from fastdfkd.core.even_spacing import evenly_spaced
 from fastdfkd.core.onednn_fault import PixelSelectingConv2d, is_corrupting
@@ -74,7 +74,17 @@ def _parameters(network: nn.Module) -> int:
 
 
 def _tensors(answer: object) -> list[Tensor]:
-    return [leaf for leaf in _pytree.tree_leaves(answer) if isinstance(leaf, Tensor)]
+    """All tensors of an answer: of mappings, sequences, and the attributes of other objects."""
+    if isinstance(answer, Tensor):
+        return [answer]
+    parts: Iterable[object] = ()
+    if isinstance(answer, Mapping):
+        parts = answer.values()
+    elif isinstance(answer, list | tuple):
+        parts = answer
+    elif hasattr(answer, "__dict__"):
+        parts = vars(answer).values()
+    return [tensor for part in parts for tensor in _tensors(part)]
 
 
 def _sizes(answer: object) -> list[tuple[int, ...]]:

@@ -183,7 +183,7 @@ ROWS: dict[str, tuple[Make, dict[str, Any], list[str]]] = {
     "missing column": (
         parquet(image=IMAGE, label=[0, 1]),
         {**PARQUET, "columns": ["image", "kind"]},
-        ["set data.columns"],
+        ["Set data.columns to the names", "found image, label"],
     ),
     "damaged parquet": (
         lambda folder: (folder / "x.parquet").write_bytes(b"PAR1abc"),
@@ -191,7 +191,7 @@ ROWS: dict[str, tuple[Make, dict[str, Any], list[str]]] = {
         ["cannot be read", "copy it again"],
     ),
     "parquet labels": (parquet(image=IMAGE, label=[0, 7]), PARQUET, ["labels from 0 to 2"]),
-    "unlabelled rows": (parquet(image=IMAGE, label=[0, None]), PARQUET, ["whole numbers"]),
+    "unlabelled rows": (parquet(image=IMAGE, label=[0, None]), PARQUET, ["1 of 2 have none"]),
     "no parquet": (nothing, {"name": "parquet", "root": "data"}, ["there are none in"]),
     "unknown class of torchvision": (
         nothing,
