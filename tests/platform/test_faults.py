@@ -66,7 +66,8 @@ def test_killed_actors_change_nothing(
         killer.join()
     check_complete(result, recipe)
     last = recorder.rows[-1]
-    assert (last["restarts"], last["bank_restarts"], last["lost"]) == (1, 1, 0)
+    assert last["restarts"] >= 1, "the bank's death may end a synthesizer's call, too"
+    assert (last["bank_restarts"], last["lost"]) == (1, 0)
     assert caplog.text.count("the weight board was restarted") == 1
     images = [row["images"] for row in recorder.rows]
     assert images == sorted(images)
