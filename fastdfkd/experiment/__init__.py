@@ -10,7 +10,8 @@ from fastdfkd.experiment.images import (
     student_spec,
 )
 from fastdfkd.experiment.judges import compared_by, judge_of
-from fastdfkd.experiment.parts import Experiment, ExperimentFacts, initial_student
+from fastdfkd.experiment.parts import Experiment, ExperimentFacts
+from fastdfkd.experiment.students import initial_student
 
 __all__ = [
     "Experiment",

@@ -18,13 +18,12 @@ from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.interfaces import SharedGenerator, Synthesizer
 from fastdfkd.core.map_losses import MapLosses
 from fastdfkd.core.methods import build_shared_generator, build_synthesizer
-from fastdfkd.core.network_contract import check_student, check_teacher
+from fastdfkd.core.network_contract import check_teacher
 from fastdfkd.core.network_facts import NetworkFacts
 from fastdfkd.core.network_trial import find_network_use
 from fastdfkd.core.network_use import NetworkUse
 from fastdfkd.core.plausibility import NormalisationFinding, normalisation_finding
 from fastdfkd.core.precision import resolve_precision
-from fastdfkd.core.random_streams import seeded
 from fastdfkd.core.sample_buffer import SampleBuffer
 from fastdfkd.core.steady_answers import unsteady_answers
 from fastdfkd.core.student_form import StudentForm
@@ -35,63 +34,17 @@ from fastdfkd.data import Judge
 from fastdfkd.experiment.class_vectors import read_class_vectors
 from fastdfkd.experiment.images import check_method, image_spec, student_spec
 from fastdfkd.experiment.judges import judge_of
+from fastdfkd.experiment.students import initial_student
 from fastdfkd.models import (
     SourceFile,
     evenly_spaced_modules,
-    open_network,
-    parametrised_layers,
     same_modules,
-    select_weights,
     source_files,
-    thin,
     without_parametrisations,
 )
 from fastdfkd.recipe import Recipe, SynthesisSection
 
 log = logging.getLogger(__name__)
-
-
-def initial_student(recipe: Recipe) -> nn.Module:
-    """The student before its first update. Its weights follow from the recipe's seed.
-
-    Raises:
-        ValueError: the student cannot be built, or does not fit the images.
-    """
-    spec, section = student_spec(recipe), recipe.student
-    with seeded(recipe.seed, "student"):
-        student = open_network(section, spec)
-    layers = parametrised_layers(student)
-    if layers:
-        raise ValueError(
-            f"student.model: its layers {', '.join(layers[:3])} are parametrised "
-            "(torch.nn.utils.parametrize). Such layers cannot be sent to another process: call "
-            "torch.nn.utils.parametrize.remove_parametrizations on them in the builder"
-        )
-    share = recipe.distillation.batch_size // max(recipe.platform.workers, 1)
-    check_student(student, spec.shape, spec.kind, output=section.output, batch_size=share)
-    return student
-
-
-def started_student(recipe: Recipe, student: nn.Module, teacher: nn.Module) -> nn.Module:
-    """The student with a selection of the teacher's weights (`student.start_from: teacher`).
-
-    Args:
-        recipe: of the experiment.
-        student: `initial_student` of the recipe; it may be changed and returned.
-        teacher: without parametrisations.
-
-    Raises:
-        ValueError: no weights fit.
-    """
-    section, spec = recipe.student, student_spec(recipe)
-    if section.width == 1 or recipe.teacher.width < 1:  # a thinned teacher's tensors fit no whole
-        log.info("student: %s", select_weights(student, teacher).line)
-        return student
-    with seeded(recipe.seed, "student"):
-        whole = open_network(section.model_copy(update={"width": 1.0}), spec)
-    log.info("student: before it is thinned, %s", select_weights(whole, teacher).line)
-    thin(whole, section.width, spec.shape)
-    return whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +113,8 @@ class Experiment:
         check_method(recipe)
         if judge is None:
             judge = judge_of(recipe, teacher, device=here)
-        teacher, student = without_parametrisations(teacher), initial_student(recipe)
-        if recipe.student.start_from == "teacher":
-            student = started_student(recipe, student, teacher)
+        teacher = without_parametrisations(teacher)
+        student = initial_student(recipe, teacher)
         precision = recipe.platform.precision
         if device == "cpu":  # do not try bfloat16 if this processor will run in float32
             precision = resolve_precision(torch.device(device), precision)

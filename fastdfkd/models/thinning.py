@@ -8,6 +8,8 @@ outputs of the network stay whole.
 
 from __future__ import annotations
 
+import logging
+import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,12 +23,20 @@ from fastdfkd.core.onednn_fault import PixelSelectingConv2d, is_corrupting
 from fastdfkd.recipe.messages import RecipeError
 from fastdfkd.text.shown import reason
 
+log = logging.getLogger(__name__)
+PATIENCE_S = 30.0
+_SLOW = (
+    "%s is still being thinned after %g s. Networks that shift or cut their maps, such as Swin, "
+    "may take very long: name a smaller network instead of a `width`"
+)
+
 
 def thin(network: nn.Module, width: float, shape: tuple[int, int, int]) -> None:
     """Keep a share of the channels of every layer, in place.
 
-    The number of channels is rounded down. Where none would be left, and where one layer's number
-    is another's result (the outputs, the groups of a GroupNorm, the heads of attention), all stay.
+    The number of channels is rounded down. A layer of which none would be left keeps all. So do the
+    outputs, and queries, keys and values of attention. GroupNorms and grouped convolutions keep
+    their number of groups. A warning is logged if it takes longer than `PATIENCE_S`.
 
     Args:
         network: built in Python. It is run once on an image of zeros, in eval mode.
@@ -41,6 +51,9 @@ def thin(network: nn.Module, width: float, shape: tuple[int, int, int]) -> None:
     trained = {name: each.requires_grad for name, each in network.named_parameters()}
     images = torch.zeros(1, *shape)
     network.eval().requires_grad_(True)  # Torch-Pruning follows the gradient's graph
+    slow = threading.Timer(PATIENCE_S, log.warning, [_SLOW, type(network).__name__, PATIENCE_S])
+    slow.daemon = True
+    slow.start()
     try:
         answers = _sizes(network(images))
         with torch.enable_grad(), warnings.catch_warnings():
@@ -50,6 +63,8 @@ def thin(network: nn.Module, width: float, shape: tuple[int, int, int]) -> None:
             after = _sizes(network(images))
     except Exception as error:  # the network's own code may raise anything
         raise _refused(width, reason(error)) from error
+    finally:
+        slow.cancel()
     if after != answers:
         raise _refused(width, f"its outputs became {after}, expected {answers}")
     if _parameters(network) == before:

@@ -1,4 +1,4 @@
-"""Folders, zip files, arrays, parquet files and torchvision's data sets give the same images."""
+"""Folders, zip files, arrays and torchvision's data sets give the same images."""
 
 from __future__ import annotations
 
@@ -11,48 +11,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from torchvision import datasets
 
-from fastdfkd.data.images import Images
 from fastdfkd.data.own_files import form_of, own_images
 from fastdfkd.recipe import DataSection
 from tests.data.image_files import (
     NAMES,
     arrays,
-    colours_of,
     content,
     picture,
     spec_of,
     tree,
     zipped,
 )
-
-
-def images_of(root: Path, name: str = "folder", split: Any = "test", **keys: Any) -> Images:
-    spec = keys.pop("spec", spec_of())
-    images = own_images(DataSection(name=name, root=str(root), **keys), split, spec)
-    assert images is not None
-    return images
-
-
-def said_by(root: Path, name: str = "folder", split: Any = "test", **keys: Any) -> str:
-    with pytest.raises(ValueError, match=r".") as info:
-        images_of(root, name, split, **keys)
-    return str(info.value)
-
-
-def names_in(images: Images, names: tuple[str, ...] = NAMES) -> list[str]:
-    """The classes' names, having checked that the pixels have their colours."""
-    pixels, labels = next(images.batches(100))
-    assert pixels.dtype == torch.uint8
-    assert labels.dtype == torch.int64
-    found = [names[label] for label in labels.tolist()]
-    assert colours_of(pixels) == found
-    return found
-
-
-EACH_TWICE = ["blue", "blue", "green", "green", "red", "red"]
+from tests.data.read_images import EACH_TWICE, images_of, names_in, said_by
 
 
 def test_a_folder_for_each_class(tmp_path: Path) -> None:

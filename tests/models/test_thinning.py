@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from fastdfkd.models import (
     save_weights,
     select_weights,
     thin,
+    thinning,
 )
 from fastdfkd.recipe import RecipeError
 from fastdfkd.recipe.network_sections import StudentSection, TeacherSection
@@ -134,6 +136,24 @@ def _linear(num_classes: int) -> nn.Module:
 def test_what_cannot_be_thinned_is_refused(network: nn.Module, why: str) -> None:
     with pytest.raises(RecipeError, match=rf"width of 0\.5 .*{why}.*remove `width`"):
         thin(network, 0.5, SHAPE)
+
+
+class _Slow(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(0.05)
+        answer: Tensor = super().forward(x)
+        return answer
+
+
+def test_a_user_who_waits_long_is_told_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    layers = nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    thin(_Slow(*layers), 0.5, SHAPE)
+    assert caplog.messages == []
+    monkeypatch.setattr(thinning, "PATIENCE_S", 0.01)
+    thin(_Slow(nn.Conv2d(3, 8, 3), *layers[1:3], nn.Linear(8, 5)), 0.5, SHAPE)
+    assert [line.split(" after")[0] for line in caplog.messages] == ["_Slow is still being thinned"]
 
 
 def test_strided_convolutions_of_few_channels_select_their_pixels_first() -> None:
