@@ -9,7 +9,13 @@ from torch import nn
 from fastdfkd.core.network_contract import check_student
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.experiment.images import student_spec
-from fastdfkd.models import open_network, parametrised_layers, select_weights, thin
+from fastdfkd.models import (
+    open_network,
+    parametrised_layers,
+    select_weights,
+    thin,
+    without_parametrisations,
+)
 from fastdfkd.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -64,7 +70,7 @@ def _started(recipe: Recipe, teacher: nn.Module) -> nn.Module:
         student = _opened(recipe)
         log.info("student: %s", select_weights(student, teacher).line)
         return student
-    student = _opened(recipe, width=1.0)
+    student = without_parametrisations(_opened(recipe, width=1.0))
     log.info("student: before it is thinned, %s", select_weights(student, teacher).line)
     thin(student, section.width, student_spec(recipe).shape)
     return student
