@@ -43,7 +43,15 @@ def initial_student(recipe: Recipe, teacher: nn.Module | None = None) -> nn.Modu
             "torch.nn.utils.parametrize.remove_parametrizations on them in the builder"
         )
     share = recipe.distillation.batch_size // max(recipe.platform.workers, 1)
-    check_student(student, spec.shape, spec.kind, output=section.output, batch_size=share)
+    try:
+        check_student(student, spec.shape, spec.kind, output=section.output, batch_size=share)
+    except ValueError as error:
+        if section.width == 1:
+            raise
+        raise ValueError(
+            f"{error}. The student is thinned to a width of {section.width:g}: if the whole "
+            "network passes, remove `width`, and name a smaller network"
+        ) from error
     return student
 
 
