@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastdfkd.cli import invocation
+from fastdfkd.cli.given_options import refuse_beside
 from fastdfkd.cli.invocation import print_json
 from fastdfkd.cli.run_request import AddressOption, OutOption, OverridesArgument
 from fastdfkd.cli.tuning import MOST_RUNS
@@ -90,6 +91,7 @@ class TableRequest:
 
 
 def reproduce(
+    context: typer.Context,
     table: TableArgument = None,
     overrides: OverridesArgument = None,
     rows: RowsOption = None,
@@ -113,6 +115,8 @@ def reproduce(
     if list_tables:
         _print_tables(table, as_json)
         return
+    if resume is not None:
+        refuse_beside(context, "--resume", "continues a table with its own seeds", "seeds")
     opened = TableRequest(
         table=table,
         overrides=overrides,

@@ -11,6 +11,7 @@ import typer
 
 from fastdfkd.cli import invocation
 from fastdfkd.cli.completion import complete_override, complete_recipe, complete_space
+from fastdfkd.cli.given_options import refuse_beside
 from fastdfkd.cli.invocation import print_json
 from fastdfkd.cli.run_request import AddressOption, JsonOption, OutOption
 from fastdfkd.text.safe_text import lines
@@ -99,6 +100,7 @@ class SweepRequest:
 
 
 def sweep(
+    context: typer.Context,
     recipe: Annotated[
         str | None,
         typer.Argument(
@@ -133,6 +135,10 @@ def sweep(
     from fastdfkd.tuning.sweep import run_sweep
     from fastdfkd.tuning.trial_log import Options
 
+    if resume is not None:
+        why = "continues a sweep with its own options and folder"
+        options_of_it = ("trials", "search", "scheduler", "objective", "seeds", "out")
+        refuse_beside(context, "--resume", why, *options_of_it)
     options = Options(
         search=search, scheduler=scheduler, objective=objective or "", trials=trials, seeds=seeds
     )
@@ -149,6 +155,7 @@ def sweep(
 
 
 def compare(
+    context: typer.Context,
     settings: Annotated[
         list[str] | None,
         typer.Argument(
@@ -187,6 +194,7 @@ def compare(
     if experiment is not None:
         if settings:
             raise ValueError("--experiment compares its own runs: remove the SETTING arguments")
+        refuse_beside(context, "--experiment", "compares its own runs", "seeds", "address")
         comparison, folder = compare_experiment(
             experiment, reference, target_accuracy=accuracy, out=out
         )

@@ -58,7 +58,7 @@ def check_teacher(
     if bn > 0 and not (statistics.layers or statistics.buffers):
         raise ValueError(_no_statistics(teacher, bn))
     _check_tensors(teacher, "teacher")
-    with _mode(teacher, training=False), statistics.watching():
+    with in_mode(teacher, training=False), statistics.watching():
         pixels, logits = _answer(teacher, "teacher", image_shape, kind, output)
         seen, reached = statistics.newest, _gradient(logits, [pixels])
     if bn > 0 and not seen and not statistics.layers:
@@ -69,7 +69,7 @@ def check_teacher(
             "in eval mode: set synthesis.bn to 0 or auto, or use a teacher whose forward uses its "
             "BatchNorm layers"
         )
-    with _mode(teacher, training=False):
+    with in_mode(teacher, training=False):
         _answer(teacher, "teacher", image_shape, kind, output, images=1)
     check_finite(logits, "teacher", "in eval mode")
     if reached[0] is None:
@@ -115,10 +115,10 @@ def check_student(
         )
     _check_tensors(student, role)
     weights = [parameter for parameter in student.parameters() if parameter.requires_grad]
-    with _mode(student, training=False):
+    with in_mode(student, training=False):
         _answer(student, role, image_shape, kind, output)
     images = max(min(batch_size, MOST_TRAINED), 1)
-    with _mode(student, training=True):
+    with in_mode(student, training=True):
         _, logits = _answer(student, role, image_shape, kind, output, images, "train")
         reached = _gradient(logits, weights)
     check_finite(logits, role, "in train mode")
@@ -215,7 +215,7 @@ def _check_values(
     """Raise if the values of the outputs contradict `output`."""
     noise = _pixels(network, image_shape, 2 * IMAGES)
     noise[IMAGES:] *= CONTRAST
-    with _mode(network, training=False), torch.no_grad():
+    with in_mode(network, training=False), torch.no_grad():
         try:
             values = raw_values(network(noise), output, kind.spatial_axes)
         except Exception:  # images of high contrast need not work
@@ -252,7 +252,7 @@ def _check_tensors(network: nn.Module, role: str) -> None:
 
 
 @contextmanager
-def _mode(network: nn.Module, *, training: bool) -> Iterator[None]:
+def in_mode(network: nn.Module, *, training: bool) -> Iterator[None]:
     """Set train or eval mode; restore all modes, buffers and random states afterwards."""
     modes = {module: module.training for module in network.modules()}
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers() if not is_lazy(buffer)]

@@ -9,7 +9,13 @@ from torch import nn
 from fastdfkd.core.network_contract import check_student
 from fastdfkd.core.random_streams import seeded
 from fastdfkd.experiment.images import student_spec
-from fastdfkd.models import open_network, parametrised_layers, select_weights, thin
+from fastdfkd.models import (
+    open_network,
+    parametrised_layers,
+    select_weights,
+    thin,
+    without_parametrisations,
+)
 from fastdfkd.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -37,7 +43,15 @@ def initial_student(recipe: Recipe, teacher: nn.Module | None = None) -> nn.Modu
             "torch.nn.utils.parametrize.remove_parametrizations on them in the builder"
         )
     share = recipe.distillation.batch_size // max(recipe.platform.workers, 1)
-    check_student(student, spec.shape, spec.kind, output=section.output, batch_size=share)
+    try:
+        check_student(student, spec.shape, spec.kind, output=section.output, batch_size=share)
+    except ValueError as error:
+        if section.width == 1:
+            raise
+        raise ValueError(
+            f"{error}. The student is thinned to a width of {section.width:g}: if the whole "
+            "network passes, remove `width`, and name a smaller network"
+        ) from error
     return student
 
 
@@ -64,7 +78,7 @@ def _started(recipe: Recipe, teacher: nn.Module) -> nn.Module:
         student = _opened(recipe)
         log.info("student: %s", select_weights(student, teacher).line)
         return student
-    student = _opened(recipe, width=1.0)
+    student = without_parametrisations(_opened(recipe, width=1.0))
     log.info("student: before it is thinned, %s", select_weights(student, teacher).line)
     thin(student, section.width, student_spec(recipe).shape)
     return student

@@ -15,7 +15,7 @@ from fastdfkd.runs import environment
 from fastdfkd.runs.metrics import COLUMNS
 from fastdfkd.text.safe_text import run_name
 from fastdfkd.text.shown import reason
-from fastdfkd.tracking.store import Store, open_store
+from fastdfkd.tracking.store import Store, open_store, unusable
 
 _log = logging.getLogger("fastdfkd.tracking")
 _ROWS_PER_BATCH = 1000 // (len(COLUMNS) + 4)  # MLflow accepts 1,000 metrics per request
@@ -63,16 +63,19 @@ class TrackedRun:
         """Open the store and create a run, or reopen the run `run_id`; its status is RUNNING.
 
         Raises:
-            TrackingError: the store cannot be opened.
+            TrackingError: the store cannot be opened, or refuses a new run.
         """
         store = open_store(uri, experiment)
         signals.announce_open_run()
         if run_id is not None and store.reopen(run_id):
             return cls(store, run_id)
         parent_tag = {"mlflow.parentRunId": parent} if parent else {}
-        run = store.client.create_run(
-            store.experiment_id, tags={**tags, **parent_tag}, run_name=run_name(name)
-        )
+        try:
+            run = store.client.create_run(
+                store.experiment_id, tags={**tags, **parent_tag}, run_name=run_name(name)
+            )
+        except Exception as error:  # MLflow raises many types: the store may be read-only
+            raise unusable(uri, _first_cause(error)) from error
         return cls(store, run.info.run_id)
 
     def log_params(self, params: Mapping[str, object]) -> None:
@@ -129,6 +132,13 @@ class TrackedRun:
             _log.warning("MLflow (%s) is back", self.uri)
             self._failing = False
         return True
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What the database said; SQLAlchemy's and MLflow's errors around it begin with other words."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def status_after(kind: type[BaseException] | None, finished: bool) -> str:

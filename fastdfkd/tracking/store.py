@@ -110,7 +110,7 @@ def check_reachable(uri: str) -> None:
         address = (parts.hostname, parts.port or port)
         socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
-        raise _unusable(uri, error) from error
+        raise unusable(uri, error) from error
 
 
 def _make_writable(folder: Path) -> None:
@@ -146,7 +146,7 @@ def open_store(uri: str, experiment: str) -> Store:
         with FileLock(f"{database}.lock"):
             return _open(uri, experiment, (database.parent / "mlartifacts").as_uri())
     except Exception as error:  # raised by MLflow, SQLAlchemy, requests or the system
-        raise _unusable(uri, error) from error
+        raise unusable(uri, error) from error
 
 
 def _import_mlflow() -> None:
@@ -177,7 +177,8 @@ def _database(uri: str) -> Path | None:
     return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
 
 
-def _unusable(uri: str, error: Exception) -> TrackingError:
+def unusable(uri: str, error: BaseException) -> TrackingError:
+    """What to tell the user of a store that raised an error before any work."""
     problem = f"the MLflow store {shown_name(uri)} cannot be opened ({reason(error)})"
     if _LOGIN_ERROR.search(str(error)):
         return TrackingError(

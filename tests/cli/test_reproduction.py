@@ -29,6 +29,7 @@ def test_tables_are_listed_with_their_rows_and_pairs(capsys: pytest.CaptureFixtu
         (["cifar11"], "table 'cifar11': unknown, did you mean cifar10?"),
         (["digits", "--rows", "fast6"], "--rows: 'fast6' in digits: unknown"),
         (["digits", "--resume", "out"], "--resume continues a table with its own rows"),
+        (["--resume", "out", "--seeds", "1"], "its own seeds: remove --seeds"),
         (["--resume", "nowhere"], "holds no table: request.json is missing"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.onednn_fault import PixelSelectingConv2d, corrupts_memory
@@ -16,6 +17,7 @@ from fastdfkd.models import (
     build_network,
     evenly_spaced_modules,
     open_network,
+    parametrised_layers,
     same_modules,
     save_weights,
     select_weights,
@@ -136,6 +138,58 @@ def _linear(num_classes: int) -> nn.Module:
 def test_what_cannot_be_thinned_is_refused(network: nn.Module, why: str) -> None:
     with pytest.raises(RecipeError, match=rf"width of 0\.5 .*{why}.*remove `width`"):
         thin(network, 0.5, SHAPE)
+
+
+class _Multiplied(nn.Module):
+    """Maps multiplied by each other, in whose graph channels seem to become ever more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 12, 3)
+        self.linear = nn.Linear(12 * 12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.second(self.first(x).relu()).relu().flatten(2)
+        logits: Tensor = self.linear((maps @ maps.transpose(1, 2)).flatten(1))
+        return logits
+
+
+def test_a_search_that_goes_in_circles_is_ended() -> None:
+    with pytest.raises(RecipeError, match="goes in circles"):
+        thin(_Multiplied(), 0.5, SHAPE)
+
+
+class _Unusual(nn.Module):
+    """One parameter in two layers, a parametrised layer, features beside logits, a second head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8)
+        self.second, self.third = (nn.Conv2d(8, 8, 3, padding=1) for _ in range(2))
+        self.third.weight = self.second.weight
+        self.last = weight_norm(nn.Conv2d(8, 12, 3))
+        self.linear, self.head = nn.Linear(12, 5), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.norm(self.first(x)).relu()
+        maps = self.last(self.third(self.second(x).relu()).relu()).relu()
+        beside = self.head(x.mean((2, 3))) if self.training else maps
+        return self.linear(maps.mean((2, 3))), beside
+
+
+def test_unusual_networks_are_thinned() -> None:
+    torch.manual_seed(0)
+    network = _Unusual()
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    random = torch.get_rng_state()
+    thin(network, 0.5, SHAPE)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert torch.equal(network.norm.running_var, before["norm.running_var"][[0, 2, 5, 7]])
+    assert parametrised_layers(network) == []
+    logits, beside = network.train()(torch.randn(2, *SHAPE))
+    assert (logits.shape, beside.shape) == ((2, 5), (2, 5))
+    assert network.head.in_features == 4
+    assert network.eval()(torch.randn(2, *SHAPE))[1].shape[1] == 6
 
 
 class _Slow(nn.Sequential):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -50,6 +51,16 @@ def test_a_database_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TrackingError, match="cannot be opened"):
         open_store(f"sqlite:///{tmp_path}/file/mlflow.db", "fastdfkd")
+
+
+def test_a_database_that_refuses_a_run_is_an_error(workplace: Path, tracking_uri: str) -> None:
+    with ParentRun("first"):
+        pass
+    refuse = "SELECT RAISE(ABORT, 'attempt to write a readonly database')"
+    with sqlite3.connect(tracking_uri.removeprefix("sqlite:///")) as database:
+        database.execute(f"CREATE TRIGGER refuse BEFORE INSERT ON runs BEGIN {refuse}; END")
+    with pytest.raises(TrackingError, match=r"cannot be opened \(.*readonly database"):
+        ParentRun("second").__enter__()
 
 
 def test_an_unknown_uri_scheme_is_an_error() -> None:
