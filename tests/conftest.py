@@ -8,6 +8,7 @@ import os
 # one, many times slower on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.runs.result import RunResult
 from tests import browser as headless
 from tests import remembered_trials, shared_cluster
+
+# A shell's background job has Ctrl-C ignored, and so would have all that these tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)  # the tests that are left out by their marks are gone
