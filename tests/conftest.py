@@ -8,6 +8,7 @@ import os
 # one, many times slower on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,12 +22,21 @@ import pytest
 from fastdfkd.recipe import Recipe, load_recipe
 from fastdfkd.runs.result import RunResult
 from tests import browser as headless
+from tests import remembered_trials, shared_cluster
+
+# A shell's background job has Ctrl-C ignored, and so would have all that these tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)  # the tests that are left out by their marks are gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start Ray come first: they take longest, and would keep one worker at the end."""
-    longest = {item.path for item in items if item.get_closest_marker("cluster")}
-    items.sort(key=lambda item: item.path not in longest)
+    shared_cluster.put_first(items)
+
+
+@pytest.hookimpl(trylast=True)  # the fixtures of the test's file have ended
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    shared_cluster.stop_before(nextitem)
 
 
 def _tiny_recipe(**changes: Any) -> Recipe:
@@ -204,13 +214,21 @@ def teacher_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def ray_cluster() -> None:
     """A Ray cluster on this machine, shared by all tests that ask for one."""
-    from fastdfkd.platform.cluster import connect
+    shared_cluster.start()
 
-    with connect(None):
-        yield
+
+@pytest.fixture(scope="session")
+def _trials() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(autouse=True)
+def _remembered_trials(_trials: pytest.MonkeyPatch) -> None:
+    remembered_trials.remember_in(_trials)
 
 
 @pytest.fixture

@@ -52,3 +52,9 @@ def comparison(tmp_path: Path, make_result: Callable[..., RunResult]) -> Compari
         target_accuracy=0.85,
         title="Against <slow>",
     )
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparisons draw no pictures, which takes most of their time."""
+    monkeypatch.setattr("fastdfkd.comparison.pictures.draw_all", lambda *_: None)

@@ -153,6 +153,7 @@ def test_finished_runs_are_reused_if_recipe_and_commit_are_the_same(
     assert [run.reused for runs in first.runs.values() for run in runs] == [False] * 3
     for name in ("table.md", "table.csv", "runs.csv", "report.html", "time.png", "samples.png"):
         assert (folder / name).stat().st_size > 100
+    monkeypatch.setattr("fastdfkd.comparison.pictures.draw_all", lambda *_: None)  # it was seen
     messages: list[str] = []
     second, folder = compare(others, reference, seeds=2, out="second", say=messages.append)
     reused = {label: [run.reused for run in runs] for label, runs in second.runs.items()}

@@ -51,6 +51,7 @@ def test_every_kind_of_source_is_opened(run: Path, recipe: Recipe) -> None:
     assert opened["folder"].fetch(Path("fetched")) == run, "files in a folder are not copied"
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_finished_run_can_be_the_reference(run: Path, recipe: Recipe, platform: Any) -> None:
     faster = load_recipe(recipe, {"name": "faster", "synthesis.steps": 1})
     comparison, folder = compare([faster], sources(run)["MLflow link"], seeds=2, out="out")
@@ -60,6 +61,7 @@ def test_a_finished_run_can_be_the_reference(run: Path, recipe: Recipe, platform
     assert "| ref (1x) | 1 (1 re-used) |" in (folder / "table.md").read_text()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_finished_runs_need_no_cluster_and_settings_of_one_name_get_distinct_labels(
     run: Path, recipe: Recipe, platform: Any
 ) -> None:
@@ -119,6 +121,7 @@ def test_the_error_for_a_wrong_source_lists_all_that_is_accepted(run: Path) -> N
     assert not Path("runs").exists()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_an_experiment_takes_a_reference_of_any_kind(
     run: Path, recipe: Recipe, platform: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,7 +86,11 @@ def test_images_are_made_once_for_all_settings(
     assert isinstance(again, RealAndSynthetic)
     assert torch.equal(made.synthetic.images, again.synthetic.images)
     assert [file.stat().st_mtime_ns for file in files] == [stamp]
-    judge_of(recipe, other)
+    black = torch.zeros(20, 1, 16, 16, dtype=torch.uint8)
+    monkeypatch.setattr("fastdfkd.data.synthetic.held_out_images", lambda *_, **__: black)
+    found = judge_of(recipe, other)
+    assert isinstance(found, RealAndSynthetic)
+    assert torch.equal(found.synthetic.images, black), "another teacher has images of its own"
     assert len(list((tmp_path / "data").glob("synthetic-*"))) == 2
 
 

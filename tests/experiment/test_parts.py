@@ -24,6 +24,12 @@ from fastdfkd.models import build_network
 from fastdfkd.recipe import Recipe, load_recipe
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Networks begin with the same weights in each test: what is found for them is found once."""
+    torch.manual_seed(0)
+
+
 @pytest.mark.parametrize("wanted", [False, True, "auto"])
 def test_graphs_are_asked_of_cuda_and_a_cpu_says_that_it_has_none(
     tiny_recipe: Callable[..., Recipe], caplog: pytest.LogCaptureFixture, wanted: bool | str

@@ -24,17 +24,18 @@ from tests.platform.students import check_same, reference_student
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
 
+CLASSES = {
+    "synthesis__codes": "classes",
+    "synthesis__balanced_labels": True,
+    "synthesis__channel_exchange": 0.5,
+    "synthesis__steps": 3,
+}
 METHODS = [
-    tiny(
-        synthesis__codes="classes",
-        synthesis__balanced_labels=True,
-        synthesis__channel_exchange=0.5,
-        synthesis__steps=3,
-    ),
-    tiny(synthesis__meta="sequential"),
+    tiny(**CLASSES, synthesis__meta="sequential"),
+    pytest.param(tiny(**CLASSES), marks=pytest.mark.slow, id="fast, 3 steps, fomaml"),
     *(
         pytest.param(tiny(synthesis__meta=meta), marks=pytest.mark.slow)
-        for meta in ("fomaml", "reptile", "none")
+        for meta in ("sequential", "fomaml", "reptile", "none")
     ),
     tiny_cmi(),
     tiny_nayer(),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,29 +125,12 @@ class Untracked:
         return lambda *_, **__: []
 
 
-def remembered(trial: Callable[..., Any]) -> Callable[..., Any]:
-    """A network's trial, which takes most of a resume, made once for a network and its weights."""
-    found: dict[str, Any] = {}
-
-    def again(network: Any, *arguments: Any, **options: Any) -> Any:
-        weights = hashlib.sha256()
-        for value in network.state_dict().values():
-            weights.update(value.numpy().tobytes())
-        key = f"{network} {weights.hexdigest()} {arguments} {options}"
-        if key not in found:
-            found[key] = trial(network, *arguments, **options)
-        return found[key]
-
-    return again
-
-
 class QuickPlatform:
     """The platform without Ray and MLflow: a resumed run loads its checkpoint and makes no step."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, result: RunResult) -> None:
         import ray
 
-        from fastdfkd.experiment import parts
         from fastdfkd.platform import cluster, pipeline, placement
 
         self.result = result
@@ -159,7 +141,6 @@ class QuickPlatform:
         monkeypatch.setattr(placement, "fitted_here", lambda recipe: recipe)
         monkeypatch.setattr(placement, "check_places", lambda recipes: None)
         monkeypatch.setattr(pipeline, "run", self.run)
-        monkeypatch.setattr(parts, "find_network_use", remembered(parts.find_network_use))
         monkeypatch.setattr(TrackedRun, "begin", lambda *_, **__: Untracked())
 
     def run(

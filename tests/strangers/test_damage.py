@@ -35,7 +35,7 @@ Case = tuple[str, str, Damage]
 """File, name of the damage, damage."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def finished(
     ray_cluster: None,
     tmp_path_factory: pytest.TempPathFactory,
@@ -49,7 +49,7 @@ def finished(
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def broken_off(finished: Path) -> Path:
     """The same run as if it had been stopped after its last checkpoint."""
     folder = finished.parent / "broken-off"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -31,19 +34,56 @@ RUN = [
 EVERY = pytest.mark.parametrize("by", WORDS, ids=lambda by: by.name)
 
 
-def start(words: list[str], folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [PROGRAM, *words],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+@contextmanager
+def handled(by: signal.Signals, how: signal.Handlers) -> Iterator[None]:
+    """In the block a signal has this handler, which programs started there inherit."""
+    before = signal.signal(by, how)
+    try:
+        yield
+    finally:
+        signal.signal(by, signal.SIG_DFL if before is None else before)
+
+
+def start(
+    words: list[str], folder: Path, ignored: signal.Signals | None = None
+) -> subprocess.Popen[str]:
+    """Start the program. Signals are not ignored, even if these tests run in a shell's background.
+
+    Args:
+        words: command line after the program.
+        folder: current folder.
+        ignored: a signal that is ignored, as SIGHUP under `nohup`.
+    """
+    with ExitStack() as handlers:
+        for by in WORDS:
+            how = signal.SIG_IGN if by == ignored else signal.SIG_DFL
+            handlers.enter_context(handled(by, how))
+        return subprocess.Popen(
+            [PROGRAM, *words],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def wait_for_handlers(process: subprocess.Popen[str]) -> None:
+    """Wait until the program handles SIGTERM, which a busy machine delays; imports then go on."""
+    deadline = time.monotonic() + 60
+    status, bit = Path(f"/proc/{process.pid}/status"), 1 << (signal.SIGTERM - 1)
+    while sys.platform == "linux":
+        caught = re.search(r"^SigCgt:\s*(\w+)", status.read_text(), re.MULTILINE)
+        if caught and int(caught[1], 16) & bit:
+            break
+        assert process.poll() is None, "the program has ended"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)
 
 
 def end(process: subprocess.Popen[str], by: signal.Signals, *, group: bool, times: int = 1) -> None:
-    """Send it, and see what is promised."""
+    """Send it, and see what is promised. What does not end is killed."""
     below = psutil.Process(process.pid).children(recursive=True)
     began = time.monotonic()
     for turn in range(times):
@@ -51,7 +91,13 @@ def end(process: subprocess.Popen[str], by: signal.Signals, *, group: bool, time
             time.sleep(1.2)
         if process.poll() is None:
             (os.killpg if group else os.kill)(process.pid, by)
-    _, said = process.communicate(timeout=60)
+    try:
+        _, said = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        for each in (*below, psutil.Process(process.pid)):
+            with suppress(psutil.Error):
+                each.kill()
+        raise
     assert time.monotonic() - began < IN_S
     assert process.returncode == exit_code(by), said
     assert said.splitlines()[-1:] == [f"fastdfkd: {WORDS[by]}"], said
@@ -62,18 +108,14 @@ def end(process: subprocess.Popen[str], by: signal.Signals, *, group: bool, time
 @EVERY
 def test_while_imports_go_on(by: signal.Signals, workplace: Path) -> None:
     process = start(RUN, workplace)
-    time.sleep(0.6)  # 0.1 s of an idle machine are the interpreter's own
+    wait_for_handlers(process)
     end(process, by, group=False)
 
 
 def test_under_nohup_a_terminal_may_go(workplace: Path) -> None:
     """`nohup` has SIGHUP ignored, and it stays so."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = start(RUN, workplace)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    time.sleep(0.6)
+    process = start(RUN, workplace, ignored=signal.SIGHUP)
+    wait_for_handlers(process)
     process.send_signal(signal.SIGHUP)
     time.sleep(0.3)
     end(process, signal.SIGTERM, group=False)
