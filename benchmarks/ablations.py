@@ -9,7 +9,8 @@ Rows change a key of the recipe. Those of `--trials` (`benchmarks/trials.py`) ch
 does. They have a table of their own, with the recipe as it is beside them. So have those of
 `--maps`, which compare maps of stages with the recipe as it is shipped now, and those of `--more`,
 which are later trials of that recipe. `--whole` compares maps of stages in four times the seconds,
-which is about what the recipe takes.
+which is about what the recipe takes. `--sizes` makes images at half of the size, for which the
+generator of all its rows has a spatial z.
 
 The students are judged on letters that are drawn anew from the fonts of the *training* images. No
 student is trained on them, and no setting is chosen on the held-out letters with other fonts, on
@@ -55,7 +56,7 @@ DRAWN_ANEW = GlyphSettings(train_per_letter=1, test_fonts=TRAIN_FONTS, seed=1)
 NAMED: Overrides = {"student.model": "resnet14-half", "student.width": 1.0}
 """The student of glyphs-best, as the recipe called it when the tables were made. From the teacher's
 weights it is the same one bit for bit; a random start draws other weights."""
-BEFORE: Overrides = {"synthesis.adv": 16.0}
+BEFORE: Overrides = {"synthesis.adv": 16}
 """What glyphs-best had when the table was made; its row `adv 4` was then taken over."""
 ALONE = "random shapes alone"
 """Images of the method `shapes`, new ones in every update."""
@@ -92,6 +93,12 @@ MAPS: Mapping[str, Overrides] = {
     RANDOM_WITH_MAPS: {"student.start_from": None, "distillation.stage_maps": 1.0},
 }
 """Changed keys, by the label of the row. From a random start the maps have regressors."""
+SIZES: Mapping[str, Overrides] = {
+    AS_IT_IS: {},
+    "16 pixels": {"synthesis.sizes": [16]},
+    "16 and 32 pixels in turn": {"synthesis.sizes": [16, 32]},
+}
+"""Changed keys of the table of images that are made at other sizes; the letters have 32 pixels."""
 MORE: Mapping[str, Overrides] = {
     AS_IT_IS: {},
     "12 rounds before the first update": {"synthesis.warmup_rounds": 12},
@@ -122,8 +129,9 @@ class Table:
     @property
     def title(self) -> str:
         """What all rows change, as a heading."""
-        adv = f" with `adv: {self.before['synthesis.adv']:g}`," if self.before else ""
-        return f"# {BASE},{adv} and one thing changed"
+        keys = [f"`{key.split('.')[-1]}: {value}`" for key, value in self.before.items()]
+        before = f" with {', '.join(keys)}," if keys else ""
+        return f"# {BASE},{before} and one thing changed"
 
 
 KEYS = Table("", BEFORE, CHANGES)
@@ -133,6 +141,7 @@ TABLES = (
     Table("maps", {}, MAPS, {RANDOM: 2, RANDOM_WITH_MAPS: 2}),
     Table("more", {}, {**MORE, **{trial: {} for trial in LATER}}),
     Table("whole", {}, {AS_IT_IS: {}, WITH_MAPS: MAPS[WITH_MAPS]}, seconds=240),
+    Table("sizes", {"synthesis.latent": "spatial"}, SIZES),
 )
 
 
