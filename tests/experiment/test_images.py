@@ -10,7 +10,6 @@ from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.experiment import by_class, check_method, real_images, student_spec
 from fastdfkd.recipe import RecipeError, load_recipe
 
-
 SHAPE = {"input.shape": [1, 16, 16], "input.classes": 10}
 
 
@@ -46,5 +45,5 @@ def test_students_of_maps_read_the_teachers_size() -> None:
 @pytest.mark.parametrize("name", ["none", "digits"])
 def test_a_root_for_data_without_files_is_refused(name: str) -> None:
     recipe = load_recipe("digits-fast5", {"data.name": name, **SHAPE})
-    with pytest.raises(RecipeError, match=rf"images at photos .* data\.name: {name}, .*root=photos"):
+    with pytest.raises(RecipeError, match=rf"at photos .* data\.name: {name}, .*root=photos"):
         real_images(recipe, "photos")
