@@ -8,7 +8,9 @@
 Rows change a key of the recipe. Those of `--trials` (`benchmarks/trials.py`) change what no key
 does. They have a table of their own, with the recipe as it is beside them. So have those of
 `--maps`, which compare maps of stages with the recipe as it is shipped now, and those of `--more`,
-which are later trials of that recipe.
+which are later trials of that recipe. `--whole` compares maps of stages in four times the seconds,
+which is about what the recipe takes. `--sizes` makes images at half of the size, for which the
+generator of all its rows has a spatial z.
 
 The students are judged on letters that are drawn anew from the fonts of the *training* images. No
 student is trained on them, and no setting is chosen on the held-out letters with other fonts, on
@@ -48,16 +50,17 @@ from fastdfkd.runs.environment import commit, hardware
 
 BASE = "glyphs-best"
 SECONDS = 60
-"""Processor seconds of a run."""
+"""Processor seconds of a run of most tables."""
 DRAWN_ANEW = GlyphSettings(train_per_letter=1, test_fonts=TRAIN_FONTS, seed=1)
 
 NAMED: Overrides = {"student.model": "resnet14-half", "student.width": 1.0}
 """The student of glyphs-best, as the recipe called it when the tables were made. From the teacher's
 weights it is the same one bit for bit; a random start draws other weights."""
-BEFORE: Overrides = {"synthesis.adv": 16.0}
+BEFORE: Overrides = {"synthesis.adv": 16}
 """What glyphs-best had when the table was made; its row `adv 4` was then taken over."""
 ALONE = "random shapes alone"
 """Images of the method `shapes`, new ones in every update."""
+WITH_MAPS = "stage_maps 1"
 RANDOM, RANDOM_WITH_MAPS = "random start", "random start, stage_maps 1"
 CHANGES: Mapping[str, Overrides] = {
     "as it is": {},
@@ -85,11 +88,17 @@ CHANGES: Mapping[str, Overrides] = {
 AS_IT_IS = "as it is"
 MAPS: Mapping[str, Overrides] = {
     AS_IT_IS: {},
-    "stage_maps 1": {"distillation.stage_maps": 1.0},
+    WITH_MAPS: {"distillation.stage_maps": 1.0},
     RANDOM: {"student.start_from": None},
     RANDOM_WITH_MAPS: {"student.start_from": None, "distillation.stage_maps": 1.0},
 }
 """Changed keys, by the label of the row. From a random start the maps have regressors."""
+SIZES: Mapping[str, Overrides] = {
+    AS_IT_IS: {},
+    "16 pixels": {"synthesis.sizes": [16]},
+    "16 and 32 pixels in turn": {"synthesis.sizes": [16, 32]},
+}
+"""Changed keys of the table of images that are made at other sizes; the letters have 32 pixels."""
 MORE: Mapping[str, Overrides] = {
     AS_IT_IS: {},
     "12 rounds before the first update": {"synthesis.warmup_rounds": 12},
@@ -109,6 +118,8 @@ class Table:
     """What a row changes, by its label; nothing for a trial."""
     most_seeds: Mapping[str, int] = field(default_factory=dict)
     """Of rows that have fewer seeds than the others."""
+    seconds: int = SECONDS
+    """Processor seconds of a run."""
 
     @property
     def stem(self) -> str:
@@ -118,8 +129,9 @@ class Table:
     @property
     def title(self) -> str:
         """What all rows change, as a heading."""
-        adv = f" with `adv: {self.before['synthesis.adv']:g}`," if self.before else ""
-        return f"# {BASE},{adv} and one thing changed"
+        keys = [f"`{key.split('.')[-1]}: {value}`" for key, value in self.before.items()]
+        before = f" with {', '.join(keys)}," if keys else ""
+        return f"# {BASE},{before} and one thing changed"
 
 
 KEYS = Table("", BEFORE, CHANGES)
@@ -128,6 +140,8 @@ TABLES = (
     Table("trials", BEFORE, {AS_IT_IS: {}, **{trial: {} for trial in FIRST}}),
     Table("maps", {}, MAPS, {RANDOM: 2, RANDOM_WITH_MAPS: 2}),
     Table("more", {}, {**MORE, **{trial: {} for trial in LATER}}),
+    Table("whole", {}, {AS_IT_IS: {}, WITH_MAPS: MAPS[WITH_MAPS]}, seconds=240),
+    Table("sizes", {"synthesis.latent": "spatial"}, SIZES),
 )
 
 
@@ -161,10 +175,6 @@ def judged_on_new_letters(student: Student) -> Judged:
     return teacher, judge, judge.answers(teacher, spec.normalisation("cpu"), "cpu")
 
 
-measured = partial(timed_row, times=(SECONDS,), judged_by=judged_on_new_letters)
-"""The row of a student."""
-
-
 def page(rows: Sequence[Row], of: Table = KEYS) -> str:
     """The results as Markdown."""
     groups, machine = by_setting(rows), hardware()
@@ -180,7 +190,7 @@ def page(rows: Sequence[Row], of: Table = KEYS) -> str:
         lost = f" ({len(group) - len(ended)} diverged)" if len(ended) < len(group) else ""
         spread = f" ± {stdev(found):.1f}" if len(found) > 1 else ""
         means = [fmean(row[key] for row in ended) for key in ("images", "updates")]
-        share = fmean(row["synthesis_seconds"] for row in ended) / SECONDS
+        share = fmean(row["synthesis_seconds"] for row in ended) / of.seconds
         table.append(
             [
                 label,
@@ -198,7 +208,7 @@ def page(rows: Sequence[Row], of: Table = KEYS) -> str:
                 f"`python -m benchmarks.ablations{option} --seeds {len(seeds)}`; seeds "
                 f"{', '.join(map(str, seeds))}; {machine.get('processor')}, {machine.get('cores')} "
                 f"cores, shared with other work; commit {commit()}.",
-                f"Students after {SECONDS} processor seconds of synthesis and updates in one "
+                f"Students after {of.seconds} processor seconds of synthesis and updates in one "
                 "process with one thread, mean ± sample standard deviation over the seeds; "
                 "without ± of one seed. Accuracy on 2,600 letters drawn anew from the fonts of the "
                 "training images, not on the held-out letters. `against as it is`: mean difference "
@@ -242,6 +252,8 @@ def main() -> None:
         parser.error(f"no row {unknown[0]!r}: {', '.join(labels)}")
     stem = options.out / table.stem
     chosen = students(options.seeds, options.only or labels, table)
+    times = sorted({SECONDS, table.seconds})
+    measured = partial(timed_row, times=times, judged_by=judged_on_new_letters)
     rows = student_rows(chosen, stem.with_suffix(".json"), measure=measured)
     text = page(rows, table)
     stem.with_suffix(".md").write_text(text, encoding="utf-8")

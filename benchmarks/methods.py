@@ -72,7 +72,10 @@ def timed_row(
     name = "-".join([row["recipe"][:16], *filter(None, [file_name(student.trial)])])
     file = cache_folder() / "methods" / f"{name}.pt"
     readings: list[Row] = list(run.load(file)["readings"]) if file.exists() else []
-    for seconds in times[len(readings) :]:
+    read = [reading["seconds"] for reading in readings]
+    if lost := [each for each in times if each not in read and each < max(read, default=0)]:
+        raise ValueError(f"{file}: read after {read} seconds, not after {lost[0]}; delete it")
+    for seconds in (each for each in times if each not in read):
         try:
             run.play((1 - FALL) * seconds)
             run.save(file, readings=readings)
@@ -83,7 +86,7 @@ def timed_row(
             break
         readings.append(_reading(student, copy, seconds, readings, parts))
         run.save(file, readings=readings)
-    shown = [reading for reading in readings if reading["seconds"] <= times[-1]]
+    shown = [reading for reading in readings if reading["seconds"] in times]
     return {**row, "accuracy": shown[-1]["accuracy"] if shown else None, "readings": shown}
 
 

@@ -5,11 +5,12 @@ from fastdfkd.data.images import DataSource, Images, LabelledImages, PartOfImage
 from fastdfkd.data.judge import Judge, NothingHeldOut, RealAndSynthetic, RealImages, images_at_once
 from fastdfkd.data.stated import Stated, complete_spec
 from fastdfkd.data.synthetic import DEFAULT_IMAGES, SyntheticImages, synthetic_images
-from fastdfkd.data.table import DATASETS, data_source
+from fastdfkd.data.table import DATASETS, WITHOUT_FILES, data_source
 
 __all__ = [
     "DATASETS",
     "DEFAULT_IMAGES",
+    "WITHOUT_FILES",
     "DataSource",
     "Images",
     "Judge",

@@ -96,6 +96,8 @@ DATASETS: dict[str, tuple[ImageSpec | Stated, Reader]] = {
     "none": (Stated(name="none"), lambda split, _: None),
 }
 """What is known of the images, and how they are read, by `data.name`."""
+WITHOUT_FILES = ("none", "digits", "glyphs", "scenes")
+"""Those for which `data.root` has no meaning."""
 
 
 def data_source(section: DataSection) -> DataSource:

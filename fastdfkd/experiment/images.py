@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fastdfkd.core.image_spec import ImageSpec
 from fastdfkd.core.student_form import StudentForm
-from fastdfkd.data import DataSource, Stated, complete_spec, data_source
+from fastdfkd.data import WITHOUT_FILES, DataSource, Stated, complete_spec, data_source
 from fastdfkd.models import stated_input
 from fastdfkd.recipe import Recipe, RecipeError
 
@@ -30,10 +30,15 @@ def real_images(recipe: Recipe, root: str | Path | None = None) -> DataSource:
         root: replaces `data.root` if set.
 
     Raises:
-        RecipeError: there is no such data set.
+        RecipeError: there is no such data set, or it has no files that `root` could hold.
     """
     section = recipe.data
     if root is not None:
+        if section.name in WITHOUT_FILES:
+            raise RecipeError(
+                f"images at {root} were named, but the recipe has data.name: {section.name}, which "
+                f"reads no files: set data.name (folder, npz, parquet, ...) and data.root={root}"
+            )
         section = section.model_copy(update={"root": str(root)})
     return data_source(section)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,15 @@ def as_teacher(values: Any) -> Any:
     if isinstance(arguments := network.get("arguments"), Mapping):
         network["arguments"] = {k: v for k, v in arguments.items() if k not in _WEIGHTS}
     own = {key: value for key, value in student.items() if key != "model"}
-    widths = [section.get("width", 1.0) for section in (teacher, student)]
-    if all(type(width) in (int, float) for width in widths):
-        own["width"] = widths[0] * widths[1]
+    widths = [_number(section.get("width", 1.0)) for section in (teacher, student)]
+    if all(map(math.isfinite, widths)):
+        own["width"] = math.prod(widths)
     return {**values, "student": {**network, **own}}
+
+
+def _number(width: Any) -> float:
+    """A width as a number, also one in quotes; NaN for what the section will refuse."""
+    try:
+        return math.nan if isinstance(width, bool) else float(width)
+    except (TypeError, ValueError):
+        return math.nan

@@ -7,8 +7,10 @@ import math
 import pytest
 
 from fastdfkd.core.image_spec import ImageSpec
-from fastdfkd.experiment import by_class, check_method, student_spec
+from fastdfkd.experiment import by_class, check_method, real_images, student_spec
 from fastdfkd.recipe import RecipeError, load_recipe
+
+SHAPE = {"input.shape": [1, 16, 16], "input.classes": 10}
 
 
 def spec(names: tuple[str, ...] = ()) -> ImageSpec:
@@ -38,3 +40,10 @@ def test_students_of_maps_read_the_teachers_size() -> None:
     assert student_spec(load_recipe("scenes-fast5", {"student.size": 32})).shape == (3, 32, 32)
     with pytest.raises(RecipeError, match=r"student.size: \[16, 16\], but segmentation compares"):
         student_spec(load_recipe("scenes-fast5", {"student.size": 16}))
+
+
+@pytest.mark.parametrize("name", ["none", "digits"])
+def test_a_root_for_data_without_files_is_refused(name: str) -> None:
+    recipe = load_recipe("digits-fast5", {"data.name": name, **SHAPE})
+    with pytest.raises(RecipeError, match=rf"at photos .* data\.name: {name}, .*root=photos"):
+        real_images(recipe, "photos")

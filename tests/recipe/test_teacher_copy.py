@@ -30,8 +30,11 @@ def test_a_width_is_shown_beside_the_name(read: ReadRecipe) -> None:
     assert thinner.shown == "resnet8 at 0.25 of its width"
 
 
-def test_widths_are_multiplied_and_a_second_reading_changes_nothing(read: ReadRecipe) -> None:
-    changes = {"teacher.width": 0.5, "student.model": "teacher", "student.width": 0.5}
+@pytest.mark.parametrize("half", [0.5, "0.5"])
+def test_widths_are_multiplied_and_a_second_reading_changes_nothing(
+    read: ReadRecipe, half: float | str
+) -> None:
+    changes = {"teacher.width": half, "student.model": "teacher", "student.width": half}
     recipe = read("", changes)
     assert (recipe.teacher.width, recipe.student.width) == (0.5, 0.25)
     assert load_recipe(recipe) == recipe
