@@ -29,7 +29,7 @@ def as_teacher(values: Any) -> Any:
         network["arguments"] = {k: v for k, v in arguments.items() if k not in _WEIGHTS}
     own = {key: value for key, value in student.items() if key != "model"}
     widths = [_number(section.get("width", 1.0)) for section in (teacher, student)]
-    if all(map(math.isfinite, widths)):
+    if all(0 < width <= 1 for width in widths):  # else the section refuses it
         own["width"] = math.prod(widths)
     return {**values, "student": {**network, **own}}
 

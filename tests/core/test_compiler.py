@@ -57,7 +57,7 @@ def test_updates() -> None:
 def test_synthesis(precision: Any) -> None:
     section = parts.fast_section()
     plain, ours = (parts.fast(section, compile=wish, precision=precision) for wish in (False, True))
-    # in the third round plain bfloat16 is 0.15 from plain float32: every step rounds
+    # in the third round plain bfloat16 is 0.14 from plain float32: every step rounds
     near = 1e-3 if precision == "float32" else 0.2
     for round in range(3):
         if round == 2:  # both networks have been asked

@@ -51,7 +51,7 @@ def test_arguments_that_load_weights_are_left_out(read: ReadRecipe) -> None:
 @pytest.mark.parametrize("width", [0, 1.5, True, "thin"])
 def test_a_width_is_a_share(read: ReadRecipe, width: Any) -> None:
     with pytest.raises(RecipeError, match=r"student\.width"):
-        read("", {"student.model": "teacher", "student.width": width})
+        read("", {"student.model": "teacher", "student.width": width, "teacher.width": 0.5})
 
 
 @pytest.mark.parametrize(
